@@ -1,0 +1,1 @@
+"""The embedded authentik: its REST API and its worker."""

@@ -1,0 +1,1 @@
+"""authentik's resources: each a model, a serializer and a view, declared as data."""

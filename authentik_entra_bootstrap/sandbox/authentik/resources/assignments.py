@@ -1,0 +1,216 @@
+"""Permissions of roles: assigning them, taking them back, and listing who holds which."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from authentik_entra_bootstrap.sandbox.authentik.rest import listing
+from authentik_entra_bootstrap.sandbox.authentik.rest.errors import (
+    ErrorDetail,
+    PermissionDenied,
+    ServerCrash,
+    ValidationError,
+)
+from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
+from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import Rights
+from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
+from authentik_entra_bootstrap.sandbox.authentik.rest.viewset import Action, ModelView, View
+
+if TYPE_CHECKING:
+    from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
+    from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
+
+
+def known(state: State) -> set[str]:
+    """Every permission as ``app.codename``."""
+    return {f"{row['app_label']}.{row['codename']}" for row in state.tables["permission"]}
+
+
+def show_grant(state: State, index: int, permission: str, key: str) -> Record:
+    """One assigned permission."""
+    app, _, codename = permission.partition(".")
+    row = state.tables["permission"].find(app_label=app, codename=codename) or {}
+    return {
+        "id": index,
+        "codename": codename,
+        "model": row.get("model", ""),
+        "app_label": app,
+        "object_pk": key,
+        "name": row.get("name", codename),
+    }
+
+
+class AssignedView(ModelView):
+    """``permissions/assigned_by_roles``: a list for one model, and assigning."""
+
+    def __init__(self, state: State, model: Model) -> None:
+        self.models = {name: name for name in state.models}
+        super().__init__(
+            state,
+            "rbac/permissions/assigned_by_roles",
+            model,
+            title="Role Assigned Permission",
+            doc="Get assigned object permissions for a single object",
+            standard=("list",),
+            lookup_name="uuid",
+            actions=[
+                Action(
+                    "assign",
+                    "POST",
+                    self.assign,
+                    detail=True,
+                    operation_id="rbac_permissions_assigned_by_roles_assign",
+                    response={
+                        "type": "array",
+                        "items": {"$ref": "#/components/schemas/PermissionAssignResult"},
+                    },
+                ),
+                Action("unassign", "PATCH", self.unassign, detail=True, status=204),
+            ],
+        )
+
+    def list_(self, ctx: Context) -> Reply:
+        """Roles with a permission on a model, which the request must name."""
+        assert ctx.request is not None  # noqa: S101 - views are only reached by requests
+        label = ctx.request.param("model")
+        if not label:
+            raise ValidationError({"model": ["This field is required."]})
+        if label not in self.models:
+            text = f"Select a valid choice. {label} is not one of the available choices."
+            raise ValidationError({"model": [text]})
+        results = [self._role(role, label, ctx) for role in self.visible(ctx)]
+        rows = [row for row in results if row["object_permissions"] or row["model_permissions"]]
+        page = listing.paginate(sorted(rows, key=lambda row: str(row["name"])), ctx)
+        return Reply(page.envelope(page.rows))
+
+    def _role(self, role: Record, label: str, ctx: Context) -> Record:
+        app, _, model = label.partition(".")
+        wanted = ctx.request.param("object_pk") if ctx.request else ""
+        grants = [
+            show_grant(ctx.state, index, *grant) for index, grant in enumerate(role["permissions"], start=1)
+        ]
+        grants = [row for row in grants if (row["app_label"], row["model"]) == (app, model)]
+        return {
+            "role_pk": role["pk"],
+            "name": role["name"],
+            "object_permissions": [
+                row for row in grants if row["object_pk"] and wanted in {"", row["object_pk"]}
+            ],
+            "model_permissions": []
+            if wanted
+            else [
+                {name: value for name, value in row.items() if name != "object_pk"}
+                for row in grants
+                if not row["object_pk"]
+            ],
+        }
+
+    def assign(self, ctx: Context) -> Reply:
+        """Give a role permissions, globally or on one object."""
+        role = self.get_object(ctx, "GET", visible=False)
+        self.rights(ctx).need("authentik_rbac.assign_role_permissions", role["pk"])
+        permissions, key = self._wanted(ctx)
+        found = []
+        for permission in permissions:
+            if (permission, key) not in role["permissions"]:
+                role["permissions"].append((permission, key))
+            found.append({"id": str(role["permissions"].index((permission, key)) + 1)})
+        return Reply(found)
+
+    def unassign(self, ctx: Context) -> Reply:
+        """Take permissions from a role."""
+        role = self.get_object(ctx, "GET", visible=False)
+        self.rights(ctx).need("authentik_rbac.unassign_role_permissions", role["pk"])
+        permissions, key = self._wanted(ctx)
+        role["permissions"][:] = [
+            grant for grant in role["permissions"] if grant[0] not in permissions or grant[1] != key
+        ]
+        return Reply(status=204)
+
+    def _wanted(self, ctx: Context) -> tuple[list[str], str]:
+        data: Any = ctx.request.data if ctx.request else {}
+        if not isinstance(data, dict):
+            text = f"Invalid data. Expected a dictionary, but got {type(data).__name__}."
+            raise ValidationError({"non_field_errors": [text]})
+        if "permissions" not in data:
+            raise ValidationError({"permissions": [ErrorDetail("This field is required.", "required")]})
+        permissions = data["permissions"]
+        if not isinstance(permissions, list):
+            kind = type(permissions).__name__
+            raise ValidationError({"permissions": [f'Expected a list of items but got type "{kind}".']})
+        wrong = {
+            str(index): ["Not a valid string." if name is not None else "This field may not be null."]
+            for index, name in enumerate(permissions)
+            if not isinstance(name, str)
+        }
+        if wrong:
+            raise ValidationError({"permissions": wrong})
+        label, key = data.get("model"), data.get("object_pk")
+        if label is not None and label not in self.models:
+            raise ValidationError({"model": [f'"{label}" is not a valid choice.']})
+        if (label is None) is not (key is None):
+            raise ValidationError(
+                {"non_field_errors": ["The fields model, object_pk must be used together."]}
+            )
+        if label is None and not all("." in name for name in permissions):
+            text = "When assigning global permissions, codename must be given as app_label.codename"
+            raise ValidationError({"permissions": [text]})
+        app = str(label).partition(".")[0]
+        names = [name if "." in name else f"{app}.{name}" for name in permissions]
+        if not known(ctx.state).issuperset(names):
+            raise ServerCrash  # nothing catches a permission that the database does not have
+        return names, str(key) if self._exists(label, key) else ""
+
+    def _exists(self, label: str | None, key: Any) -> bool:
+        """Whether there is such an object; where there is none, what is assigned is assigned globally."""
+        model = self.state.models.get(str(label))
+        return model is not None and any(str(row[model.table.key]) == str(key) for row in model.rows())
+
+
+def object_permissions(ctx: Context) -> Reply:
+    """What a role may do to single objects.
+
+    :raises PermissionDenied: for a caller who may not see such grants.
+    """
+    if not Rights(ctx.state, ctx.user).has("guardian.view_roleobjectpermission"):
+        raise PermissionDenied
+    wanted = ctx.request.params.get("uuid", []) if ctx.request else []
+    keep = listing.uuid_is("pk")(wanted, ctx) if wanted else None
+    rows = []
+    for role in ctx.state.tables["role"]:
+        if keep is None or keep(role):
+            for index, (permission, key) in enumerate(role["permissions"], start=1):
+                if key:
+                    rows.append(describe_grant(ctx.state, index, permission, key))
+    page = listing.paginate(rows, ctx)
+    envelope = page.envelope(page.rows)
+    if not ctx.state.profile.at_least("2026.5"):
+        del envelope["autocomplete"]  # this list alone had a pagination of its own
+    return Reply(envelope)
+
+
+def describe_grant(state: State, index: int, permission: str, key: str) -> Record:
+    """A grant on one object, with what the object is called."""
+    shown = show_grant(state, index, permission, key)
+    row = state.tables["permission"].find(app_label=shown["app_label"], codename=shown["codename"]) or {}
+    model = state.models.get(f"{shown['app_label']}.{shown['model']}")
+    target = None
+    if model is not None:
+        target = next((one for one in model.rows() if str(one[model.table.key]) == key), None)
+    return shown | {
+        "app_label_verbose": row.get("app_label_verbose", ""),
+        "model_verbose": row.get("model_verbose", ""),
+        "object_description": model.title(target) if model is not None and target is not None else None,
+    }
+
+
+def grants_view(state: State) -> View:
+    """The list of what roles may do to single objects."""
+    listed = {"$ref": "#/components/schemas/PaginatedExtraRoleObjectPermissionList"}
+    return View(
+        state,
+        "rbac/permissions/roles",
+        title="Role Permission List",
+        doc="Get a role's assigned object permissions",
+        actions=[Action("list", "GET", object_permissions, url=".", response=listed)],
+    )

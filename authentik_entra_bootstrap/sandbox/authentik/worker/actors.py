@@ -1,0 +1,269 @@
+"""What the worker's tasks do. Names, order of steps and log lines follow authentik's outgoing sync."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from authentik_entra_bootstrap.sandbox.authentik.state import Record
+from authentik_entra_bootstrap.sandbox.authentik.worker.errors import (
+    BadRequestSyncError,
+    DryRunRejectedError,
+    NotFoundSyncError,
+    SkipObjectError,
+    StopSyncError,
+    TransientSyncError,
+)
+from authentik_entra_bootstrap.sandbox.authentik.worker.graph import GraphSession, Transport
+from authentik_entra_bootstrap.sandbox.authentik.worker.provisioning import (
+    GroupClient,
+    ObjectClient,
+    UserClient,
+)
+from authentik_entra_bootstrap.sandbox.authentik.worker.repository import MODELS, Repository
+from authentik_entra_bootstrap.sandbox.authentik.worker.tasks import (
+    SYNC_OBJECTS,
+    Message,
+    RelatedObject,
+    TaskBook,
+)
+
+PLURALS = {"user": "Users", "group": "Groups"}
+NO_PROVIDER = "No provider found. Is it assigned to an application?"
+MODEL_OF = {kind: model for model, kind in MODELS.items()}
+
+RunPages = Callable[[list[Record], float], Awaitable[None]]
+"""Waits for page tasks, at most so many seconds of sandbox time; raises when one is given up."""
+
+
+def timeout_seconds(expression: str) -> float:
+    """Seconds of an authentik duration such as ``minutes=30`` or ``hours=1;seconds=5``; 30 minutes if unreadable."""
+    units = {
+        "microseconds": 1e-6,
+        "milliseconds": 1e-3,
+        "seconds": 1,
+        "minutes": 60,
+        "hours": 3600,
+        "days": 86400,
+    }
+    try:
+        pairs = [pair.split("=") for pair in expression.split(";")]
+        return float(sum(units[name.strip().lower()] * float(value) for name, value in pairs))
+    except (KeyError, ValueError):
+        return 1800.0
+
+
+class SyncActors:
+    """The tasks of the Microsoft Entra provider.
+
+    :param running: primary keys of providers whose full sync holds the lock; shared with the worker.
+    """
+
+    def __init__(
+        self, repository: Repository, book: TaskBook, transport: Callable[[], Transport], running: set[int]
+    ) -> None:
+        self._repository = repository
+        self._book = book
+        self._transport = transport
+        self._running = running
+
+    async def _client(self, provider: Record, kind: str, *, dry_run: bool) -> ObjectClient:
+        """Sign in and read the organization, as authentik does for every client it makes."""
+        credentials = self._repository.credentials(provider)
+        graph = GraphSession(self._transport(), credentials, dry_run=dry_run)
+        domains: list[str] = []
+        async for organization in graph.pages("/organization"):
+            domains += [domain["name"] for domain in organization.get("verifiedDomains", ())]
+        cls = UserClient if kind == "user" else GroupClient
+        return cls(self._repository, provider, graph, domains)
+
+    async def full_sync(self, task: Record, provider_pk: int, run_pages: RunPages) -> None:
+        """Sync every user, then every group, page by page in tasks of their own; then remove what left the scope.
+
+        A configuration error while removing ends the task with an error line; it counts as done all the same.
+
+        :raises TransientSyncError: when Microsoft cannot be reached for removing.
+        """
+        provider = self._repository.assigned(provider_pk)
+        if provider is None:
+            self._book.log(task, "warning", NO_PROVIDER)
+            return
+        self._book.log(task, "info", "Starting full provider sync")
+        if provider_pk in self._running:
+            self._book.log(task, "info", "Synchronization is already running. Skipping.")
+            return
+        self._running.add(provider_pk)
+        try:
+            for kind in ("user", "group"):
+                pages = self._page_tasks(task, provider, kind)
+                limit = timeout_seconds(provider["sync_page_timeout"]) * len(pages) * 1.5
+                await run_pages(pages, limit)
+            await self._clean_up(task, provider_pk)
+        except StopSyncError as exc:
+            self._book.log(task, "error", str(exc))
+        finally:
+            self._running.discard(provider_pk)
+
+    def _page_tasks(self, task: Record, provider: Record, kind: str) -> list[Record]:
+        size = max(int(provider["sync_page_size"]), 1)
+        count = max(-(-len(self._repository.in_scope(provider, kind)) // size), 1)
+        related: RelatedObject = (task["rel_obj_app_label"], task["rel_obj_model"], task["rel_obj_id"])
+        return [
+            self._book.add(
+                Message(SYNC_OBJECTS, {"provider_pk": provider["pk"], "kind": kind, "page": page}),
+                uid=f"{provider['name']}:{kind}:{page}",
+                related=related,
+            )
+            for page in range(1, count + 1)
+        ]
+
+    async def _clean_up(self, task: Record, provider_pk: int) -> None:
+        provider = self._repository.assigned(provider_pk)
+        if provider is None:
+            return
+        for kind in ("user", "group"):
+            scope = {row["pk"] for row in self._repository.in_scope(provider, kind)}
+            stale = [row for row in self._repository.connections(provider, kind) if row[kind] not in scope]
+            if not stale:
+                continue
+            client = await self._client(provider, kind, dry_run=bool(provider["dry_run"]))
+            for connection in stale:
+                try:
+                    await client.delete(connection)
+                    self._book.log(task, "info", f"Deleted out-of-scope {kind}")
+                except NotFoundSyncError:
+                    self._repository.disconnect(kind, connection)
+                except DryRunRejectedError:
+                    continue
+
+    async def sync_objects(
+        self,
+        task: Record,
+        *,
+        provider_pk: int,
+        kind: str,
+        page: int = 1,
+        pk: str | None = None,
+        override_dry_run: bool = False,
+    ) -> None:
+        """Sync one page of users or groups, or one object.
+
+        :param pk: the only object wanted; one that does not exist makes the page empty.
+        :raises SyncError: for a refused sign-in, and for objects that Microsoft Graph does not know yet.
+        """
+        provider = self._repository.assigned(provider_pk)
+        if provider is None:
+            self._book.log(task, "warning", NO_PROVIDER)
+            return
+        dry_run = bool(provider["dry_run"]) and not override_dry_run
+        try:
+            client = await self._client(provider, kind, dry_run=dry_run)
+            if provider.get("discovery_enabled", True):
+                await client.discover()
+        except TransientSyncError:
+            return
+        self._book.log(task, "info", f"Syncing page {page} or {PLURALS[kind]}")
+        scope = self._repository.in_scope(provider, kind)
+        if pk is not None:
+            scope = [row for row in scope if str(row["pk"]) == pk]
+        size = max(int(provider["sync_page_size"]), 1)
+        for record in scope[(page - 1) * size : page * size]:
+            if not await self._write_one(task, client, record):
+                break
+
+    async def _write_one(self, task: Record, client: ObjectClient, record: Record) -> bool:
+        """Write one object of a page; ``False`` when the rest is pointless."""
+        name = str(self._repository.wrap(client.kind, record))
+        shown = {
+            "pk": record["pk"],
+            "app": "authentik_core",
+            "name": record["name"],
+            "model_name": client.kind,
+        }
+        try:
+            await client.write(record)
+        except SkipObjectError:
+            pass
+        except DryRunRejectedError as exc:
+            text = "Dropping mutating request due to dry run"
+            self._book.log(
+                task, "info", text, obj=shown, method=exc.method, url=exc.url, body=_masked(exc.body)
+            )
+        except BadRequestSyncError as exc:
+            text = f"Failed to sync {name} due to error: {exc.args[0]}"
+            self._book.log(task, "warning", text, arguments=list(exc.args[1:]), obj=shown)
+        except TransientSyncError as exc:
+            text = f"Failed to sync {name} due to transient error: {exc}"
+            self._book.log(task, "warning", text, obj=shown)
+        except StopSyncError as exc:
+            self._book.log(task, "warning", f"Stopping sync due to error: {exc.detail()}", obj=shown)
+            return False
+        return True
+
+    async def sync_direct(self, task: Record, *, provider_pk: int, kind: str, pk: Any) -> None:
+        """A user or group was saved.
+
+        :raises SyncError: for what should be tried again.
+        """
+        provider = self._repository.assigned(provider_pk)
+        record = self._repository.find(kind, pk)
+        if record is None:
+            return
+        if provider is None:
+            self._book.log(task, "warning", NO_PROVIDER)
+            return
+        if all(row["pk"] != pk for row in self._repository.in_scope(provider, kind)):
+            return
+        client = await self._client(provider, kind, dry_run=bool(provider["dry_run"]))
+        await _quietly(client.write(record))
+
+    async def sync_delete(self, task: Record, *, provider_pk: int, kind: str, connection: Record) -> None:
+        """A connected user or group was deleted here.
+
+        :raises SyncError: for what should be tried again.
+        """
+        provider = self._repository.assigned(provider_pk)
+        if provider is None:
+            self._book.log(task, "warning", NO_PROVIDER)
+            return
+        client = await self._client(provider, kind, dry_run=bool(provider["dry_run"]))
+        try:
+            await _quietly(client.delete(connection))
+        except NotFoundSyncError:
+            self._repository.disconnect(kind, connection)
+
+    async def sync_members(
+        self, task: Record, *, provider_pk: int, pk: str, added: list[int], removed: list[int]
+    ) -> None:
+        """A group's members changed.
+
+        :raises SyncError: for what should be tried again.
+        """
+        provider = self._repository.assigned(provider_pk)
+        group = self._repository.find("group", pk)
+        if group is None:
+            return
+        if provider is None:
+            self._book.log(task, "warning", NO_PROVIDER)
+            return
+        client = await self._client(provider, "group", dry_run=bool(provider["dry_run"]))
+        if isinstance(client, GroupClient):
+            await _quietly(client.add_members(group, added))
+            await _quietly(client.remove_members(group, removed))
+
+
+async def _quietly(work: Awaitable[Any]) -> None:
+    """Signal tasks pass over skipped objects, dry runs, refusals of one object and configuration errors."""
+    try:
+        await work
+    except (SkipObjectError, DryRunRejectedError, StopSyncError, BadRequestSyncError):
+        return
+
+
+def _masked(body: str) -> str:
+    """A request body without the initial password, which the sandbox never shows."""
+    values = json.loads(body)
+    if isinstance(values, dict) and "passwordProfile" in values:
+        values["passwordProfile"] = {"password": "***"}
+    return json.dumps(values)

@@ -1,0 +1,118 @@
+"""authentik's background worker, as the API and the sandbox's owner see it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from authentik_entra_bootstrap.sandbox.authentik import audit
+from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
+from authentik_entra_bootstrap.sandbox.authentik.state import Record, SyncObjectOutcome
+from authentik_entra_bootstrap.sandbox.authentik.worker import cron, tasks
+from authentik_entra_bootstrap.sandbox.authentik.worker.engine import RESULT_WAIT, Engine
+from authentik_entra_bootstrap.sandbox.authentik.worker.repository import MODELS
+from authentik_entra_bootstrap.sandbox.authentik.worker.tasks import Message
+
+
+class Worker(Engine):
+    """authentik's background worker; see :class:`~.engine.Engine` for its parameters."""
+
+    def connected(self) -> list[str]:
+        """Names of the workers that were heard of lately: one, unless it is halted."""
+        return [] if self.switches.halted else [f"{self.worker_id}@authentik-worker"]
+
+    def send_schedule(self, schedule_id: str) -> None:
+        """Run a schedule now; its next run stays as it is."""
+        schedule = self.state.tables["schedule"].get(schedule_id)
+        if schedule is not None:
+            self.send(schedule)
+
+    def schedule_changed(self, schedule_id: str) -> None:
+        """Set the next run anew after the crontab was changed; one that cannot be read changes nothing."""
+        schedule = self.state.tables["schedule"].get(schedule_id)
+        if schedule is not None:
+            with contextlib.suppress(ValueError):
+                schedule["next_run"] = cron.parse(schedule["crontab"]).next_after(self.state.now())
+
+    def enqueue_full_sync(self, provider_pk: int, ctx: Context) -> None:
+        """Queue a full sync, as every save of an assigned provider does."""
+        schedule = self.schedules.of_provider(provider_pk)
+        record = self.send(schedule) if schedule else None
+        if record is not None:
+            _note_enqueued(ctx, record)
+
+    async def sync_object(
+        self, provider_pk: int, model: str, object_id: str, override_dry_run: bool
+    ) -> SyncObjectOutcome:
+        """Queue the sync of one object and wait for its result.
+
+        The reply of recorded servers holds no messages, whatever the task logged.
+        """
+        provider = self.state.tables["provider"].rows[provider_pk]
+        kind = MODELS[model]
+        arguments = {
+            "provider_pk": provider_pk,
+            "kind": kind,
+            "pk": str(object_id),
+            "override_dry_run": override_dry_run,
+        }
+        record = self.book.add(
+            Message(tasks.SYNC_OBJECTS, arguments),
+            uid=f"{provider['name']}:{kind}:{object_id}:manual",
+            related=(*tasks.PROVIDER, str(provider_pk)),
+        )
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._settled[record["message_id"]] = future
+        self._wake_up()
+        outcome = "queued"
+        try:
+            if self.working:
+                async with asyncio.timeout(RESULT_WAIT):
+                    outcome = await future
+        except TimeoutError:
+            return SyncObjectOutcome(failed=True)
+        finally:
+            del self._settled[record["message_id"]]
+        if outcome == "done":
+            return SyncObjectOutcome()
+        await asyncio.sleep(self.switches.patience)
+        return SyncObjectOutcome(failed=True)
+
+    def retry(self, message_id: str) -> None:
+        """Queue a finished task again."""
+        record = self.state.tables["task"].get(message_id)
+        if record is not None and message_id in self.book.messages:
+            self.book.requeue(record, None)
+            self._wake_up()
+
+    def provider_saved(self, provider_pk: int) -> None:
+        """Keep the provider's schedule in step."""
+        self.schedules.for_provider(self.state.tables["provider"].rows[provider_pk])
+
+    def provider_deleted(self, provider_pk: int) -> None:
+        """Drop the provider's schedule, tasks and connections."""
+        schedule = self.schedules.of_provider(provider_pk)
+        owners = {(tasks.PROVIDER[1], str(provider_pk))}
+        if schedule is not None:
+            owners.add((tasks.SCHEDULE[1], str(schedule["id"])))
+            self.state.tables["schedule"].remove(schedule["id"])
+        for record in self.state.tables["task"]:
+            if (record.get("rel_obj_model"), record["rel_obj_id"]) in owners:
+                self.book.drop(record)
+        for name in ("entra_user", "entra_group"):
+            for row in self.state.tables[name].where(provider=provider_pk):
+                self.state.tables[name].remove(row["id"])
+
+    def apply_blueprint(self, blueprint_pk: str) -> None:
+        """Queue the application of a blueprint instance."""
+        self.queue_blueprint(blueprint_pk)
+
+    def event_created(self, event: Record, ctx: Context) -> None:
+        """Queue the dispatch of notifications for a new audit event."""
+        _note_enqueued(ctx, self.book.add(Message(tasks.DISPATCH_EVENT, {"event": event["pk"]})))
+        self._wake_up()
+
+
+def _note_enqueued(ctx: Context, record: Record) -> None:
+    note = {"task_id": record["message_id"], "task_name": record["actor_name"]}
+    audit.log(ctx, "authentik.tasks.middleware", "Task enqueued", note)

@@ -1,0 +1,185 @@
+"""Evaluation of property mapping expressions.
+
+An expression is the body of a Python function, as in authentik, run with the names authentik offers. What is
+left out, on purpose: modules other than the listed ones, everything that reaches outside (``requests`` and
+the DNS helpers find nothing), policies (``ak_call_policy`` knows none), JWT and mail helpers.
+
+This is a convenience, not a prison: expressions come from whoever administers the sandbox, on this machine.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import ipaddress
+import logging
+import re
+import textwrap
+from collections.abc import Callable
+from types import CodeType, SimpleNamespace
+from typing import Any
+
+from authentik_entra_bootstrap.sandbox.authentik.blueprints.values import slugify
+from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
+from authentik_entra_bootstrap.sandbox.authentik.worker.errors import SkipObjectError
+from authentik_entra_bootstrap.sandbox.authentik.worker.objects import QuerySet, User
+
+_LOGGER = logging.getLogger(__name__)
+
+MODULES = frozenset(
+    [
+        "base64",
+        "binascii",
+        "collections",
+        "datetime",
+        "functools",
+        "hashlib",
+        "hmac",
+        "itertools",
+        "json",
+        "math",
+        "operator",
+        "random",
+        "re",
+        "secrets",
+        "string",
+        "textwrap",
+        "time",
+        "typing",
+        "unicodedata",
+        "urllib",
+        "urllib.parse",
+        "uuid",
+        "zlib",
+        "msgraph",
+    ]
+)
+"""What an expression may import: these, and the model classes of msgraph-sdk."""
+
+_HIDDEN = ("open", "input", "breakpoint", "exec", "eval", "compile", "exit", "quit", "help", "memoryview")
+
+
+class ExpressionError(Exception):
+    """An expression could not be compiled or raised something. ``__cause__`` is the original."""
+
+
+def compile_expression(expression: str, name: str) -> CodeType:
+    """Compile the body of a function.
+
+    :raises SyntaxError: when it is not valid Python.
+    """
+    body = textwrap.indent(expression or "pass", "    ")
+    # A name for the compiled function's file: tracebacks then show the mapping instead of "<string>".
+    return compile(f"def handler():\n{body}\n\nresult = handler()", name, "exec")
+
+
+def evaluate(state: State, mapping: Record, names: dict[str, Any], user: User | None) -> Any:
+    """The value that a mapping returns.
+
+    :param names: ``user`` or ``group``, ``provider``, ``connection``.
+    :param user: what ``request.user`` is.
+    :raises SkipObjectError: when the expression says so.
+    :raises ExpressionError: when it cannot be compiled, or raises.
+    """
+    request = SimpleNamespace(
+        user=user,
+        http_request=None,
+        obj=SimpleNamespace(name=mapping["name"]),
+        context=dict(names),
+        debug=False,
+    )
+    scope = {
+        **_helpers(state),
+        **names,
+        "request": request,
+        "__builtins__": _builtins(),
+        "__name__": "mapping",
+    }
+    try:
+        # The sandbox's administrator wrote this code for this machine: see the module's docstring.
+        exec(compile_expression(mapping.get("expression") or "", str(mapping["name"])), scope)  # noqa: S102
+    except SkipObjectError:
+        raise
+    except Exception as exc:
+        raise ExpressionError(f"{type(exc).__name__}: {exc}") from exc
+    return scope["result"]
+
+
+def _builtins() -> dict[str, Any]:
+    allowed = {name: value for name, value in vars(builtins).items() if name not in _HIDDEN}
+    allowed["__import__"] = _import
+    return allowed
+
+
+def _import(name: str, _globals: Any = None, _locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+    if level or not (name in MODULES or name.startswith("msgraph.generated.models.")):
+        raise ImportError(f"the sandbox's expressions cannot import {name!r}")
+    module = importlib.import_module(name)
+    return module if fromlist else importlib.import_module(name.partition(".")[0])
+
+
+def _flatten(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    return value[0] if value else None
+
+
+def _helpers(state: State) -> dict[str, Any]:
+    def is_group_member(user: User, **lookups: Any) -> bool:
+        return user.all_groups().filter(**lookups).exists()
+
+    def user_by(**lookups: Any) -> User | None:
+        users = QuerySet(User(state, row) for row in state.tables["user"])
+        found: User | None = users.filter(**lookups).first()
+        return found
+
+    def call_policy(name: str, **_: Any) -> Any:
+        raise ValueError(f"Policy '{name}' not found.")
+
+    def regex_match(value: Any, regex: str) -> bool:
+        return re.search(regex, value) is not None
+
+    def regex_replace(value: Any, regex: str, repl: str) -> str:
+        return re.sub(regex, repl, value)
+
+    def log_event(action: str, **_: Any) -> None:
+        _LOGGER.info("expression asked for an event", extra={"action": action})
+
+    return {
+        "SkipObject": SkipObjectError,
+        "ak_call_policy": call_policy,
+        "ak_create_event": log_event,
+        "ak_is_group_member": is_group_member,
+        "ak_logger": _ExpressionLogger(),
+        "ak_user_by": user_by,
+        "ak_user_has_authenticator": lambda user, device_type=None: False,  # noqa: ARG005 - authentik's signature
+        "ip_address": ipaddress.ip_address,
+        "ip_network": ipaddress.ip_network,
+        "list_flatten": _flatten,
+        "regex_match": regex_match,
+        "regex_replace": regex_replace,
+        "requests": _NoNetwork(),
+        "resolve_dns": lambda host, ip_version=None: [],  # noqa: ARG005 - authentik's signature
+        "reverse_dns": lambda address: address,
+        "slugify": slugify,
+    }
+
+
+class _ExpressionLogger:
+    """``ak_logger``: structlog's calling convention, without the values (they may be personal data)."""
+
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        def log(event: str, **values: Any) -> None:
+            _LOGGER.debug("expression logged %s with %s", event, sorted(values))
+
+        return log
+
+
+class _NoNetwork:
+    """``requests``: the sandbox has no way out."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise ConnectionError(f"the sandbox's expressions have no network (requests.{name})")
+
+        return refuse

@@ -1,0 +1,199 @@
+"""The worker's way to Microsoft: one sign-in per task, then Microsoft Graph, with authentik's view of failures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from authentik_entra_bootstrap.sandbox.authentik.worker.errors import (
+    BadRequestSyncError,
+    DryRunRejectedError,
+    NotFoundSyncError,
+    ObjectExistsSyncError,
+    StopSyncError,
+    TransientSyncError,
+)
+
+SCOPE = "https://graph.microsoft.com/.default"
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_RETRIED = frozenset({429, 503, 504})
+_RETRIES = 3
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """One token request of the worker.
+
+    :ivar moment: on the sandbox's clock, aware UTC.
+    :ivar provider: primary key of the provider whose secret was used.
+    :ivar ok: whether a token came back.
+    :ivar error_code: such as ``AADSTS7000215``; empty when it worked, ``unreachable`` without an answer.
+    """
+
+    moment: datetime
+    provider: int
+    ok: bool
+    error_code: str = ""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What one provider signs in with. The secret is kept out of the representation."""
+
+    provider: int
+    tenant_id: str
+    client_id: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Credentials(provider={self.provider}, tenant_id={self.tenant_id!r}, client_id={self.client_id!r})"
+
+
+@dataclass
+class Transport:
+    """What the sessions of one worker share.
+
+    :param http: made in the running loop, trusting the sandbox's CA.
+    :param login_url: base of the token service; ``graph_url`` of Microsoft Graph, without ``/v1.0``.
+    :param note: told about every sign-in.
+    :param now: the sandbox's moment.
+    :param pause: real seconds before a throttled request is repeated (the SDK would wait for Retry-After).
+    """
+
+    http: httpx.AsyncClient
+    login_url: str
+    graph_url: str
+    note: Callable[[SignIn], None]
+    now: Callable[[], datetime]
+    unreachable: Callable[[], bool] = lambda: False
+    pause: float = 0.05
+
+
+class GraphSession:
+    """Microsoft Graph as one task uses it. The token is fetched at the first request.
+
+    :param dry_run: hold back every write (authentik's own dry run).
+    """
+
+    def __init__(self, transport: Transport, credentials: Credentials, *, dry_run: bool) -> None:
+        self._transport = transport
+        self._credentials = credentials
+        self._dry_run = dry_run
+        self._token: str | None = None
+
+    async def get(self, path: str, params: dict[str, str] | None = None) -> dict[str, Any]:
+        """Read one resource or one page.
+
+        :param path: below ``/v1.0``, or an absolute next link.
+        :raises SyncError: see :meth:`request`.
+        """
+        return await self.request("GET", path, params=params) or {}
+
+    async def pages(self, path: str, params: dict[str, str] | None = None) -> AsyncIterator[dict[str, Any]]:
+        """Every object of a collection, following the next links."""
+        page = await self.get(path, params)
+        while True:
+            for item in page.get("value", ()):
+                yield item
+            link = page.get("@odata.nextLink")
+            if not link:
+                return
+            page = await self.get(link)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
+    ) -> dict[str, Any] | None:
+        """One call; the reply's object, or ``None`` when it is empty.
+
+        :raises TransientSyncError: no answer.
+        :raises DryRunRejectedError: a write during a dry run; nothing was sent.
+        :raises NotFoundSyncError: 404. :raises ObjectExistsSyncError: the object is there already.
+        :raises BadRequestSyncError: any other 400. :raises StopSyncError: everything else, a refused sign-in too.
+        """
+        url = path if path.startswith("http") else f"{self._transport.graph_url}/v1.0{path}"
+        if self._dry_run and method not in _READING:
+            raise DryRunRejectedError(url, method, json.dumps(body or {}))
+        if self._token is None:
+            self._token = await self._sign_in()
+        headers = {"authorization": f"Bearer {self._token}", "accept": "application/json"}
+        for attempt in range(_RETRIES + 1):
+            response = await self._send(method, url, params=params, json=body, headers=headers)
+            if response.status_code not in _RETRIED or attempt == _RETRIES:
+                break
+            await asyncio.sleep(self._transport.pause)
+        if response.is_success:
+            result: dict[str, Any] | None = response.json() if response.content else None
+            return result
+        raise _refusal(response)
+
+    async def _send(self, method: str, url: str, **options: Any) -> httpx.Response:
+        if self._transport.unreachable():
+            raise TransientSyncError("Failed to sent request")
+        try:
+            return await self._transport.http.request(method, url, **options)
+        except httpx.TransportError as exc:
+            raise TransientSyncError("Failed to sent request") from exc
+
+    async def _sign_in(self) -> str:
+        who = self._credentials
+        url = f"{self._transport.login_url}/{who.tenant_id}/oauth2/v2.0/token"
+        form = {
+            "client_id": who.client_id,
+            "client_secret": who.secret,
+            "grant_type": "client_credentials",
+            "scope": SCOPE,
+        }
+        try:
+            response = await self._send("POST", url, data=form)
+        except TransientSyncError:
+            self._note(ok=False, error_code="unreachable")
+            raise
+        reply = _object(response)
+        if response.is_success and "access_token" in reply:
+            self._note(ok=True)
+            return str(reply["access_token"])
+        codes = reply.get("error_codes") or ["?"]
+        self._note(ok=False, error_code=f"AADSTS{codes[0]}" if codes[0] != "?" else str(response.status_code))
+        text = f"Microsoft Entra ID error '({reply.get('error')}) {reply.get('error_description')}'"
+        # azure-identity shows the description on one line of the task's log.
+        text = text.replace("\r\n", " ")
+        raise StopSyncError(f"ClientAuthenticationError({text!r})", text)
+
+    def _note(self, *, ok: bool, error_code: str = "") -> None:
+        self._transport.note(SignIn(self._transport.now(), self._credentials.provider, ok, error_code))
+
+
+def _object(response: httpx.Response) -> dict[str, Any]:
+    try:
+        value = response.json()
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _refusal(response: httpx.Response) -> Exception:
+    error = _object(response).get("error") or {}
+    message = str(error.get("message", ""))
+    code = str(error.get("code", ""))
+    details = {str(item.get("code")) for item in error.get("details") or () if isinstance(item, dict)}
+    # Microsoft Graph answers duplicates with 400 or 409 and with several codes; the text is all that some share.
+    exists = "already exist" in message or "ObjectConflict" in details
+    if response.status_code == 404:
+        return NotFoundSyncError("Object not found")
+    if response.status_code == 409 or (response.status_code == 400 and exists):
+        return ObjectExistsSyncError("Object exists", message)
+    if response.status_code == 400:
+        return BadRequestSyncError("Bad request", message)
+    shown = f"APIError Code: {response.status_code} message: {message} error: {code}"
+    return StopSyncError(f"ODataError({shown!r})", shown)

@@ -1,0 +1,117 @@
+"""What a sync reads and writes in authentik's own tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from authentik_entra_bootstrap.sandbox.authentik import audit
+from authentik_entra_bootstrap.sandbox.authentik.resources.credentials import client_secret_of
+from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
+from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
+from authentik_entra_bootstrap.sandbox.authentik.worker import wire
+from authentik_entra_bootstrap.sandbox.authentik.worker.graph import Credentials
+from authentik_entra_bootstrap.sandbox.authentik.worker.objects import Group, Row, User
+
+ANONYMOUS = "AnonymousUser"
+SERVICE_ACCOUNTS = frozenset({"service_account", "internal_service_account"})
+MODELS = {"authentik.core.models.User": "user", "authentik.core.models.Group": "group"}
+
+
+class Repository:
+    """Providers, the objects in their scope, mappings and connections."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def assigned(self, provider_pk: int) -> Record | None:
+        """The provider, if it exists and an application has it as (backchannel) provider."""
+        provider = self.state.models["authentik_providers_microsoft_entra.microsoftentraprovider"].get(
+            provider_pk
+        )
+        if provider is None:
+            return None
+        application = provider.get("backchannel_application") or provider.get("application")
+        return provider if application else None
+
+    def assigned_all(self) -> list[Record]:
+        """Every provider that is assigned to an application."""
+        rows = self.state.models["authentik_providers_microsoft_entra.microsoftentraprovider"].rows()
+        return [row for row in rows if self.assigned(row["pk"]) is not None]
+
+    def credentials(self, provider: Record) -> Credentials:
+        """What the provider signs in with: its own secret, or the managed Secret that it refers to."""
+        secret = client_secret_of(self.state, provider)
+        return Credentials(provider["pk"], provider["tenant_id"], provider["client_id"], secret)
+
+    def mappings(self, provider: Record, kind: str) -> list[Record]:
+        """The provider's mappings for users or groups, by name."""
+        keys = provider["property_mappings" if kind == "user" else "property_mappings_group"]
+        rows = (self.state.tables["mapping"].get(key) for key in keys or ())
+        return sorted((row for row in rows if row is not None), key=lambda row: str(row["name"]))
+
+    def in_scope(self, provider: Record, kind: str) -> list[Record]:
+        """The users or groups that the provider syncs, by primary key.
+
+        The filter group restricts users only, to its direct members.
+        """
+        if kind == "group":
+            return sorted(self.state.tables["group"], key=lambda row: str(row["pk"]))
+        rows = [row for row in self.state.tables["user"] if row["username"] != ANONYMOUS]
+        if provider.get("exclude_users_service_account"):
+            rows = [row for row in rows if row.get("type") not in SERVICE_ACCOUNTS]
+        if provider.get("filter_group"):
+            group = self.state.tables["group"].get(provider["filter_group"])
+            allowed = set(self.members(group)) if group else set()
+            rows = [row for row in rows if row["pk"] in allowed]
+        return sorted(rows, key=lambda row: int(row["pk"]))
+
+    def find(self, kind: str, key: Any) -> Record | None:
+        """A user or group by primary key, in text or as it is stored."""
+        return next((row for row in self.state.tables[kind] if str(row["pk"]) == str(key)), None)
+
+    def members(self, group: Record) -> list[int]:
+        """Primary keys of the group's direct members."""
+        return sorted(group.get("users") or ())
+
+    def wrap(self, kind: str, record: Record) -> Row:
+        """The record as expressions see it."""
+        return User(self.state, record) if kind == "user" else Group(self.state, record)
+
+    # -- connections ---------------------------------------------------------------------------------------
+
+    def connection(self, provider: Record, kind: str, key: Any) -> Record | None:
+        """The object's connection to Microsoft Entra ID."""
+        return self.state.tables[f"entra_{kind}"].find(**{"provider": provider["pk"], kind: key})
+
+    def connections(self, provider: Record, kind: str) -> list[Record]:
+        """Every connection of the provider."""
+        return self.state.tables[f"entra_{kind}"].where(provider=provider["pk"])
+
+    def connections_of(self, kind: str, key: Any) -> list[Record]:
+        """Every connection of one object, of all providers."""
+        return self.state.tables[f"entra_{kind}"].where(**{kind: key})
+
+    def connect(self, provider: Record, kind: str, key: Any, entity: Record) -> Record:
+        """Remember which object in Microsoft Entra ID belongs to one here."""
+        return self.state.tables[f"entra_{kind}"].add(
+            {
+                "id": self.state.uuid(),
+                "microsoft_id": entity["id"],
+                kind: key,
+                "provider": provider["pk"],
+                "attributes": wire.attributes(entity),
+            }
+        )
+
+    def disconnect(self, kind: str, connection: Record) -> None:
+        """Forget a connection; harmless when it is gone."""
+        self.state.tables[f"entra_{kind}"].remove(connection["id"])
+
+    def configuration_error(self, message: str, mapping: Record) -> None:
+        """Write the audit event of a mapping that fails."""
+        audit.write(
+            Context(state=self.state),
+            "configuration_error",
+            {"message": message, "mapping": {"pk": audit.undashed(mapping["pk"]), "name": mapping["name"]}},
+            app="authentik.lib.sync.outgoing.base",
+        )

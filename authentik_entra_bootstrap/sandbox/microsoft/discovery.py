@@ -1,0 +1,145 @@
+"""OpenID discovery, instance discovery, signing keys."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from authentik_entra_bootstrap.sandbox.microsoft import aadsts, urls
+from authentik_entra_bootstrap.sandbox.microsoft.aadsts import Aadsts
+from authentik_entra_bootstrap.sandbox.microsoft.keys import signing_key
+from authentik_entra_bootstrap.sandbox.microsoft.tokens import issuer
+from authentik_entra_bootstrap.sandbox.store import Directory
+from authentik_entra_bootstrap.sandbox.world import World
+
+SHARED = frozenset({"common", "organizations", "consumers"})
+"""Path segments that name no tenant."""
+GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+", re.IGNORECASE)
+
+
+def find_tenant(world: World, identifier: str, *, error: str = aadsts.INVALID_REQUEST) -> Directory:
+    """The tenant named in an address, by id or verified domain.
+
+    :param error: OAuth error code of an unknown tenant (it differs between endpoints).
+    :raises Aadsts: 900023 for what is no tenant identifier, 90002 for an unknown tenant.
+    """
+    directory = world.tenant(identifier)
+    if directory is not None:
+        return directory
+    if not GUID.fullmatch(identifier) and not DOMAIN.fullmatch(identifier):
+        message = (
+            f"Specified tenant identifier '{identifier}' is neither a valid DNS name, "
+            "nor a valid external domain."
+        )
+        raise Aadsts(900023, aadsts.INVALID_REQUEST, message)
+    message = (
+        f"Tenant '{identifier}' not found. Check to make sure you have the correct tenant ID and are signing "
+        "into the correct cloud. Check with your subscription administrator, this may happen if there are no "
+        "active subscriptions for the tenant."
+    )
+    raise Aadsts(90002, error, message)
+
+
+def origin(world: World, request: Request) -> str:
+    """The address by which the caller reached us: its library compares the issuer with it."""
+    host = request.headers.get("host", "")
+    if urls.is_loopback(f"//{host}") or urls.split(f"//{host}").hostname in world.names:
+        return f"https://{host}"
+    return world.entra_url
+
+
+def discovery_routes(world: World) -> list[BaseRoute]:
+    """Routes of the documents that clients read before they sign in."""
+
+    async def configuration(request: Request) -> Response:
+        name = request.path_params["tenant"]
+        try:
+            document = _document(world, request, name, v2="v2.0" in request.url.path.split("/"))
+        except Aadsts as error:
+            return aadsts.answer(world, request, error)
+        return JSONResponse(document, headers={"Access-Control-Allow-Origin": "*"})
+
+    async def instance(request: Request) -> Response:
+        return _instance(world, request)
+
+    async def keys(request: Request) -> Response:
+        name = request.path_params["tenant"]
+        tenant_id = "{tenantid}" if name in SHARED else name
+        jwk = signing_key().jwk() | {"issuer": f"{origin(world, request)}/{tenant_id}/v2.0"}
+        return JSONResponse({"keys": [jwk]}, headers={"Access-Control-Allow-Origin": "*"})
+
+    return [
+        Route("/common/discovery/instance", instance),
+        Route("/{tenant}/v2.0/.well-known/openid-configuration", configuration),
+        Route("/{tenant}/.well-known/openid-configuration", configuration),
+        Route("/{tenant}/discovery/v2.0/keys", keys),
+        Route("/{tenant}/discovery/keys", keys),
+    ]
+
+
+def _document(world: World, request: Request, name: str, *, v2: bool) -> dict[str, Any]:
+    if name.lower() in SHARED:
+        tenant_id = "{tenantid}"
+    else:
+        name = tenant_id = find_tenant(world, name, error="invalid_tenant").tenant_id
+    base = origin(world, request)
+    oauth = f"{base}/{name}/oauth2/v2.0" if v2 else f"{base}/{name}/oauth2"
+    return {
+        "token_endpoint": f"{oauth}/token",
+        "token_endpoint_auth_methods_supported": [
+            "client_secret_post",
+            "private_key_jwt",
+            "client_secret_basic",
+            "self_signed_tls_client_auth",
+        ],
+        "jwks_uri": f"{base}/{name}/discovery/v2.0/keys" if v2 else f"{base}/common/discovery/keys",
+        "response_modes_supported": ["query", "fragment", "form_post"],
+        "subject_types_supported": ["pairwise"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
+        "scopes_supported": ["openid", "profile", "email", "offline_access"],
+        "issuer": f"{base}/{tenant_id}/v2.0" if v2 else issuer(tenant_id),
+        "request_uri_parameter_supported": False,
+        "userinfo_endpoint": "https://graph.microsoft.com/oidc/userinfo",
+        "authorization_endpoint": f"{oauth}/authorize",
+        "device_authorization_endpoint": f"{oauth}/devicecode",
+        "http_logout_supported": True,
+        "frontchannel_logout_supported": True,
+        "end_session_endpoint": f"{oauth}/logout",
+        "claims_supported": [
+            *("sub", "iss", "cloud_instance_name", "cloud_instance_host_name", "cloud_graph_host_name"),
+            *("msgraph_host", "aud", "exp", "iat", "auth_time", "acr", "nonce", "preferred_username"),
+            *("name", "tid", "ver", "at_hash", "c_hash", "email"),
+        ],
+        "tenant_region_scope": "EU",
+        "cloud_instance_name": "microsoftonline.com",
+        "cloud_graph_host_name": "graph.windows.net",
+        "msgraph_host": "graph.microsoft.com",
+        "rbac_url": "https://pas.windows.net",
+    }
+
+
+def _instance(world: World, request: Request) -> Response:
+    asked = request.query_params.get("authorization_endpoint")
+    if not asked:
+        message = "The request must contain the following parameter: 'authorization_endpoint'."
+        return aadsts.answer(world, request, Aadsts(900144, aadsts.INVALID_REQUEST, message))
+    parts = urls.split(asked)
+    own = urls.split(origin(world, request)).netloc
+    if parts.netloc not in {own, urls.split(world.entra_url).netloc}:
+        message = "Unknown or invalid instance."
+        return aadsts.answer(world, request, Aadsts(50049, "invalid_instance", message))
+    tenant = parts.path.strip("/").split("/")[0]
+    suffix = "/v2.0" if "/v2.0/" in parts.path else ""
+    return JSONResponse(
+        {
+            "tenant_discovery_endpoint": f"https://{own}/{tenant}{suffix}/.well-known/openid-configuration",
+            "api-version": "1.1",
+            "metadata": [{"preferred_network": own, "preferred_cache": own, "aliases": [own]}],
+        }
+    )

@@ -1,0 +1,236 @@
+"""``/applications``: create, upsert, read, change, delete, secrets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from authentik_entra_bootstrap.sandbox.microsoft.graph.application_rules import check_properties
+from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find
+from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import (
+    PERSONAL_AUDIENCES,
+    add_password,
+    check_size,
+    new_password,
+    remove_password,
+    replace_keys,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.deleted import soft_delete
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
+    GraphError,
+    bad_request,
+    denied,
+    invalid_value,
+    required_value,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import APPLICATION
+from authentik_entra_bootstrap.sandbox.microsoft.graph.owners import initial_owners
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.permissions import APP_CREATORS
+from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
+    count_reply,
+    entity_reply,
+    list_reply,
+    reader_for,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.service_principals import follow_application
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, require
+from authentik_entra_bootstrap.sandbox.store import Object
+
+KIND = "application"
+
+
+def _defaults() -> dict[str, Any]:
+    """Values of a fresh registration, as the create page of the documentation shows them."""
+    return {
+        "signInAudience": "AzureADMyOrg",
+        "api": {
+            "requestedAccessTokenVersion": None,
+            "acceptMappedClaims": None,
+            "knownClientApplications": [],
+            "oauth2PermissionScopes": [],
+            "preAuthorizedApplications": [],
+        },
+        "publicClient": {"redirectUris": []},
+        "spa": {"redirectUris": []},
+        "info": {
+            "termsOfServiceUrl": None,
+            "supportUrl": None,
+            "privacyStatementUrl": None,
+            "marketingUrl": None,
+            "logoUrl": None,
+        },
+        "parentalControlSettings": {"countriesBlockedForMinors": [], "legalAgeGroupRule": "Allow"},
+        "verifiedPublisher": {"displayName": None, "verifiedPublisherId": None, "addedDateTime": None},
+        "web": {
+            "homePageUrl": None,
+            "logoutUrl": None,
+            "redirectUris": [],
+            "implicitGrantSettings": {"enableAccessTokenIssuance": False, "enableIdTokenIssuance": False},
+            "redirectUriSettings": [],
+        },
+    }
+
+
+def create(call: Call) -> Reply:
+    """``POST /applications``. Does not create the service principal."""
+    authorize(call.caller, "application.create")
+    return _create(call, call.json())
+
+
+def _create(call: Call, body: dict[str, Any]) -> Reply:
+    _check_may_register(call)
+    checked = check_entity(APPLICATION, body, binds=("owners",))
+    props = checked.props
+    require(props, APPLICATION.label, "displayName")
+    if call.world.switches.require_service_management_reference and not props.get(
+        "serviceManagementReference"
+    ):
+        raise GraphError(
+            400,
+            "ServiceTreeValueMissing",
+            "ServiceManagementReference field is required for Create, but is missing in the request. Refer to the "
+            "TSG `https://aka.ms/service-management-reference-error` for resolving the error.",
+        )
+    check_properties(call, props, None)
+    passwords = props.pop("passwordCredentials", [])
+    keys = props.pop("keyCredentials", [])
+    created: Object = {
+        **APPLICATION.empty(),
+        **_defaults(),
+        **call.new_object(),
+        "appId": call.world.guid("graph"),
+        "createdByAppId": call.caller.app_id,
+        "publisherDomain": call.default_domain(),
+        **_merged(_defaults(), props),
+        "_secrets": {},
+        "_certificates": {},
+        "_federated": [],
+        "_owners": initial_owners(call, checked.binds.get("owners")),
+    }
+    created = replace_keys(call, KIND, created, keys) if keys else created
+    created, shown = _with_passwords(call, created, passwords)
+    check_size(created)
+    call.directory.put(KIND, created["id"], created)
+    return entity_reply(call, APPLICATION, {**created, "passwordCredentials": shown}, status=201)
+
+
+def _with_passwords(
+    call: Call, created: Object, wanted: list[dict[str, Any]]
+) -> tuple[Object, list[dict[str, Any]]]:
+    """Secrets asked for in the create body: the service makes their text and shows it in this reply."""
+    shown: list[dict[str, Any]] = []
+    for entry in wanted:
+        if entry.get("keyId") or entry.get("secretText"):
+            raise invalid_value("passwordCredentials", APPLICATION.label)
+        created, credential = new_password(call, KIND, created, entry)
+        shown.insert(0, credential)
+    return created, shown
+
+
+def _merged(defaults: dict[str, Any], props: dict[str, Any]) -> dict[str, Any]:
+    """Complex values given in part keep the defaults of the rest."""
+    return {
+        name: {**defaults[name], **value}
+        if isinstance(value, dict) and isinstance(defaults.get(name), dict)
+        else value
+        for name, value in props.items()
+    }
+
+
+def _check_may_register(call: Call) -> None:
+    caller = call.caller
+    if caller.kind != "user" or caller.directory_roles & APP_CREATORS:
+        return
+    if not call.world.switches.users_can_register_applications:
+        raise denied()
+
+
+def update(call: Call) -> Reply:
+    """``PATCH``: by ``uniqueName`` with ``Prefer: create-if-missing`` it also creates."""
+    key = call.keys[0]
+    upsert = key.name.lower() == "uniquename" and call.prefers("create-if-missing")
+    if upsert and find(call.view, KIND, key) is None:
+        authorize(call.caller, "application.create")
+        body = call.json()
+        if body.get("uniqueName", key.value) != key.value:
+            raise invalid_value("uniqueName", APPLICATION.label)
+        return _create(call, {**body, "uniqueName": key.value})
+    target = call.target(KIND, key, "application.update")
+    if target["signInAudience"] in PERSONAL_AUDIENCES and call.just_created(target):
+        # The side for personal accounts follows later (hashicorp/terraform-provider-azuread#1764).
+        raise GraphError(409, "Error_MsaAppDoesNotExist", "The corresponding MSA application does not exist.")
+    body = call.json()
+    if upsert and not body.get("displayName"):
+        raise required_value("displayName", APPLICATION.label)
+    _store(call, target, body)
+    return NO_CONTENT
+
+
+def _store(call: Call, target: Object, body: dict[str, Any]) -> None:
+    props = check_entity(APPLICATION, body).props
+    if "passwordCredentials" in props:
+        _refuse_passwords(props["passwordCredentials"])
+    if "displayName" in props:
+        require(props, APPLICATION.label, "displayName")
+    check_properties(call, props, target)
+    keys = props.pop("keyCredentials", None)
+    changed = {**target, **_merged(target, props)}
+    if keys is not None:
+        changed = replace_keys(call, KIND, changed, keys)
+    check_size(changed)
+    call.directory.put(KIND, target["id"], changed)
+    follow_application(call.directory, changed)
+
+
+def _refuse_passwords(wanted: list[dict[str, Any]]) -> None:
+    """Secrets change only by ``addPassword`` and ``removePassword``."""
+    key_id = next((entry["keyId"] for entry in wanted if entry.get("keyId")), None)
+    if key_id:
+        raise bad_request(
+            f"Update to existing credential with KeyId '{key_id}' is not allowed.",
+            ("KeyNotUpdatable", "passwordCredentials"),
+        )
+    raise bad_request(
+        "New password credentials must be generated with service actions.",
+        ("InvalidValue", "passwordCredentials"),
+    )
+
+
+def _list(call: Call) -> Reply:
+    authorize(call.caller, "application.read")
+    return list_reply(call, APPLICATION, reader_for(call).all(KIND))
+
+
+def _count(call: Call) -> Reply:
+    authorize(call.caller, "application.read")
+    return count_reply(call, APPLICATION, reader_for(call).all(KIND))
+
+
+def _get(call: Call) -> Reply:
+    return entity_reply(call, APPLICATION, call.read(KIND, call.keys[0], "application.read"))
+
+
+def _delete(call: Call) -> Reply:
+    soft_delete(call, KIND, call.target(KIND, call.keys[0], "application.delete"))
+    return NO_CONTENT
+
+
+def _add_password(call: Call) -> Reply:
+    return add_password(call, KIND, call.target(KIND, call.keys[0], "application.credentials"))
+
+
+def _remove_password(call: Call) -> Reply:
+    return remove_password(call, KIND, call.target(KIND, call.keys[0], "application.credentials"))
+
+
+ROUTES: list[Route[Call]] = [
+    Route("GET", "applications", _list),
+    Route("GET", "applications/$count", _count),
+    Route("POST", "applications", create),
+    Route("GET", "applications/{application}", _get),
+    Route("PATCH", "applications/{application}", update),
+    Route("DELETE", "applications/{application}", _delete),
+    Route("POST", "applications/{application}/addPassword", _add_password),
+    Route("POST", "applications/{application}/removePassword", _remove_password),
+]

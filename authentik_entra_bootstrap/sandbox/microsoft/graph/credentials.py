@@ -1,0 +1,213 @@
+"""Client secrets and certificates of applications and service principals."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
+    bad_request,
+    invalid_property,
+    too_large,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.policy_rules import check_key, check_password
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_complex
+from authentik_entra_bootstrap.sandbox.microsoft.graph.values import (
+    add_years,
+    is_guid,
+    normalise_moment,
+    parse_moment,
+    read_base64,
+    seven_digits,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.objects import hash_secret, new_secret
+from authentik_entra_bootstrap.sandbox.store import Object
+
+LARGEST_OBJECT = 60_000
+"""Bytes of JSON an application may hold. The service documents a bound but no figure; about 200 secrets fit."""
+PERSONAL_SECRETS = 2
+"""Secrets of an application that personal accounts can sign in to."""
+PERSONAL_AUDIENCES = ("AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount")
+_HINT = 3
+
+
+def check_size(value: Object) -> None:
+    """Refuse an object that has grown beyond the directory's bound.
+
+    :raises GraphError: 403 ``Directory_ResourceSizeExceeded``.
+    """
+    shown = {name: item for name, item in value.items() if not name.startswith("_")}
+    if len(json.dumps(shown)) > LARGEST_OBJECT:
+        raise too_large()
+
+
+def add_password(call: Call, kind: str, target: Object) -> Reply:
+    """``addPassword``: never idempotent, and the only reply that holds the secret's text."""
+    body = call.json(required=False)
+    for name in body:
+        if name != "passwordCredential" and "@odata." not in name:
+            raise invalid_property(name)
+    created, shown = new_password(call, kind, target, body.get("passwordCredential") or {})
+    call.directory.put(kind, target["id"], created)
+    return Reply(
+        200, {"@odata.context": f"{call.base}/$metadata#microsoft.graph.passwordCredential", **shown}
+    )
+
+
+def new_password(call: Call, kind: str, target: Object, wanted: object) -> tuple[Object, dict[str, Any]]:
+    """Add a secret to an object (not yet stored), and return it with the credential that shows the text.
+
+    A ``keyId`` or ``secretText`` in the request is ignored: the service makes both.
+
+    :raises GraphError: 400 for dates that make no sense or that a policy forbids, 403 when the object is full.
+    """
+    given = check_complex("passwordCredential", wanted, "passwordCredential", "PasswordCredential")
+    start_text = given.get("startDateTime") or seven_digits(call.now)
+    start = parse_moment(start_text)
+    end_text = given.get("endDateTime") or _years_later(start_text)
+    end = parse_moment(end_text)
+    if end <= start or end <= call.now:
+        raise bad_request("Key credential end date is invalid.", ("InvalidKeyEndDate", "EndDate"))
+    existing = list(target.get("passwordCredentials") or ())
+    if target.get("signInAudience") in PERSONAL_AUDIENCES and len(existing) >= PERSONAL_SECRETS:
+        raise bad_request(
+            f"The application is not allowed to add {len(existing) + 1} passwords: an application that personal "
+            f"accounts can sign in to has at most {PERSONAL_SECRETS}.",
+            ("TooManyCredentials", "PasswordCredentials"),
+        )
+    check_password(call.directory, kind, target, start, end)
+    text = new_secret(call.world)
+    stored = {
+        "customKeyIdentifier": given.get("customKeyIdentifier"),
+        "displayName": given.get("displayName"),
+        "endDateTime": end_text,
+        "hint": text[:_HINT],
+        "keyId": call.world.guid("graph"),
+        "secretText": None,
+        "startDateTime": start_text,
+    }
+    # Newest first, as the real service lists them.
+    changed = {
+        **target,
+        "passwordCredentials": [stored, *existing],
+        "_secrets": {**target.get("_secrets", {}), stored["keyId"]: hash_secret(text)},
+    }
+    check_size(changed)
+    return changed, {**stored, "secretText": text}
+
+
+def _years_later(start_text: str) -> str:
+    moment = parse_moment(start_text)
+    later = f"{add_years(moment, 2):%Y-%m-%dT%H:%M:%S}"
+    return later + normalise_moment(start_text)[len(later) :]
+
+
+def remove_password(call: Call, kind: str, target: Object) -> Reply:
+    """``removePassword``: a key this replica does not know yet answers just like one that never was.
+
+    :raises GraphError: 400.
+    """
+    body = call.json()
+    for name in body:
+        if name != "keyId" and "@odata." not in name:
+            raise invalid_property(name)
+    key_id = body.get("keyId")
+    if not is_guid(key_id):
+        raise bad_request("Invalid value specified for property 'keyId' of resource 'PasswordCredential'.")
+    wanted = str(key_id).lower()
+    seen = call.view.get(kind, target["id"]) or {}
+    for version in (seen, target):
+        if all(item["keyId"].lower() != wanted for item in version.get("passwordCredentials") or ()):
+            raise bad_request(f"No password credential found with keyId {key_id}.")
+    target["passwordCredentials"] = [
+        item for item in target["passwordCredentials"] if item["keyId"].lower() != wanted
+    ]
+    target["_secrets"] = {
+        name: item for name, item in target.get("_secrets", {}).items() if name.lower() != wanted
+    }
+    call.directory.put(kind, target["id"], target)
+    return NO_CONTENT
+
+
+def replace_keys(call: Call, kind: str, target: Object, wanted: list[dict[str, Any]]) -> Object:
+    """The object with its certificates replaced whole; an entry that names a known ``keyId`` keeps its key.
+
+    :raises GraphError: 400 for what is no certificate, or outlives it.
+    """
+    known = {item["keyId"]: item for item in target.get("keyCredentials") or ()}
+    pems = target.get("_certificates", {})
+    keys: list[dict[str, Any]] = []
+    certificates: dict[str, str] = {}
+    for entry in wanted:
+        key_id = entry.get("keyId") or call.world.guid("graph")
+        if not entry.get("key"):
+            if key_id not in known:
+                raise bad_request(
+                    "The value for the property 'key' on one of the KeyCredentials is missing.",
+                    ("InvalidValue", "keyCredentials"),
+                )
+            keys.append(
+                {**known[key_id], "displayName": entry.get("displayName", known[key_id].get("displayName"))}
+            )
+            if key_id in pems:
+                certificates[key_id] = pems[key_id]
+            continue
+        stored, pem = _certificate(entry, key_id)
+        check_key(
+            call.directory,
+            kind,
+            target,
+            parse_moment(stored["startDateTime"]),
+            parse_moment(stored["endDateTime"]),
+        )
+        keys.append(stored)
+        certificates[key_id] = pem
+    changed = {**target, "keyCredentials": keys, "_certificates": certificates}
+    check_size(changed)
+    return changed
+
+
+def _certificate(entry: dict[str, Any], key_id: str) -> tuple[dict[str, Any], str]:
+    if entry.get("type") != "AsymmetricX509Cert" or entry.get("usage") not in ("Verify", "Encrypt"):
+        raise bad_request(
+            "One or more properties of the key credential are invalid: only 'AsymmetricX509Cert' keys for 'Verify' or "
+            "'Encrypt' can be set.",
+            ("InvalidValue", "keyCredentials"),
+        )
+    certificate = _load(str(entry["key"]))
+    first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    start = entry.get("startDateTime") or seven_digits(first)
+    end = entry.get("endDateTime") or seven_digits(last)
+    if parse_moment(end) > last or parse_moment(end) <= parse_moment(start):
+        raise bad_request("Key credential end date is invalid.", ("InvalidKeyEndDate", "EndDate"))
+    if parse_moment(start) < first:
+        raise bad_request("Key credential start date is invalid.", ("InvalidKeyStartDate", "StartDate"))
+    thumbprint = base64.b64encode(certificate.fingerprint(hashes.SHA1())).decode()  # noqa: S303  # a certificate's thumbprint is SHA-1 by definition
+    stored = {
+        "customKeyIdentifier": entry.get("customKeyIdentifier") or thumbprint,
+        "displayName": entry.get("displayName") or certificate.subject.rfc4514_string(),
+        "endDateTime": normalise_moment(end),
+        "key": base64.b64encode(certificate.public_bytes(Encoding.DER)).decode(),
+        "keyId": key_id,
+        "startDateTime": normalise_moment(start),
+        "type": entry["type"],
+        "usage": entry["usage"],
+    }
+    return stored, certificate.public_bytes(Encoding.PEM).decode()
+
+
+def _load(text: str) -> x509.Certificate:
+    """A certificate from Base64 of DER, or of PEM, which many clients send."""
+    try:
+        raw = read_base64(text)
+        if raw.lstrip().startswith(b"-----BEGIN"):
+            return x509.load_pem_x509_certificate(raw)
+        return x509.load_der_x509_certificate(raw)
+    except ValueError as error:
+        raise bad_request("Key value is invalid certificate.", ("InvalidValue", "keyCredentials")) from error

@@ -1,0 +1,172 @@
+"""Microsoft Graph's errors: the envelope's contents and one factory for each text the service is known to send.
+
+Texts and codes are those seen from the real service; where no source names the code, the directory's
+general ``Request_BadRequest`` is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+INSUFFICIENT = "Insufficient privileges to complete the operation."
+BACKING_APPLICATION = (
+    "When using this permission, the backing application of the service principal being created must in the "
+    "local tenant"
+)
+_NOT_PRESENT = "does not exist or one of its queried reference-property objects are not present."
+
+
+class GraphError(Exception):
+    """An error reply.
+
+    :param status: HTTP status.
+    :param code: Graph's error code, e.g. ``Request_ResourceNotFound``.
+    :param message: Graph's own text.
+    :param details: ``(code, target)`` pairs; each repeats the message, as the directory does.
+    :param headers: extra response headers.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        details: Sequence[tuple[str, str]] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(f"{status} {code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = [{"code": kind, "message": message, "target": target} for kind, target in details]
+        self.headers = headers or {}
+
+
+def bad_request(message: str, *details: tuple[str, str]) -> GraphError:
+    """400 with the directory's general code."""
+    return GraphError(400, "Request_BadRequest", message, details=details)
+
+
+def malformed(message: str) -> GraphError:
+    """400 of the gateway in front of the directory: syntax of the address, the query, or the body."""
+    return GraphError(400, "BadRequest", message)
+
+
+def method_not_allowed() -> GraphError:
+    """405."""
+    return GraphError(
+        405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target."
+    )
+
+
+def unreadable_body() -> GraphError:
+    """400 for a body that is no JSON object."""
+    return malformed(
+        "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid "
+        "JSON format."
+    )
+
+
+def not_found(resource: str) -> GraphError:
+    """404 for an object that does not exist, or that the replica at hand does not know yet."""
+    return GraphError(404, "Request_ResourceNotFound", f"Resource '{resource}' {_NOT_PRESENT}")
+
+
+def missing_reference(resource: str) -> GraphError:
+    """400 form of the same, sent when a body refers to an object that is not there."""
+    return bad_request(f"Resource '{resource}' {_NOT_PRESENT}")
+
+
+def denied(message: str = INSUFFICIENT) -> GraphError:
+    """403."""
+    return GraphError(403, "Authorization_RequestDenied", message)
+
+
+def conflict(value_of: str) -> GraphError:
+    """400 for a property value that another object holds already."""
+    return bad_request(
+        f"Another object with the same value for property {value_of} already exists.",
+        ("ObjectConflict", value_of),
+    )
+
+
+def same_key(status: int, message: str) -> GraphError:
+    """The directory's code for an entry that exists already."""
+    return GraphError(status, "Request_MultipleObjectsWithSameKeyValue", message)
+
+
+def invalid_property(name: str) -> GraphError:
+    """400 for a property that the resource does not have."""
+    return bad_request(f"Invalid property '{name}'.")
+
+
+def required_value(name: str, resource: str) -> GraphError:
+    """400 for a property that must have a value."""
+    return bad_request(
+        f"A value is required for property '{name}' of resource '{resource}'.", ("MissingValue", name)
+    )
+
+
+def invalid_value(name: str, resource: str, reason: str = "InvalidValue") -> GraphError:
+    """400 for a value the property cannot take."""
+    return bad_request(
+        f"Invalid value specified for property '{name}' of resource '{resource}'.", (reason, name)
+    )
+
+
+def read_only(name: str) -> GraphError:
+    """400 for a property only the service sets."""
+    return bad_request(f"Property '{name}' is read-only and cannot be set.", ("PropertyReadOnly", name))
+
+
+def unsupported_query(message: str = "Unsupported Query.") -> GraphError:
+    """400 for a query the directory does not serve, or not without ``ConsistencyLevel: eventual``."""
+    return GraphError(400, "Request_UnsupportedQuery", message)
+
+
+def references_exist(relation: str) -> GraphError:
+    """400 for a reference that is there already."""
+    return bad_request(
+        f"One or more added object references already exist for the following modified properties: '{relation}'."
+    )
+
+
+def wrong_reference(target: str, target_type: str, relation: str) -> GraphError:
+    """400 for a reference to an object of a type the relation does not take."""
+    return bad_request(
+        f"The reference target '{target_type}_{target}' of type '{target_type}' is invalid for the '{relation}' reference."
+    )
+
+
+def concurrency(status: int) -> GraphError:
+    """409 or 503: both were seen on application writes close to each other."""
+    return GraphError(
+        status,
+        "Directory_ConcurrencyViolation",
+        "Error due to concurrent requests being made to the tenant. Please wait briefly and retry.",
+    )
+
+
+def quota_exceeded() -> GraphError:
+    """403 once a principal without an administrator role has created too many objects."""
+    return GraphError(
+        403,
+        "Directory_QuotaExceeded",
+        "The directory object quota limit for the Principal has been exceeded. Please ask your administrator to "
+        "increase the quota limit or delete objects to reduce the used quota.",
+    )
+
+
+def too_large() -> GraphError:
+    """403 for an object that would grow beyond the directory's limit."""
+    return GraphError(
+        403,
+        "Directory_ResourceSizeExceeded",
+        "The size of the object has exceeded its limit. Please reduce the number of values and retry your request.",
+    )
+
+
+def unauthorized(code: str, message: str, challenge: str) -> GraphError:
+    """401 with the ``WWW-Authenticate`` header."""
+    return GraphError(401, code, message, headers={"WWW-Authenticate": challenge})

@@ -1,0 +1,150 @@
+"""``/groups``: create, upsert, read, change, delete."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any
+
+from authentik_entra_bootstrap.sandbox.microsoft.graph.application_rules import check_name_free
+from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find
+from authentik_entra_bootstrap.sandbox.microsoft.graph.deleted import soft_delete
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
+    bad_request,
+    invalid_value,
+    required_value,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.members import (
+    add_members,
+    initial_members,
+    members_operation,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import GROUP
+from authentik_entra_bootstrap.sandbox.microsoft.graph.owners import initial_owners
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
+    count_reply,
+    entity_reply,
+    list_reply,
+    reader_for,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import BIND, check_entity, require
+from authentik_entra_bootstrap.sandbox.store import Object
+
+KIND = "group"
+_NICKNAME = re.compile(r"[!-~]*\Z")
+_FORBIDDEN = set("@()\\[]\";:<>,/' ")
+
+
+def _check(props: dict[str, Any]) -> None:
+    nickname = props.get("mailNickname")
+    if nickname is not None and (not _NICKNAME.match(nickname) or set(nickname) & _FORBIDDEN):
+        raise invalid_value("mailNickname", GROUP.label)
+    if props.get("mailEnabled") and "Unified" not in props.get("groupTypes", ()):
+        raise bad_request(
+            "The service does not currently support writes of mail-enabled groups. Please ensure that the "
+            "mail-enablement property is unset and the security-enablement property is set."
+        )
+
+
+def _security_identifier(object_id: str) -> str:
+    """The SID that Entra ID derives from an object id: its bytes as four 32-bit numbers."""
+    raw = uuid.UUID(object_id).bytes_le
+    return "S-1-12-1-" + "-".join(str(int.from_bytes(raw[i : i + 4], "little")) for i in range(0, 16, 4))
+
+
+def _create(call: Call) -> Reply:
+    authorize(call.caller, "group.create")
+    return _make(call, call.json())
+
+
+def _make(call: Call, body: dict[str, Any]) -> Reply:
+    checked = check_entity(GROUP, body, binds=("owners", "members"))
+    props = checked.props
+    require(props, GROUP.label, "displayName", "mailNickname")
+    for name in ("mailEnabled", "securityEnabled"):
+        if props.get(name) is None:
+            raise required_value(name, GROUP.label)
+    _check(props)
+    if not props["securityEnabled"] and not props["mailEnabled"]:
+        raise invalid_value("securityEnabled", GROUP.label)
+    if props.get("uniqueName") == "":
+        raise invalid_value("uniqueName", GROUP.label)
+    if props.get("uniqueName"):
+        check_name_free(call, KIND, props["uniqueName"])
+    base = call.new_object()
+    created: Object = {
+        **GROUP.empty(),
+        **base,
+        "renewedDateTime": base["createdDateTime"],
+        "securityIdentifier": _security_identifier(base["id"]),
+        **props,
+        "_owners": initial_owners(call, checked.binds.get("owners")),
+        "_members": initial_members(call, checked.binds.get("members", [])),
+    }
+    call.directory.put(KIND, created["id"], created)
+    return entity_reply(call, GROUP, created, status=201)
+
+
+def _update(call: Call) -> Reply:
+    """``PATCH``: by ``uniqueName`` with ``Prefer: create-if-missing`` it also creates; adds bound members."""
+    key = call.keys[0]
+    upsert = key.name.lower() == "uniquename" and call.prefers("create-if-missing")
+    if upsert and find(call.view, KIND, key) is None:
+        authorize(call.caller, "group.create")
+        body = call.json()
+        if body.get("uniqueName", key.value) != key.value:
+            raise invalid_value("uniqueName", GROUP.label)
+        return _make(call, {**body, "uniqueName": key.value})
+    body = call.json()
+    names = {name for name in body if not name.startswith("@odata.")}
+    only_members = names == {f"members{BIND}"}
+    target = call.target(KIND, key, "group.members.write" if only_members else "group.update")
+    checked = check_entity(GROUP, body, binds=("members",))
+    props = checked.props
+    if "displayName" in props:
+        require(props, GROUP.label, "displayName")
+    _check({"groupTypes": target.get("groupTypes") or [], **props})
+    before = target.get("uniqueName")
+    if "uniqueName" in props and props["uniqueName"] != before:
+        if before is not None:
+            raise bad_request("Property 'uniqueName' is immutable and cannot be changed.")
+        check_name_free(call, KIND, props["uniqueName"])
+    if "isAssignableToRole" in props and props["isAssignableToRole"] != target.get("isAssignableToRole"):
+        raise bad_request("Property 'isAssignableToRole' is immutable and cannot be changed.")
+    changed = {**target, **props}
+    if checked.binds:
+        authorize(call.caller, members_operation(target), target)
+        changed = add_members(call, changed, checked.binds["members"])
+    call.directory.put(KIND, target["id"], changed)
+    return NO_CONTENT
+
+
+def _list(call: Call) -> Reply:
+    authorize(call.caller, "group.read")
+    return list_reply(call, GROUP, reader_for(call).all(KIND))
+
+
+def _count(call: Call) -> Reply:
+    authorize(call.caller, "group.read")
+    return count_reply(call, GROUP, reader_for(call).all(KIND))
+
+
+def _get(call: Call) -> Reply:
+    return entity_reply(call, GROUP, call.read(KIND, call.keys[0], "group.read"))
+
+
+def _delete(call: Call) -> Reply:
+    soft_delete(call, KIND, call.target(KIND, call.keys[0], "group.delete"))
+    return NO_CONTENT
+
+
+ROUTES: list[Route[Call]] = [
+    Route("GET", "groups", _list),
+    Route("GET", "groups/$count", _count),
+    Route("POST", "groups", _create),
+    Route("GET", "groups/{group}", _get),
+    Route("PATCH", "groups/{group}", _update),
+    Route("DELETE", "groups/{group}", _delete),
+]

@@ -1,0 +1,194 @@
+"""App management policies: the tenant's default, custom ones, and their assignment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
+    NO_CONTENT,
+    PRINCIPALS,
+    Call,
+    Reply,
+    reference_id,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
+    bad_request,
+    invalid_value,
+    not_found,
+    references_exist,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import EntityType
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import APP_POLICY, TENANT_POLICY
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key, Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.policy_rules import DEFAULT_POLICY, default_policy
+from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
+    entity_reply,
+    list_reply,
+    members_reply,
+    reader_for,
+    related_objects,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, require
+from authentik_entra_bootstrap.sandbox.microsoft.graph.values import EMPTY_GUID, parse_duration
+from authentik_entra_bootstrap.sandbox.store import Object
+
+KIND = "policy"
+PASSWORD_RESTRICTIONS = frozenset(
+    {
+        "passwordAddition",
+        "passwordLifetime",
+        "symmetricKeyAddition",
+        "symmetricKeyLifetime",
+        "customPasswordAddition",
+    }
+)
+KEY_RESTRICTIONS = frozenset({"asymmetricKeyLifetime"})
+_TARGETS = {"applications": "application", "servicePrincipals": "servicePrincipal"}
+
+
+def _checked(entity: EntityType, body: dict[str, Any]) -> dict[str, Any]:
+    props = check_entity(entity, body).props
+    for part in ("restrictions", "applicationRestrictions", "servicePrincipalRestrictions"):
+        given = props.get(part) or {}
+        _check_items(given.get("passwordCredentials") or [], PASSWORD_RESTRICTIONS)
+        _check_items(given.get("keyCredentials") or [], KEY_RESTRICTIONS)
+    return props
+
+
+def _check_items(items: list[dict[str, Any]], kinds: frozenset[str]) -> None:
+    for item in items:
+        if item["restrictionType"] not in kinds:
+            raise invalid_value("restrictionType", TENANT_POLICY.label)
+        if item["state"] not in ("enabled", "disabled"):
+            raise invalid_value("state", TENANT_POLICY.label)
+        needs_lifetime = item["restrictionType"].endswith("Lifetime")
+        if needs_lifetime and not item.get("maxLifetime"):
+            raise invalid_value("maxLifetime", TENANT_POLICY.label)
+        if item.get("maxLifetime"):
+            try:
+                parse_duration(item["maxLifetime"])
+            except ValueError as error:
+                raise invalid_value("maxLifetime", TENANT_POLICY.label) from error
+
+
+def _get_default(call: Call) -> Reply:
+    authorize(call.caller, "policy.read")
+    stored = call.view.get(KIND, EMPTY_GUID) or DEFAULT_POLICY
+    return entity_reply(call, TENANT_POLICY, stored, context="policies/defaultAppManagementPolicy/$entity")
+
+
+def _update_default(call: Call) -> Reply:
+    authorize(call.caller, "policy.write")
+    props = _checked(TENANT_POLICY, call.json())
+    call.directory.put(KIND, EMPTY_GUID, {**default_policy(call.directory), **props})
+    return NO_CONTENT
+
+
+def _list(call: Call) -> Reply:
+    authorize(call.caller, "policy.read")
+    custom = [item for item in reader_for(call).all(KIND) if item["id"] != EMPTY_GUID]
+    return list_reply(call, APP_POLICY, custom)
+
+
+def _create(call: Call) -> Reply:
+    authorize(call.caller, "policy.write")
+    props = _checked(APP_POLICY, call.json())
+    require(props, APP_POLICY.label, "displayName", "restrictions")
+    created: Object = {
+        **APP_POLICY.empty(),
+        "id": call.world.guid("graph"),
+        "description": None,
+        "isEnabled": False,
+        **props,
+    }
+    call.directory.put(KIND, created["id"], created)
+    return entity_reply(call, APP_POLICY, created, status=201)
+
+
+def _custom_key(call: Call) -> Key:
+    if call.keys[0].value == EMPTY_GUID:
+        raise not_found(EMPTY_GUID)
+    return call.keys[0]
+
+
+def _get(call: Call) -> Reply:
+    return entity_reply(call, APP_POLICY, call.read(KIND, _custom_key(call), "policy.read"))
+
+
+def _update(call: Call) -> Reply:
+    target = call.target(KIND, _custom_key(call), "policy.write")
+    call.directory.put(KIND, target["id"], {**target, **_checked(APP_POLICY, call.json())})
+    return NO_CONTENT
+
+
+def _delete(call: Call) -> Reply:
+    target = call.target(KIND, _custom_key(call), "policy.write")
+    call.directory.remove(KIND, target["id"])
+    return NO_CONTENT
+
+
+def _applies_to(call: Call) -> Reply:
+    policy = call.read(KIND, _custom_key(call), "policy.read")
+    targets = [
+        (kind, item)
+        for kind in PRINCIPALS
+        for item in call.view.all(kind)
+        if policy["id"] in item.get("_appManagementPolicies", ())
+    ]
+    return members_reply(call, targets, context="directoryObjects")
+
+
+def _assigned(call: Call, kind: str) -> Reply:
+    target = call.read(kind, call.keys[0], f"{kind}.read")
+    policies = [item for _, item in related_objects(call.view, target, "_appManagementPolicies")]
+    return list_reply(call, APP_POLICY, policies, context="policies/appManagementPolicies")
+
+
+def _assign(call: Call, kind: str) -> Reply:
+    target = call.target(kind, call.keys[0], "policy.assign")
+    policy_id = reference_id(call.json().get("@odata.id"))
+    if policy_id == EMPTY_GUID or call.view.get(KIND, policy_id) is None:
+        raise not_found(policy_id)
+    assigned: list[str] = target.get("_appManagementPolicies", [])
+    if policy_id in assigned:
+        raise references_exist("appManagementPolicies")
+    if related_objects(call.directory, target, "_appManagementPolicies"):
+        raise bad_request(
+            "An application or service principal can have only one app management policy assigned."
+        )
+    call.directory.put(kind, target["id"], {**target, "_appManagementPolicies": [policy_id]})
+    return NO_CONTENT
+
+
+def _unassign(call: Call, kind: str) -> Reply:
+    target = call.target(kind, call.keys[0], "policy.assign")
+    policy_id = call.keys[1].value.lower()
+    assigned: list[str] = target.get("_appManagementPolicies", [])
+    if policy_id not in assigned:
+        raise not_found(call.keys[1].value)
+    kept = [item for item in assigned if item != policy_id]
+    call.directory.put(kind, target["id"], {**target, "_appManagementPolicies": kept})
+    return NO_CONTENT
+
+
+def _target_routes(path: str, kind: str) -> list[Route[Call]]:
+    place = f"{path}/{{target}}/appManagementPolicies"
+    return [
+        Route("GET", place, lambda call: _assigned(call, kind)),
+        Route("POST", f"{place}/$ref", lambda call: _assign(call, kind)),
+        Route("DELETE", f"{place}/{{policy}}/$ref", lambda call: _unassign(call, kind)),
+    ]
+
+
+ROUTES: list[Route[Call]] = [
+    Route("GET", "policies/defaultAppManagementPolicy", _get_default),
+    Route("PATCH", "policies/defaultAppManagementPolicy", _update_default),
+    Route("GET", "policies/appManagementPolicies", _list),
+    Route("POST", "policies/appManagementPolicies", _create),
+    Route("GET", "policies/appManagementPolicies/{policy}", _get),
+    Route("PATCH", "policies/appManagementPolicies/{policy}", _update),
+    Route("DELETE", "policies/appManagementPolicies/{policy}", _delete),
+    Route("GET", "policies/appManagementPolicies/{policy}/appliesTo", _applies_to),
+    *(route for path, kind in _TARGETS.items() for route in _target_routes(path, kind)),
+]

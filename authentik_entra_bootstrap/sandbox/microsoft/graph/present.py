@@ -1,0 +1,138 @@
+"""From the directory's objects to replies: selection, expansion, lists, pages, contexts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import PRINCIPALS, Call, Reader, Reply
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import bad_request
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import EntityType
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import (
+    APP_POLICY,
+    DIRECTORY_OBJECT,
+    ENTITIES,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.query import Query
+from authentik_entra_bootstrap.sandbox.store import Object
+
+EXPANDED = 20
+"""Objects that ``$expand`` returns of a relation."""
+
+
+def reader_for(call: Call) -> Reader:
+    """Where a list is read: advanced queries read an index that is as stale as the slowest replica."""
+    if not call.query.advanced:
+        return call.view
+    return call.directory.as_of(call.now - timedelta(seconds=call.world.switches.lag))
+
+
+def public(entity: EntityType, value: Object, select: Sequence[str] | None = None) -> dict[str, Any]:
+    """An object as Graph shows it: nothing private, no secret, the selected or default properties."""
+    full = {**entity.empty(), **{name: item for name, item in value.items() if not name.startswith("_")}}
+    if select is None and entity.by_default is not None:
+        select = entity.by_default
+    shown = {name: full[name] for name in select if name in full} if select is not None else full
+    if "keyCredentials" in shown and (select is None or "keyCredentials" not in select):
+        # The public key itself is returned only to those who ask for the property by name.
+        shown["keyCredentials"] = [{**key, "key": None} for key in shown["keyCredentials"]]
+    if shown.get("passwordProfile") is not None:
+        shown["passwordProfile"] = None
+    return {
+        name: item for name, item in shown.items() if item is not None or not entity.props[name].endswith("!")
+    }
+
+
+def present(call: Call, entity: EntityType, value: Object, query: Query) -> dict[str, Any]:
+    """An object with selection and expansion.
+
+    :raises GraphError: 400 for unknown properties or relations.
+    """
+    result = public(entity, value, query.select(entity))
+    for relation, inner in query.expand(entity).items():
+        related = related_objects(call.view, value, entity.relations[relation])[:EXPANDED]
+        result[relation] = [present_member(kind, item, inner) for kind, item in related]
+    return result
+
+
+def present_member(kind: str, value: Object, query: Query) -> dict[str, Any]:
+    """An object in a list of mixed types: with its type, and only the selected properties that it has."""
+    entity = ENTITIES[kind]
+    chosen = query.select(DIRECTORY_OBJECT)
+    select = None if chosen is None else [name for name in chosen if name in entity.props]
+    return {"@odata.type": f"#microsoft.graph.{kind}", **public(entity, value, select)}
+
+
+def related_objects(reader: Reader, value: Object, relation: str) -> list[tuple[str, Object]]:
+    """Kind and object for each id in a private list, as far as the reader knows them."""
+    kinds = ("policy",) if relation == "_appManagementPolicies" else PRINCIPALS
+    found = []
+    for object_id in value.get(relation, ()):
+        for kind in kinds:
+            item = reader.get(kind, object_id)
+            if item is not None:
+                found.append((APP_POLICY.name if kind == "policy" else kind, item))
+                break
+    return found
+
+
+def entity_reply(
+    call: Call, entity: EntityType, value: Object, *, status: int = 200, context: str = ""
+) -> Reply:
+    """One entity.
+
+    :param context: what stands behind ``$metadata#``, when it is not the entity's collection.
+    """
+    shown = present(call, entity, value, call.query)
+    names = call.query.select(entity)
+    selected = f"({','.join(names)})" if names else ""
+    place = context or f"{entity.path}{selected}/$entity"
+    return Reply(status, {"@odata.context": f"{call.base}/$metadata#{place}", **shown})
+
+
+def list_reply(call: Call, entity: EntityType, items: list[Object], *, context: str = "") -> Reply:
+    """A page of a collection, with ``@odata.count`` and ``@odata.nextLink``."""
+    query = call.query
+    left = query.ordered(query.filtered(items, entity), entity)
+    page, token = query.page(left)
+    return _collection(
+        call, entity, context, [present(call, entity, item, query) for item in page], len(left), token
+    )
+
+
+def members_reply(call: Call, items: list[tuple[str, Object]], *, context: str = "") -> Reply:
+    """The same for a collection of mixed types."""
+    query = call.query
+    kinds = {item["id"]: kind for kind, item in items}
+    left = query.ordered(query.filtered([item for _, item in items], DIRECTORY_OBJECT), DIRECTORY_OBJECT)
+    page, token = query.page(left)
+    shown = [present_member(kinds[item["id"]], item, query) for item in page]
+    return _collection(call, DIRECTORY_OBJECT, context, shown, len(left), token)
+
+
+def _collection(
+    call: Call, entity: EntityType, context: str, shown: list[dict[str, Any]], total: int, token: str | None
+) -> Reply:
+    query = call.query
+    names = query.select(entity)
+    selected = f"({','.join(names)})" if names else ""
+    body: dict[str, Any] = {"@odata.context": f"{call.base}/$metadata#{context or entity.path}{selected}"}
+    if query.count and query.eventual:
+        body["@odata.count"] = total
+    if token is not None:
+        body["@odata.nextLink"] = f"{call.base}/{call.path.lstrip('/')}?{query.next_query(token)}"
+    body["value"] = shown
+    return Reply(200, body)
+
+
+def count_reply(call: Call, entity: EntityType, items: list[Object]) -> Reply:
+    """``/collection/$count``: a bare number.
+
+    :raises GraphError: 400 without ``ConsistencyLevel: eventual``.
+    """
+    if not call.query.eventual:
+        raise bad_request("$count is not currently supported.")
+    query = dataclasses.replace(call.query, options={**call.query.options, "count": "true"})
+    return Reply(200, str(len(query.filtered(items, entity))), {"Content-Type": "text/plain"})

@@ -1,0 +1,247 @@
+"""OData query options of one request, and how they shape a list or an entity."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
+    GraphError,
+    bad_request,
+    malformed,
+    unsupported_query,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.filter_eval import (
+    check_filter,
+    matches,
+    unknown_property,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.filter_syntax import parse_filter
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import EntityType
+from authentik_entra_bootstrap.sandbox.store import Object
+
+DEFAULT_PAGE = 100
+LARGEST_PAGE = 999
+_OPTIONS = frozenset(
+    {"select", "filter", "top", "count", "orderby", "search", "expand", "skiptoken", "skip", "format"}
+)
+_EXPAND = re.compile(r"\s*(\w+)\s*(?:\((.*)\))?\s*\Z", re.DOTALL)
+_SEARCH = re.compile(r'"(\w+):((?:[^"\\]|\\.)*)"')
+
+
+@dataclass(frozen=True)
+class Query:
+    """The query options of a request, names without ``$`` and in lower case.
+
+    :param eventual: the request has ``ConsistencyLevel: eventual``.
+    :param raw: the options as sent, for the next page's address.
+    """
+
+    options: dict[str, str]
+    eventual: bool = False
+    raw: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def parse(cls, query: str, consistency_level: str = "") -> Query:
+        """Read a query string.
+
+        :raises GraphError: 400 for an unknown system option, or one given twice.
+        """
+        pairs = tuple(parse_qsl(query, keep_blank_values=True))
+        options: dict[str, str] = {}
+        for name, value in pairs:
+            plain = name.removeprefix("$").lower()
+            if plain not in _OPTIONS:
+                if name.startswith("$"):
+                    raise malformed(f"The query parameter '{name}' is not supported.")
+                continue
+            if plain in options:
+                raise malformed(
+                    f"Query parameter '${plain}' is specified multiple times, but it should be specified once."
+                )
+            options[plain] = value
+        return cls(options, consistency_level.strip().lower() == "eventual", pairs)
+
+    @property
+    def count(self) -> bool:
+        """Whether ``$count=true`` is asked for."""
+        return self.options.get("count", "").lower() == "true"
+
+    @property
+    def advanced(self) -> bool:
+        """Whether the request has what advanced queries need; they read a separate, staler index."""
+        return self.eventual and (self.count or "search" in self.options)
+
+    @property
+    def top(self) -> int:
+        """Page size.
+
+        :raises GraphError: 400 outside 1 to 999.
+        """
+        text = self.options.get("top")
+        if text is None:
+            return DEFAULT_PAGE
+        if not re.fullmatch(r"-?\d+", text):
+            raise malformed(
+                f"Invalid value '{text}' for $top query option found. The $top query option requires a non-negative integer value."
+            )
+        if not 1 <= int(text) <= LARGEST_PAGE:
+            raise bad_request(
+                f"Invalid page size specified: '{text}'. Must be between 1 and {LARGEST_PAGE} inclusive."
+            )
+        return int(text)
+
+    def select(self, entity: EntityType) -> list[str] | None:
+        """Selected properties, ``None`` for the default ones.
+
+        :raises GraphError: 400 for a property the type does not have.
+        """
+        text = self.options.get("select", "").strip()
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        if not names or "*" in names:
+            return None
+        by_fold = {name.casefold(): name for name in (*entity.props, *entity.relations)}
+        for name in names:
+            if name.casefold() not in by_fold:
+                raise unknown_property(name, entity)
+        return [by_fold[name.casefold()] for name in names]
+
+    def expand(self, entity: EntityType) -> dict[str, Query]:
+        """Relations to expand, each with its own options.
+
+        :raises GraphError: 400 for a relation the type does not have.
+        """
+        text = self.options.get("expand", "").strip()
+        result: dict[str, Query] = {}
+        for part in _split_outside_parentheses(text, ","):
+            match = _EXPAND.match(part)
+            if match is None or match.group(1) not in entity.relations:
+                raise malformed(
+                    f"Parsing OData Select and Expand failed: Could not find a property named '{part.strip()}' on "
+                    f"type 'microsoft.graph.{entity.name}'."
+                )
+            inner = _split_outside_parentheses(match.group(2) or "", ";")
+            result[match.group(1)] = Query.parse("&".join(inner))
+        return result
+
+    def filtered(self, items: list[Object], entity: EntityType) -> list[Object]:
+        """The objects that ``$filter`` and ``$search`` leave.
+
+        :raises GraphError: 400 for what the directory does not serve.
+        """
+        if self.options.get("skip"):
+            raise malformed("'$skip' is not supported by the service.")
+        if "filter" in self.options:
+            node = parse_filter(self.options["filter"])
+            check_filter(node, entity, advanced=self.advanced)
+            items = [item for item in items if matches(node, item, entity.relations)]
+        if "search" in self.options:
+            terms = self._search_terms(entity)
+            items = [item for item in items if any(_has_word(item.get(name), text) for name, text in terms)]
+        return items
+
+    def _search_terms(self, entity: EntityType) -> list[tuple[str, str]]:
+        if not self.eventual:
+            raise unsupported_query(
+                "Request with $search query parameter only works through MSGraph with a special request header: "
+                "'ConsistencyLevel: eventual'"
+            )
+        terms = _SEARCH.findall(self.options["search"])
+        if not terms:
+            raise bad_request(
+                f"Syntax error: character ':' is not valid at position 0 in '{self.options['search']}'."
+            )
+        for name, _ in terms:
+            if name not in entity.filterable or entity.props[name] not in ("str", "[str]"):
+                raise unsupported_query(f"Property '{name}' does not support $search.")
+        return [(name, text.replace('\\"', '"')) for name, text in terms]
+
+    def ordered(self, items: list[Object], entity: EntityType) -> list[Object]:
+        """The objects in the order of ``$orderby``; of creation without it.
+
+        :raises GraphError: 400 for what the directory does not sort by, or not together with a filter.
+        """
+        text = self.options.get("orderby", "").strip()
+        if not text:
+            return items
+        if "filter" in self.options and not self.advanced:
+            raise unsupported_query("Sorting not supported for current query.")
+        for clause in reversed(text.split(",")):
+            name, _, direction = clause.strip().partition(" ")
+            if name not in entity.props:
+                raise unknown_property(name, entity)
+            if name not in entity.filterable or direction.strip().lower() not in ("", "asc", "desc"):
+                raise unsupported_query("Sorting not supported for current query.")
+            items = sorted(
+                items, key=lambda item: _sort_key(item.get(name)), reverse=direction.strip().lower() == "desc"
+            )
+        return items
+
+    def page(self, items: list[Object]) -> tuple[list[Object], str | None]:
+        """One page and the skip token of the next.
+
+        :raises GraphError: 400 for a token that is not ours.
+        """
+        start = 0
+        if "skiptoken" in self.options:
+            last, offset = _read_token(self.options["skiptoken"])
+            ids = [item["id"] for item in items]
+            start = ids.index(last) + 1 if last in ids else min(offset, len(items))
+        chosen = items[start : start + self.top]
+        if start + len(chosen) >= len(items) or not chosen:
+            return chosen, None
+        return chosen, _write_token(chosen[-1]["id"], start + len(chosen))
+
+    def next_query(self, token: str) -> str:
+        """The query string of the next page: the same options and the token."""
+        pairs = [(name, value) for name, value in self.raw if name.lower() not in ("$skiptoken", "skiptoken")]
+        pairs.append(("$skiptoken", token))
+        return "&".join(f"{quote(name, safe='$')}={quote(value, safe='')}" for name, value in pairs)
+
+
+def _sort_key(value: object) -> tuple[int, Any]:
+    if value is None:
+        return (0, "")
+    return (1, value.casefold()) if isinstance(value, str) else (2, str(value))
+
+
+def _has_word(value: object, text: str) -> bool:
+    """Whether text begins a word of the value: how the directory's search tokenises names."""
+    words = [str(item) for item in value] if isinstance(value, list) else [value or ""]
+    return any(
+        re.search(rf"(?:^|[\W_]){re.escape(text)}", str(word), re.IGNORECASE) is not None
+        for word in words
+        if word
+    )
+
+
+def _split_outside_parentheses(text: str, mark: str) -> list[str]:
+    parts, depth = [""], 0
+    for char in text:
+        depth += (char == "(") - (char == ")")
+        if char == mark and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [part for part in parts if part.strip()]
+
+
+def _write_token(last_id: str, offset: int) -> str:
+    return base64.urlsafe_b64encode(json.dumps([last_id, offset]).encode()).decode().rstrip("=")
+
+
+def _read_token(token: str) -> tuple[str, int]:
+    try:
+        last, offset = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        return str(last), int(offset)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise GraphError(
+            400,
+            "Directory_ExpiredPageToken",
+            "The specified page token value has expired and can no longer be included in your request.",
+        ) from error

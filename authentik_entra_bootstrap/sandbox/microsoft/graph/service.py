@@ -1,0 +1,190 @@
+"""Runs one operation: identity, route, replica, handler; and turns what comes out into a reply with headers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from authentik_entra_bootstrap.sandbox.microsoft.graph import (
+    applications,
+    deleted,
+    directory_objects,
+    federated,
+    groups,
+    members,
+    organization,
+    owners,
+    policies,
+    references,
+    role_grants,
+    scope_grants,
+    service_principals,
+    users,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import Call, Reply
+from authentik_entra_bootstrap.sandbox.microsoft.graph.costs import resource_units
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import GraphError, unauthorized
+from authentik_entra_bootstrap.sandbox.microsoft.graph.limits import Charge, Limits, told
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import (
+    Route,
+    Segment,
+    find_route,
+    parse_path,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.query import Query
+from authentik_entra_bootstrap.sandbox.microsoft.tokens import Caller, TokenRejected, challenge, verify_bearer
+from authentik_entra_bootstrap.sandbox.store import Directory
+from authentik_entra_bootstrap.sandbox.world import World
+
+ROUTES: list[Route[Call]] = [
+    *applications.ROUTES,
+    *service_principals.ROUTES,
+    *owners.ROUTES,
+    *federated.ROUTES,
+    *role_grants.ROUTES,
+    *scope_grants.ROUTES,
+    *policies.ROUTES,
+    *organization.ROUTES,
+    *users.ROUTES,
+    *groups.ROUTES,
+    *members.ROUTES,
+    *directory_objects.ROUTES,
+    *references.ROUTES,
+    *deleted.ROUTES,
+]
+"""Every operation but ``$batch``."""
+
+JSON = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
+DIAGNOSTIC = '{"ServerInfo":{"DataCenter":"Sandbox","Slice":"E","Ring":"5","ScaleUnit":"001","RoleInstance":"SN1PEPF00000001"}}'
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, or one part of a batch.
+
+    :param path: percent-encoded, below ``/v1.0``.
+    :param query: without the question mark.
+    :param headers: names in lower case.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+def identify(world: World, headers: Mapping[str, str]) -> Caller:
+    """Who calls.
+
+    :raises GraphError: 401 with a challenge.
+    """
+    try:
+        return verify_bearer(world, headers.get("authorization"))
+    except TokenRejected as error:
+        raise unauthorized(error.code, error.message, challenge(world)) from error
+
+
+def perform(world: World, caller: Caller, request: Request, request_id: str) -> Reply:
+    """Run one operation and return the reply, errors included, without the headers of the transport.
+
+    Everything between the choice of the replica and the commit happens under the directory's lock.
+    """
+    directory = world.tenants[caller.tid]
+    try:
+        segments = without_tenant(directory, parse_path(request.path))
+        route, keys = find_route(ROUTES, request.method, segments)
+        query = Query.parse(request.query, request.headers.get("consistencylevel", ""))
+        units = resource_units(request.method, segments, query)
+        counted = {"x-ms-resource-unit": str(units), **_counted(world, caller, request, units)}
+        with directory.lock:
+            call = Call(
+                world=world,
+                directory=directory,
+                view=directory.replica(),
+                caller=caller,
+                path=request.path,
+                keys=keys,
+                query=query,
+                headers=request.headers,
+                body=request.body,
+            )
+            reply = cast("Reply", route.handler(call))
+    except GraphError as error:
+        return error_reply(world, error, request_id, request.headers)
+    return Reply(reply.status, reply.body, {**counted, **reply.headers})
+
+
+def limits_of(world: World) -> Limits:
+    """What Microsoft Graph has counted in a world."""
+    with world.lock:
+        found: Limits = world.extras.setdefault("limits", Limits())
+        return found
+
+
+def _counted(world: World, caller: Caller, request: Request, units: int) -> dict[str, str]:
+    """Count a request where the tenant's limits are on; the headers that tell of it.
+
+    :raises GraphError: 429.
+    """
+    switches = world.switches
+    if switches.tenant_size == "none":
+        return {}
+    charge = Charge(
+        world.clock.now().timestamp(),
+        caller.app_id,
+        caller.tid,
+        request.method,
+        f"/{request.path.lstrip('/')}",
+        request.query,
+        units,
+    )
+    return told(limits_of(world).charge(switches.tenant_size, switches.limits_used, charge))
+
+
+def without_tenant(directory: Directory, segments: list[Segment]) -> list[Segment]:
+    """The address without the tenant in front: older clients name theirs there (hamilton, for one)."""
+    domains = {
+        str(domain["name"]).lower()
+        for organization in directory.all("organization")
+        for domain in organization.get("verifiedDomains", ())
+    }
+    own = {"myorganization", directory.tenant_id.lower(), *domains}
+    first = segments[0] if segments else ""
+    return segments[1:] if isinstance(first, str) and first.lower() in own else segments
+
+
+def error_reply(world: World, error: GraphError, request_id: str, headers: Mapping[str, str]) -> Reply:
+    """The envelope of an error."""
+    inner: dict[str, Any] = {
+        "date": f"{world.clock.now():%Y-%m-%dT%H:%M:%S}",
+        "request-id": request_id,
+        "client-request-id": headers.get("client-request-id", request_id),
+    }
+    content: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.details:
+        content["details"] = error.details
+    content["innerError"] = inner
+    return Reply(error.status, {"error": content}, {"Content-Type": "application/json", **error.headers})
+
+
+def transport_headers(reply: Reply, request_id: str, headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers every reply of the service carries."""
+    common = {
+        "request-id": request_id,
+        "client-request-id": headers.get("client-request-id", request_id),
+        "x-ms-ags-diagnostic": DIAGNOSTIC,
+        "Strict-Transport-Security": "max-age=31536000",
+        "Cache-Control": "no-cache",
+        "Vary": "Accept-Encoding",
+    }
+    if reply.status < 400:
+        common["OData-Version"] = "4.0"
+    if reply.body is not None:
+        common["Content-Type"] = JSON
+    body = reply.body if isinstance(reply.body, dict) else {}
+    if reply.status == 201 and "id" in body:
+        context = str(body.get("@odata.context", ""))
+        common["Location"] = f"{context.partition('/$metadata')[0]}/directoryObjects/{body['id']}"
+    return {**common, **reply.headers}

@@ -1,0 +1,234 @@
+"""``/servicePrincipals``: create, upsert, read, change, delete, secrets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize, owns
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find, find_by
+from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import (
+    add_password,
+    check_size,
+    remove_password,
+    replace_keys,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.deleted import name_in_use, soft_delete
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
+    BACKING_APPLICATION,
+    bad_request,
+    denied,
+    invalid_value,
+    not_found,
+    required_value,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import SERVICE_PRINCIPAL
+from authentik_entra_bootstrap.sandbox.microsoft.graph.owners import initial_owners
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.permissions import APP_CREATORS
+from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
+    count_reply,
+    entity_reply,
+    list_reply,
+    reader_for,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import Body, check_entity
+from authentik_entra_bootstrap.sandbox.store import Directory, Object
+
+KIND = "servicePrincipal"
+_FOREIGN = frozenset({"Application.ReadWrite.All", "Directory.ReadWrite.All"})
+"""Permissions that reach applications beyond the caller's own."""
+
+
+def inherited(application: Object, own_tags: list[str]) -> dict[str, Any]:
+    """What a service principal takes over from its application; tags are the union of both."""
+    tags = list(dict.fromkeys([*own_tags, *(application.get("tags") or ())]))
+    api = application.get("api") or {}
+    web = application.get("web") or {}
+    return {
+        "appDisplayName": application["displayName"],
+        "appDescription": application.get("description"),
+        "appRoles": application.get("appRoles") or [],
+        "oauth2PermissionScopes": api.get("oauth2PermissionScopes") or [],
+        "replyUrls": web.get("redirectUris") or [],
+        "homepage": web.get("homePageUrl"),
+        "logoutUrl": web.get("logoutUrl"),
+        "info": application.get("info"),
+        "servicePrincipalNames": [*(application.get("identifierUris") or ()), application["appId"]],
+        "signInAudience": application.get("signInAudience"),
+        "tags": tags,
+    }
+
+
+def follow_application(directory: Directory, application: Object) -> None:
+    """Carry a change of an application over to its service principal."""
+    principal = find_by(directory, KIND, "appId", application["appId"])
+    if principal is None:
+        return
+    taken = inherited(application, principal.get("_ownTags", []))
+    if principal["displayName"] == principal.get("appDisplayName"):
+        taken["displayName"] = application["displayName"]
+    if any(principal.get(name) != value for name, value in taken.items()):
+        directory.put(KIND, principal["id"], {**principal, **taken})
+
+
+def create(call: Call) -> Reply:
+    """``POST /servicePrincipals``."""
+    authorize(call.caller, "servicePrincipal.create")
+    return _create(call, call.json())
+
+
+def _create(call: Call, body: dict[str, Any]) -> Reply:
+    checked = check_entity(SERVICE_PRINCIPAL, body, settable=frozenset({"appId"}), binds=("owners",))
+    app_id = checked.props.pop("appId", None)
+    if not app_id:
+        raise required_value("appId", SERVICE_PRINCIPAL.label)
+    application = _backing_application(call, app_id)
+    if find_by(call.directory, KIND, "appId", app_id) is not None:
+        raise name_in_use(app_id)
+    own_tags = checked.props.pop("tags", [])
+    keys = checked.props.pop("keyCredentials", [])
+    if checked.props.pop("passwordCredentials", None):
+        raise invalid_value("passwordCredentials", SERVICE_PRINCIPAL.label)
+    created: Object = {
+        **SERVICE_PRINCIPAL.empty(),
+        **call.new_object(),
+        "accountEnabled": True,
+        "appId": application["appId"],
+        "appOwnerOrganizationId": application.get("_tenant", call.directory.tenant_id),
+        "appRoleAssignmentRequired": False,
+        "createdByAppId": call.caller.app_id,
+        "displayName": application["displayName"],
+        "servicePrincipalType": "Application",
+        "verifiedPublisher": {"displayName": None, "verifiedPublisherId": None, "addedDateTime": None},
+        **inherited(application, own_tags),
+        **checked.props,
+        "_ownTags": own_tags,
+        "_secrets": {},
+        "_certificates": {},
+        "_owners": initial_owners(call, checked.binds.get("owners")),
+    }
+    created = replace_keys(call, KIND, created, keys) if keys else created
+    call.directory.put(KIND, created["id"], created)
+    return entity_reply(call, SERVICE_PRINCIPAL, created, status=201)
+
+
+def _backing_application(call: Call, app_id: str) -> Object:
+    """The application a new service principal belongs to, as far as this replica knows it.
+
+    What an unknown one gives depends on the caller's permission; the switch can force each of the shapes seen.
+    """
+    application = find_by(call.view, "application", "appId", app_id)
+    caller = call.caller
+    owner_only = caller.kind == "app" and not caller.roles & _FOREIGN
+    variant = call.world.switches.post_create_variant
+    if application is not None and variant != "none" and call.just_created(application):
+        application = None
+    elif application is None and not owner_only:
+        application = _of_another_tenant(call, app_id)
+    if application is None:
+        if variant == "404":
+            raise not_found(app_id)
+        if variant == "403" or (variant == "none" and owner_only):
+            raise denied(BACKING_APPLICATION)
+        raise bad_request(
+            f"The appId '{app_id}' of the service principal does not reference a valid application object.",
+            ("NoBackingApplicationObject", "appId"),
+        )
+    _check_may_create(call, application)
+    return application
+
+
+def _of_another_tenant(call: Call, app_id: str) -> Object | None:
+    """A multi-tenant application registered elsewhere, with its tenant as ``_tenant``."""
+    for tenant_id, directory in call.world.tenants.items():
+        found = None if directory is call.directory else find_by(directory, "application", "appId", app_id)
+        if found is not None and found.get("signInAudience") != "AzureADMyOrg":
+            return {**found, "_tenant": tenant_id, "_owners": []}
+    return None
+
+
+def _check_may_create(call: Call, application: Object) -> None:
+    authorize(call.caller, "servicePrincipal.create", application)
+    caller = call.caller
+    if caller.kind == "app" or caller.directory_roles & APP_CREATORS:
+        return
+    # Ordinary users may do for their own applications what they may register.
+    if not (owns(caller, application) and call.world.switches.users_can_register_applications):
+        raise denied()
+
+
+def update(call: Call) -> Reply:
+    """``PATCH``: by ``appId`` with ``Prefer: create-if-missing`` it also creates."""
+    key = call.keys[0]
+    upsert = key.name.lower() == "appid" and call.prefers("create-if-missing")
+    if upsert and find(call.view, KIND, key) is None:
+        authorize(call.caller, "servicePrincipal.create")
+        body = call.json(required=False)
+        if str(body.get("appId", key.value)).lower() != key.value.lower():
+            raise invalid_value("appId", SERVICE_PRINCIPAL.label)
+        return _create(call, {**body, "appId": key.value})
+    target = call.target(KIND, key, "servicePrincipal.update")
+    body = call.json(required=not upsert)
+    checked = check_entity(SERVICE_PRINCIPAL, body, settable=frozenset({"appId"} if upsert else ()))
+    _store(call, target, checked)
+    return NO_CONTENT
+
+
+def _store(call: Call, target: Object, checked: Body) -> None:
+    props = dict(checked.props)
+    if str(props.pop("appId", target["appId"])).lower() != target["appId"].lower():
+        raise invalid_value("appId", SERVICE_PRINCIPAL.label)
+    if "passwordCredentials" in props:
+        raise bad_request(
+            "New password credentials must be generated with service actions.",
+            ("InvalidValue", "passwordCredentials"),
+        )
+    changed = {**target, **props}
+    if "tags" in props:
+        application = find_by(call.directory, "application", "appId", target["appId"]) or {}
+        changed["_ownTags"] = props["tags"]
+        changed["tags"] = list(dict.fromkeys([*props["tags"], *(application.get("tags") or ())]))
+    keys = props.get("keyCredentials")
+    if keys is not None:
+        changed = replace_keys(call, KIND, {**changed, "keyCredentials": target.get("keyCredentials")}, keys)
+    check_size(changed)
+    call.directory.put(KIND, target["id"], changed)
+
+
+def _list(call: Call) -> Reply:
+    authorize(call.caller, "servicePrincipal.read")
+    return list_reply(call, SERVICE_PRINCIPAL, reader_for(call).all(KIND))
+
+
+def _count(call: Call) -> Reply:
+    authorize(call.caller, "servicePrincipal.read")
+    return count_reply(call, SERVICE_PRINCIPAL, reader_for(call).all(KIND))
+
+
+def _get(call: Call) -> Reply:
+    return entity_reply(call, SERVICE_PRINCIPAL, call.read(KIND, call.keys[0], "servicePrincipal.read"))
+
+
+def _delete(call: Call) -> Reply:
+    soft_delete(call, KIND, call.target(KIND, call.keys[0], "servicePrincipal.delete"))
+    return NO_CONTENT
+
+
+def _add_password(call: Call) -> Reply:
+    return add_password(call, KIND, call.target(KIND, call.keys[0], "servicePrincipal.credentials"))
+
+
+def _remove_password(call: Call) -> Reply:
+    return remove_password(call, KIND, call.target(KIND, call.keys[0], "servicePrincipal.credentials"))
+
+
+ROUTES: list[Route[Call]] = [
+    Route("GET", "servicePrincipals", _list),
+    Route("GET", "servicePrincipals/$count", _count),
+    Route("POST", "servicePrincipals", create),
+    Route("GET", "servicePrincipals/{sp}", _get),
+    Route("PATCH", "servicePrincipals/{sp}", update),
+    Route("DELETE", "servicePrincipals/{sp}", _delete),
+    Route("POST", "servicePrincipals/{sp}/addPassword", _add_password),
+    Route("POST", "servicePrincipals/{sp}/removePassword", _remove_password),
+]

@@ -1,0 +1,141 @@
+"""``/users`` and ``/me``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import allowed, authorize
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find, find_by
+from authentik_entra_bootstrap.sandbox.microsoft.graph.deleted import soft_delete
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
+    bad_request,
+    conflict,
+    invalid_value,
+    not_found,
+    required_value,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import USER
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key, Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
+    count_reply,
+    entity_reply,
+    list_reply,
+    reader_for,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, require
+from authentik_entra_bootstrap.sandbox.store import Object
+
+KIND = "user"
+_NAME = re.compile(r"[A-Za-z0-9'._!#^~-]+@[A-Za-z0-9.-]+\Z")
+_SPECIAL = ("accountEnabled", "passwordProfile")
+_UNIQUE = ("userPrincipalName", "onPremisesImmutableId")
+
+
+def _check(call: Call, props: dict[str, Any], own_id: str | None) -> None:
+    name = props.get("userPrincipalName")
+    if name is not None:
+        _check_name(call, name)
+    if props.get("mailNickname") is not None and not re.fullmatch(r"[!-~]+", props["mailNickname"]):
+        raise invalid_value("mailNickname", USER.label)
+    for unique in _UNIQUE:
+        if props.get(unique):
+            other = find_by(call.directory, KIND, unique, props[unique])
+            if other is not None and other["id"] != own_id:
+                raise conflict(unique)
+    location = props.get("usageLocation")
+    if location is not None and not re.fullmatch(r"[A-Za-z]{2}", location):
+        raise invalid_value("usageLocation", USER.label)
+
+
+def _check_name(call: Call, name: str) -> None:
+    if "@" not in name:
+        raise invalid_value("userPrincipalName", USER.label)
+    if name.rpartition("@")[2].lower() not in call.verified_domains():
+        raise bad_request(
+            "The domain portion of the userPrincipalName property is invalid. You must use one of the verified domain "
+            "names in your organization.",
+            ("InvalidDomain", "userPrincipalName"),
+        )
+    if not _NAME.match(name):
+        raise invalid_value("userPrincipalName", USER.label)
+
+
+def _create(call: Call) -> Reply:
+    authorize(call.caller, "user.create")
+    props = check_entity(USER, call.json()).props
+    require(props, USER.label, "displayName", "mailNickname", "userPrincipalName")
+    if props.get("accountEnabled") is None:
+        raise required_value("accountEnabled", USER.label)
+    if not (props.get("passwordProfile") or {}).get("password"):
+        raise required_value("passwordProfile", USER.label)
+    _check(call, props, None)
+    created: Object = {
+        **USER.empty(),
+        **call.new_object(),
+        "userType": "Member",
+        "showInAddressList": None,
+        **props,
+        "passwordProfile": None,
+        "_directoryRoles": [],
+    }
+    call.directory.put(KIND, created["id"], created)
+    return entity_reply(call, USER, created, status=201)
+
+
+def _update(call: Call) -> Reply:
+    body = call.json()
+    changed = [name for name in body if "@odata." not in name]
+    special = changed[0] if len(changed) == 1 and changed[0] in _SPECIAL else ""
+    target = call.target(KIND, call.keys[0], f"user.update.{special}" if special else "user.update")
+    props = check_entity(USER, body).props
+    for name in ("displayName", "mailNickname", "userPrincipalName"):
+        if name in props:
+            require(props, USER.label, name)
+    _check(call, props, target["id"])
+    # A password is taken and never shown again.
+    call.directory.put(KIND, target["id"], {**target, **props, "passwordProfile": None})
+    return NO_CONTENT
+
+
+def _list(call: Call) -> Reply:
+    authorize(call.caller, "user.read")
+    return list_reply(call, USER, reader_for(call).all(KIND))
+
+
+def _count(call: Call) -> Reply:
+    authorize(call.caller, "user.read")
+    return count_reply(call, USER, reader_for(call).all(KIND))
+
+
+def _get(call: Call) -> Reply:
+    return shown(call, call.keys[0])
+
+
+def shown(call: Call, key: Key) -> Reply:
+    """One user; the signed-in user's own record needs less.
+
+    :raises GraphError: 403, 404.
+    """
+    found = find(call.view, KIND, key)
+    is_self = found is not None and found["id"] == call.caller.oid
+    if not (is_self and allowed(call.caller, "user.read.self")):
+        authorize(call.caller, "user.read")
+    if found is None:
+        raise not_found(key.value)
+    return entity_reply(call, USER, found)
+
+
+def _delete(call: Call) -> Reply:
+    soft_delete(call, KIND, call.target(KIND, call.keys[0], "user.delete"))
+    return NO_CONTENT
+
+
+ROUTES: list[Route[Call]] = [
+    Route("GET", "users", _list),
+    Route("GET", "users/$count", _count),
+    Route("POST", "users", _create),
+    Route("GET", "users/{user}", _get),
+    Route("PATCH", "users/{user}", _update),
+    Route("DELETE", "users/{user}", _delete),
+]

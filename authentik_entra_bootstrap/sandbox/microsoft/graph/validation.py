@@ -1,0 +1,194 @@
+"""Checks a request body against the model, in the words the directory uses for each fault."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
+    invalid_property,
+    invalid_value,
+    malformed,
+    read_only,
+    required_value,
+    unreadable_body,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import COMPLEX, EntityType
+from authentik_entra_bootstrap.sandbox.microsoft.graph.values import is_guid, normalise_moment, read_base64
+
+BIND = "@odata.bind"
+MAX_BINDS = 20
+
+
+def parse_json(body: bytes, content_type: str, *, required: bool = True) -> dict[str, Any]:
+    """The JSON object of a request body; an empty one when there is none and none is required.
+
+    :raises GraphError: 400 ``BadRequest`` for anything else.
+    """
+    if not body.strip():
+        if required:
+            raise malformed("Empty Payload. JSON content expected.")
+        return {}
+    if "json" not in content_type.lower():
+        raise unreadable_body()
+    try:
+        value = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise unreadable_body() from error
+    if not isinstance(value, dict):
+        raise unreadable_body()
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    """NaN and the infinities are no JSON, though Python reads them."""
+    raise ValueError(name)
+
+
+@dataclass(frozen=True)
+class Body:
+    """A checked body: properties in normal form, and reference lists given as ``name@odata.bind``."""
+
+    props: dict[str, Any]
+    binds: dict[str, list[str]]
+
+
+def check_entity(
+    entity: EntityType,
+    value: dict[str, Any],
+    *,
+    settable: frozenset[str] = frozenset(),
+    binds: tuple[str, ...] = (),
+) -> Body:
+    """Check a create or update body of an entity.
+
+    :param settable: read-only properties that this operation takes nevertheless.
+    :param binds: relations that may be given as ``name@odata.bind``.
+    :raises GraphError: 400 for unknown, read-only, ill-typed or too long properties.
+    """
+    props: dict[str, Any] = {}
+    references: dict[str, list[str]] = {}
+    for name, item in value.items():
+        if name.endswith(BIND):
+            relation = name.removesuffix(BIND)
+            if relation not in binds:
+                raise invalid_property(name)
+            references[relation] = _bind_list(relation, item, entity)
+        elif "@odata." in name:
+            continue
+        elif name not in entity.props:
+            raise invalid_property(name)
+        elif name in entity.read_only - settable:
+            raise read_only(name)
+        else:
+            props[name] = _convert(entity.props[name], item, name, entity.label)
+            _check_length(entity, name, props[name])
+    return Body(props, references)
+
+
+def check_complex(type_name: str, value: object, name: str, label: str) -> dict[str, Any]:
+    """Check a complex value, e.g. the ``passwordCredential`` of an action's body.
+
+    :raises GraphError: 400 as for entities.
+    """
+    result: dict[str, Any] = _convert(f"@{type_name}!", value, name, label)
+    return result
+
+
+def require(props: dict[str, Any], label: str, *names: str) -> None:
+    """Check that properties are there and neither null nor empty.
+
+    :raises GraphError: 400 for the first that is not.
+    """
+    for name in names:
+        if props.get(name) in (None, "", []):
+            raise required_value(name, label)
+
+
+def _bind_list(relation: str, value: object, entity: EntityType) -> list[str]:
+    links = [value] if isinstance(value, str) else value
+    if not isinstance(links, list) or not all(isinstance(link, str) for link in links):
+        raise invalid_value(relation, entity.label)
+    if len(links) > MAX_BINDS:
+        raise malformed(f"The number of references in '{relation}{BIND}' must not exceed {MAX_BINDS}.")
+    return [str(link) for link in links]
+
+
+def _check_length(entity: EntityType, name: str, value: object) -> None:
+    limit = entity.limits.get(name)
+    if limit is None:
+        return
+    for text in value if isinstance(value, list) else [value]:
+        if isinstance(text, str) and len(text) > limit:
+            raise invalid_value(name, entity.label, "InvalidLength")
+
+
+def _convert(kind: str, value: object, name: str, label: str) -> Any:  # noqa: C901, PLR0912  # one branch per kind
+    if kind.startswith("["):
+        if value is None:
+            raise invalid_value(name, label)
+        if not isinstance(value, list):
+            raise malformed(_not_a("Collection", name))
+        return [_convert(kind[1:-1] + "!", item, name, label) for item in value]
+    required = kind.endswith("!")
+    kind = kind.rstrip("!")
+    if value is None:
+        if required:
+            raise invalid_value(name, label)
+        return None
+    if kind == "any":
+        return value
+    if kind.startswith("@"):
+        return _complex(kind[1:], value, name, label)
+    if kind == "bool":
+        if not isinstance(value, bool):
+            raise malformed(_not_a("Edm.Boolean", name))
+        return value
+    if kind == "int":
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise malformed(_not_a("Edm.Int32", name))
+        return value
+    if not isinstance(value, str):
+        raise malformed(_not_a("Edm.String", name))
+    if kind == "guid" and not is_guid(value):
+        raise malformed(_not_a("Edm.Guid", name))
+    if kind == "time":
+        try:
+            return normalise_moment(value)
+        except ValueError as error:
+            raise malformed(_not_a("Edm.DateTimeOffset", name)) from error
+    if kind == "bytes":
+        _check_base64(value, name)
+    return value.lower() if kind == "guid" else value
+
+
+def _complex(type_name: str, value: object, name: str, label: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise malformed(_not_a(f"microsoft.graph.{type_name}", name))
+    kinds = COMPLEX[type_name]
+    result: dict[str, Any] = {}
+    for inner, item in value.items():
+        if "@odata." in inner:
+            continue
+        if inner not in kinds:
+            raise invalid_property(inner)
+        result[inner] = _convert(kinds[inner], item, inner, label)
+    for inner, kind in kinds.items():
+        if kind.endswith("!") and inner not in result:
+            if kind == "bool!":
+                result[inner] = False
+                continue
+            raise required_value(inner, label)
+    return result
+
+
+def _check_base64(value: str, name: str) -> None:
+    try:
+        read_base64(value)
+    except ValueError as error:
+        raise malformed(_not_a("Edm.Binary", name)) from error
+
+
+def _not_a(edm: str, name: str) -> str:
+    return f"Cannot convert the value of property '{name}' to the expected type '{edm}'."

@@ -1,0 +1,166 @@
+"""What the replica of the token service that answers a request knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from authentik_entra_bootstrap.sandbox.store import Directory, Object, View, replica_lag
+from authentik_entra_bootstrap.sandbox.world import World
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A secret or certificate that a replica still takes: the directory's entry and its private part."""
+
+    key_id: str
+    entry: Object
+    private: str
+
+    def lives(self, now: datetime) -> bool:
+        """Whether ``now`` lies in the credential's lifetime."""
+        start, end = _moment(self.entry.get("startDateTime")), _moment(self.entry.get("endDateTime"))
+        return (start is None or start <= now) and not (end is not None and end <= now)
+
+    def expired(self, now: datetime) -> bool:
+        """Whether its end has passed."""
+        end = _moment(self.entry.get("endDateTime"))
+        return end is not None and end <= now
+
+
+class Replica:
+    """One replica's sight of one tenant, drawn by the seed; make a new one for every request.
+
+    Changes reach the token service by kind: applications and service principals after
+    ``switches.app_lag``, new credentials after ``secret_lag``, removed ones are forgotten after
+    ``removed_secret_lag``, grants arrive after ``role_lag``; each on the slowest replica, sooner on others.
+    """
+
+    def __init__(self, world: World, directory: Directory) -> None:
+        self.world = world
+        self.directory = directory
+        self._count = max(1, world.switches.sts_replicas)
+        self._index = world.stream("sts").randrange(self._count)
+        self.now = world.clock.now()
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant's id."""
+        return self.directory.tenant_id
+
+    @property
+    def tenant_name(self) -> str:
+        """The organization's display name, as errors quote it."""
+        return str(
+            next((entry["displayName"] for entry in self.directory.all("organization")), self.tenant_id)
+        )
+
+    def _since(self, greatest: float) -> datetime:
+        return self.now - replica_lag(greatest, self._index, self._count)
+
+    @property
+    def apps(self) -> View:
+        """Applications and service principals."""
+        return self.directory.as_of(self._since(self.world.switches.app_lag))
+
+    @property
+    def grants(self) -> View:
+        """App role assignments and delegated grants."""
+        return self.directory.as_of(self._since(self.world.switches.role_lag))
+
+    def service_principal(self, app_id: str) -> Object | None:
+        """The service principal of an application in this tenant."""
+        return _by_app_id(self.apps, "servicePrincipal", app_id)
+
+    def application(self, app_id: str) -> tuple[Directory, Object] | None:
+        """The application, in this tenant or in another one (multi-tenant ones), with its home."""
+        homes = [
+            self.directory,
+            *(other for other in self.world.tenants.values() if other is not self.directory),
+        ]
+        for home in homes:
+            known = home.as_of(self._since(self.world.switches.app_lag))
+            found = _by_app_id(known, "application", app_id)
+            if found is not None:
+                return home, found
+        return None
+
+    def resource(self, name: str) -> Object | None:
+        """The service principal of a resource, by application id or by one of its names."""
+        wanted = name.rstrip("/").lower()
+
+        def named(entry: Object) -> bool:
+            names = [entry["appId"], *entry.get("servicePrincipalNames", ())]
+            return any(wanted == str(own).rstrip("/").lower() for own in names)
+
+        return self.apps.find("servicePrincipal", named)
+
+    def secrets(self, home: Directory, application_id: str) -> list[Credential]:
+        """The client secrets that this replica takes; ``private`` is the text's hash."""
+        return self._credentials(home, application_id, "passwordCredentials", "_secrets")
+
+    def certificates(self, home: Directory, application_id: str) -> list[Credential]:
+        """The certificates that this replica takes; ``private`` is the certificate as PEM."""
+        return self._credentials(home, application_id, "keyCredentials", "_certificates")
+
+    def _credentials(self, home: Directory, object_id: str, listed: str, private: str) -> list[Credential]:
+        switches = self.world.switches
+        if not switches.secret_lag and not switches.removed_secret_lag:
+            newest = home.get("application", object_id) or {}
+            hidden = newest.get(private, {})
+            return [
+                Credential(entry["keyId"], entry, hidden[entry["keyId"]])
+                for entry in newest.get(listed, ())
+                if entry["keyId"] in hidden
+            ]
+        added: dict[str, datetime] = {}
+        removed: dict[str, datetime] = {}
+        found: dict[str, Credential] = {}
+        for moment, version in home.history("application", object_id):
+            entries = {entry["keyId"]: entry for entry in (version or {}).get(listed, ())}
+            present = {
+                key: value for key, value in (version or {}).get(private, {}).items() if key in entries
+            }
+            for key, value in present.items():
+                added.setdefault(key, moment)
+                removed.pop(key, None)
+                found[key] = Credential(key, entries[key], value)
+            for key in found.keys() - present.keys():
+                removed.setdefault(key, moment)
+        known = self._since(self.world.switches.secret_lag)
+        forgotten = self._since(self.world.switches.removed_secret_lag)
+        return [
+            credential
+            for key, credential in found.items()
+            if added[key] <= known and (key not in removed or removed[key] > forgotten)
+        ]
+
+    def app_roles(self, principal_id: str, resource: Object) -> set[str]:
+        """Values of the application permissions that a service principal holds on a resource."""
+        names = {
+            role["id"]: role["value"] for role in resource.get("appRoles", ()) if role.get("isEnabled", True)
+        }
+        return {
+            names[entry["appRoleId"]]
+            for entry in self.grants.where("appRoleAssignment", "principalId", principal_id)
+            if entry["resourceId"] == resource["id"] and entry["appRoleId"] in names
+        }
+
+    def scopes(self, client_id: str, resource: Object, user_id: str) -> set[str]:
+        """Delegated permissions granted to a client (its service principal's id) for a user."""
+        return {
+            scope
+            for entry in self.grants.where("oauth2PermissionGrant", "clientId", client_id)
+            if entry["resourceId"] == resource["id"]
+            and (entry["consentType"] == "AllPrincipals" or entry.get("principalId") == user_id)
+            for scope in str(entry.get("scope", "")).split()
+        }
+
+
+def _by_app_id(known: View, kind: str, app_id: str) -> Object | None:
+    return next(iter(known.where(kind, "appId", app_id)), None)
+
+
+def _moment(value: Any) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else None

@@ -1,0 +1,266 @@
+"""What a sandbox tenant holds from the start: organization, Microsoft Graph, an operator, people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from authentik_entra_bootstrap.sandbox.microsoft.objects import (
+    MICROSOFT_TENANT,
+    application,
+    hash_secret,
+    iso,
+    new_secret,
+    opaque_id,
+    role_assignment,
+    service_principal,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import GRAPH_APP_ID, ROLES, SCOPES
+from authentik_entra_bootstrap.sandbox.microsoft.tokens import GRAPH_AUDIENCES
+from authentik_entra_bootstrap.sandbox.store import Directory, Object
+from authentik_entra_bootstrap.sandbox.world import World
+
+LONG_AGO = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+OPERATOR_ROLES = (
+    "Application.ReadWrite.All",
+    "AppRoleAssignment.ReadWrite.All",
+    "DelegatedPermissionGrant.ReadWrite.All",
+    "Directory.Read.All",
+    "Policy.Read.All",
+)
+PUBLIC_CLIENTS = {
+    "04b07795-8ddb-461a-bbee-02f9e1bf7b46": "Microsoft Azure CLI",
+    "14d82eec-204b-4c2f-b7e8-296a70dab67e": "Microsoft Graph Command Line Tools",
+}
+"""Microsoft's clients by which people sign in."""
+PUBLIC_CLIENT_SCOPES = (
+    "Application.ReadWrite.All",
+    "AppRoleAssignment.ReadWrite.All",
+    "DelegatedPermissionGrant.ReadWrite.All",
+    "Directory.Read.All",
+    "Policy.Read.All",
+    "User.Read",
+    "openid",
+    "profile",
+    "offline_access",
+    "email",
+)
+PEOPLE = {
+    "admin": ("Gloria", "Admin", "Global Administrator"),
+    "appadmin": ("Anton", "Apps", "Application Administrator"),
+    "cloudadmin": ("Clara", "Cloud", "Cloud Application Administrator"),
+    "roleadmin": ("Petra", "Roles", "Privileged Role Administrator"),
+    "user": ("Ulla", "User", None),
+}
+"""Local part of the user name: given name, surname, directory role."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """The seeded operator application; ``secret`` never shows in a repr."""
+
+    tenant_id: str
+    domain: str
+    app_id: str
+    app_object_id: str
+    service_principal_object_id: str
+    secret: str = field(repr=False)
+
+    def upn(self, person: str) -> str:
+        """The user name of one of :data:`PEOPLE`."""
+        return f"{person}@{self.domain}"
+
+
+def seed_tenant(
+    world: World,
+    *,
+    tenant_id: str | None = None,
+    display_name: str = "Contoso (sandbox)",
+    name: str = "contoso",
+    operator_roles: Iterable[str] = OPERATOR_ROLES,
+) -> Operator:
+    """Add a tenant with everything a bootstrap starts from, committed long ago, and return its operator.
+
+    :param name: of the verified domains ``<name>.example`` (default) and ``<name>.onmicrosoft.example``.
+    :param operator_roles: Microsoft Graph's application permissions that the operator holds, by value.
+    """
+    directory = world.add_tenant(tenant_id or world.guid("seed"))
+    seeding = _Seeding(world, directory, f"{name}.example")
+    seeding.organization(display_name, name)
+    graph = seeding.graph()
+    for app_id, client in PUBLIC_CLIENTS.items():
+        seeding.public_client(app_id, client, graph)
+    for person, (given, family, role) in PEOPLE.items():
+        seeding.user(person, given, family, role)
+    return seeding.operator(graph, frozenset(operator_roles))
+
+
+def operator_holds(directory: Directory, operator: Operator, *roles: str) -> None:
+    """Leave the operator exactly these application permissions of Microsoft Graph, by value, at once.
+
+    :raises KeyError: for a permission that Microsoft Graph does not have.
+    """
+    graph = directory.find("servicePrincipal", lambda item: item["appId"] == GRAPH_APP_ID)
+    principal = directory.get("servicePrincipal", operator.service_principal_object_id)
+    assert graph is not None  # noqa: S101 - every seeded tenant has both
+    assert principal is not None  # noqa: S101
+    for held in directory.all("appRoleAssignment"):
+        if held["principalId"] == principal["id"]:
+            directory.remove("appRoleAssignment", held["id"])
+    ids = {role["value"]: role["id"] for role in graph["appRoles"]}
+    for value in roles:
+        made = role_assignment(principal, graph, ids[value], iso(LONG_AGO))
+        directory.put("appRoleAssignment", made["id"], made)
+
+
+class _Seeding:
+    """Writes the objects of one tenant."""
+
+    def __init__(self, world: World, directory: Directory, domain: str) -> None:
+        self.world = world
+        self.directory = directory
+        self.domain = domain
+        # Long replicated, whatever lag the switches may ever ask for.
+        self.at = min(LONG_AGO, world.clock.now() - timedelta(days=365))
+        self.created = iso(self.at)
+
+    def put(self, kind: str, value: Object) -> Object:
+        self.directory.put(kind, value["id"], value, at=self.at)
+        return value
+
+    def guid(self) -> str:
+        return self.world.guid("seed")
+
+    def organization(self, display_name: str, name: str) -> None:
+        domains = [
+            {
+                "capabilities": "Email, OfficeCommunicationsOnline",
+                "isDefault": default,
+                "isInitial": not default,
+            }
+            | {"name": domain, "type": "Managed"}
+            for domain, default in ((self.domain, True), (f"{name}.onmicrosoft.example", False))
+        ]
+        self.put(
+            "organization",
+            {
+                "id": self.directory.tenant_id,
+                "deletedDateTime": None,
+                "displayName": display_name,
+                "createdDateTime": self.created,
+                "countryLetterCode": "DE",
+                "tenantType": "AAD",
+                "businessPhones": [],
+                "technicalNotificationMails": [f"admin@{self.domain}"],
+                "verifiedDomains": domains,
+                "assignedPlans": [],
+                "provisionedPlans": [],
+            },
+        )
+
+    def graph(self) -> Object:
+        roles = [
+            {
+                "id": role.id,
+                "value": role.value,
+                "displayName": role.display_name,
+                "description": role.display_name,
+                "allowedMemberTypes": ["Application"],
+                "isEnabled": True,
+                "origin": "Application",
+            }
+            for role in ROLES
+        ]
+        scopes = [
+            {
+                "id": scope.id,
+                "value": scope.value,
+                "type": "Admin" if scope.admin else "User",
+                "isEnabled": True,
+                "adminConsentDisplayName": scope.display_name,
+                "adminConsentDescription": scope.display_name,
+                "userConsentDisplayName": scope.display_name,
+                "userConsentDescription": scope.display_name,
+            }
+            for scope in SCOPES
+        ]
+        graph = service_principal(
+            self.guid(), GRAPH_APP_ID, "Microsoft Graph", MICROSOFT_TENANT, self.created
+        )
+        graph |= {"appRoles": roles, "oauth2PermissionScopes": scopes}
+        graph["servicePrincipalNames"] = sorted(GRAPH_AUDIENCES)
+        return self.put("servicePrincipal", graph)
+
+    def public_client(self, app_id: str, display_name: str, graph: Object) -> None:
+        client = service_principal(self.guid(), app_id, display_name, MICROSOFT_TENANT, self.created)
+        self.put("servicePrincipal", client)
+        self.put(
+            "oauth2PermissionGrant",
+            {
+                "id": opaque_id(client["id"], graph["id"], "AllPrincipals"),
+                "clientId": client["id"],
+                "consentType": "AllPrincipals",
+                "principalId": None,
+                "resourceId": graph["id"],
+                "scope": " ".join(PUBLIC_CLIENT_SCOPES),
+            },
+        )
+
+    def user(self, person: str, given: str, family: str, role: str | None) -> None:
+        self.put(
+            "user",
+            {
+                "id": self.guid(),
+                "deletedDateTime": None,
+                "accountEnabled": True,
+                "businessPhones": [],
+                "createdDateTime": self.created,
+                "displayName": f"{given} {family}",
+                "givenName": given,
+                "surname": family,
+                "jobTitle": role,
+                "mail": f"{person}@{self.domain}",
+                "mailNickname": person,
+                "mobilePhone": None,
+                "officeLocation": None,
+                "preferredLanguage": None,
+                "userPrincipalName": f"{person}@{self.domain}",
+                "userType": "Member",
+                "_directoryRoles": [role] if role else [],
+            },
+        )
+
+    def operator(self, graph: Object, roles: frozenset[str]) -> Operator:
+        ids = {role["value"]: role["id"] for role in graph["appRoles"]}
+        app = application(
+            self.guid(), self.guid(), "authentik-entra operator (sandbox)", self.domain, self.created
+        )
+        secret = new_secret(self.world)
+        key_id = self.guid()
+        now = self.world.clock.now()
+        app["passwordCredentials"] = [
+            {
+                "customKeyIdentifier": None,
+                "displayName": "sandbox",
+                "startDateTime": self.created,
+                "endDateTime": iso(now + timedelta(days=3650)),
+                "hint": secret[:3],
+                "keyId": key_id,
+                "secretText": None,
+            }
+        ]
+        app["_secrets"] = {key_id: hash_secret(secret)}
+        wanted = [{"id": ids[value], "type": "Role"} for value in sorted(roles)]
+        app["requiredResourceAccess"] = [{"resourceAppId": GRAPH_APP_ID, "resourceAccess": wanted}]
+        self.put("application", app)
+        principal = service_principal(
+            self.guid(), app["appId"], app["displayName"], self.directory.tenant_id, self.created
+        )
+        self.put("servicePrincipal", principal)
+        for value in sorted(roles):
+            self.put("appRoleAssignment", role_assignment(principal, graph, ids[value], self.created))
+        return Operator(
+            self.directory.tenant_id, self.domain, app["appId"], app["id"], principal["id"], secret
+        )
