@@ -1,0 +1,68 @@
+"""What people should know before they say yes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from authentik_entra_bootstrap import rights
+from authentik_entra_bootstrap.consent import states
+from authentik_entra_bootstrap.domain import Application, Desired, PermissionKind
+from authentik_entra_bootstrap.marks import is_ours
+from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.permissions import ResolvedPermission
+from authentik_entra_bootstrap.policy import Grantable, in_words
+
+
+def warnings(
+    desired: Desired,
+    entra: ObservedEntra,
+    authentik: ObservedAuthentik,
+    permissions: tuple[ResolvedPermission, ...],
+    grantable: Grantable | None,
+) -> Iterator[str]:
+    """Everything worth saying about a run that is not a reason to refuse it."""
+    yield from _consent(entra, permissions)
+    if grantable and grantable.clamped:
+        yield (
+            f"The tenant's policy shortens the client secret's lifetime from {in_words(desired.secret_lifetime)} "
+            f"to {in_words(entra.policy.greatest_lifetime or desired.secret_lifetime)}."
+        )
+    if authentik.scope.includes_builtin and not desired.dry_run and authentik.provider is None:
+        names = ", ".join(authentik.scope.includes_builtin)
+        yield (
+            f"authentik's built-in objects would be provisioned into the tenant: {names}. "
+            "Set filter_group to provision only the members of one group."
+        )
+    if authentik.license.status not in {"valid", "unlicensed"}:
+        yield f"authentik's enterprise licence reports: {authentik.license.status}."
+    if entra.application is not None:
+        yield from _application(entra.application, entra, permissions)
+
+
+def _consent(entra: ObservedEntra, permissions: tuple[ResolvedPermission, ...]) -> Iterator[str]:
+    missing = {item.kind for item in states(permissions, entra) if item.granted is False}
+    for kind, right, when in (
+        (PermissionKind.ROLE, rights.GRANT_ROLES, "before a client secret is made"),
+        (PermissionKind.SCOPE, rights.GRANT_SCOPES, "after everything else"),
+    ):
+        lack = rights.missing(right, entra.operator)
+        if kind in missing and lack:
+            yield (
+                f"The operator's token does not show what it takes to {right.purpose}: {lack}. "
+                f"If Entra ID refuses it, an administrator's consent is asked for {when} (exit code 5)."
+            )
+
+
+def _application(
+    application: Application, entra: ObservedEntra, permissions: tuple[ResolvedPermission, ...]
+) -> Iterator[str]:
+    foreign = [secret for secret in application.secrets if not is_ours(secret)]
+    if foreign:
+        yield f"{len(foreign)} client secrets of the application were not made by us; they are left alone."
+    known = {permission.requested_access() for permission in permissions}
+    if application.requested_access - known:
+        yield "The application lists permissions that are not in the settings; they are left alone."
+    if application.sign_in_audience not in {None, "AzureADMyOrg"}:
+        yield f"The application's signInAudience is {application.sign_in_audience}; AzureADMyOrg is expected."
+    if entra.owners and entra.operator.object_id not in entra.owners:
+        yield "The operator identity is not among the application's owners."

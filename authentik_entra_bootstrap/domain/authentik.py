@@ -1,0 +1,234 @@
+"""authentik's objects as this project sees them: immutable, times aware UTC, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from authentik_entra_bootstrap.domain.base import ProviderPk
+
+
+class SecretShape(StrEnum):
+    """Where a provider keeps its client secret."""
+
+    INLINE = "inline"
+    """Field ``client_secret`` of the provider."""
+    MANAGED = "managed"
+    """``client_secret_ref``, a reference to a managed Secret."""
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """What the authentik server is, read from its own version and schema, never guessed from one of them."""
+
+    version: str
+    shape: SecretShape
+    provider_fields: frozenset[str]
+    """Writable fields of the Microsoft Entra provider."""
+
+
+@dataclass(frozen=True)
+class LicenseInfo:
+    """The enterprise licence's summary."""
+
+    status: str
+    """``valid``, ``unlicensed``, ``expired``, ``expiry_soon``, ``limit_exceeded_user``,
+    ``limit_exceeded_admin``, ``read_only`` or a word newer than this code."""
+    latest_valid: datetime | None = None
+
+    @property
+    def allows_saving(self) -> bool:
+        """Whether the Microsoft Entra provider can be created and saved (every save needs a licence)."""
+        return self.status in {"valid", "expiry_soon", "limit_exceeded_user", "limit_exceeded_admin"}
+
+
+@dataclass(frozen=True)
+class Provider:
+    """authentik's Microsoft Entra ID provider. ``client_secret`` is never part of it."""
+
+    pk: ProviderPk
+    name: str
+    client_id: str
+    tenant_id: str
+    property_mappings: tuple[str, ...] = ()
+    property_mappings_group: tuple[str, ...] = ()
+    filter_group: str | None = None
+    exclude_users_service_account: bool = True
+    user_delete_action: str = "delete"
+    group_delete_action: str = "delete"
+    dry_run: bool = False
+    sync_page_size: int | None = None
+    sync_page_timeout: str | None = None
+    discovery_enabled: bool | None = None
+    client_secret_ref: str | None = None
+    application_slug: str | None = None
+    """Slug of the application it is a backchannel provider of."""
+    secret_hint: str | None = None
+    """First three characters of the stored client secret, where the server gives it back (to early 2026)."""
+
+
+@dataclass(frozen=True)
+class ProviderSpec:
+    """Desired values of the provider's fields. ``None`` leaves the server's default or present value."""
+
+    name: str
+    client_id: str
+    tenant_id: str
+    property_mappings: tuple[str, ...]
+    property_mappings_group: tuple[str, ...]
+    filter_group: str | None = None
+    exclude_users_service_account: bool = True
+    user_delete_action: str = "delete"
+    group_delete_action: str = "delete"
+    dry_run: bool = False
+    sync_page_size: int | None = None
+    sync_page_timeout: str | None = None
+    discovery_enabled: bool | None = None
+
+
+@dataclass(frozen=True)
+class AuthentikApplication:
+    """authentik's application, as opposed to :class:`Application` in Entra."""
+
+    pk: str
+    slug: str
+    name: str
+    provider_pk: int | None = None
+    backchannel_provider_pks: tuple[int, ...] = ()
+    meta_launch_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Dependent:
+    """One entry of authentik's ``used_by``: what hangs from an object, and what its deletion does to it.
+
+    :param action: ``cascade`` (deleted along), ``cascade_many`` (only the link goes), ``set_null``,
+        ``set_default``, ``left_dangling`` or a word newer than this code.
+    """
+
+    app: str
+    model: str
+    pk: str
+    name: str
+    action: str
+
+
+@dataclass(frozen=True)
+class StoredSecret:
+    """A managed Secret without its value, and the names of what uses it."""
+
+    pk: str
+    name: str
+    users: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AuthentikUser:
+    """Whom the API token belongs to."""
+
+    pk: int
+    username: str
+    is_superuser: bool
+
+
+@dataclass(frozen=True)
+class ProvisioningScope:
+    """How many objects the first sync will create or take over in the tenant."""
+
+    users: int | None
+    groups: int | None
+    includes_builtin: tuple[str, ...] = ()
+    """Built-in users and groups of authentik (``akadmin``, ``authentik Admins``, …) that would be provisioned."""
+
+
+@dataclass(frozen=True)
+class ProviderChange:
+    """The last change of the provider in authentik's audit trail."""
+
+    request_id: str | None
+    """``X-authentik-id`` of the request that made it; ``None`` for changes not made over HTTP."""
+    action: str
+    created: datetime
+    user: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """One task of authentik's worker."""
+
+    uid: str
+    state: str
+    mtime: datetime | None
+    log_lines: tuple[str, ...] = ()
+    """Event texts of ``previous_logs`` and ``logs`` in order, attributes appended; secrets redacted."""
+
+
+@dataclass(frozen=True)
+class SyncStatus:
+    """authentik's own report of its last sync. No proof of anything: skipped syncs count as successful."""
+
+    is_running: bool
+    last_successful_sync: datetime | None = None
+    last_sync_status: str | None = None
+
+
+@dataclass(frozen=True)
+class PermissionCheck:
+    """Whether the token holds one permission; ``None``: cannot be told without changing something."""
+
+    permission: str
+    held: bool | None
+    needed_for: str = ""
+    optional: bool = False
+    """Whether the purpose can do without it, at a price."""
+
+
+@dataclass(frozen=True)
+class BlueprintResult:
+    """How authentik took an imported blueprint.
+
+    :param lines: what its importer logged, secrets redacted; attributes are left out, they repeat the entries.
+    """
+
+    success: bool
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BlueprintInstance:
+    """A blueprint that authentik stores and applies again when it changes."""
+
+    pk: str
+    name: str
+    enabled: bool
+    status: str
+    """``successful``, ``warning``, ``error``, ``orphaned``, ``unknown`` or a word newer than this code."""
+    last_applied: datetime | None = None
+    """Moves with every save, whatever its name says."""
+
+
+@dataclass(frozen=True)
+class PropertyMapping:
+    """A property mapping of the Microsoft Entra provider.
+
+    :param managed: authentik's own name of one that it brings along; ``None`` for one made by a person.
+    """
+
+    pk: str
+    name: str
+    managed: str | None
+    expression: str
+
+
+@dataclass(frozen=True)
+class OwnEvent:
+    """An event that this program wrote to authentik's audit trail.
+
+    :param happened: what happened, in the program's own word (``events.Kind``).
+    :param code: of the error, for a failure.
+    """
+
+    happened: str
+    created: datetime
+    code: str = ""

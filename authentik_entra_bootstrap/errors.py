@@ -1,0 +1,156 @@
+"""The one family of errors: a stable code, what happened and why, what to do, and the exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command; documented in ``docs/reference/exit-codes.md``."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    CHANGES_PENDING = 2
+    USAGE = 3
+    DENIED = 4
+    ADMIN_ACTION = 5
+    VERIFICATION_FAILED = 6
+    TEMPORARY = 7
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class RequestTrace:
+    """What the operator of a service asks for when a request is reported to them. Never holds secrets."""
+
+    service: str
+    """``entra``, ``graph`` or ``authentik``."""
+    method: str = ""
+    path: str = ""
+    status: int | None = None
+    service_code: str | None = None
+    """The service's own error code: Graph's ``error.code``, ``AADSTS7000215``."""
+    request_id: str | None = None
+    correlation_id: str | None = None
+
+    def line(self) -> str:
+        """One line for people: ``graph POST /applications: 403 Authorization_RequestDenied (request …)``."""
+        head = " ".join(part for part in (self.service, self.method, self.path) if part)
+        tail = " ".join(str(part) for part in (self.status, self.service_code) if part is not None)
+        ids = ", ".join(
+            f"{name} {value}"
+            for name, value in (("request id", self.request_id), ("correlation id", self.correlation_id))
+            if value
+        )
+        return head + (f": {tail}" if tail else "") + (f" ({ids})" if ids else "")
+
+
+@dataclass
+class BootstrapError(Exception):
+    """Base of all errors that reach a person.
+
+    :param code: stable kebab-case identifier; a key into ``docs/reference/errors.md``.
+    :param message: what happened and why, one or two sentences, no secrets.
+    :param remedy: what to do about it; empty when there is nothing to do but report it.
+    :param trace: the request that failed, where one did.
+    """
+
+    code: str
+    message: str
+    remedy: str = ""
+    trace: RequestTrace | None = None
+    facts: dict[str, str] = field(default_factory=dict)
+    """Further machine-readable facts for JSON output, e.g. ``{"missing_permission": "…"}``."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.UNEXPECTED
+
+    def __post_init__(self) -> None:
+        # All fields, so that copying and pickling, which rebuild an exception from its args, keep them.
+        super().__init__(self.code, self.message, self.remedy, self.trace, self.facts)
+
+    def __str__(self) -> str:
+        return f"{self.message} [{self.code}]"
+
+    __hash__ = Exception.__hash__
+
+
+class UnexpectedAnswer(BootstrapError):
+    """A service answered something its documentation does not mention."""
+
+
+class ConfigError(BootstrapError):
+    """Settings or arguments are missing or malformed."""
+
+    exit_code = ExitCode.USAGE
+
+
+class Denied(BootstrapError):
+    """Authentication failed or a permission is missing."""
+
+    exit_code = ExitCode.DENIED
+
+
+class AdminActionRequired(BootstrapError):
+    """An administrator has to act: consent, licence, tenant policy."""
+
+    exit_code = ExitCode.ADMIN_ACTION
+
+
+class Conflict(BootstrapError):
+    """Something that is not ours stands where ours would go."""
+
+    exit_code = ExitCode.ADMIN_ACTION
+
+
+class UnsupportedServer(BootstrapError):
+    """The authentik server's API has a shape that we do not know."""
+
+    exit_code = ExitCode.ADMIN_ACTION
+
+
+class VerificationFailed(BootstrapError):
+    """A proof failed. Nothing was retired."""
+
+    exit_code = ExitCode.VERIFICATION_FAILED
+
+
+class Temporary(BootstrapError):
+    """The same command may succeed later.
+
+    :param retry_after: seconds the service asked us to wait, if it did.
+    """
+
+    exit_code = ExitCode.TEMPORARY
+    retry_after: float | None = None
+
+
+class Throttled(Temporary):
+    """A service asked us to slow down and the budget for waiting is used up."""
+
+
+class Unreachable(Temporary):
+    """No connection, or it broke before an answer came.
+
+    ``sent`` tells whether the service may have received the request, i.e. whether a write may have happened;
+    adapters set it to ``False`` when the connection was never made.
+    """
+
+    sent: bool = True
+
+
+class ServiceUnavailable(Temporary):
+    """5xx answers, concurrency violations, or authentik's empty 405."""
+
+
+class ReplicationTimeout(Temporary):
+    """Something just made did not become visible everywhere within the budget."""
+
+
+class NotFound(BootstrapError):
+    """The object asked for does not exist, or the replica asked does not know it yet."""
+
+
+class AlreadyExists(BootstrapError):
+    """The service holds an object with that key already; re-read it before believing it is ours."""

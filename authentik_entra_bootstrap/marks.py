@@ -1,0 +1,157 @@
+"""What the application itself remembers for us: tags and the display names of client secrets. Pure.
+
+There is no state file. ``tags`` say what we manage and which client secret is pending, current or previous;
+each secret's ``displayName`` says who made it, and in which rotation. The next run on any machine finds them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from authentik_entra_bootstrap.domain import ClientSecret, KeyId
+
+PREFIX = "authentik-entra"
+_SECRET_NAME = re.compile(rf"{PREFIX}:(?P<connection>[\w.-]+):(?P<rotation>[0-9a-f-]{{8,36}})")
+_TAG = re.compile(rf"{PREFIX}:(?P<key>[a-z]+)=(?P<value>.*)")
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A client secret and, once authentik was given it, the request id of that change."""
+
+    key_id: KeyId
+    request_id: str | None = None
+
+    def text(self) -> str:
+        """As it stands in a tag."""
+        return f"{self.key_id}@{self.request_id}" if self.request_id else str(self.key_id)
+
+    @classmethod
+    def parse(cls, text: str) -> Delivered | None:
+        """Read what :meth:`text` wrote; ``None`` for a text without a key id."""
+        key_id, _, request_id = text.partition("@")
+        return cls(KeyId(key_id), request_id or None) if key_id else None
+
+
+@dataclass(frozen=True)
+class Previous:
+    """A replaced client secret and the moment from which it may be removed."""
+
+    key_id: KeyId
+    retire_at: datetime
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Our tags on an application, and the tags that are not ours (kept as they are)."""
+
+    connection: str | None = None
+    pending: Delivered | None = None
+    current: Delivered | None = None
+    previous: tuple[Previous, ...] = ()
+    foreign: tuple[str, ...] = ()
+    managed: bool = False
+    adopted: str | None = None
+    """Day on which the application was taken over; ``None`` for one that we made."""
+
+    def tags(self) -> tuple[str, ...]:
+        """The whole list to write: the service replaces tags as one."""
+        ours = [PREFIX]
+        if self.connection:
+            ours.append(connection_tag(self.connection))
+        if self.adopted:
+            ours.append(f"{PREFIX}:adopted={self.adopted}")
+        if self.pending:
+            ours.append(f"{PREFIX}:pending={self.pending.text()}")
+        if self.current:
+            ours.append(f"{PREFIX}:current={self.current.text()}")
+        ours += [
+            f"{PREFIX}:previous={item.key_id}@{item.retire_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+            for item in self.previous
+        ]
+        return (*self.foreign, *ours)
+
+    def with_pending(self, pending: Delivered | None) -> Marks:
+        """The same marks with another pending secret."""
+        return replace(self, pending=pending)
+
+    @property
+    def known(self) -> frozenset[KeyId]:
+        """Key ids of every secret that the marks name."""
+        return frozenset(item.key_id for item in (self.pending, self.current, *self.previous) if item)
+
+
+@lru_cache(maxsize=64)
+def read_marks(tags: tuple[str, ...]) -> Marks:
+    """Read our marks from an application's tags; malformed ones of ours are dropped, foreign ones kept.
+
+    A run reads the same tags again and again, so the last answers are kept.
+    """
+    marks = Marks()
+    foreign: list[str] = []
+    previous: list[Previous] = []
+    for tag in tags:
+        match = _TAG.fullmatch(tag)
+        if tag == PREFIX:
+            marks = replace(marks, managed=True)
+        elif match is None:
+            foreign.append(tag)
+        elif match["key"] == "connection":
+            marks = replace(marks, connection=match["value"] or None)
+        elif match["key"] == "adopted":
+            marks = replace(marks, adopted=match["value"] or None)
+        elif match["key"] == "pending":
+            marks = replace(marks, pending=Delivered.parse(match["value"]))
+        elif match["key"] == "current":
+            marks = replace(marks, current=Delivered.parse(match["value"]))
+        elif match["key"] == "previous":
+            item = _previous(match["value"])
+            if item:
+                previous.append(item)
+    return replace(marks, previous=tuple(previous), foreign=tuple(foreign))
+
+
+def _previous(text: str) -> Previous | None:
+    key_id, _, moment = text.partition("@")
+    if not key_id:
+        return None
+    try:
+        return Previous(KeyId(key_id), datetime.strptime(moment, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC))
+    except ValueError:
+        return None
+
+
+def secret_display_name(connection: str, rotation_id: str) -> str:
+    """The display name of a client secret of ours, set before the request is sent.
+
+    :param rotation_id: lower-case hexadecimal; a lost reply is found again by it.
+    """
+    return f"{PREFIX}:{connection}:{rotation_id}"
+
+
+def connection_tag(connection: str) -> str:
+    """The tag that names a connection, as it stands on its application."""
+    return f"{PREFIX}:connection={connection}"
+
+
+def rotation_id(domain: str, chosen: str) -> str:
+    """The id of one rotation: where it ran, then what was drawn for it.
+
+    :param domain: eight hexadecimal digits that stand for the place whose exclusive lease the run holds, or empty.
+    :param chosen: lower-case hexadecimal, different each time.
+    """
+    return f"{domain}{chosen}" if domain else chosen
+
+
+def made_in(secret: ClientSecret, domain: str) -> bool:
+    """Whether a client secret was made by a run that held the exclusive lease of this domain."""
+    match = _SECRET_NAME.fullmatch(secret.display_name or "")
+    return bool(domain and match and match["rotation"].startswith(domain) and len(match["rotation"]) > 16)
+
+
+def is_ours(secret: ClientSecret) -> bool:
+    """Whether we made a client secret. What we did not make is never removed."""
+    return bool(secret.display_name and _SECRET_NAME.fullmatch(secret.display_name))

@@ -1,0 +1,67 @@
+"""Both sides as read by one run. Pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from authentik_entra_bootstrap.domain import (
+    Application,
+    AppRoleAssignment,
+    AuthentikApplication,
+    DelegatedGrant,
+    DeletedApplication,
+    LicenseInfo,
+    Organization,
+    PermissionCheck,
+    Provider,
+    ProviderChange,
+    ProvisioningScope,
+    ResourcePrincipal,
+    SecretPolicy,
+    ServerInfo,
+    ServicePrincipal,
+    TaskRecord,
+    TokenClaims,
+)
+
+
+@dataclass(frozen=True)
+class ObservedEntra:
+    """The tenant's side as read."""
+
+    operator: TokenClaims
+    organization: Organization
+    graph: ResourcePrincipal
+    policy: SecretPolicy = field(default_factory=SecretPolicy)
+    application: Application | None = None
+    deleted: DeletedApplication | None = None
+    owners: frozenset[str] = frozenset()
+    service_principal: ServicePrincipal | None = None
+    role_assignments: tuple[AppRoleAssignment, ...] = ()
+    delegated_grant: DelegatedGrant | None = None
+    grants_readable: bool = True
+    """Whether the operator may see delegated grants."""
+    found_by: str = "unique-name"
+    """How the application was found: ``unique-name``, ``adopt`` (by client id, on request) or ``marks``."""
+
+
+@dataclass(frozen=True)
+class ObservedAuthentik:
+    """authentik's side as read; mappings and filter group are already primary keys."""
+
+    server: ServerInfo
+    license: LicenseInfo
+    user_mappings: tuple[str, ...]
+    group_mappings: tuple[str, ...]
+    filter_group: str | None = None
+    provider: Provider | None = None
+    provider_name_holder: str | None = None
+    application: AuthentikApplication | None = None
+    last_change: ProviderChange | None = None
+    last_change_readable: bool = True
+    scope: ProvisioningScope = field(default_factory=lambda: ProvisioningScope(None, None))
+    sync_tasks: tuple[TaskRecord, ...] = ()
+    same_client: tuple[Provider, ...] = ()
+    """Further providers with the same client id."""
+    permissions: tuple[PermissionCheck, ...] | None = None
+    """What the token may do; ``None`` where it was not asked."""

@@ -1,0 +1,172 @@
+"""What the workflows need of authentik."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from authentik_entra_bootstrap.domain import (
+    AuthentikApplication,
+    AuthentikUser,
+    LicenseInfo,
+    OwnEvent,
+    PermissionCheck,
+    Provider,
+    ProviderChange,
+    ProviderPk,
+    ProviderSpec,
+    ProvisioningScope,
+    SecretText,
+    ServerInfo,
+    SyncStatus,
+    TaskRecord,
+    Written,
+)
+from authentik_entra_bootstrap.importing import AuthentikBlueprints
+from authentik_entra_bootstrap.removals import AuthentikRemovals
+
+
+class AuthentikPort(AuthentikBlueprints, AuthentikRemovals, Protocol):
+    """authentik, as the owner of the API token."""
+
+    async def server(self) -> ServerInfo:
+        """Version and shape; in a worker they may be up to a minute old.
+
+        :raises Denied: ``authentik-token-invalid``.
+        :raises UnsupportedServer: neither shape of the secret is offered.
+        """
+        ...
+
+    async def license(self) -> LicenseInfo:
+        """The enterprise licence's summary."""
+        ...
+
+    async def me(self) -> AuthentikUser:
+        """Whom the token belongs to."""
+        ...
+
+    async def permissions(self, purpose: str) -> tuple[PermissionCheck, ...]:
+        """Each permission that a purpose needs, held or missing, found without changing anything.
+
+        :param purpose: ``bootstrap`` or ``rotation``.
+        """
+        ...
+
+    async def default_mappings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Primary keys of authentik's managed mappings: (users, groups)."""
+        ...
+
+    async def mappings_by_name(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Property mappings of this provider type by name: name -> pk; unknown names are left out."""
+        ...
+
+    async def find_provider(self, name: str) -> Provider | None:
+        """The Microsoft Entra provider of that exact name."""
+        ...
+
+    async def provider(self, pk: ProviderPk) -> Provider | None:
+        """The provider by primary key."""
+        ...
+
+    async def providers(self) -> tuple[Provider, ...]:
+        """Every Microsoft Entra provider."""
+        ...
+
+    async def provider_name_holder(self, name: str) -> str | None:
+        """Verbose type of *any* provider with that name (names are unique among all types)."""
+        ...
+
+    async def create_provider(self, spec: ProviderSpec, secret: SecretText) -> Written[Provider]:
+        """Create the provider with its secret in one write.
+
+        :raises AdminActionRequired: ``licence-required``.
+        :raises AlreadyExists: the name is taken.
+        """
+        ...
+
+    async def update_provider(
+        self, pk: ProviderPk, changes: Mapping[str, object], secret: SecretText | None = None
+    ) -> Written[Provider]:
+        """PATCH fields of the provider and, where given, deliver a new secret.
+
+        :param changes: field name of :class:`ProviderSpec` -> value.
+        """
+        ...
+
+    async def find_application(self, slug: str) -> AuthentikApplication | None:
+        """authentik's application by slug."""
+        ...
+
+    async def create_application(
+        self, *, slug: str, name: str, backchannel_provider_pks: Sequence[int], launch_url: str | None
+    ) -> Written[AuthentikApplication]:
+        """Create the application with its backchannel providers in one write."""
+        ...
+
+    async def set_backchannel_providers(self, slug: str, pks: Sequence[int]) -> Written[AuthentikApplication]:
+        """Replace the application's backchannel providers; the caller keeps the others in the list."""
+        ...
+
+    async def find_group(self, name: str) -> str | None:
+        """Primary key of the group with that exact name."""
+        ...
+
+    async def provisioning_scope(
+        self, *, filter_group: str | None, exclude_service_accounts: bool
+    ) -> ProvisioningScope:
+        """Count what a full sync would provision; fields are ``None`` where the token may not look."""
+        ...
+
+    async def start_sync(
+        self, pk: ProviderPk, changes: Mapping[str, object] | None = None
+    ) -> Written[Provider]:
+        """Save the (assigned) provider unchanged, which makes authentik start a full sync at once."""
+        ...
+
+    async def request_proof(self, pk: ProviderPk, probe_id: int) -> str | None:
+        """Make authentik sign in with the secret it stores by syncing a user that does not exist.
+
+        :returns: request id of the call. Its answer proves nothing; read :meth:`proof_task`.
+        """
+        ...
+
+    async def proof_task(self, pk: ProviderPk, provider_name: str, probe_id: int) -> TaskRecord | None:
+        """The task that :meth:`request_proof` started, as it stands now."""
+        ...
+
+    async def sync_tasks(self, pk: ProviderPk) -> tuple[TaskRecord, ...]:
+        """The newest sync tasks of the provider, newest first."""
+        ...
+
+    async def scheduled_tasks(self, provider_name: str) -> tuple[TaskRecord, ...]:
+        """The newest page syncs of a provider that authentik's schedule started, newest first.
+
+        :meth:`sync_tasks` holds those that a saving or a probe started.
+        """
+        ...
+
+    async def sync_status(self, pk: ProviderPk) -> SyncStatus:
+        """authentik's own view of its last sync."""
+        ...
+
+    async def last_change(self, pk: ProviderPk) -> ProviderChange | None:
+        """The newest audit event that created or changed the provider (or, in the managed shape, its Secret).
+
+        :raises Denied: ``authentik-permission-missing`` where events may not be read.
+        """
+        ...
+
+    async def provisioned_users(self, pk: ProviderPk) -> tuple[str, ...]:
+        """User principal names that authentik holds connections for in this provider."""
+        ...
+
+    async def emit_event(self, action: str, context: Mapping[str, object]) -> None:
+        """Write an audit event; best effort, raises only :class:`Denied`."""
+        ...
+
+    async def own_events(self, connection: str) -> tuple[OwnEvent, ...]:
+        """The newest events that :meth:`emit_event` wrote about a connection, newest first.
+
+        :raises Denied: ``authentik-permission-missing``.
+        """
+        ...

@@ -1,0 +1,209 @@
+"""What the workflows need of Entra ID and Microsoft Graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from authentik_entra_bootstrap.domain import (
+    AppId,
+    Application,
+    ApplicationSpec,
+    AppObjectId,
+    AppRoleAssignment,
+    DelegatedGrant,
+    DeletedApplication,
+    Granted,
+    KeyId,
+    NewClientSecret,
+    Organization,
+    RequestedAccess,
+    ResourcePrincipal,
+    SecretPolicy,
+    SecretText,
+    ServicePrincipal,
+    ServicePrincipalObjectId,
+    TokenClaims,
+)
+
+
+class SyncSession(Protocol):
+    """One fresh sign-in of the sync identity: the token's claims and one call with it."""
+
+    claims: TokenClaims
+
+    async def organization(self) -> Organization:
+        """``GET /organization`` with this token: the call authentik itself makes first."""
+        ...
+
+
+class EntraPort(Protocol):
+    """Entra ID and Microsoft Graph, as the operator identity."""
+
+    async def operator(self) -> TokenClaims:
+        """Sign in and tell who we are.
+
+        :raises Denied: no credential, wrong secret, wrong tenant (``wrong-tenant``), conditional access.
+        """
+        ...
+
+    async def organization(self) -> Organization:
+        """The tenant that the operator's token belongs to."""
+        ...
+
+    async def graph_principal(self) -> ResourcePrincipal:
+        """Microsoft Graph's service principal in this tenant, with its permissions."""
+        ...
+
+    async def find_application(self, unique_name: str) -> Application | None:
+        """The application by ``uniqueName``; ``None`` when the replica asked does not know one."""
+        ...
+
+    async def application_by_app_id(self, app_id: AppId) -> Application | None:
+        """The application by client id."""
+        ...
+
+    async def applications_tagged(self, tag: str) -> tuple[Application, ...]:
+        """Every application that carries exactly this tag."""
+        ...
+
+    async def managed_applications(self) -> tuple[Application, ...]:
+        """Every application that this program manages, in as few requests as the service allows."""
+        ...
+
+    async def application(self, app_object_id: AppObjectId) -> Application | None:
+        """The application by object id."""
+        ...
+
+    async def find_deleted_application(self, unique_name: str) -> DeletedApplication | None:
+        """The soft-deleted application that keeps ``uniqueName`` taken."""
+        ...
+
+    async def restore_application(self, app_object_id: AppObjectId) -> None:
+        """Bring an application back from the deleted items."""
+        ...
+
+    async def create_application(self, spec: ApplicationSpec) -> Application:
+        """Create the application with its owners bound in the create body.
+
+        :raises AlreadyExists: ``uniqueName`` is taken, live or soft-deleted. Also the answer to a retry
+            after a lost reply: look it up before judging.
+        :raises AdminActionRequired: ``service-management-reference-required``, quota, tenant policy.
+        """
+        ...
+
+    async def update_application(
+        self,
+        app_object_id: AppObjectId,
+        *,
+        tags: Sequence[str] | None = None,
+        requested_access: frozenset[RequestedAccess] | None = None,
+        display_name: str | None = None,
+        service_management_reference: str | None = None,
+        unique_name: str | None = None,
+        enable: bool = False,
+    ) -> None:
+        """Replace the given properties. Lists are replaced whole.
+
+        :param unique_name: can be given once, where it is null.
+        :param enable: take ``isDisabled`` back.
+        """
+        ...
+
+    async def owners(self, app_object_id: AppObjectId) -> frozenset[str]:
+        """Object ids of the application's owners."""
+        ...
+
+    async def find_service_principal(self, app_id: AppId) -> ServicePrincipal | None:
+        """The service principal of an application in this tenant."""
+        ...
+
+    async def create_service_principal(self, app_id: AppId) -> ServicePrincipal:
+        """Create it, or return the one that exists; retried while the application is not replicated."""
+        ...
+
+    async def enable_service_principal(self, principal: ServicePrincipalObjectId) -> None:
+        """Let it sign in again (``accountEnabled``)."""
+        ...
+
+    async def role_assignments(self, principal: ServicePrincipalObjectId) -> tuple[AppRoleAssignment, ...]:
+        """Every application permission granted to a service principal."""
+        ...
+
+    async def assign_role(
+        self, principal: ServicePrincipalObjectId, resource: ServicePrincipalObjectId, app_role_id: str
+    ) -> None:
+        """Grant one application permission; an existing assignment is success.
+
+        :raises AdminActionRequired: ``consent-required``, the operator may not grant consent.
+        """
+        ...
+
+    async def delegated_grant(
+        self, client: ServicePrincipalObjectId, resource: ServicePrincipalObjectId
+    ) -> DelegatedGrant | None:
+        """The grant for all principals, if there is one."""
+        ...
+
+    async def granted(self, app_id: AppId, resource: ServicePrincipalObjectId) -> Granted:
+        """The service principal of an application with what is granted to it, in as few round trips as possible.
+
+        :param resource: the service principal whose permissions are looked at.
+        """
+        ...
+
+    async def grant_scopes(
+        self,
+        client: ServicePrincipalObjectId,
+        resource: ServicePrincipalObjectId,
+        scopes: frozenset[str],
+        existing: DelegatedGrant | None,
+    ) -> None:
+        """Grant delegated permissions for all principals, keeping those that ``existing`` has.
+
+        :raises AdminActionRequired: ``consent-required``.
+        """
+        ...
+
+    async def secret_policy(self, app_object_id: AppObjectId | None) -> SecretPolicy:
+        """The effective app management policy; ``known=False`` where it may not be read."""
+        ...
+
+    async def add_secret(
+        self, app_object_id: AppObjectId, *, display_name: str, end_date_time: datetime
+    ) -> NewClientSecret:
+        """Make a client secret; the request is sent once.
+
+        A lost reply raises :class:`Unreachable` and leaves a secret that only its ``display_name`` shows.
+
+        :raises AdminActionRequired: ``secrets-forbidden-by-policy``, ``secret-lifetime-exceeds-policy``.
+        :raises NotFound: the application is not replicated yet (nothing was made; try again).
+        """
+        ...
+
+    async def remove_secret(self, app_object_id: AppObjectId, key_id: KeyId) -> bool:
+        """Remove a client secret.
+
+        :returns: ``False`` when Graph does not know the key (gone, or not replicated yet); confirm by reading.
+        """
+        ...
+
+    async def sign_in_as(self, app_id: AppId, secret: SecretText) -> SyncSession:
+        """One uncached client-credentials sign-in with the secret.
+
+        :raises Denied: ``secret-not-accepted`` (AADSTS7000215), ``application-not-found`` (AADSTS700016),
+            ``secret-expired`` (AADSTS7000222) …: the caller decides whether to wait.
+        """
+        ...
+
+    async def delete_application(self, app_object_id: AppObjectId) -> None:
+        """Move the application to the deleted items; its service principal goes with it."""
+        ...
+
+    async def purge_application(self, app_object_id: AppObjectId) -> None:
+        """Remove an application from the deleted items for good; one that is gone already is success.
+
+        :raises Denied: the permission, or for a user the role, is missing.
+        """
+        ...
