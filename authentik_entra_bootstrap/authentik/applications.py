@@ -1,0 +1,103 @@
+"""authentik's applications: by slug, never by the filtered list (it is cached and ignores its filters)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from authentik_entra_bootstrap.authentik import records
+from authentik_entra_bootstrap.authentik.audit import APPLICATION_MODEL, AuditTrail
+from authentik_entra_bootstrap.authentik.bodies import typed
+from authentik_entra_bootstrap.authentik.creation import create_once
+from authentik_entra_bootstrap.authentik.permission_names import (
+    ADD_APPLICATION,
+    CHANGE_APPLICATION,
+    VIEW_APPLICATION,
+)
+from authentik_entra_bootstrap.authentik.transport import Api
+from authentik_entra_bootstrap.authentik.wire import Call
+from authentik_entra_bootstrap.domain import AuthentikApplication, Written
+from authentik_entra_bootstrap.errors import AlreadyExists, ConfigError, NotFound
+
+APPLICATIONS = "/core/applications/"
+ONE_APPLICATION = APPLICATIONS + "{slug}/"
+_SLUG = re.compile(r"[-a-zA-Z0-9_]+")
+
+
+class Applications:
+    """Reads and writes of ``/core/applications/``."""
+
+    def __init__(self, api: Api, audit: AuditTrail) -> None:
+        self._api = api
+        self._audit = audit
+
+    async def get(self, slug: str) -> AuthentikApplication | None:
+        """The application by slug.
+
+        :raises ConfigError: ``authentik-slug-invalid``.
+        """
+        _check_slug(slug)
+        try:
+            reply = await self._api.get(ONE_APPLICATION, permission=VIEW_APPLICATION, slug=slug)
+        except NotFound:
+            return None
+        return self._api.read(reply, records.application)
+
+    async def create(
+        self, slug: str, name: str, backchannel_provider_pks: Sequence[int], launch_url: str | None
+    ) -> Written[AuthentikApplication]:
+        """Create the application with its backchannel providers; a lost answer is settled by reading."""
+        _check_slug(slug)
+        wanted: dict[str, object] = {
+            "name": name,
+            "slug": slug,
+            "backchannel_providers": list(backchannel_provider_pks),
+        }
+        if launch_url is not None:
+            wanted["meta_launch_url"] = launch_url
+        call = Call(
+            "POST", APPLICATIONS, body=typed("ApplicationRequest", wanted), permission=ADD_APPLICATION
+        )
+
+        async def post() -> Written[AuthentikApplication]:
+            reply = await self._api.send(call)
+            return Written(self._api.read(reply, records.application), reply.request_id)
+
+        async def find_ours() -> AuthentikApplication | None:
+            found = await self.get(slug)
+            if found is None:
+                return None
+            same = set(found.backchannel_provider_pks) == set(backchannel_provider_pks)
+            if not same or found.name != name.strip():
+                raise AlreadyExists(
+                    "authentik-slug-taken",
+                    f"authentik has an application with the slug {slug} already, with other settings.",
+                    "Choose another slug, or adopt what exists.",
+                    call.trace(),
+                    {"field": "slug"},
+                )
+            return found
+
+        async def request_id(made: AuthentikApplication) -> str | None:
+            return await self._audit.request_that_created(made.pk.replace("-", ""), APPLICATION_MODEL)
+
+        return await create_once(
+            self._api.waiter, post, find_ours, request_id, what="authentik to create the application"
+        )
+
+    async def set_backchannel_providers(self, slug: str, pks: Sequence[int]) -> Written[AuthentikApplication]:
+        """Replace the list of backchannel providers."""
+        _check_slug(slug)
+        body = typed("PatchedApplicationRequest", {"backchannel_providers": list(pks)})
+        call = Call("PATCH", ONE_APPLICATION, {"slug": slug}, body=body, permission=CHANGE_APPLICATION)
+        reply = await self._api.repeat(call)
+        return Written(self._api.read(reply, records.application), reply.request_id)
+
+
+def _check_slug(slug: str) -> None:
+    if not _SLUG.fullmatch(slug):
+        raise ConfigError(
+            "authentik-slug-invalid",
+            f"{slug!r} is no slug: only letters, digits, hyphens and underscores may be used.",
+            "Choose another slug for the authentik application.",
+        )

@@ -1,0 +1,257 @@
+"""authentik's blueprints: importing one at once, storing one and having it applied, reading what an export needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic_core import to_json
+
+from authentik_entra_bootstrap.authentik import records
+from authentik_entra_bootstrap.authentik.bodies import typed
+from authentik_entra_bootstrap.authentik.creation import may_have_happened
+from authentik_entra_bootstrap.authentik.directory import GROUPS, MAPPINGS
+from authentik_entra_bootstrap.authentik.failures import VALIDATION
+from authentik_entra_bootstrap.authentik.permission_names import (
+    ADD_BLUEPRINT,
+    CHANGE_BLUEPRINT,
+    DELETE_BLUEPRINT,
+    VIEW_BLUEPRINT,
+    VIEW_GROUP,
+    VIEW_MAPPING,
+    VIEW_TASK,
+)
+from authentik_entra_bootstrap.authentik.redaction import Redactor
+from authentik_entra_bootstrap.authentik.shape import (
+    BLUEPRINT_IMPORT,
+    import_takes_context,
+    imports_blueprints,
+)
+from authentik_entra_bootstrap.authentik.syncs import TASKS
+from authentik_entra_bootstrap.authentik.transport import Api
+from authentik_entra_bootstrap.authentik.wire import Call
+from authentik_entra_bootstrap.blueprinting import filled, load, refusal
+from authentik_entra_bootstrap.domain import (
+    BlueprintInstance,
+    BlueprintResult,
+    PropertyMapping,
+    SecretText,
+    Written,
+)
+from authentik_entra_bootstrap.errors import Denied, NotFound, Temporary, UnexpectedAnswer
+
+INSTANCES = "/managed/blueprints/"
+ONE_INSTANCE = INSTANCES + "{pk}/"
+TRANSPORTS = "/events/transports/"
+_IMPORT_TIMEOUT = 120.0
+"""Seconds. The import applies the blueprint twice before it answers: once to validate it."""
+_LISTS: Mapping[str, str] = {
+    "authentik_core.group": GROUPS,
+    "authentik_events.notificationtransport": TRANSPORTS,
+    "authentik_providers_microsoft_entra.microsoftentraprovidermapping": MAPPINGS,
+}
+_REASON_LEVELS = frozenset({"warn", "warning", "error", "exception", "critical"})
+
+
+class Blueprints:
+    """Reads and writes of ``/managed/blueprints/``."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._imports: bool | None = None
+        self._takes_context: bool | None = None
+
+    async def imports(self) -> bool:
+        """Whether the server imports; asked once."""
+        if self._imports is None:
+            self._imports = await imports_blueprints(self._api)
+        return self._imports
+
+    async def import_(
+        self, content: str, values: Mapping[str, object], secrets: Mapping[str, SecretText]
+    ) -> Written[BlueprintResult]:
+        """Upload and apply, without an instance. The answer is 200 even when it was refused.
+
+        Before 2026.8 the form's context is ignored: then the values stand in the uploaded text's own context.
+        """
+        if self._takes_context is None:
+            self._takes_context = await import_takes_context(self._api)
+        for secret in secrets.values():
+            self._api.redactor.add(secret)
+        given = {name: value for name, value in values.items() if value is not None}
+        whole = {**given, **{name: secret.reveal() for name, secret in secrets.items()}}
+        if self._takes_context:
+            upload = {"file": SecretText(content), "context": SecretText(to_json(whole).decode())}
+        else:
+            upload = {"file": SecretText(filled(content, whole))}
+        call = Call(
+            "POST",
+            BLUEPRINT_IMPORT,
+            upload=upload,
+            permission=_import_permissions(content),
+            read_timeout=max(self._api.network.read_timeout, _IMPORT_TIMEOUT),
+        )
+        reply = await self._api.once(call)
+        return Written(
+            self._api.read(reply, lambda body: _result(body, self._api.redactor)), reply.request_id
+        )
+
+    async def save(self, name: str, content: str) -> BlueprintInstance:
+        """Create the instance, or give the one of that name this content.
+
+        :raises Conflict: ``blueprint-refused``.
+        """
+        found = await self._named(name)
+        body = {"name": name, "content": content, "context": {}, "enabled": True}
+        if found is None:
+            call = Call(
+                "POST", INSTANCES, body=typed("BlueprintInstanceRequest", body), permission=ADD_BLUEPRINT
+            )
+        else:
+            wanted = typed("PatchedBlueprintInstanceRequest", body)
+            call = Call("PATCH", ONE_INSTANCE, {"pk": found.pk}, body=wanted, permission=CHANGE_BLUEPRINT)
+        try:
+            reply = await (self._api.once(call) if found is None else self._api.repeat(call))
+        except UnexpectedAnswer as error:
+            if error.code != VALIDATION or "content" not in error.facts.get("fields", ""):
+                raise
+            raise refusal([error.message]) from None
+        except Temporary as error:
+            made = await self._named(name) if found is None and may_have_happened(error) else None
+            if made is None:
+                raise
+            return made
+        return self._api.read(reply, _instance)
+
+    async def apply(self, pk: str) -> None:
+        """Queue the application of an instance. A second one would refuse what must not exist yet.
+
+        :raises Temporary: it was surely not queued; whether a lost answer was, the instance shows.
+        """
+        call = Call("POST", ONE_INSTANCE + "apply/", {"pk": pk}, permission=CHANGE_BLUEPRINT)
+        try:
+            await self._api.once(call)
+        except (Temporary, UnexpectedAnswer) as error:
+            if not may_have_happened(error):
+                raise
+
+    async def get(self, pk: str) -> BlueprintInstance | None:
+        """The instance by primary key."""
+        try:
+            reply = await self._api.get(ONE_INSTANCE, permission=VIEW_BLUEPRINT, pk=pk)
+        except NotFound:
+            return None
+        return self._api.read(reply, _instance)
+
+    async def lines(self, pk: str) -> tuple[str, ...]:
+        """The log of the newest task that applied the instance: reasons only, attributes left out."""
+        query = (
+            ("rel_obj_content_type__app_label", "authentik_blueprints"),
+            ("rel_obj_content_type__model", "blueprintinstance"),
+            ("rel_obj_id", pk),
+            ("ordering", "-mtime"),
+        )
+        try:
+            found = await self._api.pages(
+                TASKS, records.mapping, permission=VIEW_TASK, query=query, max_pages=1
+            )
+        except Denied as error:
+            if error.code != "authentik-permission-missing":
+                raise
+            return ()
+        ours = [task for task in found if str(task.get("rel_obj_id", "")).replace("-", "") == _plain(pk)]
+        return _reasons(ours[0].get("logs"), self._api.redactor) if ours else ()
+
+    async def delete(self, pk: str) -> bool:
+        """Delete the instance; ``False`` when there was none."""
+        try:
+            await self._api.repeat(Call("DELETE", ONE_INSTANCE, {"pk": pk}, permission=DELETE_BLUEPRINT))
+        except NotFound:
+            return False
+        return True
+
+    async def exists(self, model: str, conditions: Sequence[tuple[str, str]]) -> bool | None:
+        """Whether a list shows such an object; ``None`` for other models, and where the token may not look."""
+        path = _LISTS.get(model)
+        if path is None:
+            return None
+        try:
+            found = await self._api.pages(path, records.mapping, permission="")
+        except Denied as error:
+            if error.code != "authentik-permission-missing":
+                raise
+            return None
+        return any(all(entry.get(field) == value for field, value in conditions) for entry in found)
+
+    async def mappings(self) -> tuple[PropertyMapping, ...]:
+        """Every property mapping of the provider's kind."""
+        return tuple(await self._api.pages(MAPPINGS, _mapping, permission=VIEW_MAPPING))
+
+    async def group_name(self, pk: str) -> str | None:
+        """The name of a group."""
+        try:
+            reply = await self._api.get(GROUPS + "{pk}/", permission=VIEW_GROUP, pk=pk)
+        except NotFound:
+            return None
+        return self._api.read(reply, lambda body: records.text(records.mapping(body), "name"))
+
+    async def _named(self, name: str) -> BlueprintInstance | None:
+        found = await self._api.pages(
+            INSTANCES,
+            _instance,
+            permission=VIEW_BLUEPRINT,
+            query=(("name", name),),
+            done=lambda instance: instance.name == name,
+        )
+        return next((instance for instance in found if instance.name == name), None)
+
+
+def _plain(pk: str) -> str:
+    return pk.replace("-", "")
+
+
+def _import_permissions(content: str) -> str:
+    """What an import needs: the three rights on every model in it (authentik, ``check_blueprint_perms``)."""
+    models = dict.fromkeys(str(entry["model"]) for entry in load(content).get("entries", ()))
+    pairs = [model.partition(".") for model in models]
+    return ", ".join(f"{app}.{verb}_{name}" for app, _, name in pairs for verb in ("add", "change", "delete"))
+
+
+def _result(body: object, redactor: Redactor) -> BlueprintResult:
+    fields = records.mapping(body)
+    return BlueprintResult(
+        records.flag(fields, "success", default=False), _reasons(fields.get("logs"), redactor)
+    )
+
+
+def _reasons(entries: object, redactor: Redactor) -> tuple[str, ...]:
+    """Texts of warnings and errors. Their attributes hold the whole entry, literal secrets included."""
+    lines = []
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, str):
+            lines.append(redactor.text(entry))
+        elif isinstance(entry, dict) and entry.get("log_level") in _REASON_LEVELS:
+            about = records.child(records.child(entry, "attributes"), "entry")
+            model = records.text(about, "model")
+            lines.append(redactor.text(f"{entry.get('event')}") + (f" ({model})" if model else ""))
+    return tuple(lines)
+
+
+def _instance(body: object) -> BlueprintInstance:
+    fields = records.mapping(body)
+    return BlueprintInstance(
+        pk=records.needed_text(fields, "pk"),
+        name=records.needed_text(fields, "name"),
+        enabled=records.flag(fields, "enabled", default=True),
+        status=records.text(fields, "status") or "unknown",
+        last_applied=records.moment(fields, "last_applied"),
+    )
+
+
+def _mapping(body: object) -> PropertyMapping:
+    fields = records.mapping(body)
+    return PropertyMapping(
+        pk=records.needed_text(fields, "pk"),
+        name=records.needed_text(fields, "name"),
+        managed=records.text(fields, "managed") or None,
+        expression=records.text(fields, "expression") or "",
+    )

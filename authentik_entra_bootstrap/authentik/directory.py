@@ -1,0 +1,134 @@
+"""authentik's users, groups and mappings: what a sync would provision, and with which expressions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from authentik_entra_bootstrap.authentik import records
+from authentik_entra_bootstrap.authentik.permission_names import VIEW_GROUP, VIEW_MAPPING, VIEW_USER
+from authentik_entra_bootstrap.authentik.transport import PAGE_SIZE, Api, count_of, entries_of
+from authentik_entra_bootstrap.authentik.wire import Query
+from authentik_entra_bootstrap.domain import ProvisioningScope
+from authentik_entra_bootstrap.errors import Denied
+
+USERS = "/core/users/"
+GROUPS = "/core/groups/"
+MAPPINGS = "/propertymappings/provider/microsoft_entra/"
+MANAGED_USER = "goauthentik.io/providers/microsoft_entra/user"
+MANAGED_GROUP = "goauthentik.io/providers/microsoft_entra/group"
+BUILTIN_USER = "akadmin"
+BUILTIN_GROUPS = ("authentik Admins", "authentik Read-only")
+_PEOPLE: Query = (("type", "internal"), ("type", "external"))
+_BRIEF_USER: Query = (("include_groups", "false"), ("include_roles", "false"), ("ordering", "username"))
+_FEW_USERS = 20
+"""By name the built-in user is among the first; everybody's details are not wanted."""
+_BRIEF_GROUP: Query = (
+    ("include_users", "false"),
+    ("include_children", "false"),
+    ("include_parents", "false"),
+)
+
+
+class Directory:
+    """Reads of users, groups and property mappings."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def default_mappings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """authentik's own mappings: (users, groups)."""
+        found = await self._api.pages(
+            MAPPINGS,
+            records.mapping,
+            permission=VIEW_MAPPING,
+            query=(("managed", MANAGED_USER), ("managed", MANAGED_GROUP)),
+        )
+
+        def managed(name: str) -> tuple[str, ...]:
+            return tuple(
+                pk for entry in found if entry.get("managed") == name and (pk := records.text(entry, "pk"))
+            )
+
+        return managed(MANAGED_USER), managed(MANAGED_GROUP)
+
+    async def mappings_by_name(self, names: Sequence[str]) -> Mapping[str, str]:
+        """name -> pk of the mappings that exist."""
+        if not names:
+            return {}
+        found = await self._api.pages(MAPPINGS, records.mapping, permission=VIEW_MAPPING)
+        by_name = {entry.get("name"): records.text(entry, "pk") for entry in found}
+        return {name: pk for name in names if (pk := by_name.get(name))}
+
+    async def group_named(self, name: str) -> str | None:
+        """Primary key of the group of exactly that name."""
+        found = await self._api.pages(
+            GROUPS,
+            records.mapping,
+            permission=VIEW_GROUP,
+            query=(("name", name), *_BRIEF_GROUP),
+            done=lambda entry: entry.get("name") == name,
+        )
+        return next((records.text(entry, "pk") for entry in found if entry.get("name") == name), None)
+
+    async def scope(self, filter_group: str | None, *, exclude_service_accounts: bool) -> ProvisioningScope:
+        """Count users and groups of a full sync.
+
+        Users that are not active are provisioned, too (disabled), and the filter group limits only users: the
+        sync takes every group (authentik, ``MicrosoftEntraProvider.get_object_qs``).
+
+        :param filter_group: primary key of the group whose members are provisioned.
+        """
+        of_users: Query = (
+            *(_PEOPLE if exclude_service_accounts else ()),
+            *([("groups_by_pk", filter_group)] if filter_group else []),
+        )
+        (users, builtin_users), (groups, builtin_groups) = await asyncio.gather(
+            self._users(of_users), self._groups()
+        )
+        return ProvisioningScope(users, groups, (*builtin_users, *builtin_groups))
+
+    async def _users(self, query: Query) -> tuple[int | None, list[str]]:
+        """Their number, and the built-in one among them; nothing where the token may not look."""
+        try:
+            count, page = await self._first_page(USERS, VIEW_USER, (*query, *_BRIEF_USER), _FEW_USERS)
+            named = {entry.get("username") for entry in page}
+            found = BUILTIN_USER in named or (count > len(page) and await self._has_user(BUILTIN_USER, query))
+        except Denied as error:
+            _raise_unless_permission(error)
+            return None, []
+        return count, [BUILTIN_USER] if found else []
+
+    async def _groups(self) -> tuple[int | None, list[str]]:
+        """Their number, and the built-in ones among them; nothing where the token may not look."""
+        try:
+            count, page = await self._first_page(GROUPS, VIEW_GROUP, _BRIEF_GROUP, PAGE_SIZE)
+            named = {entry.get("name") for entry in page}
+            builtin = [
+                name
+                for name in BUILTIN_GROUPS
+                if name in named or (count > len(page) and await self.group_named(name))
+            ]
+        except Denied as error:
+            _raise_unless_permission(error)
+            return None, []
+        return count, builtin
+
+    async def _first_page(
+        self, path: str, permission: str, query: Query, page_size: int
+    ) -> tuple[int, list[Mapping[str, object]]]:
+        """The number of all entries and the first few: mostly these are all, and nothing else is asked."""
+        sized = (*query, ("page_size", str(page_size)))
+        reply = await self._api.get(path, permission=permission, query=sized)
+        return self._api.read(reply, count_of), self._api.read(reply, entries_of)
+
+    async def _has_user(self, username: str, query: Query) -> bool:
+        found = await self._api.pages(
+            USERS, records.mapping, permission=VIEW_USER, query=(*query, ("username", username)), max_pages=1
+        )
+        return any(entry.get("username") == username for entry in found)
+
+
+def _raise_unless_permission(error: Denied) -> None:
+    if error.code != "authentik-permission-missing":
+        raise error

@@ -1,0 +1,228 @@
+"""Which permissions the token holds, found without changing anything.
+
+Reads are tried. For writes, ``OPTIONS`` shows an action only to those who may do it; where it shows none, the
+refusal itself is provoked by a request that authentik cannot accept (an empty POST, a PATCH of a blank name):
+permissions are checked before values, so 403 means missing and 400 means held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from authentik_entra_bootstrap.authentik import permission_names as names
+from authentik_entra_bootstrap.authentik import records
+from authentik_entra_bootstrap.authentik.applications import APPLICATIONS
+from authentik_entra_bootstrap.authentik.audit import EVENTS
+from authentik_entra_bootstrap.authentik.directory import GROUPS, MAPPINGS, USERS
+from authentik_entra_bootstrap.authentik.secret_managed import SECRETS
+from authentik_entra_bootstrap.authentik.shape import PROVIDERS
+from authentik_entra_bootstrap.authentik.syncs import TASKS
+from authentik_entra_bootstrap.authentik.transport import Api
+from authentik_entra_bootstrap.authentik.wire import Call
+from authentik_entra_bootstrap.domain import PermissionCheck, SecretShape, ServerInfo
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied, NotFound, UnexpectedAnswer
+
+ROLE_PERMISSIONS = "/rbac/permissions/"
+_REFUSED_PROVIDER: Mapping[str, object] = {"name": "", "user_delete_action": "not-a-choice"}
+_REFUSED_SECRET: Mapping[str, object] = {"name": "", "type": "not-a-choice"}
+_REFUSED_APPLICATION: Mapping[str, object] = {"name": "", "backchannel_providers": None}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One permission and the call that shows it.
+
+    :param method: ``GET``, ``POST`` or ``PATCH``; ``""`` cannot be tried.
+    :param key: field that addresses one entry of the list, for ``PATCH``.
+    :param refused: a PATCH body that no server accepts.
+    :param optional: whether the purpose can do without it, at a price.
+    """
+
+    permission: str
+    needed_for: str
+    method: str = ""
+    path: str = ""
+    key: str = "pk"
+    refused: Mapping[str, object] | None = None
+    optional: bool = False
+
+
+_WANTED: Mapping[str, Wanted] = {
+    entry.permission: entry
+    for entry in (
+        Wanted(names.VIEW_PROVIDER, "reading the provider and its sync status", "GET", PROVIDERS),
+        Wanted(names.ADD_PROVIDER, "making authentik prove the secret that it stores", "POST", PROVIDERS),
+        Wanted(
+            names.CHANGE_PROVIDER, "delivering a new secret", "PATCH", PROVIDERS, refused=_REFUSED_PROVIDER
+        ),
+        Wanted(names.VIEW_TASK, "reading the proof and the sync's log", "GET", TASKS),
+        Wanted(names.VIEW_EVENT, "telling who changed the provider last", "GET", EVENTS),
+        Wanted(names.ADD_EVENT, "writing to authentik's audit trail", "POST", EVENTS),
+        Wanted(names.VIEW_MAPPING, "choosing the property mappings", "GET", MAPPINGS),
+        Wanted(names.VIEW_APPLICATION, "finding the application", "GET", APPLICATIONS),
+        Wanted(names.ADD_APPLICATION, "creating the application", "POST", APPLICATIONS),
+        Wanted(
+            names.CHANGE_APPLICATION,
+            "assigning the provider to an application that exists",
+            "PATCH",
+            APPLICATIONS,
+            key="slug",
+            refused=_REFUSED_APPLICATION,
+        ),
+        Wanted(names.VIEW_GROUP, "finding the filter group and counting groups", "GET", GROUPS),
+        Wanted(names.VIEW_USER, "counting the users that will be provisioned", "GET", USERS),
+        Wanted(names.VIEW_SECRET, "finding the provider's Secret", "GET", SECRETS),
+        Wanted(
+            names.CHANGE_SECRET,
+            "replacing the value of the provider's Secret",
+            "PATCH",
+            SECRETS,
+            refused=_REFUSED_SECRET,
+        ),
+        # Between the check of the type and the replacement nothing is left that could refuse harmlessly.
+        Wanted(names.ROTATE_SECRET, "replacing the value of the provider's Secret"),
+        Wanted(names.ADD_SECRET, "storing the client secret", "POST", SECRETS),
+        Wanted(names.ATTACH_SECRET, "letting the provider refer to the Secret"),
+    )
+}
+
+
+def wanted_for(purpose: str, info: ServerInfo) -> tuple[Wanted, ...]:
+    """The permissions that a purpose needs on such a server.
+
+    Servers in transition, which also take the secret as a field of the provider, make the Secret themselves: a
+    bootstrap needs no rights on Secrets there. A rotation that lacks them works, too, but leaves a Secret behind
+    each time; there they are wanted, not needed.
+
+    :param purpose: ``bootstrap`` or ``rotation``.
+    :raises ConfigError: ``authentik-value-invalid`` for another word.
+    """
+    if purpose not in names.PURPOSES:
+        raise ConfigError(
+            "authentik-value-invalid", f"There is no purpose {purpose!r} to ask permissions for."
+        )
+    transition = "client_secret" in info.provider_fields
+    managed = info.shape is SecretShape.MANAGED and (purpose == "rotation" or not transition)
+    return tuple(
+        replace(_WANTED[name], optional=transition and name in names.MANAGED_ROTATION)
+        for name in names.needed_for(purpose, managed=managed)
+    )
+
+
+class Permissions:
+    """Asks a server which permissions the token holds."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def check(self, purpose: str, info: ServerInfo) -> tuple[PermissionCheck, ...]:
+        """Each permission, held, missing, or ``None`` where nothing short of a change would tell."""
+        wanted = wanted_for(purpose, info)
+        caller = records.child(
+            self._api.read(await self._api.get("/core/users/me/"), records.mapping), "user"
+        )
+        superuser = records.flag(caller, "is_superuser", default=False)
+        checks = []
+        for entry in wanted:
+            held = True if superuser else await self._held(entry)
+            checks.append(PermissionCheck(entry.permission, held, entry.needed_for, entry.optional))
+        if any(check.held is None for check in checks):
+            listed = await self._listed(caller)
+            checks = [
+                replace(check, held=check.permission in listed)
+                if check.held is None and listed is not None
+                else check
+                for check in checks
+            ]
+        return tuple(checks)
+
+    async def _held(self, entry: Wanted) -> bool | None:
+        if not entry.method:
+            return None
+        if entry.method == "GET":
+            return await self._allowed(Call("GET", entry.path, query=(("page_size", "1"),)))
+        if entry.method == "POST":
+            if await self._offers(Call("OPTIONS", entry.path), "POST"):
+                return True
+            return await self._allowed(Call("POST", entry.path, body={}))
+        address = await self._any_entry(entry)
+        if address is None:
+            return None
+        if await self._offers(Call("OPTIONS", entry.path + "{key}/", {"key": address}), "PUT"):
+            return True
+        return await self._allowed(Call("PATCH", entry.path + "{key}/", {"key": address}, body=entry.refused))
+
+    async def _allowed(self, call: Call) -> bool | None:
+        try:
+            await self._api.repeat(call)
+        except Denied as error:
+            _raise_unless_permission(error)
+            return False
+        except UnexpectedAnswer as error:
+            return True if error.trace and error.trace.status == 400 else None
+        except NotFound:
+            return None
+        except BootstrapError as error:
+            # An answer that comes after the permission check, e.g. the licence's.
+            if error.trace and error.trace.status == 400:
+                return True
+            raise
+        return True
+
+    async def _offers(self, call: Call, method: str) -> bool:
+        try:
+            body = self._api.read(await self._api.repeat(call), records.mapping)
+        except (NotFound, UnexpectedAnswer):
+            return False
+        except Denied as error:
+            _raise_unless_permission(error)
+            return False
+        return method in records.child(body, "actions")
+
+    async def _any_entry(self, entry: Wanted) -> str | None:
+        """The address of some object of the list; ``None`` where there is none to be seen."""
+        # superuser_full_list: the applications' list is otherwise only what the caller may open.
+        query = (("page_size", "1"), ("superuser_full_list", "true"))
+        try:
+            reply = await self._api.get(entry.path, query=query)
+        except (Denied, NotFound) as error:
+            if isinstance(error, Denied):
+                _raise_unless_permission(error)
+            return None
+        results = self._api.read(reply, records.mapping).get("results")
+        first = results[0] if isinstance(results, list) and results else None
+        value = first.get(entry.key) if isinstance(first, dict) else None
+        return str(value) if value is not None else None
+
+    async def _listed(self, caller: Mapping[str, object]) -> frozenset[str] | None:
+        """Permissions of the caller's roles by authentik's own listing; ``None`` where it may not be read."""
+        roles = caller.get("roles")
+        keys = (
+            [str(role["pk"]) for role in roles if isinstance(role, dict) and role.get("pk")]
+            if isinstance(roles, list)
+            else []
+        )
+        if not keys:
+            return None
+        found: set[str] = set()
+        for key in keys:
+            try:
+                found |= await role_permissions(self._api, key)
+            except (Denied, NotFound, UnexpectedAnswer):
+                return None
+        return frozenset(found)
+
+
+async def role_permissions(api: Api, pk: str, permission: str = "") -> frozenset[str]:
+    """The permissions that a role gives on everything, by authentik's names.
+
+    :raises Denied: the caller may not look.
+    """
+    entries = await api.pages(ROLE_PERMISSIONS, records.mapping, permission=permission, query=(("role", pk),))
+    return frozenset(f"{entry.get('app_label')}.{entry.get('codename')}" for entry in entries)
+
+
+def _raise_unless_permission(error: Denied) -> None:
+    if error.code != "authentik-permission-missing":
+        raise error

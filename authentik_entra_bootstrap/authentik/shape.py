@@ -1,0 +1,152 @@
+"""Which shape the provider's secret has: read from the server's own description, never from its version."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from authentik_entra_bootstrap.authentik.permission_names import VIEW_PROVIDER
+from authentik_entra_bootstrap.authentik.records import child, mapping, needed_text
+from authentik_entra_bootstrap.authentik.transport import Api
+from authentik_entra_bootstrap.authentik.wire import Call, Reply
+from authentik_entra_bootstrap.domain import SecretShape, ServerInfo
+from authentik_entra_bootstrap.errors import (
+    ConfigError,
+    Denied,
+    NotFound,
+    UnexpectedAnswer,
+    UnsupportedServer,
+)
+
+PROVIDERS = "/providers/microsoft_entra/"
+BLUEPRINT_IMPORT = "/managed/blueprints/import/"
+_SCHEMA_TIMEOUT = 120.0
+"""Seconds. The schema has 2 MB, and authentik may have to generate it."""
+
+
+async def read_server(api: Api) -> ServerInfo:
+    """Version and shape.
+
+    :raises Denied: ``authentik-token-invalid``.
+    :raises ConfigError: ``authentik-not-found-at-url``.
+    :raises UnsupportedServer: ``unsupported-authentik-shape``.
+    """
+    version, fields = await asyncio.gather(
+        api.get("/admin/version/"), _fields_from_options(api), return_exceptions=True
+    )
+    if isinstance(version, NotFound):
+        raise _no_authentik(version) from None
+    for result in (version, fields):
+        if isinstance(result, BaseException):
+            raise result
+    assert isinstance(version, Reply)  # noqa: S101 - told to mypy: exceptions were raised above
+    assert isinstance(fields, frozenset)  # noqa: S101 - same
+    name = api.read(version, lambda body: needed_text(mapping(body), "version_current"))
+    fields = fields or schema_fields(await _schema(api))
+    return ServerInfo(version=name, shape=shape_of(fields, name), provider_fields=fields)
+
+
+async def imports_blueprints(api: Api) -> bool:
+    """Whether the server imports blueprints without storing them (since 2026.5).
+
+    Told by the ``Allow`` header of the address, which refusals carry, too; where ``OPTIONS`` gives none, by the
+    server's own description.
+    """
+    reply = await api.exchange(Call("OPTIONS", BLUEPRINT_IMPORT))
+    if reply.status == 404:
+        return False
+    if reply.status in {200, 403} and "allow" in reply.headers:
+        return "POST" in reply.headers["allow"].replace(" ", "").split(",")
+    paths = _paths(await _schema(api))
+    return any("post" in child(paths, path) for path in (f"/api/v3{BLUEPRINT_IMPORT}", BLUEPRINT_IMPORT))
+
+
+async def import_takes_context(api: Api) -> bool:
+    """Whether the blueprint import reads the form field ``context`` (since 2026.8; it was ignored before).
+
+    Only the server's own description tells: what is unknown is passed over without a word.
+    """
+    schema = await _schema(api)
+    for path in (f"/api/v3{BLUEPRINT_IMPORT}", BLUEPRINT_IMPORT):
+        body = child(child(child(_paths(schema), path), "post"), "requestBody")
+        form = child(child(child(body, "content"), "multipart/form-data"), "schema")
+        reference = str(form.get("$ref", "")).rpartition("/")[2]
+        named = child(child(child(schema, "components"), "schemas"), reference) if reference else form
+        if "context" in child(named, "properties"):
+            return True
+    return False
+
+
+def shape_of(fields: frozenset[str], version: str) -> SecretShape:
+    """The shape that the provider's writable fields show.
+
+    A server in transition takes either field and keeps the secret in a managed Secret either way.
+
+    :raises UnsupportedServer: neither field is offered.
+    """
+    if "client_secret_ref" in fields:
+        return SecretShape.MANAGED
+    if "client_secret" in fields:
+        return SecretShape.INLINE
+    raise UnsupportedServer(
+        "unsupported-authentik-shape",
+        f"authentik {version} offers no way that we know to give the Microsoft Entra provider its client secret.",
+        "Nothing was changed. Look for a newer release of this tool; the provider needs authentik Enterprise.",
+        facts={"provider_fields": ", ".join(sorted(fields))},
+    )
+
+
+def options_fields(body: object) -> frozenset[str]:
+    """Writable fields by an ``OPTIONS`` answer; empty where it shows none (the token may not create)."""
+    action = child(child(mapping(body), "actions"), "POST")
+    return frozenset(
+        name
+        for name, field in action.items()
+        if isinstance(field, dict) and field.get("read_only") is not True
+    )
+
+
+def schema_fields(schema: Mapping[str, object]) -> frozenset[str]:
+    """Writable fields of the provider by the OpenAPI document: what its POST takes."""
+    schemas = child(child(schema, "components"), "schemas")
+    for path, operations in _paths(schema).items():
+        if not path.endswith(PROVIDERS) or not isinstance(operations, dict):
+            continue
+        content = child(child(child(operations, "post"), "requestBody"), "content")
+        reference = child(child(content, "application/json"), "schema").get("$ref")
+        if isinstance(reference, str):
+            named = child(schemas, reference.rpartition("/")[2])
+            return frozenset(child(named, "properties"))
+    return frozenset(child(child(schemas, "MicrosoftEntraProviderRequest"), "properties"))
+
+
+def _paths(schema: Mapping[str, object]) -> Mapping[str, object]:
+    return child(schema, "paths")
+
+
+async def _fields_from_options(api: Api) -> frozenset[str]:
+    try:
+        reply = await api.repeat(Call("OPTIONS", PROVIDERS, permission=VIEW_PROVIDER))
+        return api.read(reply, options_fields)
+    except Denied as error:
+        if error.code == "authentik-token-invalid":
+            raise
+        return frozenset()
+    except (NotFound, UnexpectedAnswer):
+        return frozenset()
+
+
+async def _schema(api: Api) -> Mapping[str, object]:
+    reply = await api.repeat(
+        Call("GET", "/schema/", query=(("format", "json"),), read_timeout=_SCHEMA_TIMEOUT)
+    )
+    return api.read(reply, mapping)
+
+
+def _no_authentik(error: NotFound) -> ConfigError:
+    return ConfigError(
+        "authentik-not-found-at-url",
+        "Something answers at the authentik address, but it is not authentik's API.",
+        "Check the authentik address and its sub-path.",
+        error.trace,
+    )

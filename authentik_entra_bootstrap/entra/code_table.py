@@ -1,0 +1,324 @@
+"""Every error code that Microsoft's side can give: one table, from which the documentation is generated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from authentik_entra_bootstrap.errors import (
+    AdminActionRequired,
+    AlreadyExists,
+    BootstrapError,
+    ConfigError,
+    Conflict,
+    Denied,
+    NotFound,
+    ReplicationTimeout,
+    ServiceUnavailable,
+    Throttled,
+    UnexpectedAnswer,
+    Unreachable,
+)
+
+
+@dataclass(frozen=True)
+class CodeRow:
+    """One stable code.
+
+    :param kind: the error's class, which decides the exit code.
+    :param message: what happened; ``{names}`` are filled in where the error is raised.
+    :param remedy: what to do about it.
+    """
+
+    code: str
+    kind: type[BootstrapError]
+    message: str
+    remedy: str = ""
+
+
+_AGAIN = "Run the same command again; it continues where this run stopped."
+
+ROWS = (
+    # --- settings
+    CodeRow(
+        "entra-login-unknown",
+        ConfigError,
+        "There is no way of signing in called {login!r}.",
+        "Use one of: {known}.",
+    ),
+    CodeRow(
+        "unique-name-invalid",
+        ConfigError,
+        "The unique name {name!r} cannot be used as a key in Microsoft Graph.",
+        "Use up to 128 letters, digits, '.', '_', '~' and '-', beginning with a letter or digit.",
+    ),
+    CodeRow(
+        "id-invalid",
+        ConfigError,
+        "{what} {value!r} is no GUID.",
+        "Copy the id from the Entra portal; client id and object id are different ones.",
+    ),
+    CodeRow(
+        "ca-file-unreadable",
+        ConfigError,
+        "The CA file {ca_file} cannot be used: {reason}.",
+        "Point the CA setting (ca_file) at a readable PEM file with the certificate authorities to trust.",
+    ),
+    CodeRow(
+        "tls-not-trusted",
+        ConfigError,
+        "The certificate of {host} is not trusted: {reason}.",
+        "If a proxy or a private authority stands in between, point the CA setting (ca_file) at its PEM file.",
+    ),
+    # --- network
+    CodeRow(
+        "host-not-found",
+        Unreachable,
+        "The name {host} cannot be resolved.",
+        "Check the network, DNS and the proxy.",
+    ),
+    CodeRow(
+        "entra-unreachable",
+        Unreachable,
+        "No connection to {host}: {reason}.",
+        "Check the network and the proxy setting, then run the same command again.",
+    ),
+    CodeRow(
+        "entra-reply-lost",
+        Unreachable,
+        "The connection to {host} broke before an answer came: {reason}.",
+        _AGAIN,
+    ),
+    CodeRow(
+        "secret-reply-lost",
+        Unreachable,
+        "Microsoft Graph gave no usable answer to the request for a client secret ({reason}); "
+        "one named {display_name!r} may exist.",
+        _AGAIN,
+    ),
+    CodeRow("entra-throttled", Throttled, "{service} asks to slow down.", _AGAIN),
+    CodeRow(
+        "entra-busy",
+        Throttled,
+        "This program's share of Microsoft Graph's limits in the tenant is taken for the next {seconds} s; nothing "
+        "was asked.",
+        _AGAIN,
+    ),
+    CodeRow(
+        "entra-unavailable",
+        ServiceUnavailable,
+        "{service} is not available at the moment ({status}).",
+        _AGAIN,
+    ),
+    CodeRow(
+        "entra-concurrent-change",
+        ServiceUnavailable,
+        "Microsoft Graph refuses the change while another one to the same tenant goes on.",
+        _AGAIN,
+    ),
+    CodeRow(
+        "unexpected-answer",
+        UnexpectedAnswer,
+        "{service} gave an answer that is not understood: {reason}.",
+        "If a proxy stands in between, look at its answer; otherwise report this with the request id.",
+    ),
+    # --- operator identity
+    CodeRow(
+        "no-operator-identity",
+        Denied,
+        "Nobody is signed in: {tried}.",
+        "Set AZURE_TENANT_ID, AZURE_CLIENT_ID and a credential, run `az login`, or choose --login device-code.",
+    ),
+    CodeRow(
+        "sign-in-failed",
+        Denied,
+        "Signing in to Entra ID failed: {reason}.",
+        "Sign in again; the number behind AADSTS is explained at https://login.microsoftonline.com/error.",
+    ),
+    CodeRow(
+        "wrong-tenant",
+        Denied,
+        "The operator is signed in to tenant {found}, wanted is {wanted}.",
+        "Sign in to the wanted tenant (AZURE_TENANT_ID, or `az login --tenant`), or change tenant_id.",
+    ),
+    CodeRow(
+        "operator-secret-wrong",
+        Denied,
+        "The token service does not accept the operator's client secret.",
+        "Set AZURE_CLIENT_SECRET to the secret's value (not its id), and check that it belongs to AZURE_CLIENT_ID.",
+    ),
+    CodeRow(
+        "operator-secret-expired",
+        Denied,
+        "The operator's client secret has expired.",
+        "Make a new one for the operator's application, or better use a certificate or workload identity.",
+    ),
+    CodeRow(
+        "operator-credential-invalid",
+        Denied,
+        "The token service does not accept the operator's certificate or assertion: {reason}.",
+        "Check that the certificate or federated credential is registered with the operator's application.",
+    ),
+    CodeRow(
+        "operator-token-refused",
+        Denied,
+        "Microsoft Graph does not accept the access token: {reason}.",
+        "Sign in again, and check this machine's clock and the cloud setting.",
+    ),
+    CodeRow(
+        "application-not-found",
+        Denied,
+        "The tenant {tenant} does not know the application {app_id}.",
+        "Check client id and tenant id; a new application takes a while to be known everywhere.",
+    ),
+    CodeRow(
+        "application-disabled",
+        Denied,
+        "The application {app_id} is disabled.",
+        "Enable its sign-in under Enterprise applications > Properties.",
+    ),
+    CodeRow(
+        "tenant-not-found",
+        Denied,
+        "The token service knows no tenant {tenant}.",
+        "Check the Directory (tenant) ID and the cloud setting.",
+    ),
+    CodeRow(
+        "conditional-access",
+        Denied,
+        "A Conditional Access policy blocks the sign-in.",
+        "Have an administrator exclude this identity, or sign in from where the policy allows it.",
+    ),
+    CodeRow(
+        "interaction-required",
+        Denied,
+        "The sign-in needs a person: {reason}.",
+        "Sign in with --login browser or --login device-code, or use a service principal.",
+    ),
+    CodeRow("sign-in-declined", Denied, "The sign-in was declined.", "Start it again and accept it."),
+    CodeRow(
+        "sign-in-expired",
+        Denied,
+        "Nobody completed the sign-in in time.",
+        "Start it again and enter the code before it expires.",
+    ),
+    # --- sync identity
+    CodeRow(
+        "secret-not-accepted",
+        Denied,
+        "The token service does not accept the client secret of application {app_id} (yet).",
+        "A new secret takes seconds to minutes to work; if it never does, make another one.",
+    ),
+    CodeRow(
+        "secret-expired",
+        Denied,
+        "The client secret of application {app_id} has expired.",
+        "Rotate it.",
+    ),
+    CodeRow(
+        "sync-permission-missing",
+        Denied,
+        "The token of application {app_id} may not read the organization (yet).",
+        "Grant admin consent for the application's permissions; new grants take a while to work.",
+    ),
+    # --- rights
+    CodeRow(
+        "entra-permission-missing",
+        Denied,
+        "The operator may not {purpose}: {lack}.",
+        "The smallest that would do: {enough}.",
+    ),
+    CodeRow(
+        "consent-required",
+        AdminActionRequired,
+        "The operator may not {purpose}: {lack}.",
+        "An administrator has to grant consent: in the portal under App registrations > API permissions. Then run the "
+        "same command again. "
+        "Enough for the operator: {enough}.",
+    ),
+    CodeRow(
+        "quota-exceeded",
+        AdminActionRequired,
+        "The operator has created as many directory objects as the tenant allows it; deleted ones count.",
+        "Have an administrator raise the quota or purge deleted objects, or use a role that has none.",
+    ),
+    CodeRow(
+        "service-management-reference-required",
+        AdminActionRequired,
+        "The tenant wants a service management reference for every application.",
+        "Set service_management_reference to the id that your organisation uses.",
+    ),
+    CodeRow(
+        "tenant-policy-forbids",
+        AdminActionRequired,
+        "A policy of the tenant forbids the change: {reason}",
+        "Ask an administrator about the tenant's application policies.",
+    ),
+    CodeRow(
+        "secrets-forbidden-by-policy",
+        AdminActionRequired,
+        "The tenant's app management policy {policy_id} forbids client secrets.",
+        "Have an administrator exempt the application: authentik signs in with a client secret.",
+    ),
+    CodeRow(
+        "secret-lifetime-exceeds-policy",
+        AdminActionRequired,
+        "The client secret asked for until {asked_end} lives longer than the tenant's policy {policy_id} allows.",
+        "Choose a shorter secret lifetime.",
+    ),
+    CodeRow(
+        "certificate-lifetime-exceeds-policy",
+        AdminActionRequired,
+        "The certificate lives longer than the tenant's policy {policy_id} allows.",
+        "Choose a shorter --lifetime, and name another file for its key.",
+    ),
+    CodeRow(
+        "too-many-secrets",
+        AdminActionRequired,
+        "The application holds as many credentials as fit.",
+        "Remove client secrets or certificates that nobody uses.",
+    ),
+    # --- objects
+    CodeRow(
+        "unique-name-taken",
+        AlreadyExists,
+        "The unique name {unique_name} is taken by a live or deleted application.",
+        "Look the application up before using it; a deleted one keeps the name for up to 30 days.",
+    ),
+    CodeRow(
+        "object-exists",
+        AlreadyExists,
+        "Microsoft Graph holds such an object already.",
+    ),
+    CodeRow(
+        "entra-object-not-found",
+        NotFound,
+        "Microsoft Graph does not know {what} (yet).",
+        "What was just made takes a while to be known everywhere; otherwise it was deleted meanwhile.",
+    ),
+    CodeRow(
+        "secret-not-found",
+        NotFound,
+        "Microsoft Graph knows no client secret with that key id (any more, or yet).",
+        "Read the application again; a removed secret and one that is not replicated yet look the same.",
+    ),
+    CodeRow(
+        "permission-not-offered",
+        NotFound,
+        "The resource offers no such permission: {reason}",
+        "The permission was removed or renamed by Microsoft; check the list of permissions.",
+    ),
+    CodeRow("entra-conflict", Conflict, "Microsoft Graph refuses the change: {reason}"),
+    CodeRow(
+        "service-principal-not-visible",
+        ReplicationTimeout,
+        "The service principal exists but does not become visible.",
+        _AGAIN,
+    ),
+    CodeRow(
+        "application-not-gone",
+        ReplicationTimeout,
+        "The application was deleted, yet reads still show it.",
+        _AGAIN,
+    ),
+    CodeRow("grant-not-visible", ReplicationTimeout, "A grant exists but does not become visible.", _AGAIN),
+)

@@ -1,0 +1,162 @@
+"""From Microsoft Graph's refusals to our errors. Codes decide; texts only where Graph has but one code for all."""
+
+from __future__ import annotations
+
+import re
+
+from authentik_entra_bootstrap.domain import TokenClaims
+from authentik_entra_bootstrap.entra.answers import Refusal
+from authentik_entra_bootstrap.entra.codes import fault
+from authentik_entra_bootstrap.entra.operations import (
+    ASSIGN_ROLE,
+    CREATE_APPLICATION,
+    CREATE_SERVICE_PRINCIPAL,
+    REMOVE_SECRET,
+    UPDATE_APPLICATION,
+    Operation,
+)
+from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, NotFound, Temporary
+
+SERVICE = "Microsoft Graph"
+SAME_KEY = "Request_MultipleObjectsWithSameKeyValue"
+NOT_FOUND = "Request_ResourceNotFound"
+CONCURRENCY = "Directory_ConcurrencyViolation"
+BACKING_APPLICATION = "backing application of the service principal"
+"""403 for an application that is not replicated yet, to a caller with ``Application.ReadWrite.OwnedBy``
+(terraform-provider-azuread, vault-plugin-secrets-azure)."""
+
+_POLICY_ID = re.compile(r"policy '([^']+)'")
+_NOT_REPLICATED = (
+    "does not reference a valid application object",
+    "does not exist or one of its queried reference-property objects are not present",
+    "not a valid reference update",
+)
+"""Texts of 400 Request_BadRequest for an object that the replica asked does not know yet."""
+_EXISTS = (
+    "permission being assigned already exists on the object",
+    "entitlementgrant entry already exists",
+    "permission entry already exists",
+    "added object references already exist",
+)
+"""Texts of 400 Request_BadRequest for a grant, or an owner, that exists already."""
+_TEMPORARY = frozenset({408, 409, 424, 500, 502, 503, 504})
+
+
+def graph_fault(
+    operation: Operation, refused: Refusal, claims: TokenClaims | None, what: str
+) -> BootstrapError:
+    """The error of a refused request.
+
+    :param claims: of the token that was refused, to name what it lacks.
+    :param what: the object asked about, for people.
+    """
+    return (
+        _temporary(refused)
+        or _denied(operation, refused, claims)
+        or _policy(refused)
+        or _object(operation, refused, what)
+        or _unexpected(refused)
+    )
+
+
+def _temporary(refused: Refusal) -> BootstrapError | None:
+    error: BootstrapError | None = None
+    if refused.has(CONCURRENCY):
+        # Seen with 503 and with 409 (Azure/azure-cli#23081, nais/azurerator#448).
+        error = fault("entra-concurrent-change", trace=refused.trace)
+    elif refused.status == 429:
+        error = fault("entra-throttled", trace=refused.trace, service=SERVICE)
+    elif refused.status >= 500 or refused.status in {408, 424}:
+        error = fault(
+            "entra-unavailable", trace=refused.trace, service=SERVICE, status=f"HTTP {refused.status}"
+        )
+    if isinstance(error, Temporary):
+        error.retry_after = refused.retry_after
+    return error
+
+
+def _denied(operation: Operation, refused: Refusal, claims: TokenClaims | None) -> BootstrapError | None:
+    if refused.status == 401:
+        reason = refused.message or refused.code or "no reason given"
+        return fault("operator-token-refused", trace=refused.trace, reason=reason)
+    if refused.has("Directory_QuotaExceeded"):
+        return fault("quota-exceeded", trace=refused.trace)
+    if refused.has("Directory_ResourceSizeExceeded"):
+        return fault("too-many-secrets", trace=refused.trace)
+    if refused.status != 403 or not refused.code:
+        # A 403 without Graph's own code comes from something in between.
+        return None
+    lack, missing = operation.lack(claims)
+    facts = {"operation": operation.key, "missing_permission": missing, "enough": operation.enough}
+    if operation is CREATE_SERVICE_PRINCIPAL and refused.says(BACKING_APPLICATION):
+        # The same code as for every other 403: only the text tells it apart.
+        facts["backing_application"] = "unknown"
+    return fault(
+        "consent-required" if operation.consent else "entra-permission-missing",
+        trace=refused.trace,
+        facts=facts,
+        purpose=operation.purpose,
+        lack=lack,
+        enough=operation.enough,
+    )
+
+
+def _policy(refused: Refusal) -> BootstrapError | None:
+    found = _POLICY_ID.search(refused.message)
+    facts = {"policy_id": found.group(1)} if found else {}
+    words = {"policy_id": facts.get("policy_id", "")}
+    if refused.has("CredentialInvalidLifetimeAsPerAppPolicy"):
+        return fault("secret-lifetime-exceeds-policy", trace=refused.trace, facts=facts, **words)
+    if refused.has("CredentialTypeNotAllowedAsPerAppPolicy"):
+        return fault("secrets-forbidden-by-policy", trace=refused.trace, facts=facts, **words)
+    if refused.has("ServiceTreeValueMissing", "ServiceTreeInvalid"):
+        return fault("service-management-reference-required", trace=refused.trace)
+    if refused.code.endswith("AsPerAppPolicy"):
+        return fault("tenant-policy-forbids", trace=refused.trace, facts=facts, reason=refused.message)
+    return None
+
+
+def _object(operation: Operation, refused: Refusal, what: str) -> BootstrapError | None:
+    if refused.status == 404 or refused.has(NOT_FOUND, "NoBackingApplicationObject"):
+        # A 404 of something in between (a wrong host, a proxy) has no code of Graph's.
+        return fault("entra-object-not-found", trace=refused.trace, what=what) if refused.code else None
+    if refused.has(SAME_KEY):
+        return fault("object-exists", trace=refused.trace)
+    if refused.status == 400:
+        # From here on Graph's only code is Request_BadRequest, so its texts have to decide, narrowly.
+        if refused.says(*_NOT_REPLICATED):
+            return fault("entra-object-not-found", trace=refused.trace, what=what)
+        if refused.says(*_EXISTS):
+            return fault("object-exists", trace=refused.trace)
+        if operation in {CREATE_APPLICATION, UPDATE_APPLICATION} and (
+            ("ObjectConflict", "uniqueName") in refused.details
+            or refused.says("same value for property uniqueName already exists")
+        ):
+            return fault("unique-name-taken", trace=refused.trace)
+        if operation is REMOVE_SECRET and refused.says("no password credential found with keyid"):
+            return fault("secret-not-found", trace=refused.trace)
+        if operation is ASSIGN_ROLE and refused.says("permission being assigned was not found"):
+            return fault("permission-not-offered", trace=refused.trace, reason=refused.message)
+    if refused.status == 409:
+        return fault("entra-conflict", trace=refused.trace, reason=refused.message or refused.code)
+    return None
+
+
+def _unexpected(refused: Refusal) -> BootstrapError:
+    if refused.code:
+        reason = f"HTTP {refused.status} {refused.code}: {refused.message}"
+    else:
+        reason = (
+            f"HTTP {refused.status} with {refused.content_type or 'no content type'}, not Graph's own words"
+        )
+    return fault("unexpected-answer", trace=refused.trace, service=SERVICE, reason=reason)
+
+
+def not_replicated(error: BaseException) -> bool:
+    """Whether the replica asked does not know an object yet that the request needs."""
+    return isinstance(error, NotFound) and error.code == "entra-object-not-found"
+
+
+def exists_already(error: BaseException) -> bool:
+    """Whether Graph holds the object already; only a re-read tells whether it is the same."""
+    return isinstance(error, AlreadyExists) and error.code == "object-exists"

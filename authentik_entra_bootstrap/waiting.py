@@ -1,0 +1,215 @@
+"""Retries and named waits, in one place: budgets, back-off with jitter, Retry-After, confirmations.
+
+Nothing here knows a service. Clock, sleep and randomness are injected, so that tests and the demo wait on the
+sandbox's clock instead of the wall's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
+
+import tenacity
+
+from authentik_entra_bootstrap.errors import (
+    ReplicationTimeout,
+    ServiceUnavailable,
+    Temporary,
+    Throttled,
+    Unreachable,
+)
+
+T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """Who is told that a wait goes on; the command line shows a line, a library user may pass nothing."""
+
+    def waiting(self, what: str, elapsed: float, usual: str) -> None:
+        """One more look was in vain.
+
+        :param what: the condition, e.g. ``Entra ID to accept the new client secret``.
+        :param elapsed: seconds since the wait began.
+        :param usual: how long it usually takes, in words.
+        """
+
+    def waited(self, what: str, elapsed: float) -> None:
+        """The condition holds."""
+
+
+class Silent:
+    """Tells nobody."""
+
+    def waiting(self, what: str, elapsed: float, usual: str) -> None:
+        """Say nothing."""
+
+    def waited(self, what: str, elapsed: float) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long and how often to try. Seconds.
+
+    :param budget: total time after which no further try begins.
+    :param first: pause after the first try.
+    :param factor: growth of the pause.
+    :param ceiling: longest pause; Retry-After may exceed it.
+    :param jitter: share of the pause that is random, added on top.
+    """
+
+    budget: float = 120.0
+    first: float = 0.5
+    factor: float = 1.6
+    ceiling: float = 8.0
+    jitter: float = 0.25
+
+
+TRANSIENT = Patience(budget=90.0)
+"""For 429, 5xx and broken connections."""
+REPLICATION = Patience(budget=180.0, first=0.4, factor=1.5, ceiling=5.0)
+"""For objects that other replicas do not know yet (Microsoft: usually seconds, sometimes minutes)."""
+NEW_SECRET = Patience(budget=300.0, first=0.4, factor=1.05, ceiling=5.0)
+"""For a new client secret at the token service, with its roles (seen: 4 to 18 s, up to minutes).
+
+Each pause is about a twentieth of the time waited so far: the moment is found within a second for those that
+wait ten, and nobody asks more than some twenty times in the first quarter of a minute.
+"""
+ROLES = Patience(budget=300.0, first=0.7, factor=1.4, ceiling=5.0)
+"""For new grants to stand in fresh tokens."""
+CONSUMER = Patience(budget=120.0, first=0.3, factor=1.5, ceiling=3.0)
+"""For authentik's worker to run a task."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether a repeatable request may simply be sent again."""
+    return isinstance(error, Throttled | ServiceUnavailable | Unreachable)
+
+
+def is_transient_before_sending(error: BaseException) -> bool:
+    """Whether a request that must not be doubled may be sent again: it was surely not carried out."""
+    return isinstance(error, Throttled) or (isinstance(error, Unreachable) and not error.sent)
+
+
+@dataclass
+class Waiter:
+    """Carries the injected clock, sleep and randomness through every wait.
+
+    :param monotonic: seconds that never go back.
+    :param sleep: awaitable pause in seconds.
+    :param rng: source of jitter.
+    :param progress: is told of waits.
+    :param scale: multiplies every budget (``--timeout``).
+    """
+
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    rng: random.Random = field(default_factory=random.Random)
+    progress: Progress = field(default_factory=Silent)
+    scale: float = 1.0
+
+    async def retry(
+        self,
+        call: Callable[[], Awaitable[T]],
+        *,
+        what: str,
+        when: Callable[[BaseException], bool] = is_transient,
+        patience: Patience = TRANSIENT,
+        usual: str = "seconds",
+    ) -> T:
+        """Call until it does not fail with a condition worth waiting for.
+
+        :param call: makes the request anew each time.
+        :param what: the condition waited for, for people.
+        :param when: tells which errors are worth another try; all others are raised at once.
+        :raises BaseException: the last error once the budget is used up.
+        """
+        start = self.monotonic()
+        tried = 0
+        failed: Exception | None = None
+        try:
+            # Nearly every request is answered at once, and a rotation makes dozens: no machinery for those.
+            return await call()
+        except Exception as error:
+            if not when(error):
+                raise
+            failed = error
+
+        async def attempt() -> T:
+            nonlocal tried, failed
+            tried += 1
+            if failed is not None:
+                first, failed = failed, None
+                raise first
+            return await call()
+
+        retrying: tenacity.AsyncRetrying = tenacity.AsyncRetrying(
+            sleep=self.sleep,
+            retry=tenacity.retry_if_exception(when),
+            wait=lambda state: self._pause(state, patience),
+            stop=lambda state: self._over(start, state, patience),
+            before_sleep=lambda _: self.progress.waiting(what, self.monotonic() - start, usual),
+            reraise=True,
+        )
+        result: T = await retrying(attempt)
+        if tried > 1:
+            self.progress.waited(what, self.monotonic() - start)
+        return result
+
+    async def until(
+        self,
+        probe: Callable[[], Awaitable[T | None]],
+        *,
+        what: str,
+        code: str,
+        patience: Patience = REPLICATION,
+        confirmations: int = 1,
+        usual: str = "seconds",
+        remedy: str = "Run the same command again; it continues where this run stopped.",
+    ) -> T:
+        """Look until a condition has held several times in a row.
+
+        :param probe: returns the evidence, or ``None`` when the condition does not hold (yet).
+        :param code: stable code of the error when the budget is used up.
+        :param confirmations: consecutive successes wanted; one stale replica begins the count anew.
+        :raises ReplicationTimeout: the condition did not hold within the budget.
+        """
+        start = self.monotonic()
+        held = 0
+        tries = 0
+        while True:
+            evidence = await probe()
+            tries += 1
+            held = held + 1 if evidence is not None else 0
+            elapsed = self.monotonic() - start
+            if evidence is not None and held >= confirmations:
+                if tries > confirmations:
+                    self.progress.waited(what, elapsed)
+                return evidence
+            if elapsed >= patience.budget * self.scale:
+                raise ReplicationTimeout(code, f"Waited {elapsed:.0f} s for {what}, in vain.", remedy)
+            self.progress.waiting(what, elapsed, usual)
+            exponent = 0 if evidence is not None else tries - 1
+            await self.sleep(self._backoff(exponent, patience))
+
+    def scaled(self, factor: float) -> Waiter:
+        """The same waiter with every budget multiplied."""
+        return replace(self, scale=self.scale * factor)
+
+    def _backoff(self, exponent: int, patience: Patience) -> float:
+        pause = min(patience.first * patience.factor ** min(exponent, 40), patience.ceiling)
+        return pause * (1 + patience.jitter * self.rng.random())
+
+    def _pause(self, state: tenacity.RetryCallState, patience: Patience) -> float:
+        pause = self._backoff(state.attempt_number - 1, patience)
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, Temporary) else None
+        return max(pause, asked or 0.0)
+
+    def _over(self, start: float, state: tenacity.RetryCallState, patience: Patience) -> bool:
+        # A pause that would end after the budget is not begun: the error is told at once.
+        return self.monotonic() - start + state.upcoming_sleep > patience.budget * self.scale
