@@ -1,0 +1,71 @@
+"""The blueprints that come with the program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from authentik_entra_bootstrap.blueprinting.yaml_tags import load
+from authentik_entra_bootstrap.domain import SecretShape, ServerInfo
+from authentik_entra_bootstrap.errors import ConfigError
+
+PACKAGE = "authentik_entra_bootstrap"
+PROVIDER = "entra-provider"
+PROVIDER_MANAGED = "entra-provider-managed-secret"
+SERVICE_ACCOUNTS = "rotator-service-account"
+_DESCRIPTION = "blueprints.goauthentik.io/description"
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """One of them.
+
+    :param name: the file's name without its ending; what the commands take.
+    :param text: the whole file.
+    """
+
+    name: str
+    description: str
+    text: str
+
+
+def _folder() -> Traversable:
+    """The folder in the wheel; in a checkout, which has none there, the repository's."""
+    packaged = files(PACKAGE) / "blueprints"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "blueprints"
+
+
+def shipped_blueprints() -> tuple[Shipped, ...]:
+    """All of them, by name."""
+    found = [item for item in _folder().iterdir() if item.name.endswith(".yaml")]
+    return tuple(sorted((_read(item) for item in found), key=lambda item: item.name))
+
+
+def shipped(name: str) -> Shipped:
+    """One by name.
+
+    :raises ConfigError: ``blueprint-unknown``.
+    """
+    for item in shipped_blueprints():
+        if item.name == name.removesuffix(".yaml"):
+            return item
+    raise ConfigError(
+        "blueprint-unknown",
+        f"There is no blueprint {name!r}.",
+        "See `authentik-entra blueprint list`.",
+    )
+
+
+def fitting_name(name: str, server: ServerInfo) -> str:
+    """The name of the variant that fits a server: where it keeps the provider's client secret decides."""
+    if name != PROVIDER:
+        return name
+    return PROVIDER_MANAGED if server.shape is SecretShape.MANAGED else PROVIDER
+
+
+def _read(item: Traversable) -> Shipped:
+    text = item.read_text(encoding="utf-8")
+    labels = load(text).get("metadata", {}).get("labels", {})
+    return Shipped(item.name.removesuffix(".yaml"), str(labels.get(_DESCRIPTION, "")), text)

@@ -1,0 +1,123 @@
+"""Blueprint YAML with its tags kept as they are, so that a document can be looked at, changed and written again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from authentik_entra_bootstrap.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One tag with what stands behind it.
+
+    :param name: with its exclamation mark, ``!Find``.
+    :param value: a text, or a list that may hold tags.
+    """
+
+    name: str
+    value: Any
+
+    @property
+    def arguments(self) -> list[Any]:
+        """The tag's list, or its one text."""
+        return list(self.value) if isinstance(self.value, list) else [self.value]
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader that keeps every tag."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """A safe dumper that writes them again; lists are indented, texts of several lines are blocks."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - every list
+        super().increase_indent(flow, indentless=False)
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the dumper's signature
+        return True
+
+
+def _keep(loader: _Loader, suffix: str, node: yaml.Node) -> Tag:
+    if isinstance(node, yaml.SequenceNode):
+        return Tag(f"!{suffix}", loader.construct_sequence(node, deep=True))
+    if isinstance(node, yaml.MappingNode):
+        return Tag(f"!{suffix}", loader.construct_mapping(node, deep=True))
+    assert isinstance(node, yaml.ScalarNode)  # noqa: S101 - there are three kinds of nodes
+    return Tag(f"!{suffix}", loader.construct_scalar(node))
+
+
+def _write_tag(dumper: _Dumper, tag: Tag) -> yaml.Node:
+    if not isinstance(tag.value, list):
+        return dumper.represent_scalar(tag.name, str(tag.value))
+    return dumper.represent_sequence(tag.name, tag.value, flow_style=_is_short(tag.value))
+
+
+def _is_short(value: list[Any]) -> bool:
+    def texts(item: Any) -> Iterator[str]:
+        if isinstance(item, Tag):
+            yield item.name
+            item = item.value
+        if isinstance(item, list):
+            for inner in item:
+                yield from texts(inner)
+        else:
+            yield str(item)
+
+    found = list(texts(value))
+    return sum(len(text) + 2 for text in found) < 90 and not any("\n" in text for text in found)
+
+
+def _write_text(dumper: _Dumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Loader.add_multi_constructor("!", _keep)
+_Dumper.add_representer(Tag, _write_tag)
+_Dumper.add_representer(str, _write_text)
+
+
+def load(text: str) -> dict[str, Any]:
+    """Read a blueprint.
+
+    :raises ConfigError: ``blueprint-unreadable``: no YAML, or no mapping.
+    """
+    try:
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark is not None else ""
+        raise _unreadable(f"it is no YAML{where}") from None
+    if not isinstance(document, dict):
+        raise _unreadable("it is no mapping")
+    return document
+
+
+def dump(document: dict[str, Any]) -> str:
+    """The document as YAML, its keys in their order."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value with its place (``entries.0.attrs.name``), tags before what they hold."""
+    yield path, value
+    if isinstance(value, Tag):
+        value = value.value
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from walk(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from walk(inner, f"{path}.{index}" if path else str(index))
+
+
+def _unreadable(why: str) -> ConfigError:
+    return ConfigError(
+        "blueprint-unreadable",
+        f"The blueprint cannot be read: {why}.",
+        "Correct the file, or render it anew.",
+    )

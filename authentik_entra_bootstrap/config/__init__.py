@@ -1,0 +1,31 @@
+"""Typed settings: flags over environment over file over defaults. Secrets come by environment or file only.
+
+Own variables are ``AUTHENTIK_ENTRA_<SETTING>``. Variables that belong to other tools are read as those define
+them: ``AUTHENTIK_URL``, ``AUTHENTIK_TOKEN``, ``AUTHENTIK_TOKEN_FILE``, ``AZURE_TENANT_ID``,
+``AZURE_AUTHORITY_HOST`` (the other ``AZURE_*`` are read by azure-identity itself).
+"""
+
+from authentik_entra_bootstrap.config.kinds import duration
+from authentik_entra_bootstrap.config.model import DEFAULT_CONNECTION, ConnectionSettings
+from authentik_entra_bootstrap.config.sources import (
+    DEFAULT_FILE,
+    ENV_PREFIX,
+    SettingsFile,
+    load_settings,
+    load_worker_settings,
+)
+from authentik_entra_bootstrap.config.worker import NO_LEASE, WorkerSettings, private_folder
+
+__all__ = [
+    "DEFAULT_CONNECTION",
+    "DEFAULT_FILE",
+    "ENV_PREFIX",
+    "NO_LEASE",
+    "ConnectionSettings",
+    "SettingsFile",
+    "WorkerSettings",
+    "duration",
+    "load_settings",
+    "load_worker_settings",
+    "private_folder",
+]

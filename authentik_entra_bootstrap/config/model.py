@@ -1,0 +1,326 @@
+"""Every setting of one connection: types, defaults, and what they resolve to."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+)
+
+from authentik_entra_bootstrap.config.kinds import Duration, Names, Window
+from authentik_entra_bootstrap.domain import (
+    AUTHORITY_CLOUDS,
+    CLOUDS,
+    DEFAULT_PERMISSIONS,
+    AppId,
+    Cloud,
+    Desired,
+    Network,
+    OperatorIdentity,
+    SecretText,
+    TenantId,
+)
+from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.policy import check_lifetime, check_renewal, overlap_of
+
+DEFAULT_CONNECTION = "default"
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+_HOSTILE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = "\u200c\u200d"
+_SLUG = re.compile(r"^[-a-zA-Z0-9_]+$")
+_TIMEOUT = re.compile(r"(?i)((micro|milli)?seconds|minutes|hours|days|weeks)=\s*\d+(\.\d+)?\s*")
+"""One part of a duration as authentik's validator takes it."""
+
+
+def _token(text: str, where: str) -> SecretText:
+    text = text.strip()
+    # Anything else makes HTTP libraries refuse the header, and quote it in their refusal.
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ConfigError(
+            "authentik-token-malformed",
+            f"{where} is no API token: it holds characters that no token has.",
+            "Copy the token again, on one line and without quotes.",
+        )
+    return SecretText(text)
+
+
+DeleteAction = Literal["do_nothing", "delete", "suspend"]
+
+
+class ConnectionSettings(BaseModel):
+    """Every setting of one connection. Field names are the keys in the file."""
+
+    model_config = ConfigDict(
+        extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
+
+    name: str = Field(default=DEFAULT_CONNECTION, min_length=1)
+    tenant_id: str | None = None
+    """Directory (tenant) ID."""
+    cloud: Literal["global", "usgov", "usgov-dod", "china"] = "global"
+    authority: str | None = None
+    """Origin of the token service, instead of the cloud's."""
+    graph_url: str | None = None
+    """Origin of Microsoft Graph, instead of the cloud's."""
+    portal_url: str | None = None
+    login: Literal[
+        "default",
+        "environment",
+        "workload-identity",
+        "managed-identity",
+        "azure-cli",
+        "device-code",
+        "browser",
+    ] = "default"
+    operator_client_id: str | None = None
+    """Client id of the application as which the operator signs in, instead of what ``login`` finds."""
+    operator_secret_file: Path | None = None
+    operator_certificate_file: Path | None = None
+    authentik_url: str | None = None
+    authentik_token: SecretStr | None = Field(default=None, exclude=True)
+    authentik_token_file: Path | None = None
+    ca_file: Path | None = None
+    proxy: str | None = None
+    timeout: float = Field(default=1.0, gt=0, le=20)
+    """Multiplies every waiting budget."""
+    application_name: str = Field(default="", max_length=256)
+    unique_name: str = Field(default="", max_length=128)
+    service_management_reference: str | None = None
+    permissions: Names = Field(default_factory=lambda: list(DEFAULT_PERMISSIONS), min_length=1)
+    secret_lifetime: Duration = timedelta(days=180)
+    overlap: Duration = timedelta(hours=24)
+    renew_before: Duration | None = None
+    """How long before its end a client secret is replaced, instead of two thirds into its lifetime."""
+    maintenance_window: Window | None = None
+    """When client secrets are replaced, e.g. ``sat,sun 02:00-05:00 Europe/Berlin``."""
+    provider_name: str = ""
+    authentik_application_name: str = ""
+    authentik_application_slug: str = Field(default="", max_length=50)
+    user_mappings: Names | None = None
+    group_mappings: Names | None = None
+    filter_group: str | None = None
+    exclude_service_accounts: bool = True
+    user_delete_action: DeleteAction = "delete"
+    group_delete_action: DeleteAction = "delete"
+    sync_page_size: int | None = Field(default=None, ge=1, le=10_000)
+    sync_page_timeout: str | None = None
+    discovery_enabled: bool | None = None
+    dry_run_sync: bool = False
+
+    @field_validator("tenant_id")
+    @classmethod
+    def _tenant_is_guid(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            return str(UUID(value))
+        except ValueError:
+            raise ValueError(
+                "the Directory (tenant) ID is a GUID; a domain name is not enough here"
+            ) from None
+
+    @field_validator("name", "unique_name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if value and not _NAME.match(value):
+            raise ValueError("letters, digits, '.', '_' and '-' only, beginning with a letter or digit")
+        return value
+
+    @field_validator(
+        "application_name",
+        "provider_name",
+        "authentik_application_name",
+        "service_management_reference",
+        "filter_group",
+    )
+    @classmethod
+    def _harmless(cls, value: str | None) -> str | None:
+        # Cc, Cf without the joiners that scripts and emoji need, line and paragraph separators, surrogates.
+        for character in value or "":
+            if unicodedata.category(character) in _HOSTILE and character not in _JOINERS:
+                raise ValueError(f"the character U+{ord(character):04X} cannot be seen and steers terminals")
+        return value
+
+    @field_validator("authentik_application_slug")
+    @classmethod
+    def _is_slug(cls, value: str) -> str:
+        if value and not _SLUG.match(value):
+            raise ValueError("a slug holds letters, digits, '-' and '_' only")
+        return value
+
+    @field_validator("sync_page_timeout")
+    @classmethod
+    def _is_timeout(cls, value: str | None) -> str | None:
+        # authentik would refuse it only when the provider is written, behind everything in the tenant.
+        if value and not all(_TIMEOUT.fullmatch(part) for part in value.split(";")):
+            raise ValueError(
+                'a time in authentik\'s words like "minutes=30" or "hours=1;minutes=30" is wanted'
+            )
+        return value
+
+    @field_validator("authority", "graph_url", "portal_url", "proxy", "authentik_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value if "://" in value else f"https://{value}")
+        foreign = "@" in parts.netloc or parts.query or parts.fragment
+        if parts.scheme not in {"http", "https"} or not parts.hostname or foreign or parts.port == 0:
+            raise ValueError("an address like https://host[:port] is wanted, without credentials or query")
+        return parts.geturl().rstrip("/")
+
+    @field_validator("authority", "graph_url")
+    @classmethod
+    def _is_https(cls, value: str | None) -> str | None:
+        """azure-identity refuses another scheme, and tokens must not travel readable."""
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme != "https":
+            raise ValueError("an https:// address is wanted")
+        return parts._replace(netloc=parts.netloc.lower()).geturl()
+
+    def desired(self) -> Desired:
+        """The connection as plain values, names filled in.
+
+        :raises ConfigError: ``secret-lifetime-invalid``, ``renew-before-invalid``.
+        """
+        check_lifetime(self.secret_lifetime)
+        check_renewal(self.secret_lifetime, self.renew_before)
+        only = self.name == DEFAULT_CONNECTION
+        title = "Microsoft Entra ID" if only else f"Microsoft Entra ID ({self.name})"
+        slug = re.sub(r"[^-a-z0-9_]+", "-", self.name.lower())
+        return Desired(
+            connection=self.name,
+            tenant_id=TenantId(self.tenant_id) if self.tenant_id else None,
+            application_name=self.application_name
+            or ("authentik provisioning" if only else f"authentik provisioning ({self.name})"),
+            unique_name=self.unique_name or f"authentik-entra-{self.name}",
+            permissions=tuple(self.permissions),
+            secret_lifetime=self.secret_lifetime,
+            overlap=overlap_of(self.secret_lifetime, self.overlap),
+            renew_before=self.renew_before,
+            maintenance_window=self.maintenance_window,
+            provider_name=self.provider_name or title,
+            authentik_application_name=self.authentik_application_name or title,
+            authentik_application_slug=self.authentik_application_slug
+            or ("microsoft-entra-id" if only else f"microsoft-entra-id-{slug}"[:50]),
+            service_management_reference=self.service_management_reference,
+            user_mappings=None if self.user_mappings is None else tuple(self.user_mappings),
+            group_mappings=None if self.group_mappings is None else tuple(self.group_mappings),
+            filter_group=self.filter_group,
+            exclude_service_accounts=self.exclude_service_accounts,
+            user_delete_action=self.user_delete_action,
+            group_delete_action=self.group_delete_action,
+            sync_page_size=self.sync_page_size,
+            sync_page_timeout=self.sync_page_timeout,
+            discovery_enabled=self.discovery_enabled,
+            dry_run=self.dry_run_sync,
+            explicit_names=frozenset(
+                name
+                for name in ("application_name", "provider_name", "authentik_application_slug")
+                if getattr(self, name)
+            ),
+        )
+
+    def resolved_cloud(self) -> Cloud:
+        """The cloud with overridden hosts.
+
+        An authority of a named cloud (``AZURE_AUTHORITY_HOST`` alone, as azure-identity reads it) names the cloud
+        where nothing else does: a token of one cloud is of no use to another's Microsoft Graph.
+
+        :raises ConfigError: ``authority-of-another-cloud``.
+        """
+        name: str = self.cloud
+        host = urlsplit(self.authority or CLOUDS[name].authority).netloc
+        named = AUTHORITY_CLOUDS.get(host, ())
+        if named and name not in named:
+            if "cloud" not in self.model_fields_set:
+                name = named[0]
+            elif self.graph_url is None:
+                raise ConfigError(
+                    "authority-of-another-cloud",
+                    f"The cloud is {name}, but the authority {self.authority} belongs to {' or '.join(named)}.",
+                    "Change cloud, or leave authority (or AZURE_AUTHORITY_HOST) out.",
+                )
+        cloud = CLOUDS[name]
+        authority, graph = self.authority or cloud.authority, self.graph_url or cloud.graph
+        return Cloud(
+            cloud.name,
+            authority,
+            graph,
+            self.portal_url or cloud.portal,
+            known=host in AUTHORITY_CLOUDS,
+        )
+
+    def network(self) -> Network:
+        """CA and proxy for both sides.
+
+        :raises ConfigError: ``ca-file-unreadable``.
+        """
+        if self.ca_file is not None and not self.ca_file.is_file():
+            raise ConfigError(
+                "ca-file-unreadable",
+                f"The CA file {self.ca_file} does not exist or is no file.",
+                "Point ca_file (or AUTHENTIK_ENTRA_CA_FILE) to a PEM file.",
+            )
+        return Network(ca_file=str(self.ca_file) if self.ca_file else None, proxy=self.proxy)
+
+    def operator(self) -> OperatorIdentity | None:
+        """The application as which the operator signs in; ``None`` where ``login`` decides.
+
+        :raises ConfigError: ``operator-incomplete``.
+        """
+        files = (self.operator_secret_file, self.operator_certificate_file)
+        if self.operator_client_id is None and files == (None, None):
+            return None
+        if (
+            self.operator_client_id is None
+            or None not in files
+            or files == (None, None)
+            or not self.tenant_id
+        ):
+            raise ConfigError(
+                "operator-incomplete",
+                "operator_client_id needs tenant_id and one of operator_secret_file and operator_certificate_file.",
+                "Set them together, or none of them to sign in by AZURE_ variables.",
+            )
+        secret, certificate = (str(path) if path else None for path in files)
+        return OperatorIdentity(AppId(self.operator_client_id), secret, certificate)
+
+    def token(self) -> SecretText:
+        """authentik's API token, from the environment or from a file.
+
+        :raises ConfigError: ``authentik-token-missing``, ``authentik-token-file-unreadable``,
+            ``authentik-token-malformed``.
+        """
+        if self.authentik_token is not None and self.authentik_token.get_secret_value().strip():
+            return _token(self.authentik_token.get_secret_value(), "The token in AUTHENTIK_TOKEN")
+        if self.authentik_token_file is not None:
+            try:
+                text = self.authentik_token_file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(
+                    "authentik-token-file-unreadable",
+                    f"The token file {self.authentik_token_file} cannot be read: {type(error).__name__}.",
+                    "Check its path and permissions.",
+                ) from None
+            if text.strip():
+                return _token(text, f"The token in {self.authentik_token_file}")
+        raise ConfigError(
+            "authentik-token-missing",
+            "No authentik API token is set.",
+            "Set AUTHENTIK_TOKEN, or AUTHENTIK_TOKEN_FILE to a file that holds it. The token needs the intent API.",
+        )

@@ -1,0 +1,247 @@
+"""Where settings come from: file, environment, flags, merged in the documented order."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ValidationError
+
+from authentik_entra_bootstrap.config.model import DEFAULT_CONNECTION, ConnectionSettings
+from authentik_entra_bootstrap.config.worker import WorkerSettings
+from authentik_entra_bootstrap.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+
+DEFAULT_FILE = "authentik-entra.toml"
+ENV_PREFIX = "AUTHENTIK_ENTRA_"
+
+_FOREIGN_VARIABLES = {
+    "AUTHENTIK_URL": "authentik_url",
+    "AUTHENTIK_TOKEN": "authentik_token",
+    "AUTHENTIK_TOKEN_FILE": "authentik_token_file",
+    "AZURE_AUTHORITY_HOST": "authority",
+}
+_HEADER = re.compile(r"\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
+_NOT_IN_FILE = {"authentik_token": "authentik_token_file"}
+
+
+class SettingsFile:
+    """One ``authentik-entra.toml``: the tables ``[defaults]``, ``[connections.NAME]`` and ``[worker]``.
+
+    :param path: the file, or ``None`` when there is none.
+    """
+
+    def __init__(self, path: Path | None, text: str = "") -> None:
+        self.path = path
+        self._text = text
+        try:
+            self._document = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(
+                "settings-file-malformed",
+                f"{path}: {error}.",
+                "The file is TOML; see docs/reference/settings.md.",
+            ) from None
+        self._check()
+
+    @classmethod
+    def load(cls, path: Path | None, environment: Mapping[str, str]) -> SettingsFile:
+        """Read the file named by flag or ``AUTHENTIK_ENTRA_CONFIG``, else the default one where it exists.
+
+        :raises ConfigError: ``settings-file-unreadable``, ``settings-file-malformed``.
+        """
+        named = path or (Path(value) if (value := environment.get(f"{ENV_PREFIX}CONFIG")) else None)
+        chosen = named or Path(DEFAULT_FILE)
+        if named is None and not chosen.exists():
+            return cls(None)
+        try:
+            return cls(chosen, chosen.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                "settings-file-unreadable",
+                f"The settings file {chosen} cannot be read: {type(error).__name__}.",
+                "Check the path given with --config or AUTHENTIK_ENTRA_CONFIG.",
+            ) from None
+
+    @property
+    def connections(self) -> tuple[str, ...]:
+        """Names of the connections in the file; the default one when it names none."""
+        return tuple(self._document.get("connections", {})) or (DEFAULT_CONNECTION,)
+
+    def values(self, connection: str) -> dict[str, Any]:
+        """The file's values for one connection: ``[defaults]`` overlaid with its own table.
+
+        :raises ConfigError: ``unknown-connection``.
+        """
+        tables = self._document.get("connections", {})
+        if connection not in tables and (tables or connection != DEFAULT_CONNECTION):
+            raise ConfigError(
+                "unknown-connection",
+                f"There is no connection {connection!r} in {self.path or DEFAULT_FILE}.",
+                f"Known: {', '.join(self.connections)}.",
+            )
+        return {**self._document.get("defaults", {}), **tables.get(connection, {})}
+
+    @property
+    def worker(self) -> dict[str, Any]:
+        """The table ``[worker]``."""
+        return dict(self._document.get("worker", {}))
+
+    def place_of(self, key: str, connection: str | None = None) -> str:
+        """``file:line`` of a key, for error messages; the file alone when the key is not found.
+
+        :param connection: prefer the line in its table, then the one in ``[defaults]``.
+        """
+        return self._place(key, f"connections.{connection}", "defaults")
+
+    def place_in_worker(self, key: str) -> str:
+        """The same for a key of ``[worker]``."""
+        return self._place(key, "worker")
+
+    def _place(self, key: str, *tables: str) -> str:
+        table, lines = "", dict[str, int]()
+        for number, line in enumerate(self._text.splitlines(), start=1):
+            if header := _HEADER.match(line):
+                table = re.sub(r"[\"'\s]", "", header[1])
+            elif re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
+                lines.setdefault(table, number)
+        for wanted in (*tables, *lines):
+            if wanted in lines:
+                return f"{self.path}:{lines[wanted]}"
+        return str(self.path)
+
+    def _check(self) -> None:
+        unknown = set(self._document) - {"defaults", "connections", "worker"}
+        tables = self._document.get("connections", {})
+        shapes = [
+            self._document.get("defaults", {}),
+            self._document.get("worker", {}),
+            tables,
+            *(tables.values() if isinstance(tables, dict) else ()),
+        ]
+        if unknown or not all(isinstance(table, dict) for table in shapes):
+            what = f"unknown table or key {min(unknown)!r}" if unknown else "a table is wanted"
+            where = self.place_of(min(unknown)) if unknown else self.path
+            raise ConfigError(
+                "settings-file-malformed",
+                f"{where}: {what}.",
+                "Settings stand in [defaults], [connections.NAME] and [worker]; see docs/reference/settings.md.",
+            )
+
+
+def load_settings(
+    file: SettingsFile,
+    *,
+    connection: str | None = None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, object] | None = None,
+) -> ConnectionSettings:
+    """Merge the sources for one connection: flags over environment over file over defaults.
+
+    ``AZURE_TENANT_ID`` is only used where nothing else names the tenant: it is also azure-identity's own and
+    may be the operator's home tenant.
+
+    :param connection: name, or ``None`` for the only one in the file.
+    :raises ConfigError: ``setting-invalid``, ``unknown-connection``, ``connection-not-chosen``.
+    """
+    connection = connection if connection is not None else _only_connection(file)
+    from_file = file.values(connection)
+    for key, instead in _NOT_IN_FILE.items():
+        if key in from_file:
+            raise ConfigError(
+                "secret-in-settings-file",
+                f"{file.place_of(key, connection)}: {key} is a secret and does not belong in a settings file.",
+                f"Use {instead}, or the environment.",
+            )
+    merged: dict[str, Any] = dict(from_file)
+    origin: dict[str, str] = {}
+    if environment.get("AZURE_TENANT_ID") and "tenant_id" not in merged:
+        merged["tenant_id"] = environment["AZURE_TENANT_ID"]
+        origin["tenant_id"] = "environment variable AZURE_TENANT_ID"
+    for variable, key in {**_foreign(environment), **_own(ConnectionSettings, environment)}.items():
+        merged[key] = environment[variable]
+        origin[key] = f"environment variable {variable}"
+    for key, value in (flags or {}).items():
+        if value is not None:
+            merged[key] = value
+            origin[key] = f"--{key.replace('_', '-')}"
+    if (flags or {}).get("authentik_token_file") is not None:
+        # A file named on the command line is meant, whatever the environment holds.
+        merged.pop("authentik_token", None)
+    merged["name"] = connection
+    origin["name"] = f"connection {connection!r}"
+    return _validated(ConnectionSettings, merged, origin, lambda key: file.place_of(key, connection))
+
+
+def load_worker_settings(file: SettingsFile, environment: Mapping[str, str]) -> WorkerSettings:
+    """What the worker and the leases need: environment over the table ``[worker]`` over defaults.
+
+    :raises ConfigError: ``setting-invalid``, ``secret-in-settings-file``.
+    """
+    merged = file.worker
+    origin: dict[str, str] = {}
+    for key in ("broker_url", "lease_url"):
+        if _holds_password(merged.get(key)):
+            raise ConfigError(
+                "secret-in-settings-file",
+                f"{file.place_in_worker(key)}: {key} holds a password, which does not belong in a settings file.",
+                f"Use {key}_file, or the environment.",
+            )
+    for variable, key in _own(WorkerSettings, environment).items():
+        merged[key] = environment[variable]
+        origin[key] = f"environment variable {variable}"
+    return _validated(WorkerSettings, merged, origin, file.place_in_worker)
+
+
+def _holds_password(url: object) -> bool:
+    try:
+        return isinstance(url, str) and urlsplit(url).password is not None
+    except ValueError:
+        return False
+
+
+def _validated(
+    model: type[M], merged: Mapping[str, Any], origin: Mapping[str, str], place: Callable[[str], str]
+) -> M:
+    """The settings, or what is wrong with the first that is.
+
+    :param origin: where a setting comes from that is not the file's.
+    :param place: where it stands in the file; asked in case of an error only, because it reads the whole text.
+    """
+    try:
+        return model.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        key = str(first["loc"][0]) if first["loc"] else "?"
+        reason = str(first["msg"]).removeprefix("Value error, ")
+        raise ConfigError(
+            "setting-invalid",
+            f"{origin.get(key) or (place(key) if key in merged else key)}: {key}: {reason}.",
+            "See docs/reference/settings.md for every setting.",
+        ) from None
+
+
+def _only_connection(file: SettingsFile) -> str:
+    if len(file.connections) > 1:
+        raise ConfigError(
+            "connection-not-chosen",
+            f"{file.path} holds several connections: {', '.join(file.connections)}.",
+            "Choose one with --connection NAME, or all of them with --all.",
+        )
+    return file.connections[0]
+
+
+def _foreign(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables of other tools that are set and not empty -> setting."""
+    return {name: key for name, key in _FOREIGN_VARIABLES.items() if environment.get(name)}
+
+
+def _own(model: type[BaseModel], environment: Mapping[str, str]) -> dict[str, str]:
+    """Our own variables that are set and not empty -> setting; they win over other tools'."""
+    names = {f"{ENV_PREFIX}{key.upper()}": key for key in model.model_fields if key != "name"}
+    return {name: key for name, key in names.items() if environment.get(name)}

@@ -1,0 +1,142 @@
+"""Settings of the worker and of the leases: the table ``[worker]``."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from authentik_entra_bootstrap.config.kinds import Duration
+from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.pacing import SHARE
+
+NO_LEASE = "none"
+_BROKERS = ("filesystem", "redis", "rediss", "amqp", "amqps")
+_LEASES = ("file", "redis", "rediss", "postgresql", "postgres")
+_SHORTEST = timedelta(seconds=1)
+_LONGEST = timedelta(days=7)
+
+
+class WorkerSettings(BaseModel):
+    """Every setting of the worker. Field names are the keys in the file."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True)
+
+    state_dir: Path | None = None
+    broker_url: str | None = Field(default=None, repr=False)
+    broker_url_file: Path | None = None
+    lease_url: str | None = Field(default=None, repr=False)
+    lease_url_file: Path | None = None
+    sweep_interval: Duration = timedelta(minutes=15)
+    verify_interval: Duration = timedelta(hours=24)
+    concurrency: int = Field(default=2, ge=1, le=64)
+    graph_share: float = Field(default=SHARE, ge=0.05, le=0.8)
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    metrics_address: str = "127.0.0.1"
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_broker(cls, value: str | None) -> str | None:
+        return _known(value, _BROKERS)
+
+    @field_validator("lease_url")
+    @classmethod
+    def _is_lease(cls, value: str | None) -> str | None:
+        return value if value == NO_LEASE else _known(value, _LEASES)
+
+    @field_validator("sweep_interval", "verify_interval")
+    @classmethod
+    def _is_bearable(cls, value: timedelta) -> timedelta:
+        if not _SHORTEST <= value <= _LONGEST:
+            raise ValueError("between one second and one week is wanted")
+        return value
+
+    def state_folder(self) -> Path:
+        """Where broker, schedule and lock files of this machine are; made with mode 0700 where it is missing.
+
+        :raises ConfigError: ``state-folder-unusable``.
+        """
+        folder = self.state_dir or _default_state()
+        private_folder(folder)
+        return folder
+
+    def broker(self) -> str:
+        """Address of the broker; ``filesystem://`` where none is set.
+
+        :raises ConfigError: ``url-file-unreadable``, ``setting-invalid``.
+        """
+        return _chosen(self.broker_url, self.broker_url_file, "broker_url", _BROKERS) or "filesystem://"
+
+    def lease(self) -> str:
+        """Address of the leases: as set, else the broker where it is Redis, else a folder of this machine.
+
+        :raises ConfigError: ``url-file-unreadable``, ``setting-invalid``.
+        """
+        chosen = _chosen(self.lease_url, self.lease_url_file, "lease_url", _LEASES)
+        if chosen:
+            return chosen
+        broker = self.broker()
+        if urlsplit(broker).scheme in {"redis", "rediss"}:
+            return broker
+        folder = (self.state_dir or _default_state()) / "leases"
+        return f"file://{quote(str(folder.absolute()))}"
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder that only its owner may use, or check that an existing one can be used.
+
+    :raises ConfigError: ``state-folder-unusable``: it cannot be made, or others may write to it.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = folder.stat().st_mode
+        usable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError as error:
+        why = (error.strerror or type(error).__name__).lower()
+    else:
+        if usable and not mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return
+        why = "others may write to it" if usable else "it cannot be written to"
+    raise ConfigError(
+        "state-folder-unusable",
+        f"The folder {folder} cannot be used: {why}.",
+        "Set state_dir (or AUTHENTIK_ENTRA_STATE_DIR) to a folder that only this user can write to.",
+    )
+
+
+def _default_state() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or ""
+    # The specification tells to ignore relative ones.
+    root = Path(base) if base.startswith("/") else Path("~/.local/state").expanduser()
+    return root / "authentik-entra"
+
+
+def _known(value: str | None, schemes: tuple[str, ...]) -> str | None:
+    if value is not None and urlsplit(value).scheme not in schemes:
+        raise ValueError(
+            f"an address that begins with {', '.join(f'{name}://' for name in schemes)} is wanted"
+        )
+    return value
+
+
+def _chosen(value: str | None, file: Path | None, key: str, schemes: tuple[str, ...]) -> str | None:
+    if value or file is None:
+        return value
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            "url-file-unreadable",
+            f"The file {file} of the setting {key}_file cannot be read: {type(error).__name__}.",
+            "Check its path and permissions.",
+        ) from None
+    try:
+        return _known(text, schemes)
+    except ValueError as error:
+        raise ConfigError(
+            "setting-invalid", f"{file}: {key}: {error}.", "See docs/reference/settings.md for every setting."
+        ) from None

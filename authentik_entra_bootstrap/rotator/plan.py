@@ -1,0 +1,196 @@
+"""What is missing to the rotator, step by step. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from authentik_entra_bootstrap import rights
+from authentik_entra_bootstrap.domain import (
+    FederatedCredential,
+    KeyId,
+)
+from authentik_entra_bootstrap.errors import Conflict, Denied
+from authentik_entra_bootstrap.plan import Action
+from authentik_entra_bootstrap.rotator.certificate import (
+    KEY_NAME,
+    KeyAction,
+    KeyDecision,
+    finished,
+    over,
+    renew_key_at,
+)
+from authentik_entra_bootstrap.rotator.seen import DISPLAY_NAME, ROLE, TAG, UNIQUE_NAME, RotatorSeen
+
+_NOT_MADE = KeyId("not made yet")
+
+
+@dataclass(frozen=True)
+class RotatorStep:
+    """One step for people and programs."""
+
+    action: Action
+    target: str
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RotatorPlan:
+    """Every step in its order, and what people should know besides."""
+
+    steps: tuple[RotatorStep, ...]
+    key: KeyDecision
+    federated: FederatedCredential | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> tuple[RotatorStep, ...]:
+        """The steps that change something in the tenant or on this machine."""
+        return tuple(step for step in self.steps if step.action not in {Action.KEEP, Action.PROVE})
+
+    def wants(self, target: str, subject: str = "") -> bool:
+        """Whether a step changes this."""
+        return any(
+            step.target == target and (not subject or step.subject == subject) for step in self.changes
+        )
+
+
+def refuse_rotator(seen: RotatorSeen) -> None:
+    """What is known to fail before the first write.
+
+    :raises Conflict: ``rotator-name-taken``: another application has the unique name; ``rotator-deleted``.
+    :raises Denied: ``entra-permission-missing``: the operator's token lacks what a missing step needs.
+    """
+    application = seen.application
+    if application is not None and TAG not in application.tags:
+        raise Conflict(
+            "rotator-name-taken",
+            f"The application {application.app_id} has the unique name {UNIQUE_NAME} and not our mark.",
+            f"Somebody else made it. Rename or delete it; the rotator is found by the tag {TAG}.",
+        )
+    if application is None and seen.deleted is not None:
+        raise Conflict(
+            "rotator-deleted",
+            f"The rotator's application {seen.deleted.app_id} was deleted and keeps its unique name.",
+            "Restore it or delete it permanently under App registrations > Deleted applications; then run again.",
+        )
+    needed = []
+    if application is None:
+        needed.append(rights.REGISTER)
+    if ROLE not in seen.granted:
+        needed.append(rights.GRANT_ROLES)
+    if any(item.application and not item.owned for item in seen.connections):
+        needed.append(rights.ADD_OWNERS)
+    for right in needed:
+        lack = rights.missing(right, seen.operator)
+        if lack is not None and (seen.operator.is_app_only or lack.startswith("delegated")):
+            raise Denied(
+                "entra-permission-missing",
+                f"The operator may not {right.purpose}: its token lacks the {lack}.",
+                f"Grant the {lack}, or let an operator run this who has it.",
+                facts={"missing_permission": lack.rpartition(" ")[2]},
+            )
+
+
+def make_rotator_plan(
+    seen: RotatorSeen, key: KeyDecision, now: datetime, *, federated: FederatedCredential | None = None
+) -> RotatorPlan:
+    """Every step with its reason."""
+    application, principal = seen.application, seen.principal
+    steps = [
+        RotatorStep(Action.CREATE, "application", DISPLAY_NAME, f"found later by {UNIQUE_NAME}")
+        if application is None
+        else RotatorStep(
+            Action.KEEP if application.enabled else Action.CHANGE,
+            "application",
+            DISPLAY_NAME,
+            f"client id {application.app_id}" if application.enabled else "disabled",
+        ),
+        RotatorStep(Action.CREATE, "service principal", DISPLAY_NAME, "it signs in as this")
+        if principal is None
+        else RotatorStep(
+            Action.KEEP if principal.account_enabled else Action.CHANGE,
+            "service principal",
+            DISPLAY_NAME,
+            "enabled" if principal.account_enabled else "disabled",
+        ),
+        RotatorStep(Action.KEEP, "permission", ROLE, "granted")
+        if ROLE in seen.granted
+        else RotatorStep(Action.CREATE, "permission", ROLE, "client secrets of applications that it owns"),
+    ]
+    steps += [_key_step(key), *_federated_steps(seen, federated)]
+    steps += [
+        RotatorStep(Action.KEEP, "owner", item.connection, "the rotator owns its application")
+        if item.owned
+        else RotatorStep(
+            Action.CREATE, "owner", item.connection, f"of the application {item.application.app_id}"
+        )
+        for item in seen.connections
+        if item.application is not None
+    ]
+    if key.proves:
+        steps.append(RotatorStep(Action.PROVE, "proof", "sign-in", f"the token has {ROLE} and nothing else"))
+        after = finished(seen.marks, key.key_id or _NOT_MADE, now, key.overlap, seen.current)
+        steps += [
+            RotatorStep(Action.RETIRE, "certificate", item.key_id, "replaced, or never proven")
+            for item in over(after, application.keys if application else (), now)
+        ]
+    return RotatorPlan(tuple(steps), key, federated, _warnings(seen))
+
+
+def _key_step(key: KeyDecision) -> RotatorStep:
+    if key.action is KeyAction.MAKE:
+        return RotatorStep(Action.CREATE, "certificate", KEY_NAME, key.reason)
+    if key.action is KeyAction.REGISTER:
+        return RotatorStep(Action.CHANGE, "certificate", KEY_NAME, key.reason)
+    return RotatorStep(Action.KEEP, "certificate", KEY_NAME, key.reason)
+
+
+def _federated_steps(seen: RotatorSeen, wanted: FederatedCredential | None) -> list[RotatorStep]:
+    if wanted is None:
+        return []
+    reason = f"{wanted.subject} of {wanted.issuer}"
+    # Issuer and subject are unique on an application, whatever the credential is called.
+    same = [item for item in seen.federated if replace(item, name=wanted.name) == wanted]
+    taken = any(item.name == wanted.name for item in seen.federated)
+    action = Action.KEEP if same else Action.CHANGE if taken else Action.CREATE
+    if same:
+        return [RotatorStep(action, "federated credential", same[0].name, reason)]
+    return [RotatorStep(action, "federated credential", wanted.name, reason)]
+
+
+def _warnings(seen: RotatorSeen) -> tuple[str, ...]:
+    found = [
+        f"Connection {item.connection} has no application yet: run `bootstrap`, then this command again."
+        for item in seen.connections
+        if item.application is None
+    ]
+    if more := sorted(seen.granted - {ROLE}):
+        found.append(f"The rotator holds more than it needs: {', '.join(more)}. Somebody else granted it.")
+    if seen.application is not None and seen.application.secrets:
+        found.append("The rotator's application has a client secret. We made none; a certificate is enough.")
+    return tuple(found)
+
+
+def shortcomings(seen: RotatorSeen, now: datetime) -> tuple[str, ...]:
+    """What keeps the rotator from rotating every connection that was asked for, now or soon."""
+    if seen.application is None or seen.principal is None:
+        return ("there is no rotator in this tenant",)
+    found = []
+    if not (seen.application.enabled and seen.principal.account_enabled):
+        found.append("it is disabled")
+    if ROLE not in seen.granted:
+        found.append(f"{ROLE} is not granted")
+    current = seen.current
+    if current is not None and now >= renew_key_at(current):
+        state = "is due" if current.is_live(now) else "has ended"
+        found.append(f"its certificate {state} (until {current.end_date_time:%Y-%m-%d})")
+    if current is None and not seen.federated:
+        found.append("it has neither a proven certificate nor a federated credential")
+    found += [
+        f"it does not own the application of connection {item.connection}"
+        for item in seen.connections
+        if item.application is not None and not item.owned
+    ]
+    return tuple(found)

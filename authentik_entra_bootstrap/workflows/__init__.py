@@ -1,0 +1,1 @@
+"""The runs: observe both sides, plan, apply, prove, report."""

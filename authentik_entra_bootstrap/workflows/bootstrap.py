@@ -1,0 +1,227 @@
+"""Apply a plan, step by step, and prove the result. Re-running is resuming."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from authentik_entra_bootstrap.consent import ConsentState
+from authentik_entra_bootstrap.differences import provider_spec
+from authentik_entra_bootstrap.domain import (
+    Application,
+    AuthentikApplication,
+    PermissionKind,
+    Provider,
+    SecretText,
+    ServicePrincipal,
+    Written,
+)
+from authentik_entra_bootstrap.errors import AlreadyExists
+from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.phases import Came, Phase, entry
+from authentik_entra_bootstrap.plan import Action, Plan, Target
+from authentik_entra_bootstrap.proof import last_sign_in
+from authentik_entra_bootstrap.rotation import SecretAction
+from authentik_entra_bootstrap.workflows.alone import provider_appeared
+from authentik_entra_bootstrap.workflows.concurrency import both, outcome
+from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.outcome import Outcome
+from authentik_entra_bootstrap.workflows.saving import ByApi, Saving
+from authentik_entra_bootstrap.workflows.secret_run import SecretRun
+from authentik_entra_bootstrap.workflows.secret_state import Case
+from authentik_entra_bootstrap.workflows.tenant import TenantSide
+
+
+async def bootstrap(
+    context: Context,
+    plan: Plan,
+    entra: ObservedEntra,
+    authentik: ObservedAuthentik,
+    saving: Saving | None = None,
+) -> Outcome:
+    """Carry out the plan made from these observations.
+
+    What does not depend on each other runs side by side.
+
+    :param saving: how provider and application are made in authentik; by its API when left out.
+    :returns: with ``consent`` set where only delegated permissions are left to an administrator.
+    :raises ConsentRequired: application permissions are left to an administrator; no secret was made.
+    :raises BootstrapError: the first step that failed; what was done stays, and the next run continues.
+    """
+    tenant = TenantSide(context, plan, entra)
+    application = await tenant.application()
+    run = _Run(context, plan, entra, authentik, tenant, application, saving or ByApi(context.authentik))
+    principal, _ = await both(tenant.principal(application), run.look_for_others())
+    # Consent may be missing for weeks: no secret is made before the application permissions stand, unless the
+    # operator's token says that they surely will.
+    run.granting = partial(tenant.grants, principal, application)
+    if not tenant.surely_grants():
+        await run.settle_grants()
+    await run.carry_out(entry(plan.secret, saves_provider=True))
+    return run.outcome(principal)
+
+
+class _Run(SecretRun):
+    """The client secret's phases, with a provider that may have to be created, and its authentik application."""
+
+    def __init__(
+        self,
+        context: Context,
+        plan: Plan,
+        entra: ObservedEntra,
+        authentik: ObservedAuthentik,
+        tenant: TenantSide,
+        application: Application,
+        saving: Saving,
+    ) -> None:
+        roles = frozenset(item.name for item in plan.permissions if item.kind is PermissionKind.ROLE)
+        case = Case(
+            plan.desired,
+            plan.secret,
+            plan.steps,
+            tenant.observed,
+            plan.grantable.end_date_time if plan.grantable else None,
+            authentik.last_change,
+            authentik.server.shape,
+            authentik.last_change_readable,
+            authentik.sync_tasks,
+            roles,
+        )
+        super().__init__(context, case, application, authentik.provider, tenant.marks)
+        self.plan = plan
+        self.saving = saving
+        self.seen = entra
+        self.other = authentik
+        self.attached: AuthentikApplication | None = authentik.application
+        self.consent: ConsentState | None = None
+        self.granting: Callable[[], Awaitable[ConsentState | None]] | None = None
+        """Grants that are still to be made, beside the secret; whatever comes of them counts before it is marked."""
+        self._granted: Callable[[], ConsentState | None] | None = None
+
+    async def carry_out(self, phase: Phase) -> None:
+        """Run from a phase to the end; grants that no secret is made beside come first.
+
+        :raises BootstrapError: see :class:`SecretRun`.
+        """
+        if phase is not Phase.PREFLIGHT:
+            await self.settle_grants()
+        await super().carry_out(phase)
+
+    async def look_for_others(self) -> None:
+        """Look for another run, where a secret will be made.
+
+        :raises Temporary: ``another-run-active``.
+        """
+        if self.plan.secret.action is SecretAction.MAKE:
+            await self.alone()
+            self.known_alone = True
+
+    async def create(self) -> Came:
+        """Make the secret, beside the grants."""
+        granting, self.granting = self.granting, None
+        if granting is None:
+            return await super().create()
+        came, self._granted = await both(super().create(), outcome(granting()))
+        return came
+
+    async def mark(self) -> Came:
+        """See :class:`SecretRun`; where a grant has failed, the secret is removed again instead."""
+        if self._granted is not None:
+            self.consent = self._granted()
+        return await super().mark()
+
+    async def settle_grants(self) -> None:
+        """Make the grants that no secret is made beside.
+
+        :raises ConsentRequired: see :meth:`TenantSide.grants`.
+        """
+        granting, self.granting = self.granting, None
+        if granting is not None:
+            self.consent = await granting()
+
+    async def cut_over(self) -> Came:
+        """Create or save the provider, where there is something to save, and attach it."""
+        step = self.plan.step(Target.PROVIDER)
+        came = Came.GOOD
+        if step.action is not Action.KEEP or self.provider is None:
+            self.context.reporter.begin(step)
+            came = await self.deliver(step, self._save)
+        if came is not Came.GOOD:
+            return came
+        await self._attach()
+        return Came.SAVED if self.plan.secret.action is SecretAction.KEEP else Came.GOOD
+
+    async def _save(self, text: SecretText | None) -> Written[Provider]:
+        if self.provider is not None:
+            return await self.context.authentik.update_provider(
+                self.provider.pk, self.plan.provider_changes, text
+            )
+        assert text is not None  # noqa: S101 - without a provider the decision is MAKE
+        spec = provider_spec(
+            self.plan.desired, self.application.app_id, self.seen.operator.tenant_id, self.other
+        )
+        try:
+            return await self.saving.create(self.plan.desired, spec, text)
+        except AlreadyExists:
+            raise await provider_appeared(self.context, spec) from None
+
+    async def _attach(self) -> None:
+        step = self.plan.step(Target.AUTHENTIK_APPLICATION)
+        existing = self.other.application
+        if step.action is Action.KEEP and existing is not None:
+            return
+        self.context.reporter.begin(step)
+        written = await self.saving.attach(self.plan.desired, self.saved_provider(), existing)
+        self.saved.append(written.request_id)
+        self.attached = written.value
+        self.context.reporter.done(step, "holds the provider")
+
+    async def finish(self) -> Came:
+        """Start the first sync where nothing has, and record; also when only fields were changed."""
+        if self.plan.has(Target.FIRST_SYNC, Action.CHANGE):
+            await self._first_sync()
+        if self.saved or self.plan.secret.action is not SecretAction.KEEP:
+            return await super().finish()
+        return Came.GOOD
+
+    async def _first_sync(self) -> None:
+        step = self.plan.step(Target.FIRST_SYNC)
+        provider = self.saved_provider()
+        self.context.reporter.begin(step)
+        change = await self.last_change()
+        if change is not None and self.saved and change.request_id == self.saved[-1]:
+            # Attaching the provider has saved it, as its event shows, and every save starts a sync.
+            self.context.reporter.done(step, "started when the provider was attached")
+            # Nothing was sent since: the record may rely on the same look.
+            self.change_now = lambda: change
+            return
+        written = await self.context.authentik.start_sync(provider.pk)
+        self.saved.append(written.request_id)
+        self.context.reporter.done(step, "started")
+
+    def outcome(self, principal: ServicePrincipal) -> Outcome:
+        """What stands now."""
+        secret = self.new.record if self.new else self.plan.secret.kept
+        assert secret is not None  # noqa: S101 - MAKE makes one, KEEP and PROVE have one
+        assert self.attached is not None  # noqa: S101 - attached, or observed as such
+        if not self.evidence:
+            since = self.other.last_change.created if self.other.last_change else None
+            seen = last_sign_in(self.other.sync_tasks, since)
+            self.evidence += [seen] if seen else []
+        refused = {item.name for item in self.consent.missing} if self.consent else set()
+        changed = tuple(
+            step
+            for step in self.plan.changes
+            if step not in self.stayed and not (step.target is Target.SCOPE and step.key in refused)
+        )
+        return Outcome(
+            self.application,
+            principal,
+            self.saved_provider(),
+            self.attached,
+            secret,
+            changed,
+            tuple(self.evidence),
+            self.consent,
+            self.plan.desired.renewal,
+        )

@@ -1,0 +1,230 @@
+"""Preflight: read-only, goes on after a failure, says what to do about each."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from functools import partial
+from typing import TypeVar
+
+from authentik_entra_bootstrap import rights
+from authentik_entra_bootstrap.domain import (
+    AuthentikUser,
+    Desired,
+    LicenseInfo,
+    SecretShape,
+    ServerInfo,
+    TokenClaims,
+)
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode
+from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.permissions import resolve
+from authentik_entra_bootstrap.policy import grantable_end, in_words
+from authentik_entra_bootstrap.ports import AuthentikPort
+from authentik_entra_bootstrap.preflight import refuse
+from authentik_entra_bootstrap.workflows.concurrency import both
+from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.finding import match
+from authentik_entra_bootstrap.workflows.observe import observe_authentik, observe_entra
+
+T = TypeVar("T")
+
+PERMISSION = "permission "
+"""How the name of a line about one of authentik's permissions begins."""
+TOLERATED_SKEW = timedelta(minutes=5)
+"""Token services reject assertions beyond it."""
+
+
+class Level(StrEnum):
+    """How a line of the check turned out."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True)
+class CheckLine:
+    """One line: what was looked at, how it turned out, what to do.
+
+    :param exit_code: of a failure.
+    """
+
+    name: str
+    level: Level
+    detail: str
+    remedy: str = ""
+    code: str = ""
+    exit_code: ExitCode = ExitCode.DONE
+
+
+async def check(context: Context, desired: Desired) -> tuple[CheckLine, ...]:
+    """Look at everything that bootstrap will need. Changes nothing, raises nothing of ours."""
+    (entra, entra_error), (other, authentik_error) = await both(
+        caught(partial(observe_entra, context.entra, desired)),
+        caught(partial(_see_authentik, context.authentik, desired)),
+    )
+    lines: list[CheckLine] = []
+    if entra is not None:
+        lines += _entra(context, desired, entra)
+    elif entra_error is not None:
+        lines.append(failed("Entra ID", entra_error))
+    authentik, user = other or (None, None)
+    if authentik is not None and user is not None:
+        lines += server_lines(authentik.server, authentik.license, user)
+        lines += await permission_lines(context, "bootstrap")
+    elif authentik_error is not None:
+        lines.append(failed("authentik", authentik_error))
+        if not isinstance(authentik_error, ConfigError):
+            lines += await _server_alone(context)
+    if entra is not None and authentik is not None:
+        try:
+            refuse(desired, entra, await match(context.authentik, desired, entra, authentik))
+            lines.append(CheckLine("names", Level.OK, "application, provider and slug are free or ours"))
+        except BootstrapError as error:
+            known = {line.code for line in lines if line.code}
+            lines += [] if error.code in known else [failed("names", error)]
+    return tuple(lines)
+
+
+def worst(lines: tuple[CheckLine, ...]) -> ExitCode:
+    """The exit code of a check: the first failure's."""
+    return next((line.exit_code for line in lines if line.level is Level.FAILURE), ExitCode.DONE)
+
+
+async def _see_authentik(port: AuthentikPort, desired: Desired) -> tuple[ObservedAuthentik, AuthentikUser]:
+    return await both(observe_authentik(port, desired), port.me())
+
+
+async def caught(job: Callable[[], Awaitable[T]]) -> tuple[T | None, BootstrapError | None]:
+    """What a job returns, or the error of ours that it raises."""
+    try:
+        return await job(), None
+    except BootstrapError as error:
+        return None, error
+
+
+def failed(name: str, error: BootstrapError) -> CheckLine:
+    """A line for an error."""
+    return CheckLine(name, Level.FAILURE, error.message, error.remedy, error.code, error.exit_code)
+
+
+def _entra(context: Context, desired: Desired, seen: ObservedEntra) -> list[CheckLine]:
+    operator = seen.operator
+    who = operator.user_principal_name or f"service principal {operator.object_id}"
+    lines = [
+        CheckLine("operator identity", Level.OK, f"{who} in {seen.organization.display_name}"),
+        CheckLine("tenant", Level.OK, operator.tenant_id),
+        clock_line(context, operator),
+    ]
+    lines.append(right_line(rights.REGISTER, operator, needed=True))
+    lines += [
+        right_line(right, operator, needed=False) for right in (rights.GRANT_ROLES, rights.GRANT_SCOPES)
+    ]
+    try:
+        resolve(desired.permissions, seen.graph)
+        lines.append(CheckLine("permissions", Level.OK, ", ".join(desired.permissions)))
+        end = grantable_end(context.now(), desired.secret_lifetime, seen.policy)
+    except BootstrapError as error:
+        return [*lines, failed("permissions and secret policy", error)]
+    if not seen.policy.known:
+        detail = "the app management policy may not be read; its limits show when they bite"
+        lines.append(CheckLine("secret policy", Level.WARNING, detail, "Policy.Read.All would show it."))
+    elif end.clamped and seen.policy.greatest_lifetime is not None:
+        detail = f"shortens client secrets to {in_words(seen.policy.greatest_lifetime)}"
+        lines.append(CheckLine("secret policy", Level.WARNING, detail))
+    else:
+        lines.append(CheckLine("secret policy", Level.OK, f"allows {in_words(desired.secret_lifetime)}"))
+    return lines
+
+
+def right_line(right: rights.Right, operator: TokenClaims, *, needed: bool) -> CheckLine:
+    """Whether the operator's token shows a right.
+
+    :param needed: whether nobody else can do it afterwards.
+    """
+    name, lack = f"may {right.purpose}", rights.missing(right, operator)
+    if lack is None:
+        return CheckLine(name, Level.OK, "shown by the token")
+    detail = f"the token lacks the {lack}"
+    if needed and operator.is_app_only:
+        remedy, code = f"Grant the {lack}.", "entra-permission-missing"
+        return CheckLine(name, Level.FAILURE, detail, remedy, code, ExitCode.DENIED)
+    remedy = f"Ask for the {lack}, or let an administrator grant consent afterwards."
+    return CheckLine(name, Level.WARNING, detail, remedy)
+
+
+def clock_line(context: Context, operator: TokenClaims) -> CheckLine:
+    """Whether this machine's clock agrees with the token service's."""
+    # A token may come from a cache and Entra ID dates it back by minutes: only one from the future, or one
+    # that is over before it was used, tells that a clock is wrong.
+    now, issued, expires = context.now(), operator.issued_at, operator.expires_on
+    remedy = "Synchronise this machine's clock (NTP)."
+    if issued is None and expires is None:
+        return CheckLine("clock", Level.WARNING, "the token does not say when it was issued")
+    if issued is not None and issued - now > TOLERATED_SKEW:
+        behind = f"{(issued - now).total_seconds():.0f} s behind the token service's"
+        return CheckLine("clock", Level.WARNING, behind, remedy)
+    if expires is not None and now > expires:
+        ahead = (
+            f"ahead of the token service's: the new token ended {(now - expires).total_seconds():.0f} s ago"
+        )
+        return CheckLine("clock", Level.WARNING, ahead, remedy)
+    return CheckLine("clock", Level.OK, "agrees with the token service's")
+
+
+def server_lines(server: ServerInfo, licence: LicenseInfo, user: AuthentikUser) -> list[CheckLine]:
+    """What authentik is, whose the token is, and whether a provider can be saved."""
+    shape = "on the provider" if server.shape is SecretShape.INLINE else "in a managed Secret"
+    good = licence.allows_saving
+    level = Level.OK if licence.status == "valid" else Level.WARNING if good else Level.FAILURE
+    return [
+        CheckLine("authentik", Level.OK, f"version {server.version}, client secret {shape}"),
+        CheckLine("token", Level.OK, f"belongs to {user.username}"),
+        CheckLine(
+            "licence",
+            level,
+            licence.status,
+            "" if level is Level.OK else "See Enterprise > Licenses in authentik.",
+            "" if good else "licence-required",
+            ExitCode.DONE if good else ExitCode.ADMIN_ACTION,
+        ),
+    ]
+
+
+async def permission_lines(context: Context, purpose: str) -> list[CheckLine]:
+    """Each permission of authentik that a purpose needs, held or missing."""
+    try:
+        checks = await context.authentik.permissions(purpose)
+    except BootstrapError as error:
+        return [failed("authentik permissions", error)]
+    lines = []
+    for item in checks:
+        name = f"{PERMISSION}{item.permission}"
+        if item.held:
+            lines.append(CheckLine(name, Level.OK, item.needed_for))
+        elif item.held is None:
+            lines.append(CheckLine(name, Level.WARNING, "cannot be told without changing something"))
+        elif item.optional:
+            detail = f"missing; {item.needed_for} goes another way, which leaves a Secret behind each time"
+            lines.append(CheckLine(name, Level.WARNING, detail, "Add it to the role of the token's user."))
+        else:
+            lines.append(
+                CheckLine(
+                    name,
+                    Level.FAILURE,
+                    f"missing; needed for {item.needed_for}",
+                    "Add it to the role of the token's user.",
+                    "authentik-permission-missing",
+                    ExitCode.DENIED,
+                )
+            )
+    return lines
+
+
+async def _server_alone(context: Context) -> list[CheckLine]:
+    """When reading failed for lack of a permission, the list of permissions says more than the first 403."""
+    server, error = await caught(context.authentik.server)
+    return await permission_lines(context, "bootstrap") if server is not None and error is None else []

@@ -1,0 +1,111 @@
+"""Looking at admin consent, and waiting for it."""
+
+from __future__ import annotations
+
+from authentik_entra_bootstrap.consent import ConsentState, consent_required, consent_state
+from authentik_entra_bootstrap.domain import Application, Desired
+from authentik_entra_bootstrap.errors import AdminActionRequired, Temporary
+from authentik_entra_bootstrap.observation import ObservedEntra
+from authentik_entra_bootstrap.plan import Plan
+from authentik_entra_bootstrap.waiting import Patience
+from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.observe import observe_entra
+
+ADMINISTRATOR = Patience(budget=3600.0, first=3.0, factor=1.4, ceiling=30.0)
+"""How long to wait for a person to consent."""
+_LOOKS = 3
+"""Looks in a row that must agree before consent is believed: replicas learn of it at different times."""
+_FRESH = Patience(budget=8.0, first=0.5, factor=1.5, ceiling=2.0)
+"""How long an answer without the application, or without grants, is taken for an out-of-date replica's."""
+
+
+async def see_consent(context: Context, desired: Desired) -> ConsentState:
+    """The state of consent now.
+
+    :raises AdminActionRequired: ``no-application-yet``.
+    :raises BootstrapError: sign-in, permissions, network.
+    """
+    start = context.waiter.monotonic()
+    pause = _FRESH.first
+    while True:
+        entra = await observe_entra(context.entra, desired)
+        if entra.application is not None:
+            return consent_state(desired, entra, entra.application)
+        elapsed = context.waiter.monotonic() - start
+        if entra.deleted is not None or elapsed >= _FRESH.budget * context.waiter.scale:
+            raise _no_application(desired)
+        context.reporter.waiting("Entra ID to show the application", elapsed, "seconds")
+        await context.waiter.sleep(pause)
+        pause = min(pause * _FRESH.factor, _FRESH.ceiling)
+
+
+def _no_application(desired: Desired) -> AdminActionRequired:
+    return AdminActionRequired(
+        "no-application-yet",
+        f"The tenant has no application {desired.unique_name} to consent to.",
+        "Run `authentik-entra bootstrap` first; it makes the application also where it may not grant consent.",
+    )
+
+
+async def await_consent(context: Context, desired: Desired, seen: ConsentState) -> ConsentState:
+    """Look again and again until everything is granted, and say what is missing each time.
+
+    Temporary failures of a look do not end the wait.
+
+    :param seen: the state as last seen.
+    :raises ConsentRequired: the budget is used up.
+    :raises BootstrapError: what waiting does not mend.
+    """
+    waiter = context.waiter
+    start = waiter.monotonic()
+    pause = ADMINISTRATOR.first
+    agreeing = 0
+    while True:
+        try:
+            seen = await see_consent(context, desired)
+            agreeing = agreeing + 1 if seen.complete else 0
+        except Temporary as error:
+            context.reporter.warn(f"Could not look just now: {error.message}")
+        if agreeing >= _LOOKS:
+            waiter.progress.waited("an administrator's consent", waiter.monotonic() - start)
+            return seen
+        elapsed = waiter.monotonic() - start
+        if elapsed >= ADMINISTRATOR.budget * waiter.scale:
+            raise consent_required(seen)
+        context.reporter.waiting(_missing(seen), elapsed, "as long as an administrator takes")
+        await waiter.sleep(ADMINISTRATOR.first if agreeing else pause)
+        pause = min(pause * ADMINISTRATOR.factor, ADMINISTRATOR.ceiling)
+
+
+def _missing(seen: ConsentState) -> str:
+    if seen.complete:
+        return "Entra ID to show the consent everywhere"
+    names = ", ".join(item.name for item in seen.missing)
+    return f"an administrator to grant {len(seen.missing)} of {len(seen.permissions)} permissions ({names})"
+
+
+async def missing_consent(
+    context: Context, plan: Plan, entra: ObservedEntra, application: Application, granted: frozenset[str]
+) -> ConsentState:
+    """What is missing after the operator was refused a grant.
+
+    Somebody may have granted it a moment before, unseen by the replica that was asked: look again for a while.
+
+    :param granted: names that this run granted itself.
+    """
+    state = consent_state(plan.desired, entra, application, granted)
+    if entra.application is None:
+        # Made by this very run: nobody can have consented to it.
+        return state
+    start = context.waiter.monotonic()
+    pause = _FRESH.first
+    while not state.complete:
+        elapsed = context.waiter.monotonic() - start
+        if elapsed >= _FRESH.budget * context.waiter.scale:
+            break
+        context.reporter.waiting("Entra ID to show consent that was given a moment ago", elapsed, "seconds")
+        await context.waiter.sleep(pause)
+        pause = min(pause * _FRESH.factor, _FRESH.ceiling)
+        again = await observe_entra(context.entra, plan.desired)
+        state = consent_state(plan.desired, again, application, granted)
+    return state

@@ -1,0 +1,54 @@
+"""Observe, refuse what cannot work, plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from authentik_entra_bootstrap.adoption import settled
+from authentik_entra_bootstrap.domain import Desired
+from authentik_entra_bootstrap.drift import Drift, find_drift
+from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.plan import Plan, make_plan
+from authentik_entra_bootstrap.preflight import refuse
+from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.observe import observe
+from authentik_entra_bootstrap.workflows.permitted import refuse_missing_permissions
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan with the observations that it was made from."""
+
+    plan: Plan
+    entra: ObservedEntra
+    authentik: ObservedAuthentik
+    drift: tuple[Drift, ...] = ()
+
+
+async def look(context: Context, desired: Desired) -> Prepared:
+    """Observe and plan, for looking only: conflicts are no reason to stop.
+
+    :raises BootstrapError: what keeps both sides from being read.
+    """
+    entra, authentik = await observe(context, desired)
+    return _prepared(context, desired, entra, authentik)
+
+
+async def prepare(context: Context, desired: Desired) -> Prepared:
+    """Observe, refuse before the first write whatever can be known to fail, and plan.
+
+    :raises BootstrapError: from observation, preflight and planning.
+    """
+    entra, authentik = await observe(context, desired, saving=True)
+    refuse(desired, entra, authentik)
+    prepared = _prepared(context, desired, entra, authentik)
+    await refuse_missing_permissions(context, prepared.plan, authentik.permissions)
+    return prepared
+
+
+def _prepared(
+    context: Context, desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik
+) -> Prepared:
+    gone = context.gone(entra.application)
+    plan = make_plan(settled(desired, entra, authentik), entra, authentik, context.now(), gone)
+    return Prepared(plan, entra, authentik, find_drift(plan, entra, authentik, context.now()))

@@ -1,0 +1,320 @@
+"""One rotation of a connection's client secret: the same code by hand, from cron and in a Celery task.
+
+Reads far less than a bootstrap does and needs far less: of the tenant the application alone, of authentik the
+provider and what is remembered of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from authentik_entra_bootstrap.adoption import belongs
+from authentik_entra_bootstrap.domain import (
+    Application,
+    ClientSecret,
+    Desired,
+    KeyId,
+    LicenseInfo,
+    Provider,
+    ProviderChange,
+    SecretPolicy,
+    ServerInfo,
+    TaskRecord,
+    TokenClaims,
+)
+from authentik_entra_bootstrap.errors import (
+    AdminActionRequired,
+    BootstrapError,
+    ConfigError,
+    Conflict,
+    VerificationFailed,
+)
+from authentik_entra_bootstrap.marks import Marks, read_marks
+from authentik_entra_bootstrap.phases import entry
+from authentik_entra_bootstrap.plan import Action, Step, Target, secret_steps
+from authentik_entra_bootstrap.policy import grantable_end
+from authentik_entra_bootstrap.preflight import refuse_tenant, refuse_unlicensed
+from authentik_entra_bootstrap.proof import Evidence
+from authentik_entra_bootstrap.rotation import (
+    SecretAction,
+    SecretDecision,
+    SecretObservation,
+    decide,
+    doubtful,
+)
+from authentik_entra_bootstrap.standing import Attention, attention
+from authentik_entra_bootstrap.workflows.concurrency import both
+from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.finding import (
+    NO_HISTORY,
+    History,
+    application_by_marks,
+    confirmed,
+    history,
+)
+from authentik_entra_bootstrap.workflows.observe import SETTLING
+from authentik_entra_bootstrap.workflows.permitted import refuse_unless_rotation_permitted
+from authentik_entra_bootstrap.workflows.secret_state import Case
+from authentik_entra_bootstrap.workflows.telling import ToldRun, tell_failure
+
+
+@dataclass(frozen=True)
+class SecretSight:
+    """What one look shows of a connection's client secret on both sides."""
+
+    operator: TokenClaims
+    server: ServerInfo
+    license: LicenseInfo
+    application: Application
+    provider: Provider
+    change: ProviderChange | None
+    change_readable: bool
+    tasks: tuple[TaskRecord, ...] = ()
+    policy: SecretPolicy = field(default_factory=SecretPolicy)
+
+    @property
+    def marks(self) -> Marks:
+        """What the application remembers for us."""
+        return read_marks(self.application.tags)
+
+    def observation(
+        self, desired: Desired, now: datetime, gone: frozenset[KeyId], *, force: bool
+    ) -> SecretObservation:
+        """What the decision is made from."""
+        return SecretObservation(
+            now,
+            self.application,
+            self.marks,
+            self.provider,
+            self.change,
+            self.change_readable,
+            desired.renewal,
+            gone,
+            force,
+        )
+
+
+@dataclass(frozen=True)
+class RotationPlan:
+    """A decision with the steps that carry it out."""
+
+    desired: Desired
+    sight: SecretSight
+    decision: SecretDecision
+    steps: tuple[Step, ...]
+    end_date_time: datetime | None
+
+    @property
+    def changes(self) -> tuple[Step, ...]:
+        """The steps that write."""
+        return tuple(step for step in self.steps if step.action.changes)
+
+
+@dataclass(frozen=True)
+class RotationOutcome:
+    """What came of a run.
+
+    :param secret: the client secret that authentik holds now.
+    :param rotated: whether it is another one than before.
+    :param retired: key ids of removed secrets.
+    :param attention: when the connection wants the next run, and why.
+    """
+
+    decision: SecretDecision
+    provider: Provider
+    secret: ClientSecret
+    rotated: bool
+    retired: tuple[KeyId, ...]
+    evidence: tuple[Evidence, ...]
+    attention: Attention
+
+    @property
+    def due_at(self) -> datetime:
+        """When the connection wants the next run, aware UTC."""
+        return self.attention.at
+
+
+async def rotate(context: Context, desired: Desired, *, force: bool = False) -> RotationOutcome:
+    """Look, decide, and do what is due: a new secret, a missing proof, a retirement, or nothing.
+
+    :param force: make a new secret although none is due.
+    :raises Temporary: run again later; what was begun is finished or undone by the next run.
+    :raises BootstrapError: somebody has to act; nothing was changed, or the secret in use still works.
+    """
+    return await carry_out(context, await plan_rotation(context, desired, force=force), at_once=True)
+
+
+async def plan_rotation(context: Context, desired: Desired, *, force: bool = False) -> RotationPlan:
+    """Look at both sides and decide. Nothing is changed.
+
+    :raises ConfigError: ``connection-not-bootstrapped``.
+    :raises BootstrapError: what keeps either side from being read, or a rotation from succeeding; it is told.
+    """
+    sight: SecretSight | None = None
+    try:
+        sight = await look_at_secret(context, desired)
+        return await _decided(context, desired, sight, force=force)
+    except BootstrapError as error:
+        await tell_failure(context, desired, error, sight.application if sight else None)
+        raise
+
+
+async def _decided(context: Context, desired: Desired, sight: SecretSight, *, force: bool) -> RotationPlan:
+    start, pause = context.waiter.monotonic(), SETTLING.first
+    while True:
+        seen = sight.observation(desired, context.now(), context.gone(sight.application), force=force)
+        decision = decide(seen)
+        doubt = doubtful(seen, decision)
+        elapsed = context.waiter.monotonic() - start
+        if doubt is None or elapsed >= SETTLING.budget * context.waiter.scale:
+            break
+        context.reporter.waiting(doubt, elapsed, "seconds")
+        await context.waiter.sleep(pause)
+        pause = min(pause * SETTLING.factor, SETTLING.ceiling)
+        fresh = await context.entra.application(sight.application.app_object_id)
+        # A replica that has forgotten the application is older still.
+        sight = replace(sight, application=fresh or sight.application)
+    grantable = None
+    if decision.action is SecretAction.MAKE:
+        policy, _ = await both(
+            context.entra.secret_policy(sight.application.app_object_id),
+            refuse_unless_rotation_permitted(context, sight.application),
+        )
+        refuse_unlicensed(sight.license)
+        grantable = grantable_end(context.now(), desired.secret_lifetime, policy)
+        sight = replace(sight, policy=policy)
+    steps = (*secret_steps(decision, grantable), *_authentik_steps(sight, decision))
+    end = grantable.end_date_time if grantable else None
+    return RotationPlan(desired, sight, decision, steps, end)
+
+
+async def carry_out(context: Context, plan: RotationPlan, *, at_once: bool = False) -> RotationOutcome:
+    """Do what a plan says.
+
+    :param at_once: the plan was made this very moment, so another run is not looked for again before the secret is
+        made; before it is delivered, it is.
+    :raises BootstrapError: see :func:`rotate`.
+    """
+    sight, decision = plan.sight, plan.decision
+    case = Case(
+        plan.desired,
+        decision,
+        plan.steps,
+        sight.marks,
+        plan.end_date_time,
+        sight.change,
+        sight.server.shape,
+        sight.change_readable,
+        sight.tasks,
+        frozenset(plan.desired.permissions),
+        strict_roles=False,
+    )
+    marks = replace(sight.marks, managed=True, connection=plan.desired.connection)
+    run = ToldRun(context, case, sight.application, sight.provider, marks)
+    run.known_alone = at_once
+    try:
+        await run.carry_out(entry(decision))
+    except BootstrapError as error:
+        await tell_failure(context, plan.desired, error, sight.application, run)
+        raise
+    await run.tell()
+    left = [item for item in sight.application.secrets if item.key_id not in run.retired]
+    now_there = replace(
+        sight.application,
+        secrets=(*left, run.new.record) if run.new else tuple(left),
+        tags=run.marks.tags(),
+    )
+    return RotationOutcome(
+        decision,
+        run.provider or sight.provider,
+        run.held,
+        run.new is not None,
+        run.retired,
+        tuple(run.evidence),
+        attention(now_there, plan.desired, context.now()),
+    )
+
+
+async def look_at_secret(context: Context, desired: Desired) -> SecretSight:
+    """Read what a decision about the client secret needs.
+
+    :raises ConfigError: ``connection-not-bootstrapped``.
+    :raises Conflict: the application or the provider is not this connection's.
+    :raises VerificationFailed: ``provider-not-assigned``: authentik could prove nothing.
+    """
+    (operator, application), (server, (licence, (named, change, readable, tasks))) = await both(
+        both(context.entra.operator(), _application(context, desired)),
+        both(context.authentik.server(), both(context.authentik.license(), _named(context, desired))),
+    )
+    refuse_tenant(desired, operator)
+    marks = read_marks(application.tags)
+    if not marks.managed or marks.connection not in {None, desired.connection}:
+        raise Conflict(
+            "application-not-ours",
+            f"The application {application.app_id} does not carry this connection's mark.",
+            "Check unique_name, or run bootstrap first.",
+            facts={"app_id": application.app_id},
+        )
+    provider = named
+    if provider is None or not belongs(provider, application, operator.tenant_id):
+        found = await context.authentik.providers()
+        provider = next((item for item in found if belongs(item, application, operator.tenant_id)), None)
+    if provider is None:
+        raise _not_bootstrapped(desired, "authentik has no provider that signs in as its application")
+    if provider.application_slug is None:
+        raise VerificationFailed(
+            "provider-not-assigned",
+            f"The provider {provider.name!r} is not assigned to an application as backchannel provider.",
+            "Run bootstrap; it attaches the provider.",
+        )
+    past: History = (provider, change, readable, tasks)
+    if provider is not named:
+        past = await history(context.authentik, provider)
+    confirmed_provider, change, readable, tasks = await confirmed(context.authentik, past, application)
+    provider = confirmed_provider or provider
+    return SecretSight(operator, server, licence, application, provider, change, readable, tasks)
+
+
+async def _named(context: Context, desired: Desired) -> History:
+    """The provider of the connection's name, and at once its history: it is nearly always the right one."""
+    found = await context.authentik.find_provider(desired.provider_name)
+    return NO_HISTORY if found is None else await history(context.authentik, found)
+
+
+async def _application(context: Context, desired: Desired) -> Application:
+    found = await context.entra.find_application(desired.unique_name)
+    if found is None:
+        found = await application_by_marks(context.entra, desired)
+    if found is None:
+        raise _not_bootstrapped(desired, "the tenant has no application of it")
+    if not found.enabled:
+        raise AdminActionRequired(
+            "application-disabled",
+            f"The application {found.app_id} is disabled: no client secret of it signs in.",
+            "Run bootstrap; it enables the application.",
+        )
+    return found
+
+
+def _not_bootstrapped(desired: Desired, why: str) -> ConfigError:
+    return ConfigError(
+        "connection-not-bootstrapped",
+        f"There is nothing to rotate for the connection {desired.connection}: {why}.",
+        "Run `authentik-entra bootstrap` first. Right after one, wait until the tenant's replicas agree.",
+    )
+
+
+def _authentik_steps(sight: SecretSight, decision: SecretDecision) -> tuple[Step, ...]:
+    if decision.action is SecretAction.KEEP:
+        return ()
+    proof = Step(
+        Action.PROVE,
+        Target.PROOF,
+        "authentik signs in with what it stores",
+        "before anything old is retired",
+    )
+    if decision.action is SecretAction.PROVE:
+        return (proof,)
+    provider = Step(Action.CHANGE, Target.PROVIDER, sight.provider.name, "is given the new client secret")
+    return (provider, proof)

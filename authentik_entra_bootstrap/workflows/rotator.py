@@ -1,0 +1,300 @@
+"""Make, renew and look at the identity that rotates, in Entra ID. Re-running is resuming."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+from authentik_entra_bootstrap.certificates import KeyPair, make_key_pair, read_key_pair
+from authentik_entra_bootstrap.domain import MICROSOFT_GRAPH_APP_ID as GRAPH
+from authentik_entra_bootstrap.domain import (
+    Application,
+    ApplicationSpec,
+    Desired,
+    FederatedCredential,
+    PermissionKind,
+    RequestedAccess,
+    ServicePrincipal,
+)
+from authentik_entra_bootstrap.errors import AlreadyExists, Conflict, ReplicationTimeout
+from authentik_entra_bootstrap.events import record
+from authentik_entra_bootstrap.marks import read_marks
+from authentik_entra_bootstrap.plan import Action
+from authentik_entra_bootstrap.private_files import refuse_existing, write_new
+from authentik_entra_bootstrap.proof import Evidence
+from authentik_entra_bootstrap.rotator.certificate import KEY_NAME, KeyAction, KeyDecision, decide_key
+from authentik_entra_bootstrap.rotator.plan import RotatorPlan, RotatorStep, make_rotator_plan, refuse_rotator
+from authentik_entra_bootstrap.rotator.seen import (
+    DISPLAY_NAME,
+    ROLE,
+    TAG,
+    UNIQUE_NAME,
+    RotatorSeen,
+)
+from authentik_entra_bootstrap.waiting import REPLICATION
+from authentik_entra_bootstrap.workflows.observe import SETTLING
+from authentik_entra_bootstrap.workflows.rotator_keys import Keys, prove_assertion, prove_certificate
+from authentik_entra_bootstrap.workflows.rotator_observe import RotatorContext, observe_rotator
+
+_NO_KEY = KeyDecision(KeyAction.NONE, "a federated credential takes its place")
+NOTES = "Made by authentik-entra-bootstrap: the identity that renews client secrets, and nothing else."
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a run is to make sure of.
+
+    :param key_file: where the private key is, or is to be written; ``None`` where none is named.
+    :param federated: a credential to have instead of, or besides, a certificate.
+    :param force: a new certificate although none is due.
+    """
+
+    key_file: Path | None = None
+    lifetime: timedelta = timedelta(days=365)
+    overlap: timedelta = timedelta(days=7)
+    force: bool = False
+    federated: FederatedCredential | None = None
+    assertion_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class RotatorPrepared:
+    """A plan with what it was made from."""
+
+    plan: RotatorPlan
+    seen: RotatorSeen
+    pair: KeyPair | None
+
+
+@dataclass(frozen=True)
+class RotatorOutcome:
+    """What stands after a run."""
+
+    seen: RotatorSeen
+    changed: tuple[RotatorStep, ...]
+    evidence: tuple[Evidence, ...]
+
+
+async def prepare_rotator(
+    context: RotatorContext, connections: Iterable[Desired], wanted: Wanted
+) -> RotatorPrepared:
+    """Look, refuse what cannot work before the first write, and plan.
+
+    :raises ConfigError: about the key file.
+    :raises Conflict: the unique name belongs to somebody else.
+    :raises Denied: the operator lacks what a missing step needs.
+    """
+    wanted_by = tuple(connections)
+    return await context.waiter.retry(
+        lambda: _prepare(context, wanted_by, wanted),
+        what="Entra ID to show the key file's certificate",
+        # A run may have registered it a moment ago.
+        when=lambda error: getattr(error, "code", "") == "certificate-not-registered",
+        patience=SETTLING,
+    )
+
+
+async def _prepare(
+    context: RotatorContext, connections: Iterable[Desired], wanted: Wanted
+) -> RotatorPrepared:
+    path = wanted.key_file
+    there = path is not None and (path.exists() or path.is_symlink())
+    pair = read_key_pair(path) if path is not None and there else None
+    seen = await observe_rotator(context, connections)
+    refuse_rotator(seen)
+    if path is None and wanted.federated is not None:
+        key = _NO_KEY
+    else:
+        key = decide_key(
+            seen,
+            context.now(),
+            file=pair.public if pair else None,
+            named=path is not None,
+            force=wanted.force,
+            overlap=wanted.overlap,
+        )
+    if key.action is KeyAction.MAKE and path is not None:
+        refuse_existing(path)
+    plan = make_rotator_plan(seen, key, context.now(), federated=wanted.federated)
+    return RotatorPrepared(plan, seen, pair)
+
+
+async def apply_rotator(
+    context: RotatorContext, connections: Iterable[Desired], prepared: RotatorPrepared, wanted: Wanted
+) -> RotatorOutcome:
+    """Carry out the plan and prove it; what was done stays, and the next run continues.
+
+    :raises BootstrapError: the first step that failed.
+    """
+    run = _Run(context, prepared, wanted)
+    evidence = await run.carry_out()
+    seen = prepared.seen
+    if prepared.plan.changes:
+        seen = await _as_it_stands(context, tuple(connections), prepared.plan, run.pair)
+    return RotatorOutcome(seen, prepared.plan.changes, evidence)
+
+
+async def _as_it_stands(
+    context: RotatorContext, connections: Iterable[Desired], plan: RotatorPlan, pair: KeyPair | None
+) -> RotatorSeen:
+    """What a replica shows that knows of all that was done; after a while, what one of them shows."""
+    latest: list[RotatorSeen] = []
+
+    async def look() -> RotatorSeen | None:
+        seen = await observe_rotator(context, connections)
+        latest[:] = [seen]
+        left = make_rotator_plan(seen, _NO_KEY, context.now(), federated=plan.federated)
+        proven = not plan.key.proves or pair is None or seen.is_current(pair.public.key_id)
+        gone = {step.subject for step in plan.changes if step.action is Action.RETIRE}
+        kept = gone & {item.key_id for item in (seen.application.keys if seen.application else ())}
+        return seen if proven and not left.changes and not kept else None
+
+    try:
+        return await context.waiter.until(
+            look, what="Entra ID to show what was done", code="rotator-not-visible", patience=SETTLING
+        )
+    except ReplicationTimeout:
+        return latest[0]
+
+
+class _Run:
+    """One application of a plan."""
+
+    def __init__(self, context: RotatorContext, prepared: RotatorPrepared, wanted: Wanted) -> None:
+        self.context = context
+        self.entra = context.entra
+        self.plan = prepared.plan
+        self.seen = prepared.seen
+        self.pair = prepared.pair
+        self.wanted = wanted
+
+    async def carry_out(self) -> tuple[Evidence, ...]:
+        """Every step in order. The certificate is registered last but for its proof: before that nothing can sign in."""
+        key = self.plan.key
+        fresh = key.action is KeyAction.MAKE
+        if fresh:
+            self.context.reporter.doing("making a key pair")
+            now = self.context.now()
+            self.pair = make_key_pair(KEY_NAME, now, self.wanted.lifetime)
+        application = await self._application()
+        principal = await self._principal(application)
+        await self._role(principal)
+        await self._owners(principal)
+        await self._federate(application)
+        if not key.proves:
+            return await self._federated_proof(application)
+        assert self.pair is not None  # noqa: S101 - made above, or read from the file
+        keys = Keys(self.context, application.app_object_id)
+        if fresh:
+            # In this order every crash can be told: the tag names the file's certificate before there is a
+            # file, and the file is there before its certificate is registered.
+            await keys.mark_pending(self.pair.public.key_id)
+            assert self.wanted.key_file is not None  # noqa: S101 - decide_key wants one
+            write_new(self.wanted.key_file, self.pair.pem)
+            self.context.done(f"private key written to {self.wanted.key_file}")
+        if key.action is not KeyAction.PROVE:
+            await keys.register(self.pair.public)
+            record("rotator-certificate-registered", key_id=self.pair.public.key_id)
+            self.context.done(f"certificate registered: key id {self.pair.public.key_id}")
+        self.context.reporter.doing("signing in with the certificate")
+        evidence = await prove_certificate(self.context, application, self.pair.pem)
+        removed = await keys.finish(self.pair.public.key_id, self.context.now(), key.overlap)
+        for item in removed:
+            record("rotator-certificate-removed", key_id=item.key_id)
+            self.context.done(f"certificate removed: key id {item.key_id}")
+        return evidence
+
+    async def _application(self) -> Application:
+        existing = self.seen.application
+        if existing is not None:
+            if not existing.enabled:
+                await self.entra.update_application(existing.app_object_id, enable=True)
+                self.context.done("application enabled")
+            return existing
+        self.context.reporter.doing("creating the rotator's application")
+        role = self.seen.graph.app_roles[ROLE]
+        spec = ApplicationSpec(
+            display_name=DISPLAY_NAME,
+            unique_name=UNIQUE_NAME,
+            tags=(TAG, *read_marks(()).tags()),
+            requested_access=frozenset({RequestedAccess(GRAPH, role, PermissionKind.ROLE)}),
+            owner_object_ids=(self.seen.operator.object_id,),
+            notes=NOTES,
+        )
+        try:
+            made = await self.entra.create_application(spec)
+        except AlreadyExists:
+            made = await self._made_already()
+        record("rotator-created", app_id=made.app_id)
+        self.context.done(f"application created: client id {made.app_id}")
+        return made
+
+    async def _made_already(self) -> Application:
+        """The reply to an earlier try was lost, or another run made it: ours if it carries our mark."""
+
+        async def look() -> Application | None:
+            return await self.entra.find_application(UNIQUE_NAME)
+
+        found = await self.context.waiter.until(
+            look,
+            what="Entra ID to show the application that holds the unique name",
+            code="rotator-not-visible",
+            patience=replace(REPLICATION, budget=60.0),
+        )
+        if TAG not in found.tags:
+            raise Conflict(
+                "rotator-name-taken",
+                f"The unique name {UNIQUE_NAME} was taken by another application meanwhile.",
+                "Rename or delete that application.",
+            )
+        return found
+
+    async def _principal(self, application: Application) -> ServicePrincipal:
+        existing = self.seen.principal
+        if existing is None:
+            self.context.reporter.doing("creating the rotator's service principal")
+            existing = await self.entra.create_service_principal(application.app_id)
+            self.context.done(f"service principal created: object id {existing.service_principal_object_id}")
+        elif not existing.account_enabled:
+            await self.entra.enable_service_principal(existing.service_principal_object_id)
+            self.context.done("service principal enabled")
+        return existing
+
+    async def _role(self, principal: ServicePrincipal) -> None:
+        if not self.plan.wants("permission"):
+            return
+        self.context.reporter.doing(f"granting {ROLE}")
+        await self.entra.assign_role(
+            principal.service_principal_object_id,
+            self.seen.graph.service_principal_object_id,
+            self.seen.graph.app_roles[ROLE],
+        )
+        record("rotator-permission-granted", permission=ROLE)
+        self.context.done(f"permission granted: {ROLE}")
+
+    async def _owners(self, principal: ServicePrincipal) -> None:
+        for item in self.seen.connections:
+            if item.application is None or item.owned:
+                continue
+            self.context.reporter.doing(f"making it an owner for connection {item.connection}")
+            await self.context.identities.add_owner(
+                item.application.app_object_id, principal.service_principal_object_id
+            )
+            record("rotator-owner-added", connection=item.connection, app_id=item.application.app_id)
+            self.context.done(f"owner of the application of connection {item.connection}")
+
+    async def _federate(self, application: Application) -> None:
+        wanted = self.plan.federated
+        if wanted is None or not self.plan.wants("federated credential"):
+            return
+        await self.context.identities.set_federated_credential(application.app_object_id, wanted)
+        record("rotator-federated", issuer=wanted.issuer, subject=wanted.subject)
+        self.context.done(f"federated credential {wanted.name}")
+
+    async def _federated_proof(self, application: Application) -> tuple[Evidence, ...]:
+        if self.plan.federated is None or self.wanted.assertion_file is None:
+            return ()
+        self.context.reporter.doing("signing in with the federated token")
+        return await prove_assertion(self.context, application, self.wanted.assertion_file)

@@ -1,0 +1,196 @@
+"""The rotator's certificates: registering, proving and removing them so that it is never locked out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from authentik_entra_bootstrap.domain import (
+    Application,
+    AppObjectId,
+    KeyCredential,
+    KeyId,
+    PublicCertificate,
+    SecretText,
+    TokenClaims,
+)
+from authentik_entra_bootstrap.errors import Denied, Temporary, VerificationFailed
+from authentik_entra_bootstrap.marks import Delivered, Marks, read_marks
+from authentik_entra_bootstrap.private_files import read_secret
+from authentik_entra_bootstrap.proof import Evidence
+from authentik_entra_bootstrap.rotator.certificate import KEY_NAME, finished, over
+from authentik_entra_bootstrap.rotator.seen import ROLE
+from authentik_entra_bootstrap.waiting import ROLES
+from authentik_entra_bootstrap.workflows.acceptance import SIGN_INS
+from authentik_entra_bootstrap.workflows.rotator_observe import RotatorContext
+from authentik_entra_bootstrap.workflows.secrets import CONFIRMATIONS
+
+_NOT_YET = frozenset({"operator-credential-invalid", "application-not-found"})
+"""What the token service answers while a new certificate or application is not known everywhere."""
+
+
+class Keys:
+    """Writes to the list of certificates, and to the tags that remember what each is.
+
+    Microsoft Graph replaces the list as one and answers reads from any replica. A list that was read from a
+    late one would take away a certificate that is in use; so nothing is written before several reads in a row
+    agree, and show every certificate that this run knows of.
+    """
+
+    def __init__(self, context: RotatorContext, app_object_id: AppObjectId) -> None:
+        self._entra = context.entra
+        self._identities = context.identities
+        self._waiter = context.waiter
+        self._id = app_object_id
+        self._known: set[KeyId] = set()
+        """Certificates that this run registered."""
+        self._tags: tuple[str, ...] | None = None
+        """The tags that this run wrote last."""
+
+    async def mark_pending(self, key_id: KeyId) -> None:
+        """Say which certificate is about to be registered."""
+        marks = read_marks((await self._settled()).tags)
+        await self._write(replace(marks, pending=Delivered(key_id)))
+
+    async def register(self, certificate: PublicCertificate) -> None:
+        """Add a certificate and wait until reads agree that it is there."""
+        seen = await self._settled()
+        if all(item.key_id != certificate.key_id for item in seen.keys):
+            await self._identities.replace_keys(self._id, seen.keys, [(KEY_NAME, certificate)])
+        self._known.add(certificate.key_id)
+        await self._settled()
+
+    async def finish(self, key_id: KeyId, now: datetime, overlap: timedelta) -> tuple[KeyCredential, ...]:
+        """Remember the proven certificate as the current one; then remove those that nobody needs any more.
+
+        :returns: what was removed.
+        """
+        self._known.add(key_id)
+        seen = await self._settled()
+        marks = read_marks(seen.tags)
+        old = next(
+            (item for item in seen.keys if marks.current and item.key_id == marks.current.key_id), None
+        )
+        after = finished(marks, key_id, now, overlap, old)
+        removed = over(after, seen.keys, now)
+        gone = {item.key_id for item in removed}
+        left = tuple(item for item in seen.keys if item.key_id not in gone)
+        present = {item.key_id for item in left}
+        # Marks of certificates that are not there any more are dropped; the tags go first, so that a crash
+        # leaves a certificate too many, never a mark too few.
+        after = replace(after, previous=tuple(item for item in after.previous if item.key_id in present))
+        await self._write(after)
+        if removed:
+            await self._identities.replace_keys(self._id, left)
+            await self._until(
+                lambda app: not gone & {item.key_id for item in app.keys}, "forget a certificate"
+            )
+        return removed
+
+    async def _write(self, marks: Marks) -> None:
+        tags = marks.tags()
+        if self._tags is None:
+            seen = await self._entra.application(self._id)
+            if seen is not None and seen.tags == tags:
+                return
+        await self._entra.update_application(self._id, tags=tags)
+        self._tags = tags
+
+    async def _settled(self) -> Application:
+        return await self._until(
+            lambda app: self._known <= {item.key_id for item in app.keys}, "show the rotator's certificates"
+        )
+
+    async def _until(self, holds: Callable[[Application], bool], what: str) -> Application:
+        """The application once reads in a row agree, show what this run wrote, and fulfil the condition."""
+        before: list[object] = []
+
+        async def look() -> Application | None:
+            seen = await self._entra.application(self._id)
+            if seen is None or not holds(seen) or (self._tags is not None and seen.tags != self._tags):
+                before.clear()
+                return None
+            state = (seen.tags, seen.keys)
+            agrees = not before or before[-1] == state
+            before[:] = [state]
+            return seen if agrees else None
+
+        return await self._waiter.until(
+            look,
+            what=f"Entra ID to {what} everywhere",
+            code="rotator-not-settled",
+            confirmations=CONFIRMATIONS,
+        )
+
+
+async def prove_certificate(
+    context: RotatorContext, application: Application, pem: SecretText
+) -> tuple[Evidence, ...]:
+    """Sign in with the certificate until it succeeds several times in a row, and look at the token.
+
+    :raises Temporary: it was not accepted within the budget.
+    :raises VerificationFailed: ``rotator-not-least-privilege``: the token has more than the one role.
+    """
+    identities = context.identities
+    return await _prove(
+        context, lambda: identities.sign_in_with_certificate(application.app_id, pem), "certificate"
+    )
+
+
+async def prove_assertion(
+    context: RotatorContext, application: Application, path: Path
+) -> tuple[Evidence, ...]:
+    """The same with a federated identity's token from a file.
+
+    :raises ConfigError: ``secret-file-unreadable``.
+    """
+    token = SecretText(read_secret(path).reveal().strip())
+    identities = context.identities
+    return await _prove(
+        context, lambda: identities.sign_in_with_assertion(application.app_id, token), "federated credential"
+    )
+
+
+async def _prove(
+    context: RotatorContext, sign_in: Callable[[], Awaitable[TokenClaims]], by: str
+) -> tuple[Evidence, ...]:
+    refusal: Denied | None = None
+
+    async def signs_in() -> TokenClaims | None:
+        nonlocal refusal
+        try:
+            claims = await sign_in()
+        except Denied as error:
+            if error.code not in _NOT_YET:
+                raise
+            refusal = error
+            return None
+        return claims if ROLE in claims.roles else None
+
+    try:
+        claims = await context.waiter.until(
+            signs_in,
+            what=f"Entra ID to accept the rotator's {by} with its permission",
+            code="rotator-not-accepted-yet",
+            patience=ROLES,
+            confirmations=SIGN_INS,
+            usual="4 to 20 s, sometimes minutes",
+        )
+    except Temporary as error:
+        if refusal is not None:
+            error.facts["last_refusal"] = refusal.code
+        raise
+    if more := sorted(claims.roles - {ROLE}):
+        raise VerificationFailed(
+            "rotator-not-least-privilege",
+            f"The rotator signs in, and its token has more than {ROLE}: {', '.join(more)}.",
+            "Somebody else granted it: take it away under Enterprise applications > Permissions, then run again.",
+            facts={"roles": ", ".join(more)},
+        )
+    now = context.now()
+    return (
+        Evidence("rotator-signs-in", True, f"{SIGN_INS} sign-ins in a row with its {by}", now),
+        Evidence("token-has-roles", True, f"{ROLE} and nothing else", now),
+    )

@@ -1,0 +1,209 @@
+"""Take a connection down: authentik first, then Entra ID. Running again finishes what an interrupted run began."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from authentik_entra_bootstrap.domain import Application, DeletedApplication, Desired, KeyId, StoredSecret
+from authentik_entra_bootstrap.errors import Denied, UnexpectedAnswer
+from authentik_entra_bootstrap.events import record
+from authentik_entra_bootstrap.marks import is_ours
+from authentik_entra_bootstrap.plan import Step, Target
+from authentik_entra_bootstrap.ports import AuthentikPort
+from authentik_entra_bootstrap.preflight import refuse_tenant
+from authentik_entra_bootstrap.teardown_plan import TeardownPlan, TeardownSeen, our_provider, why_kept
+from authentik_entra_bootstrap.waiting import Patience
+from authentik_entra_bootstrap.workflows.concurrency import both
+from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.finding import application_by_marks
+from authentik_entra_bootstrap.workflows.secrets import remove_secret
+
+SETTLING = Patience(budget=20.0, first=0.4, factor=1.5, ceiling=2.0)
+"""How long Graph is asked again where its answers contradict each other or authentik."""
+ABSENT = 3
+"""Reads in a row that have to show nothing before "nothing there" is believed: replicas lag behind."""
+
+
+async def look_before_teardown(context: Context, desired: Desired) -> TeardownSeen:
+    """Read both sides, as far as a teardown needs them.
+
+    :raises BootstrapError: what keeps one of them from being read; ``wrong-tenant``.
+    """
+    operator = await context.entra.operator()
+    refuse_tenant(desired, operator)
+    organization, (server, (providers, application)) = await both(
+        context.entra.organization(),
+        both(
+            context.authentik.server(),
+            both(
+                context.authentik.providers(),
+                context.authentik.find_application(desired.authentik_application_slug),
+            ),
+        ),
+    )
+    del server  # read first so that an unknown kind of server is refused before anything is removed
+    live, deleted = await _in_the_tenant(context, desired)
+    seen = TeardownSeen(
+        operator,
+        organization,
+        application=live,
+        deleted=deleted,
+        providers=providers,
+        authentik_application=application,
+    )
+    provider, _ = our_provider(desired, seen)
+    if provider is not None:
+        seen = replace(seen, provider_dependents=await context.authentik.provider_dependents(provider.pk))
+    if application is not None:
+        dependents, bindings = await both(
+            context.authentik.application_dependents(application),
+            context.authentik.application_bindings(application),
+        )
+        seen = replace(seen, application_dependents=dependents, bindings=bindings)
+    secret, readable = await _managed_secret(
+        context.authentik, provider.name if provider else desired.provider_name
+    )
+    return replace(seen, secret=secret, secret_readable=readable)
+
+
+async def _in_the_tenant(
+    context: Context, desired: Desired
+) -> tuple[Application | None, DeletedApplication | None]:
+    """The live and the deleted application, asked again while replicas contradict each other."""
+    start, pause, absent = context.waiter.monotonic(), SETTLING.first, 0
+    while True:
+        live, deleted = await both(
+            _live(context, desired), context.entra.find_deleted_application(desired.unique_name)
+        )
+        twice = live is not None and deleted is not None and live.app_object_id == deleted.app_object_id
+        absent = absent + 1 if live is None and deleted is None else 0
+        if not twice and absent in {0, ABSENT}:
+            return live, deleted
+        elapsed = context.waiter.monotonic() - start
+        if elapsed >= SETTLING.budget * context.waiter.scale:
+            # Deleting what is deleted already is success, so the live one may be wrong without harm.
+            return live, None if twice else deleted
+        await context.waiter.sleep(pause)
+        pause = min(pause * SETTLING.factor, SETTLING.ceiling)
+
+
+async def _live(context: Context, desired: Desired) -> Application | None:
+    return await context.entra.find_application(desired.unique_name) or await application_by_marks(
+        context.entra, desired
+    )
+
+
+async def _managed_secret(port: AuthentikPort, provider_name: str) -> tuple[StoredSecret | None, bool]:
+    try:
+        return await port.managed_secret(provider_name), True
+    except Denied as error:
+        if error.code != "authentik-permission-missing":
+            raise
+        return None, False
+
+
+async def teardown(context: Context, plan: TeardownPlan, *, purge: bool = False) -> tuple[Step, ...]:
+    """Carry out the plan in its order.
+
+    :param purge: delete the application permanently once it is among the deleted items.
+    :returns: the steps that were done; one that has become impossible to do safely is left out with a warning.
+    :raises BootstrapError: the first step that failed; the next run continues there.
+    """
+    return await _Run(context, plan, purge).carry_out()
+
+
+class _Run:
+    """One application of a plan."""
+
+    def __init__(self, context: Context, plan: TeardownPlan, purge: bool) -> None:
+        self.context = context
+        self.plan = plan
+        self.purge = purge
+
+    async def carry_out(self) -> tuple[Step, ...]:
+        """Every step in order."""
+        handlers = {
+            Target.PROVIDER: self._provider,
+            Target.AUTHENTIK_APPLICATION: self._authentik_application,
+            Target.MANAGED_SECRET: self._managed_secret,
+            Target.SECRET: self._client_secret,
+            Target.MARKS: self._marks,
+            Target.APPLICATION: self._application,
+            Target.DELETED_APPLICATION: self._deleted_application,
+        }
+        done: list[Step] = []
+        for step in self.plan.steps:
+            self.context.reporter.begin(step)
+            said = await handlers[step.target](step)
+            if said is None:
+                continue
+            record(f"{step.target}-removed", connection=self.plan.desired.connection, subject=step.subject)
+            self.context.reporter.done(step, said)
+            done.append(step)
+        return tuple(done)
+
+    async def _provider(self, step: Step) -> str | None:
+        del step
+        assert self.plan.provider is not None  # noqa: S101 - the step is about it
+        there = await self.context.authentik.delete_provider(self.plan.provider.pk)
+        return "deleted" if there else "was gone already"
+
+    async def _authentik_application(self, step: Step) -> str | None:
+        """Delete it, if it still is what the plan was made from: a person may have used it meanwhile."""
+        application = await self.context.authentik.find_application(step.key)
+        if application is None:
+            return "was gone already"
+        dependents, bindings = await both(
+            self.context.authentik.application_dependents(application),
+            self.context.authentik.application_bindings(application),
+        )
+        # Its deletion would take other providers along, so it is asked for again in the last moment.
+        kept = why_kept(self.plan.desired, application, None, dependents, bindings)
+        if kept is not None:
+            self.context.reporter.warn(f"authentik's application {step.key} stays: {kept}.")
+            return None
+        await self.context.authentik.delete_application(application)
+        return "deleted"
+
+    async def _managed_secret(self, step: Step) -> str | None:
+        try:
+            there = await self.context.authentik.delete_managed_secret(step.key)
+        except (Denied, UnexpectedAnswer) as error:
+            if error.code == "authentik-token-invalid":
+                raise
+            self.context.reporter.warn(f"authentik's Secret “{step.subject}” stays: {error.message}")
+            return None
+        return "deleted" if there else "was gone already"
+
+    async def _client_secret(self, step: Step) -> str | None:
+        application = self._live
+        secret = next(item for item in application.secrets if item.key_id == step.key)
+        assert is_ours(secret)  # noqa: S101 - nobody else's is ever removed
+        await remove_secret(self.context, application, KeyId(step.key))
+        return "removed"
+
+    async def _marks(self, step: Step) -> str | None:
+        """Last of all: until then the next run finds by them what is left to do."""
+        del step
+        await self.context.entra.update_application(self._live.app_object_id, tags=self.plan.marks.foreign)
+        return "removed"
+
+    async def _application(self, step: Step) -> str | None:
+        del step
+        application = self._live
+        await self.context.entra.delete_application(application.app_object_id)
+        if not self.purge:
+            return "deleted; restorable for 30 days"
+        await self.context.entra.purge_application(application.app_object_id)
+        return "deleted permanently"
+
+    async def _deleted_application(self, step: Step) -> str | None:
+        del step
+        assert self.plan.seen.deleted is not None  # noqa: S101 - the step is about it
+        await self.context.entra.purge_application(self.plan.seen.deleted.app_object_id)
+        return "deleted permanently"
+
+    @property
+    def _live(self) -> Application:
+        assert self.plan.seen.application is not None  # noqa: S101 - the step is about it
+        return self.plan.seen.application

@@ -1,0 +1,160 @@
+"""The proofs, taken now: what each saw, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from authentik_entra_bootstrap.domain import Provider
+from authentik_entra_bootstrap.errors import BootstrapError, Temporary, VerificationFailed
+from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.plan import Action, Plan, Target
+from authentik_entra_bootstrap.proof import Evidence, Reading, Verdict, read_task
+from authentik_entra_bootstrap.waiting import CONSUMER
+from authentik_entra_bootstrap.workflows.concurrency import both
+from authentik_entra_bootstrap.workflows.context import Context
+
+T = TypeVar("T")
+NOT_REACHED = "authentik-does-not-reach-microsoft"
+"""Code of a failed proof that says nothing about the secret."""
+
+_PROBE_RANGE = (1 << 30, (1 << 31) - 1)
+"""User ids that authentik does not have: it counts from one, in 32 bits."""
+
+
+async def consumer_proof(
+    context: Context, provider: Provider, *, beside: Callable[[], Awaitable[T]] | None = None
+) -> tuple[Evidence, T | None]:
+    """Make authentik sign in with the secret it stores, and read the log of the task that this started.
+
+    Each probe uses another id that does not exist, so that tasks are told apart. Nothing is written to the
+    tenant. A failed attempt is not the end: token service replicas disagree for a while, and authentik tries
+    again by itself.
+
+    :param beside: what is read together with the first look at the task; given back where that look was the last.
+    :raises VerificationFailed: ``authentik-sign-in-failed``, ``authentik-does-not-reach-microsoft``,
+        ``provider-not-assigned``.
+    :raises Temporary: ``proof-not-available``: authentik's worker did not run the task in time.
+    """
+    waiter = context.waiter
+    start = waiter.monotonic()
+    budget = CONSUMER.budget * waiter.scale
+    probe = context.rng.randrange(*_PROBE_RANGE)
+    await context.authentik.request_proof(provider.pk, probe)
+    pause = CONSUMER.first
+    failed: Reading | None = None
+    while True:
+        look = context.authentik.proof_task(provider.pk, provider.name, probe)
+        read: T | None = None
+        if beside is not None:
+            read, task = await both(beside(), look)
+            beside = None
+        else:
+            task = await look
+        reading = read_task(task)
+        if reading.verdict is Verdict.PROVEN:
+            return Evidence("authentik-signs-in", True, reading.because, context.now()), read
+        if reading.verdict is Verdict.FAILED:
+            raise _failure(reading, provider)
+        if reading.verdict is not Verdict.OPEN and not (failed is not None and failed.refused):
+            failed = reading
+        elapsed = waiter.monotonic() - start
+        if elapsed >= budget:
+            break
+        context.reporter.waiting(
+            "authentik's worker to sign in with the secret it stores", elapsed, "seconds"
+        )
+        await waiter.sleep(pause)
+        pause = min(pause * CONSUMER.factor, CONSUMER.ceiling)
+        if reading.verdict is Verdict.OVER:
+            probe = context.rng.randrange(*_PROBE_RANGE)
+            await context.authentik.request_proof(provider.pk, probe)
+    if failed is not None:
+        raise _failure(failed, provider)
+    raise Temporary(
+        "proof-not-available",
+        f"authentik's worker did not take the proof within {budget:.0f} s ({reading.because}).",
+        "Check that authentik's worker is running and not busy; then run the same command again.",
+    )
+
+
+def _failure(reading: Reading, provider: Provider) -> VerificationFailed:
+    if "No provider found" in reading.because:
+        return VerificationFailed(
+            "provider-not-assigned",
+            f"The provider {provider.name!r} is not assigned to an application as backchannel provider.",
+            "Run bootstrap; it attaches the provider.",
+        )
+    if not reading.refused:
+        return VerificationFailed(
+            NOT_REACHED,
+            f"authentik has the client secret and did not get to try it: {reading.because}.",
+            "Check that authentik's worker reaches Microsoft (DNS, proxy, firewall); then run the same command again. It "
+            "only takes the proof. Nothing was retired.",
+            facts={"seen": reading.because},
+        )
+    return VerificationFailed(
+        "authentik-sign-in-failed",
+        f"authentik could not sign in with the client secret it stores: {reading.because}.",
+        "Run bootstrap; it delivers a new client secret. Nothing was retired.",
+        facts={"seen": reading.because},
+    )
+
+
+async def verify(
+    context: Context, plan: Plan, entra: ObservedEntra, authentik: ObservedAuthentik
+) -> tuple[Evidence, ...]:
+    """Take every proof that needs no secret text. Failures are evidence, not exceptions."""
+    now = context.now()
+    secret = plan.secret
+    evidence: list[Evidence] = []
+    if entra.application is None or authentik.provider is None:
+        missing = "application in Entra ID" if entra.application is None else "provider in authentik"
+        return (Evidence("connection-exists", False, f"there is no {missing}; run bootstrap", now),)
+    recorded = {item.key_id for item in (plan.marks.current, plan.marks.pending) if item}
+    found = next((item for item in entra.application.secrets if item.key_id in recorded), None)
+    lives = found is not None and found.is_live(now)
+    until = (
+        f"key id {found.key_id}, until {found.end_date_time:%Y-%m-%d}" if found else "none on record exists"
+    )
+    evidence.append(Evidence("secret-lives", lives, until, now))
+    holds = None if not authentik.last_change_readable else secret.kept is not None
+    evidence.append(Evidence("authentik-holds-current", holds, secret.reason, now))
+    ungranted = [step.subject for step in plan.steps if _is_ungranted(step.target, step.action)]
+    names = [item.name for item in plan.permissions]
+    evidence.append(
+        Evidence(
+            "grants",
+            not ungranted,
+            f"missing: {', '.join(ungranted)}" if ungranted else ", ".join(names),
+            now,
+        )
+    )
+    try:
+        proof, _ = await consumer_proof(context, authentik.provider)
+        evidence.append(proof)
+        context.listener.proven(plan.desired.connection, evidence[-1].seen_at or now)
+    except VerificationFailed as error:
+        evidence.append(Evidence("authentik-signs-in", False, str(error), now))
+    except Temporary as error:
+        evidence.append(Evidence("authentik-signs-in", None, str(error), now))
+    return tuple(evidence)
+
+
+def _is_ungranted(target: Target, action: Action) -> bool:
+    return target in {Target.ROLE, Target.SCOPE} and action is Action.CREATE
+
+
+def judge(evidence: tuple[Evidence, ...]) -> BootstrapError | None:
+    """The error that a set of evidence amounts to; ``None`` when everything looked at was good."""
+    bad = [item for item in evidence if item.ok is False]
+    if bad:
+        return VerificationFailed(
+            "verification-failed",
+            "; ".join(f"{item.name}: {item.detail}" for item in bad),
+            "Run bootstrap to repair the connection; nothing was changed by this check.",
+        )
+    if any(item.ok is None and item.name == "authentik-signs-in" for item in evidence):
+        unknown = next(item for item in evidence if item.ok is None and item.name == "authentik-signs-in")
+        return Temporary("proof-not-available", unknown.detail, "Run verify again later.")
+    return None

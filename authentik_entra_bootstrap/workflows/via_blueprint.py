@@ -1,0 +1,147 @@
+"""Provider and application by blueprint, with the same result as by the API.
+
+Where authentik imports blueprints, the client secret goes along with the import, which stores nothing of it.
+Older servers know only stored instances, which anybody who may see instances can read. There the blueprint
+makes the provider with a text that is no secret, the secret follows through the API, and only then a second
+blueprint assigns the provider to its application: before that, authentik does not sign in with it.
+"""
+
+from __future__ import annotations
+
+from authentik_entra_bootstrap.blueprinting import (
+    attaching,
+    creating,
+    fitting_name,
+    placeholder_for,
+    shipped,
+    spec_values,
+)
+from authentik_entra_bootstrap.domain import (
+    AuthentikApplication,
+    Desired,
+    Provider,
+    ProviderSpec,
+    SecretShape,
+    SecretText,
+    ServerInfo,
+    Written,
+)
+from authentik_entra_bootstrap.errors import BootstrapError, Conflict, NotFound, Temporary, UnexpectedAnswer
+from authentik_entra_bootstrap.workflows.applying_blueprints import apply_blueprint
+from authentik_entra_bootstrap.workflows.context import Context
+
+PROVIDER_BLUEPRINT = "entra-provider"
+_TRIAL_HEAD = "version: 1\nmetadata:\n  name: authentik-entra permissions\nentries:\n"
+_TRIAL = "  - {{model: {model}, conditions: [false], identifiers: {{name: never}}}}\n"
+
+
+class ViaBlueprint:
+    """Implements :class:`~authentik_entra_bootstrap.workflows.saving.Saving`.
+
+    :param server: as observed; says where it keeps secrets.
+    """
+
+    def __init__(self, context: Context, server: ServerInfo) -> None:
+        self._context = context
+        self._server = server
+
+    async def refuse_without_permission(self) -> None:
+        """Import something that does nothing, because only an import tells whether the token may import.
+
+        authentik looks at the permissions for every model in the file first; the condition then skips the entry.
+
+        :raises Denied: ``authentik-permission-missing``, naming the permissions.
+        """
+        if not await self._context.authentik.imports_blueprints():
+            return
+        models = ["authentik_providers_microsoft_entra.microsoftentraprovider", "authentik_core.application"]
+        if self._server.shape is SecretShape.MANAGED:
+            models.append("authentik_crypto_secrets.secret")
+        content = _TRIAL_HEAD + "".join(_TRIAL.format(model=model) for model in models)
+        await self._context.authentik.import_blueprint(content, {}, {})
+
+    async def create(self, desired: Desired, spec: ProviderSpec, secret: SecretText) -> Written[Provider]:
+        """See ``Saving``. On servers without import the returned request is the one that delivered the secret."""
+        text = shipped(fitting_name(PROVIDER_BLUEPRINT, self._server)).text
+        values = spec_values(desired, spec)
+        if not await self._context.authentik.imports_blueprints():
+            return await self._create_in_two_steps(desired, spec, secret)
+        content = creating(text, spec, secret_exists=await self._left_over(spec.name))
+        try:
+            applied = await apply_blueprint(
+                self._context, _title(desired), content, values, {"client_secret": secret}
+            )
+        except (Temporary, UnexpectedAnswer):
+            # The reply was lost. What is there now may be another run's: ours is delivered to be certain.
+            found = await self._context.authentik.find_provider(spec.name)
+            if found is None or found.client_id.lower() != spec.client_id.lower():
+                raise
+            return await self._context.authentik.update_provider(found.pk, {}, secret)
+        return Written(await self._made(spec), applied.request_id)
+
+    async def attach(
+        self, desired: Desired, provider: Provider, existing: AuthentikApplication | None
+    ) -> Written[AuthentikApplication]:
+        """See ``Saving``. On servers without import the provider is saved once more, which leaves a request id."""
+        slug = existing.slug if existing else desired.authentik_application_slug
+        title = f"{_title(desired)}, application"
+        content = attaching(slug, desired.authentik_application_name, provider.pk, existing, title)
+        request_id: str | None = None
+        try:
+            applied = await apply_blueprint(self._context, title, content)
+            request_id = applied.request_id
+        except (Temporary, UnexpectedAnswer):
+            found = await self._context.authentik.find_application(slug)
+            if found is None or int(provider.pk) not in found.backchannel_provider_pks:
+                raise
+        if request_id is None:
+            # The worker assigned it, and authentik's audit trail has no request for what its worker does.
+            request_id = (await self._context.authentik.start_sync(provider.pk)).request_id
+        made = await self._context.authentik.find_application(slug)
+        if made is None:
+            raise _vanished("application", slug)
+        return Written(made, request_id)
+
+    async def _create_in_two_steps(
+        self, desired: Desired, spec: ProviderSpec, secret: SecretText
+    ) -> Written[Provider]:
+        text = shipped(fitting_name(PROVIDER_BLUEPRINT, self._server)).text
+        values = {**spec_values(desired, spec), "client_secret": placeholder_for(desired)}
+        content = creating(text, spec)
+        await apply_blueprint(self._context, _title(desired), content, values)
+        made = await self._made(spec)
+        return await self._context.authentik.update_provider(made.pk, {}, secret)
+
+    async def _left_over(self, provider_name: str) -> bool:
+        """Whether a managed Secret of the provider's name exists that nothing uses: its value is replaced.
+
+        :raises Conflict: ``authentik-secret-in-use``.
+        """
+        if self._server.shape is not SecretShape.MANAGED:
+            return False
+        found = await self._context.authentik.managed_secret(provider_name)
+        if found is not None and found.users:
+            raise Conflict(
+                "authentik-secret-in-use",
+                f"authentik's Secret “{found.name}” is in use by {', '.join(found.users)}.",
+                "Rename that Secret in authentik, or choose another name for the provider.",
+            )
+        return found is not None
+
+    async def _made(self, spec: ProviderSpec) -> Provider:
+        found = await self._context.authentik.find_provider(spec.name)
+        if found is None:
+            raise _vanished("provider", spec.name)
+        return found
+
+
+def _title(desired: Desired) -> str:
+    return f"provider of {desired.connection}"
+
+
+def _vanished(what: str, name: str) -> BootstrapError:
+    return NotFound(
+        "blueprint-object-missing",
+        f"authentik applied the blueprint, but there is no {what} {name!r}.",
+        "Run the same command again.",
+    )
