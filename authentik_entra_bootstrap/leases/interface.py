@@ -1,0 +1,62 @@
+"""What a lease is: one run at a time for one connection, on every machine that shares the place."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from authentik_entra_bootstrap.domain import TenantId
+from authentik_entra_bootstrap.errors import ConfigError, Unreachable
+
+
+class Lease(Protocol):
+    """A lock that ends by itself when its holder is gone. Not thread-safe, except :meth:`renew` and :meth:`held`.
+
+    :param period: seconds between two renewals while it is held.
+    :param domain: eight hexadecimal digits for a place whose leases cannot be lost by a process that lives, so that
+        whoever held it before has ended; empty where leases expire.
+    """
+
+    period: float
+    domain: str
+
+    def acquire(self) -> bool:
+        """Take it without waiting; ``False`` when somebody else holds it.
+
+        :raises Unreachable: ``lease-unreachable``.
+        """
+        ...
+
+    def renew(self) -> bool:
+        """Hold it for longer; ``False`` when it is lost for good."""
+        ...
+
+    def held(self) -> bool:
+        """Whether it is still ours, as far as can be told now."""
+        ...
+
+    def release(self) -> None:
+        """Give it back; never fails."""
+        ...
+
+
+def lease_name(connection: str, tenant: TenantId) -> str:
+    """The name of a connection's lease, the same on every machine and in every settings file."""
+    return f"{tenant.lower()}.{connection}"
+
+
+def unreachable(service: str, error: BaseException) -> Unreachable:
+    """The error of a place that does not answer; the library's own words may quote the address and are left out."""
+    return Unreachable(
+        "lease-unreachable",
+        f"{service}, where the leases are, does not answer: {type(error).__name__}.",
+        "Check lease_url (where it is not set: broker_url); then run the same command again.",
+    )
+
+
+def library_missing(package: str, extra: str) -> ConfigError:
+    """The error of a lease whose library is not installed."""
+    return ConfigError(
+        "lease-library-missing",
+        f"The lease needs the package {package}, which is not installed.",
+        f"Install the extra: pip install 'authentik-entra-bootstrap[{extra}]'; or set another lease_url.",
+    )

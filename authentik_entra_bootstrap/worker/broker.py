@@ -1,0 +1,139 @@
+"""Celery's configuration from our settings: a broker that needs no server, Redis, or RabbitMQ."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from authentik_entra_bootstrap.config import private_folder
+from authentik_entra_bootstrap.worker.queues import SWEEPS, make_queues
+from authentik_entra_bootstrap.worker.settings import Settings
+
+RUN_LIMIT = timedelta(minutes=15)
+"""After which a run gives up by itself: above the sum of every waiting budget that one run usually meets."""
+HARD_LIMIT = RUN_LIMIT + timedelta(minutes=2)
+"""After which Celery kills its process."""
+LONGEST_COUNTDOWN = timedelta(minutes=10)
+"""No message waits longer than this.
+
+A message that waits counts as not acknowledged. Redis delivers it again after the visibility timeout, RabbitMQ closes
+the channel after ``consumer_timeout`` (30 minutes by default): wait and run together stay below both.
+"""
+_VISIBILITY = timedelta(hours=1)
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """Everything that Celery is told; its own command-line options win.
+
+    :raises ConfigError: ``state-folder-unusable``, ``url-file-unreadable``, ``setting-invalid``.
+    """
+    url = settings.worker.broker()
+    every = settings.sweep_every.total_seconds()
+    common: dict[str, Any] = {
+        "broker_url": url,
+        "broker_connection_retry_on_startup": True,
+        # For ever: a broker that is away for a night must not need a person in the morning.
+        "broker_connection_max_retries": None,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_store_errors_even_if_ignored": False,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_time_limit": HARD_LIMIT.total_seconds(),
+        "task_default_queue": SWEEPS,
+        "task_queues": make_queues(settings.connections.values()),
+        "worker_prefetch_multiplier": 1,
+        "worker_concurrency": settings.worker.concurrency,
+        # A run goes on while the broker is away; the message comes again and finds nothing to do.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_send_task_events": False,
+        "timezone": "UTC",
+        "beat_schedule": {
+            "sweep": {
+                "task": "authentik-entra.sweep",
+                "schedule": every,
+                "options": {"expires": every},
+            },
+        },
+    }
+    return {**common, **_OF_BROKER[urlsplit(url).scheme](settings, url)}
+
+
+def _filesystem(settings: Settings, _url: str) -> dict[str, Any]:
+    folder = settings.worker.state_folder()
+    messages, control = folder / "broker" / "messages", folder / "broker" / "control"
+    for each in (folder / "broker", messages, control):
+        private_folder(each)
+    return {
+        "broker_url": "filesystem://localhost//",
+        "broker_transport_options": {
+            "data_folder_in": str(messages),
+            "data_folder_out": str(messages),
+            "control_folder": str(control),
+            "polling_interval": 0.5,
+        },
+        **_schedule_file(settings),
+    }
+
+
+def _redis(_settings: Settings, url: str) -> dict[str, Any]:
+    own: dict[str, Any] = {
+        "broker_transport_options": {
+            "visibility_timeout": _VISIBILITY.total_seconds(),
+            "socket_keepalive": True,
+            "health_check_interval": 15,
+        },
+    }
+    if importlib.util.find_spec("redbeat") is None:
+        return {**own, **_schedule_file(_settings)}
+    return {
+        **own,
+        "beat_scheduler": "authentik_entra_bootstrap.worker.redis_beat:RedisScheduler",
+        "beat_max_loop_interval": 10,
+        "redbeat_redis_url": url,
+        "redbeat_key_prefix": "authentik-entra:beat:",
+        "redbeat_lock_timeout": 60,
+    }
+
+
+def _amqp(settings: Settings, _url: str) -> dict[str, Any]:
+    return {"broker_heartbeat": 30, **_schedule_file(settings)}
+
+
+def _schedule_file(settings: Settings) -> dict[str, Any]:
+    return {"beat_schedule_filename": str(settings.worker.state_folder() / "beat-schedule")}
+
+
+_OF_BROKER = {"filesystem": _filesystem, "redis": _redis, "rediss": _redis, "amqp": _amqp, "amqps": _amqp}
+
+
+def mend(options: dict[str, Any]) -> list[Path]:
+    """Remove what a killed process left half written in the embedded broker's folders.
+
+    The transport writes no file in one step, and stumbles over half a file for ever.
+
+    :param options: the transport's options.
+    :returns: what was removed.
+    """
+    removed = []
+    for key, pattern in (("control_folder", "*.exchange"), ("data_folder_in", "*.msg")):
+        for path in Path(options[key]).glob(pattern) if key in options else ():
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                # Whoever writes it holds the lock: then it is busy, not half.
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                try:
+                    json.loads(file.read())
+                except ValueError:
+                    path.unlink(missing_ok=True)
+                    removed.append(path)
+    return removed

@@ -1,0 +1,220 @@
+"""The runs behind the tasks. One session and one set of clients for each; what they keep, see ``session.Kept``."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from authentik_entra_bootstrap import metrics
+from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.domain import Application, Desired
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied, Temporary
+from authentik_entra_bootstrap.marks import read_marks
+from authentik_entra_bootstrap.pacing import Payer, room
+from authentik_entra_bootstrap.ports import EntraPort
+from authentik_entra_bootstrap.rotation import SecretAction
+from authentik_entra_bootstrap.session import Runtime, Session, open_session, open_tenant
+from authentik_entra_bootstrap.standing import attention, urgency
+from authentik_entra_bootstrap.worker.broker import RUN_LIMIT
+from authentik_entra_bootstrap.worker.choosing import ROTATE, VERIFY, Due, choose
+from authentik_entra_bootstrap.worker.settings import Settings
+from authentik_entra_bootstrap.worker.sharing import budget_of
+from authentik_entra_bootstrap.workflows.planning import look
+from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, rotate
+from authentik_entra_bootstrap.workflows.verify import judge, verify
+
+_log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker"))
+_AT_ONCE = 8
+"""Tenants that one sweep reads at the same time."""
+_LATE = timedelta(minutes=1)
+"""How much later than the sweep before a sweep may come without leaving out a connection's verification."""
+_INTERACTIVE = frozenset({"browser", "device-code"})
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What one sweep looked at."""
+
+    connections: int
+    due: int
+    unread: tuple[str, ...]
+    """Connections whose tenant could not be read."""
+    later: int = 0
+    """What is due, and left to the next sweep by the tenant's limits."""
+
+
+def new_runtime() -> Runtime:
+    """Clock, sleep and reporter of a task, made anew for each."""
+    return Runtime(announce=lambda _: None)
+
+
+def clock_of(runtime: Runtime) -> datetime:
+    """The moment by the runtime's clock, aware UTC."""
+    now = runtime.context_options.get("now")
+    return now() if callable(now) else datetime.now(UTC)
+
+
+async def rotate_connection(settings: Settings, connection: str, runtime: Runtime) -> RotationOutcome:
+    """One rotation under the connection's lease; with nothing due it is two reads and no write.
+
+    :raises BootstrapError: see ``workflows.rotate``; ``another-run-active`` while another run holds the lease.
+    """
+    async with _limited(connection), _session(settings, connection, runtime) as session, session.alone():
+        return await rotate(session.context, session.desired)
+
+
+async def verify_connection(
+    settings: Settings, connection: str, runtime: Runtime
+) -> tuple[BootstrapError | None, bool]:
+    """Take the proofs of one connection; nothing is changed.
+
+    :returns: what is wrong, and whether a rotation would mend it: a person changed the secret in authentik, the
+        secret on record is gone, or authentik cannot sign in.
+    """
+    async with _limited(connection), _session(settings, connection, runtime) as session:
+        seen = await look(session.context, session.desired)
+        evidence = await verify(session.context, seen.plan, seen.entra, seen.authentik)
+    cannot = any(item.name == "authentik-signs-in" and item.ok is False for item in evidence)
+    there = seen.entra.application is not None and seen.authentik.provider is not None
+    return judge(evidence), there and (cannot or seen.plan.secret.action is not SecretAction.KEEP)
+
+
+async def sweep(settings: Settings, runtime: Runtime, send: Callable[[Due], None]) -> Swept:
+    """Find what is due, by one listing for each tenant, and send it tenant by tenant.
+
+    Of a tenant no more is sent than its limits let through until the next sweep, the most urgent first. A tenant that cannot be read is told in the log and does not hold up the others.
+
+    :param send: takes what is due at once.
+    """
+    limit = asyncio.Semaphore(_AT_ONCE)
+    runtime = replace(runtime, budget=budget_of(settings.worker))
+
+    async def one(group: Sequence[str]) -> tuple[int, int, Sequence[str]]:
+        async with limit:
+            try:
+                found, later = await _due_in_tenant(settings, group, runtime)
+            except BootstrapError as error:
+                _log.warning(
+                    "tenant-not-read", connections=list(group), code=error.code, message=error.message
+                )
+                return 0, 0, group
+        for due in found:
+            send(due)
+        return len(found), len(later), ()
+
+    results = await asyncio.gather(*(one(group) for group in by_tenant(settings.connections)))
+    unread = tuple(name for _, _, names in results for name in names)
+    sent, later = sum(count for count, _, _ in results), sum(count for _, count, _ in results)
+    return Swept(len(settings.connections), sent, unread, later)
+
+
+def by_tenant(connections: Mapping[str, ConnectionSettings]) -> list[tuple[str, ...]]:
+    """Names of connections that one sign-in and one listing serve together."""
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for name, item in connections.items():
+        reached = (item.tenant_id, item.cloud, item.authority, item.graph_url, item.ca_file, item.proxy)
+        operator = (
+            item.login,
+            item.operator_client_id,
+            item.operator_secret_file,
+            item.operator_certificate_file,
+        )
+        groups.setdefault((*reached, *operator), []).append(name)
+    return [tuple(names) for names in groups.values()]
+
+
+def verification_due(connection: str, now: datetime, sweep_every: timedelta, every: timedelta) -> bool:
+    """Whether a connection's moment of the day (of ``every``) has come since the sweep before this one.
+
+    Each connection has a moment of its own, fixed by its name, so that a thousand are not verified at once.
+    """
+    draw = int.from_bytes(hashlib.sha256(connection.encode()).digest()[:8]) / 2**64
+    since = (now.timestamp() - draw * every.total_seconds()) % every.total_seconds()
+    return since < (sweep_every + _LATE).total_seconds()
+
+
+async def _due_in_tenant(
+    settings: Settings, group: Sequence[str], runtime: Runtime
+) -> tuple[list[Due], list[Due]]:
+    wanted = {name: settings.connections[name].desired() for name in group}
+    async with open_tenant(_unattended(settings.connections[group[0]]), runtime) as (entra, waiter):
+        by_name, adopted = _sorted(await _applications(entra, wanted.values()))
+        operator = await entra.operator()
+    pace = runtime.budget.factor(Payer(operator.app_id, operator.tenant_id), waiter.monotonic())
+    now = clock_of(runtime)
+    found = []
+    for name, desired in wanted.items():
+        application = by_name.get(desired.unique_name) or adopted.get(name)
+        if application is None:
+            _log.warning("connection-not-bootstrapped", connection=name)
+            continue
+        metrics.seen(application, desired)
+        needs = attention(application, desired, now)
+        if needs.due:
+            found.append(Due(ROTATE, name, needs.reason, urgency(application)))
+        elif verification_due(name, now, settings.sweep_every, settings.worker.verify_interval):
+            found.append(Due(VERIFY, name, "its moment of the day"))
+    return choose(found, room(settings.sweep_every.total_seconds(), runtime.budget.share, pace))
+
+
+async def _applications(entra: EntraPort, wanted: Iterable[Desired]) -> Sequence[Application]:
+    try:
+        return await entra.managed_applications()
+    except Denied as error:
+        if error.code != "entra-permission-missing":
+            raise
+    # Who may only manage what it owns may not list: each is asked for by its name.
+    found = [await entra.find_application(desired.unique_name) for desired in wanted]
+    return [application for application in found if application is not None]
+
+
+def _sorted(
+    applications: Iterable[Application],
+) -> tuple[dict[str | None, Application], dict[str | None, Application]]:
+    """Applications by unique name, and those that were taken over by the connection that their marks name."""
+    by_name: dict[str | None, Application] = {}
+    adopted: dict[str | None, Application] = {}
+    for application in applications:
+        by_name[application.unique_name] = application
+        marks = read_marks(application.tags)
+        if marks.adopted:
+            adopted[marks.connection] = application
+    return by_name, adopted
+
+
+@asynccontextmanager
+async def _session(settings: Settings, connection: str, runtime: Runtime) -> AsyncIterator[Session]:
+    runtime = replace(runtime, lease_url=settings.worker.lease(), budget=budget_of(settings.worker))
+    async with open_session(_unattended(settings.connections[connection]), runtime) as session:
+        yield session
+
+
+def _unattended(settings: ConnectionSettings) -> ConnectionSettings:
+    if settings.login in _INTERACTIVE:
+        raise ConfigError(
+            "login-needs-a-person",
+            f"The connection {settings.name} signs in by {settings.login}, and nobody sits at the worker.",
+            "Set operator_client_id with a certificate, or login to a kind that needs no person.",
+        )
+    return settings
+
+
+@asynccontextmanager
+async def _limited(connection: str) -> AsyncIterator[None]:
+    """End a run that takes too long as a failure like others, before Celery kills its process."""
+    try:
+        async with asyncio.timeout(RUN_LIMIT.total_seconds()):
+            yield
+    except TimeoutError:
+        raise Temporary(
+            "run-too-long",
+            f"The run on connection {connection} was given up after {RUN_LIMIT.total_seconds() / 60:.0f} minutes.",
+            "Nothing to do: the next run continues. If it happens again, check the log for what it waited for.",
+        ) from None

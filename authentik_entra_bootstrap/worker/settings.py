@@ -1,0 +1,90 @@
+"""The settings as the worker sees them: read anew when the file changes, the last good ones while it is broken."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+
+import structlog
+
+from authentik_entra_bootstrap.config import (
+    DEFAULT_FILE,
+    ENV_PREFIX,
+    ConnectionSettings,
+    SettingsFile,
+    WorkerSettings,
+    load_settings,
+    load_worker_settings,
+)
+from authentik_entra_bootstrap.errors import ConfigError
+
+_log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker"))
+_SWEEPS_PER_LIFETIME = 12
+"""A lifetime of one hour is renewed at 40 minutes: with a sweep every five there is time for several tries."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything of one settings file and the environment, checked."""
+
+    worker: WorkerSettings
+    connections: Mapping[str, ConnectionSettings]
+
+    @cached_property
+    def sweep_every(self) -> timedelta:
+        """``sweep_interval``, or less where a connection's secrets live so shortly that it would be too late."""
+        shortest = min(item.secret_lifetime for item in self.connections.values())
+        return min(self.worker.sweep_interval, shortest / _SWEEPS_PER_LIFETIME)
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the file and the environment.
+
+    :raises ConfigError: whatever is wrong with either.
+    """
+    file = SettingsFile.load(None, environment)
+    connections = {
+        name: load_settings(file, connection=name, environment=environment) for name in file.connections
+    }
+    for settings in connections.values():
+        settings.desired()
+    return Settings(load_worker_settings(file, environment), connections)
+
+
+class SettingsSource:
+    """Gives the present settings; reads only when the file has changed."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._environment = environment
+        self._seen: tuple[int, int, int] | None = None
+        self._settings: Settings | None = None
+
+    def current(self) -> Settings:
+        """The settings of the file as it is now, or, where that is broken, the last good ones.
+
+        :raises ConfigError: there are no good ones yet.
+        """
+        seen = self._stamp()
+        if self._settings is not None and seen == self._seen:
+            return self._settings
+        try:
+            self._settings = read_settings(self._environment)
+        except ConfigError as error:
+            if self._settings is None:
+                raise
+            _log.error("settings-not-reloaded", code=error.code, message=error.message, remedy=error.remedy)
+        self._seen = seen
+        return self._settings
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        path = Path(self._environment.get(f"{ENV_PREFIX}CONFIG") or DEFAULT_FILE)
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
