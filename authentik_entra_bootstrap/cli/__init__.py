@@ -1,0 +1,108 @@
+"""The command line: parsing, prompts and exit codes only. Commands are imported when they run."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from authentik_entra_bootstrap._version import __version__
+from authentik_entra_bootstrap.cli.lean import end_at_once, leave_out
+from authentik_entra_bootstrap.errors import BootstrapError, ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from click.shell_completion import CompletionItem
+
+_COMMANDS: Mapping[str, str] = {
+    "demo": "the whole life of a connection on an embedded tenant and authentik, offline",
+    "sandbox": "the embedded tenant and authentik, left running on loopback",
+    "check": "preflight, read-only: each line with its remedy",
+    "plan": "what bootstrap would do; changes nothing; exit code 2 when there is something",
+    "bootstrap": "show the plan, ask once, apply, prove",
+    "consent": "what is granted, and the address and text for an administrator; --wait goes on when it is",
+    "rotate": "replace the client secret if it is due, prove it, retire the one before",
+    "status": "the connection as it stands: secret, last proof, drift",
+    "verify": "take the proofs now",
+    "blueprint": "list, render, apply and export blueprints of authentik",
+    "rotator": "the identities that rotation runs with, in Entra ID and in authentik: create, renew, show",
+    "teardown": "remove exactly what carries our marks, authentik first; asks once",
+    "completion": "the script with which bash, zsh or fish complete all this",
+}
+
+
+class _Commands(click.Group):
+    """Subcommands by name; each stands in a module of its own and is imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"{__name__}.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names and texts of the table: no command is imported for it."""
+        from click.shell_completion import CompletionItem
+
+        names = [
+            CompletionItem(name, help=text) for name, text in _COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="authentik-entra")
+def cli() -> None:
+    """Turn an Entra ID tenant and an authentik server into a working, proven provisioning connection."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its documented code; no traceback unless something is unexpected.
+
+    For a process that runs nothing else: what libraries import for others is left out.
+    """
+    leave_out()
+    try:
+        sys.exit(run(arguments))
+    finally:
+        end_at_once()
+
+
+def run(arguments: Sequence[str] | None = None, obj: object = None) -> int:
+    """Run a command and return its exit code (``docs/reference/exit-codes.md``).
+
+    :param obj: click's context object, for a caller that embeds the command (``running.Embedded``).
+    """
+    try:
+        result = cli.main(
+            args=list(arguments) if arguments is not None else None, standalone_mode=False, obj=obj
+        )
+    except click.UsageError as error:
+        error.show()
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted. Run the same command again; it continues where this run stopped.", err=True)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output is gone; there is nobody left to tell.
+        sys.stderr.close()
+        return ExitCode.UNEXPECTED
+    except BootstrapError as error:
+        click.echo(f"ERROR: {error}\n  What to do: {error.remedy}", err=True)
+        return error.exit_code
+    return int(result) if isinstance(result, int) else ExitCode.DONE

@@ -1,0 +1,193 @@
+"""``authentik-entra blueprint``: list, render, apply, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from authentik_entra_bootstrap.cli.options import Options, common, one_connection
+
+if TYPE_CHECKING:
+    from authentik_entra_bootstrap.domain import SecretText
+    from authentik_entra_bootstrap.output.documents import Document
+    from authentik_entra_bootstrap.output.terminal import Terminal
+    from authentik_entra_bootstrap.session import Session
+
+
+def _pairs(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """NAME=VALUE of each; names that stand for secrets are refused."""
+    pairs: dict[str, str] = {}
+    for value in given:
+        name, sign, text = value.partition("=")
+        if not sign or not name.isidentifier():
+            raise click.BadParameter("NAME=VALUE is wanted", ctx, param)
+        if any(word in name.lower() for word in ("secret", "password", "key", "token")):
+            raise click.BadParameter("secrets are never arguments; see --secret-file of apply", ctx, param)
+        pairs[name] = text
+    return pairs
+
+
+_values = click.option(
+    "--set",
+    "given",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_pairs,
+    help="A context value. Repeatable.",
+)
+_file = click.option(
+    "--output", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file."
+)
+
+
+@click.group()
+def command() -> None:
+    """Blueprints: list, render and apply those that come with this program; export a connection as one."""
+
+
+@command.command("list")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def list_command(output: str) -> int:
+    """The blueprints that come with this program."""
+    from authentik_entra_bootstrap.blueprinting import shipped_blueprints
+    from authentik_entra_bootstrap.cli.running import print_json
+    from authentik_entra_bootstrap.errors import ExitCode
+    from authentik_entra_bootstrap.output.documents import envelope
+
+    found = shipped_blueprints()
+    if output == "json":
+        listed = [{"name": item.name, "description": item.description} for item in found]
+        print_json(envelope("blueprint list", ExitCode.DONE, {"error": None, "blueprints": listed}))
+        return ExitCode.DONE
+    width = max(len(item.name) for item in found)
+    for item in found:
+        click.echo(f"{item.name:<{width}}  {item.description}")
+    return ExitCode.DONE
+
+
+@command.command("render")
+@click.argument("name")
+@one_connection
+@_values
+@_file
+def render_command(options: Options, name: str, given: dict[str, str], file: Path | None) -> int:
+    """Print a blueprint; with --connection NAME (or "default") filled in for that connection.
+
+    A secret is never in it. Both sides are read for a connection's client id and for the variant that fits the server.
+    """
+    from authentik_entra_bootstrap.blueprinting import filled, shipped
+    from authentik_entra_bootstrap.cli.running import run_connection
+    from authentik_entra_bootstrap.errors import ExitCode
+    from authentik_entra_bootstrap.workflows.blueprint_runs import render
+
+    if not options.connections:
+        _deliver(filled(shipped(name).text, given), file)
+        return ExitCode.DONE
+
+    async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:  # noqa: ARG001
+        _deliver(await render(session.context, session.desired, name, given), file)
+        return ExitCode.DONE, {}
+
+    return run_connection("blueprint render", options, body)
+
+
+@command.command("apply")
+@click.argument("name")
+@common
+@click.option("-y", "--yes", is_flag=True, help="Apply without asking.")
+@click.option("--keep", is_flag=True, help="Also store it as an instance, which authentik applies again.")
+@click.option(
+    "--secret-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File with the client secret of a provider that does not exist yet. It is tried first.",
+)
+@_values
+def apply_command(
+    options: Options,
+    name: str,
+    yes: bool,
+    keep: bool,
+    secret_file: Path | None,
+    given: dict[str, str],
+) -> int:
+    """Apply a blueprint to authentik: imported at once where the server can, else by an instance for a moment.
+
+    What exists already is left alone, or made as the blueprint says, but never its client secret.
+    """
+    from authentik_entra_bootstrap.blueprinting import shipped
+    from authentik_entra_bootstrap.cli.running import confirm, run_connection
+    from authentik_entra_bootstrap.errors import ExitCode
+    from authentik_entra_bootstrap.workflows.blueprint_runs import apply_shipped
+
+    found = shipped(name)
+    secret = _read_secret(secret_file) if secret_file else None
+
+    async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
+        confirm(options, f"Apply the blueprint {found.name} to {session.authentik_url}?", yes=yes)
+        applied = await apply_shipped(
+            session.context, session.desired, found.name, given=given, secret=secret, keep=keep
+        )
+        if not options.json:
+            how = "imported" if applied.how == "import" else "applied by authentik's worker"
+            terminal.say(f"SUCCESS: {found.name} was {how}.", "bold green")
+            if applied.instance:
+                terminal.say(f"  Kept as instance “{applied.instance}”.")
+        document = {"connection": session.desired.connection, "blueprint": found.name}
+        return ExitCode.DONE, {**document, "how": applied.how, "instance": applied.instance}
+
+    return run_connection("blueprint apply", options, body)
+
+
+@command.command("export")
+@one_connection
+@_file
+def export_command(options: Options, file: Path | None) -> int:
+    """Print the connection's provider and application as a blueprint for another authentik.
+
+    Names instead of primary keys, and no secret.
+    """
+    from authentik_entra_bootstrap.cli.running import run_connection
+    from authentik_entra_bootstrap.errors import ExitCode
+    from authentik_entra_bootstrap.workflows.blueprint_runs import export
+
+    async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:  # noqa: ARG001
+        _deliver(await export(session.context, session.desired), file)
+        return ExitCode.DONE, {}
+
+    return run_connection("blueprint export", options, body)
+
+
+def _deliver(text: str, file: Path | None) -> None:
+    from authentik_entra_bootstrap.errors import ConfigError
+
+    if file is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            "blueprint-file-unwritable",
+            f"{file} cannot be written: {error.strerror or error}.",
+            "Give a path that can be written.",
+        ) from None
+    click.echo(f"Written: {file}", err=True)
+
+
+def _read_secret(file: Path) -> SecretText:
+    from authentik_entra_bootstrap.domain import SecretText
+    from authentik_entra_bootstrap.errors import ConfigError
+
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    if not text:
+        raise ConfigError(
+            "secret-file-unreadable",
+            f"The file {file} cannot be read, or it is empty.",
+            "Give a file that holds the client secret and nothing else.",
+        )
+    return SecretText(text)

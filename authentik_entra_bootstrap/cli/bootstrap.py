@@ -1,0 +1,86 @@
+"""``authentik-entra bootstrap``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+import click
+
+from authentik_entra_bootstrap.cli.options import Options, adopt_option, common
+
+
+@click.command()
+@common
+@click.option("-y", "--yes", is_flag=True, help="Apply without asking.")
+@click.option(
+    "--dry-run-sync", is_flag=True, default=None, help="Create the provider with authentik's own dry run on."
+)
+@adopt_option
+@click.option(
+    "--via",
+    type=click.Choice(["api", "blueprint"]),
+    default="api",
+    show_default=True,
+    help="How provider and application are made in authentik. The result is the same.",
+)
+@click.option("--restore", is_flag=True, help="First bring back the connection's deleted application.")
+@click.option(
+    "--purge-deleted", is_flag=True, help="First delete the connection's deleted application permanently."
+)
+@click.option(
+    "--create-token",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help='Afterwards make the service account for rotation in authentik; its key goes to FILE, or to stdout for "-".',
+)
+def command(
+    options: Options,
+    yes: bool,
+    dry_run_sync: bool | None,
+    adopt: UUID | None,
+    via: str,
+    restore: bool,
+    purge_deleted: bool,
+    create_token: Path | None,
+) -> int:
+    """Show the plan, ask once, apply it on both sides, and prove that authentik can sign in.
+
+    Running it again is resuming: what stands already is kept, what is missing is made.
+    """
+    from authentik_entra_bootstrap.cli.applying import apply
+    from authentik_entra_bootstrap.cli.running import confirm, run_connection
+    from authentik_entra_bootstrap.output.documents import Document
+    from authentik_entra_bootstrap.output.terminal import Terminal
+    from authentik_entra_bootstrap.session import Session
+    from authentik_entra_bootstrap.workflows.deleted import Wish, find_deleted, settle
+
+    if restore and purge_deleted:
+        raise click.UsageError("--restore and --purge-deleted exclude each other.")
+    if create_token is not None:
+        if options.json or options.several:
+            raise click.UsageError(
+                "--create-token is for one connection and for text; `authentik-entra rotator token` does it alone."
+            )
+        from authentik_entra_bootstrap.cli.accounts import STDOUT
+        from authentik_entra_bootstrap.private_files import refuse_existing
+
+        if create_token != STDOUT:
+            refuse_existing(create_token)
+    wish = Wish.RESTORE if restore else Wish.PURGE if purge_deleted else None
+
+    async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
+        if wish is not None:
+            deleted = await find_deleted(session.context, session.desired)
+            if deleted is not None:
+                verb = "Restore" if wish is Wish.RESTORE else "Permanently delete"
+                confirm(options, f"{verb} the deleted application {deleted.app_id}?", yes=yes)
+                await settle(session.context, session.desired, deleted, wish)
+        return await apply(session.adopting(adopt), terminal, options, yes=yes, via=via)
+
+    code = run_connection("bootstrap", options, body, extra_flags={"dry_run_sync": dry_run_sync})
+    if code or create_token is None:
+        return code
+    from authentik_entra_bootstrap.cli.accounts import make_token
+
+    return make_token(options, create_token, "rotation", yes=yes)

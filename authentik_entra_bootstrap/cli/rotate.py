@@ -1,0 +1,56 @@
+"""``authentik-entra rotate``."""
+
+from __future__ import annotations
+
+import click
+
+from authentik_entra_bootstrap.cli.options import Options, common
+
+
+@click.command()
+@common
+@click.option("--due", is_flag=True, help="Only what is due (the default): for cron, systemd, CronJobs.")
+@click.option("--now", "force", is_flag=True, help="Make a new client secret although none is due.")
+@click.option(
+    "--dry-run", is_flag=True, help="Look and decide; change nothing. Exit code 2 when there is something."
+)
+def command(options: Options, due: bool, force: bool, dry_run: bool) -> int:
+    """Replace the client secret if it is due, prove it, and remove the one before after its overlap.
+
+    Does not ask: nothing is removed before authentik has signed in with the new secret. Running it again is
+    resuming. With nothing due it changes nothing.
+    """
+    from authentik_entra_bootstrap.cli.running import run_connection
+    from authentik_entra_bootstrap.errors import ExitCode
+    from authentik_entra_bootstrap.events import Nobody
+    from authentik_entra_bootstrap.output.documents import Document
+    from authentik_entra_bootstrap.output.rotation import (
+        rotation_document,
+        rotation_plan_document,
+        show_rotation,
+        show_rotation_plan,
+    )
+    from authentik_entra_bootstrap.output.terminal import Terminal
+    from authentik_entra_bootstrap.session import Session
+    from authentik_entra_bootstrap.workflows.rotate import carry_out, plan_rotation
+
+    if due and force:
+        raise click.UsageError("--due and --now exclude each other.")
+
+    async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
+        if dry_run:
+            # Looking writes nothing, not even that it could not look.
+            session.context.listener = Nobody()
+        async with session.alone():
+            plan = await plan_rotation(session.context, session.desired, force=force)
+            if not options.json:
+                show_rotation_plan(terminal, plan)
+            if dry_run:
+                code = ExitCode.CHANGES_PENDING if plan.changes else ExitCode.DONE
+                return code, rotation_plan_document(plan)
+            outcome = await carry_out(session.context, plan, at_once=True)
+        if not options.json:
+            show_rotation(terminal, plan, outcome)
+        return ExitCode.DONE, rotation_document(plan, outcome)
+
+    return run_connection("rotate", options, body)

@@ -1,0 +1,53 @@
+"""``authentik-entra teardown``."""
+
+from __future__ import annotations
+
+import click
+
+from authentik_entra_bootstrap.cli.options import Options, common
+
+
+@click.command()
+@common
+@click.option("-y", "--yes", is_flag=True, help="Remove without asking.")
+@click.option(
+    "--keep-application",
+    is_flag=True,
+    help="Leave the application in Entra ID; remove only our client secrets and marks from it.",
+)
+@click.option(
+    "--purge", is_flag=True, help="Delete the application permanently instead of leaving it restorable."
+)
+def command(options: Options, yes: bool, keep_application: bool, purge: bool) -> int:
+    """Remove a connection from both sides: exactly what carries our marks, authentik first.
+
+    Shows what goes, what goes along and what stays, and asks once. Provisioned users and groups are not touched.
+    Running it again finishes what an interrupted run began.
+    """
+    from authentik_entra_bootstrap.cli.running import confirm, run_connection
+    from authentik_entra_bootstrap.errors import ExitCode
+    from authentik_entra_bootstrap.output.documents import Document
+    from authentik_entra_bootstrap.output.teardown import show_end, show_plan, teardown_document
+    from authentik_entra_bootstrap.output.terminal import Terminal
+    from authentik_entra_bootstrap.session import Session
+    from authentik_entra_bootstrap.teardown_plan import plan_teardown
+    from authentik_entra_bootstrap.workflows.teardown import look_before_teardown, teardown
+
+    if keep_application and purge:
+        raise click.UsageError("--keep-application and --purge exclude each other.")
+
+    async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
+        seen = await look_before_teardown(session.context, session.desired)
+        plan = plan_teardown(session.desired, seen, keep_application=keep_application, purge=purge)
+        if not options.json:
+            show_plan(terminal, plan, session.authentik_url)
+        if not plan.steps:
+            return ExitCode.DONE, teardown_document(plan, ())
+        confirm(options, f"Remove all of this for connection {session.desired.connection}?", yes=yes)
+        async with session.alone():
+            done = await teardown(session.context, plan, purge=purge)
+        if not options.json:
+            show_end(terminal, plan, done)
+        return ExitCode.DONE, teardown_document(plan, done)
+
+    return run_connection("teardown", options, body)

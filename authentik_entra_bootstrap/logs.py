@@ -1,0 +1,142 @@
+"""Logging: structured lines on standard error, secrets taken out, libraries quiet unless asked."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+FORMAT_VARIABLE = "AUTHENTIK_ENTRA_LOG"
+"""``json`` makes each line of the log a JSON object, for whoever collects them."""
+_SECRET_KEYS = re.compile(r"secret|token|password|assertion|authorization|device_code|refresh", re.IGNORECASE)
+_BEARER = re.compile(r"(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
+_PAIR = re.compile(
+    r"""(?P<key>(?:secret|secretText|secret_text|token|client_assertion|device_code|password|passphrase|"""
+    r"""authorization|(?<![A-Za-z])key)\\*["']?\s*[:=]\s*)"""
+    r"""(?P<value>\\+"(?:(?!\\+").)*\\+"|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,;&}]+)""",
+    re.IGNORECASE | re.DOTALL,
+)
+_JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+
+
+def redact(text: str) -> str:
+    """Take out what looks like a credential: bearer tokens, JWTs, values of well-known secret keys."""
+    text = _BEARER.sub(r"\1 ***", text)
+    text = _JWT.sub("***", text)
+    return _PAIR.sub(lambda match: f"{match['key']}***", text)
+
+
+def _said(record: logging.LogRecord) -> str:
+    """The record's message, with the last line of an exception."""
+    try:
+        text = record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        # A malformed call of some library: what it wanted to say is shown as far as it goes.
+        text = f"{record.msg} (arguments left out)"
+    if record.exc_info and record.exc_info[1] is not None:
+        text += f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
+    return text
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object on each line, whoever wrote it. The last gate as well: each text is redacted by itself."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON: what structured lines hold, or ``event`` alone; with level, logger and time."""
+        text = _said(record)
+        try:
+            found = json.loads(text) if record.name.startswith("authentik_entra_bootstrap") else None
+        except ValueError:
+            found = None
+        fields = found if isinstance(found, dict) else {"event": text}
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        head = {"timestamp": at, "level": record.levelname.lower(), "logger": record.name}
+        if record.processName != "MainProcess":
+            head["process"] = str(record.process)
+        return json.dumps({**head, **_redacted(fields)})
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {str(key): _redacted(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(item) for item in value]
+    return value
+
+
+class _Redacting(logging.Filter):
+    """The last gate of every record, whoever wrote it; tracebacks of libraries shrink to their last line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Redact the record in place; never drops it."""
+        record.msg, record.args = redact(_said(record)), None
+        record.exc_info = record.exc_text = record.stack_info = None
+        return True
+
+
+def _mask_keys(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: "***" if _SECRET_KEYS.search(key) else value for key, value in event.items()}
+
+
+def configure_logging(verbose: int) -> None:
+    """Send logs to standard error.
+
+    :param verbose: 0: warnings of ours; 1: our debug lines; 2: the libraries' debug lines too.
+    """
+    _set_up(
+        logging.StreamHandler(sys.stderr),
+        "%(levelname)s %(name)s %(message)s",
+        level=logging.DEBUG if verbose > 1 else logging.ERROR,
+        ours=logging.DEBUG if verbose else logging.WARNING,
+    )
+
+
+def configure_worker_logging(level: int, file: str | None = None) -> None:
+    """Send the logs of a worker's process to standard error or a file, with the same gate.
+
+    :param level: of the logging module; what Celery was told with ``-l``.
+    """
+    handler = logging.FileHandler(file, encoding="utf-8") if file else logging.StreamHandler(sys.stderr)
+    _set_up(handler, "%(asctime)s %(levelname)s %(process)d %(name)s %(message)s", level=level, ours=level)
+    # Each request of the HTTP library at INFO would bury what happens to the secrets.
+    for name in ("httpx", "azure"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING) if level > logging.DEBUG else level)
+
+
+def _set_up(handler: logging.Handler, form: str, *, level: int, ours: int) -> None:
+    as_json = os.environ.get(FORMAT_VARIABLE, "").strip().lower() == "json"
+    if as_json:
+        handler.setFormatter(_JsonLines())
+    else:
+        handler.addFilter(_Redacting())
+        handler.setFormatter(logging.Formatter(form))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.getLogger("authentik_entra_bootstrap").setLevel(ours)
+    if ours > logging.INFO and "structlog" not in sys.modules:
+        # Events are written at INFO: none will be, and structlog costs a tenth of the time of a short command.
+        # Where something has imported it, as the worker does, its warnings have to pass our gate.
+        return
+    import structlog  # noqa: PLC0415 - see above
+
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            _mask_keys,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(default=str)
+            if as_json
+            else structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )

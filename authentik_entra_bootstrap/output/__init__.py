@@ -1,0 +1,1 @@
+"""Results for people and for programs. One file per format; nothing here computes."""

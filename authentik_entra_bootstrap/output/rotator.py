@@ -1,0 +1,176 @@
+"""The rotator for people and for programs: its plan, its end, and as it stands."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from authentik_entra_bootstrap import addresses
+from authentik_entra_bootstrap.domain import Cloud, KeyCredential
+from authentik_entra_bootstrap.output.documents import Document, evidence_document, moment
+from authentik_entra_bootstrap.output.terminal import Terminal
+from authentik_entra_bootstrap.plan import Action
+from authentik_entra_bootstrap.rotator.certificate import KEY_NAME, renew_key_at
+from authentik_entra_bootstrap.rotator.plan import RotatorPlan, RotatorStep, shortcomings
+from authentik_entra_bootstrap.rotator.seen import UNIQUE_NAME, RotatorSeen
+
+if TYPE_CHECKING:
+    from authentik_entra_bootstrap.workflows.rotator import RotatorOutcome, Wanted
+
+_MARKS = {
+    Action.CREATE: ("+", "green"),
+    Action.CHANGE: ("~", "yellow"),
+    Action.KEEP: ("=", "dim"),
+    Action.RETIRE: ("-", "red"),
+    Action.PROVE: ("?", "cyan"),
+}
+
+
+def show_done(terminal: Terminal, text: str) -> None:
+    """A step that is done, on standard error."""
+    terminal.note(f"  Done: {text}")
+
+
+def show_rotator_plan(terminal: Terminal, plan: RotatorPlan, seen: RotatorSeen) -> None:
+    """Every step with its reason, and warnings."""
+    terminal.say(f"Plan for the rotator in tenant {seen.tenant_id}", "bold")
+    for step in plan.steps:
+        mark, style = _MARKS[step.action]
+        subject = f"{step.target} {step.subject}"
+        terminal.say(f"  {mark} {step.action.value:<7}{subject:<58} {step.reason}", style)
+    if not plan.changes:
+        terminal.say("  Nothing to do: everything is as it should be.", "green")
+    for text in plan.warnings:
+        terminal.warn(text)
+
+
+def show_outcome(
+    terminal: Terminal, outcome: RotatorOutcome, plan: RotatorPlan, cloud: Cloud, wanted: Wanted
+) -> None:
+    """The end of a run, and what a worker needs to sign in as the rotator."""
+    terminal.evidence(outcome.evidence)
+    application = outcome.seen.application
+    assert application is not None  # noqa: S101 - the run made it or found it
+    did = "is ready" if plan.changes else "is as it should be; nothing was changed"
+    terminal.say(f"SUCCESS: the rotator {did}.", "bold green")
+    terminal.say(f"  application   {addresses.application_page(cloud, application.app_id)}")
+    terminal.say("A worker signs in as the rotator with:", "bold")
+    for name, value in sign_in_settings(outcome.seen, wanted).items():
+        terminal.say(f"  {name} = {value}")
+
+
+def show_seen(terminal: Terminal, seen: RotatorSeen, cloud: Cloud, now: datetime) -> None:
+    """The rotator as it stands."""
+    application = seen.application
+    terminal.say(f"Rotator in tenant {seen.tenant_id}", "bold")
+    if application is not None:
+        terminal.say(f"  application   {application.display_name} ({application.app_id})")
+        terminal.say(f"                {addresses.application_page(cloud, application.app_id)}")
+        terminal.say(f"  permissions   {', '.join(sorted(seen.granted)) or 'none'}")
+        for key in application.keys:
+            terminal.say(
+                f"  certificate   {key.key_id} until {key.end_date_time:%Y-%m-%d}, "
+                f"due from {renew_key_at(key):%Y-%m-%d}, {_state(seen, key)}"
+            )
+        for item in seen.federated:
+            terminal.say(f"  federated     {item.name}: {item.subject} of {item.issuer}")
+        for connection in seen.connections:
+            word = "owned" if connection.owned else "not owned" if connection.application else "none yet"
+            terminal.say(f"  connection    {connection.connection}: application {word}")
+        terminal.say(f"  owns          {', '.join(sorted(seen.owned)) or 'no application'}")
+    for text in shortcomings(seen, now):
+        terminal.warn(f"{text[0].upper()}{text[1:]}.")
+
+
+def sign_in_settings(seen: RotatorSeen, wanted: Wanted) -> dict[str, str]:
+    """Settings, or variables, with which a worker signs in as the rotator."""
+    application = seen.application
+    app_id = application.app_id if application else ""
+    if wanted.federated is not None:
+        return {
+            "AUTHENTIK_ENTRA_LOGIN": "workload-identity",
+            "AZURE_TENANT_ID": seen.tenant_id,
+            "AZURE_CLIENT_ID": app_id,
+            "AZURE_FEDERATED_TOKEN_FILE": "(the file with the workload's token)",
+        }
+    file = str(wanted.key_file) if wanted.key_file else "(the file named when it was made)"
+    return {"tenant_id": seen.tenant_id, "operator_client_id": app_id, "operator_certificate_file": file}
+
+
+def seen_document(seen: RotatorSeen, cloud: Cloud, now: datetime) -> Document:
+    """The keys ``tenant_id``, ``rotator``, ``connections``, ``shortcomings``."""
+    application, principal = seen.application, seen.principal
+    return {
+        "tenant_id": seen.tenant_id,
+        "rotator": None
+        if application is None
+        else {
+            "unique_name": UNIQUE_NAME,
+            "app_id": application.app_id,
+            "app_object_id": application.app_object_id,
+            "service_principal_object_id": principal.service_principal_object_id if principal else None,
+            "url": addresses.application_page(cloud, application.app_id),
+            "permissions": sorted(seen.granted),
+            "certificates": [
+                {
+                    "key_id": key.key_id,
+                    "ours": key.display_name == KEY_NAME,
+                    "state": _state(seen, key),
+                    "start": moment(key.start_date_time),
+                    "end": moment(key.end_date_time),
+                    "renew_at": moment(renew_key_at(key)),
+                }
+                for key in application.keys
+            ],
+            "federated_credentials": [
+                {
+                    "name": item.name,
+                    "issuer": item.issuer,
+                    "subject": item.subject,
+                    "audience": item.audience,
+                }
+                for item in seen.federated
+            ],
+            "owned_applications": sorted(seen.owned),
+        },
+        "connections": [
+            {
+                "connection": item.connection,
+                "app_id": item.application.app_id if item.application else None,
+                "owned": item.owned,
+            }
+            for item in seen.connections
+        ],
+        "shortcomings": list(shortcomings(seen, now)),
+    }
+
+
+def outcome_document(
+    outcome: RotatorOutcome, plan: RotatorPlan, cloud: Cloud, now: datetime, wanted: Wanted
+) -> Document:
+    """What stands after a run, what was changed, the proof, and how a worker signs in."""
+    return {
+        **seen_document(outcome.seen, cloud, now),
+        "changed": [_step(step) for step in outcome.changed],
+        "warnings": list(plan.warnings),
+        "evidence": evidence_document(outcome.evidence),
+        "sign_in": sign_in_settings(outcome.seen, wanted),
+    }
+
+
+def _step(step: RotatorStep) -> Document:
+    return {
+        "action": step.action.value,
+        "target": step.target,
+        "subject": step.subject,
+        "reason": step.reason,
+    }
+
+
+def _state(seen: RotatorSeen, key: KeyCredential) -> str:
+    marks = seen.marks
+    if marks.current and key.key_id == marks.current.key_id:
+        return "current"
+    if marks.pending and key.key_id == marks.pending.key_id:
+        return "pending"
+    return "previous" if any(item.key_id == key.key_id for item in marks.previous) else "unknown"
