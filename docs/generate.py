@@ -1,0 +1,360 @@
+"""Writes the parts of the reference that come from the code; ``--check`` only says whether they are up to date."""  # noqa: INP001 - docs is a folder of pages, no package
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import click
+import error_scan
+import manpage
+import rotation_picture
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from authentik_entra_bootstrap.cli import cli
+from authentik_entra_bootstrap.config import ENV_PREFIX, ConnectionSettings, WorkerSettings
+from authentik_entra_bootstrap.config.sources import _FOREIGN_VARIABLES as FOREIGN_VARIABLES
+from authentik_entra_bootstrap.entra.token_faults import NUMBERS
+from authentik_entra_bootstrap.errors import ExitCode
+from authentik_entra_bootstrap.sandbox import Switches
+
+DOCS = Path(__file__).resolve().parent
+REFERENCE = DOCS / "reference"
+WIDTH = 100
+
+EXIT_CODES: Mapping[ExitCode, str] = {
+    ExitCode.DONE: "Done, healthy, or nothing to do.",
+    ExitCode.UNEXPECTED: "Something unexpected; a service answered what nobody documents, or a bug of ours.",
+    ExitCode.CHANGES_PENDING: "There are changes to make: `plan`, `rotate --dry-run`; `status --check` has an alarm. No failure.",
+    ExitCode.USAGE: "Wrong arguments or settings.",
+    ExitCode.DENIED: "Signing in failed, or a permission is missing.",
+    ExitCode.ADMIN_ACTION: "An administrator has to act: consent, licence, tenant policy, or a name that is taken.",
+    ExitCode.VERIFICATION_FAILED: "A proof failed. No secret was removed because of it.",
+    ExitCode.TEMPORARY: "Temporary: throttled, not reachable, or not replicated in time. Run the same command again.",
+    ExitCode.INTERRUPTED: "Interrupted (Ctrl-C). Run the same command again; it continues.",
+}
+
+MEANINGS: Mapping[str, str] = {
+    "tenant_id": "Directory (tenant) ID, a GUID. Left out: the tenant that the operator signs in to. "
+    "`AZURE_TENANT_ID` is used where nothing else names the tenant.",
+    "cloud": "Which Microsoft cloud: sets the addresses of token service, Microsoft Graph and portal.",
+    "authority": "Origin of the token service, instead of the cloud's.",
+    "graph_url": "Origin of Microsoft Graph, instead of the cloud's.",
+    "portal_url": "Origin of the portal in the addresses that are printed, instead of the cloud's.",
+    "login": "How the operator signs in. `default` is azure-identity's DefaultAzureCredential, which tries the "
+    "environment, workload identity, managed identity and Azure CLI, among others.",
+    "operator_client_id": "Client id of the application as which the operator signs in, for connections in different "
+    "tenants. Needs `tenant_id` and one of the two files below. Left out: `login` decides.",
+    "operator_secret_file": "File that holds that application's client secret.",
+    "operator_certificate_file": "PEM or PKCS12 file with its certificate and private key; better than a secret.",
+    "authentik_url": "Address of authentik, as people open it in the browser. Needed. `http://` only to this machine.",
+    "authentik_token": "authentik's API token, of the intent API. By environment only; never in the file, never a flag.",
+    "authentik_token_file": "File that holds the token. Used where `authentik_token` is not set.",
+    "ca_file": "PEM file with the authorities to trust on both sides, instead of the built-in ones.",
+    "proxy": "HTTP proxy for both sides, without credentials. Left out: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` hold.",
+    "timeout": "Multiplies every waiting budget; 2 waits twice as long before giving up. At most 20.",
+    "application_name": "Display name of the application in Entra ID.",
+    "unique_name": "`uniqueName` of the application, by which every later run finds it. It cannot be changed "
+    "afterwards: another name means another application.",
+    "service_management_reference": "Sent with the application; some tenants demand it.",
+    "permissions": "Microsoft Graph permissions of the sync identity, by name. Each is looked up in the tenant: as "
+    "application permission, else as delegated one. Others that the application has are left alone.",
+    "secret_lifetime": "Asked lifetime of a client secret, from one hour to two years. A policy of the tenant may "
+    "shorten it. About two thirds into the granted lifetime the secret is replaced.",
+    "overlap": "How long a replaced secret stays in Entra ID; at most a sixth of `secret_lifetime`.",
+    "renew_before": "How long before its end a client secret is replaced, at most two thirds of `secret_lifetime`. Without "
+    "it: two thirds into the granted lifetime, and up to a twentieth of it sooner, so that connections spread.",
+    "maintenance_window": "When client secrets are replaced, like `sat,sun 02:00-05:00 Europe/Berlin` or "
+    "`22:00-04:00 UTC`. Not waited for when the secret would end before.",
+    "provider_name": "Name of the provider in authentik; unique among all its providers.",
+    "authentik_application_name": "Name of the application in authentik.",
+    "authentik_application_slug": "Slug of the application in authentik.",
+    "user_mappings": "Names of property mappings for users. Left out: authentik's default one.",
+    "group_mappings": "Names of property mappings for groups. Left out: authentik's default one.",
+    "filter_group": "Name of the one group whose members are provisioned. Left out: all users and groups.",
+    "exclude_service_accounts": "Whether service accounts are left out of the provisioning.",
+    "user_delete_action": "What authentik does in the tenant with a user that it deletes.",
+    "group_delete_action": "What authentik does in the tenant with a group that it deletes.",
+    "sync_page_size": "Objects of one page of authentik's sync. Left out: authentik's own.",
+    "sync_page_timeout": "Time for one page, in authentik's words: `minutes=30`. Left out: authentik's own.",
+    "discovery_enabled": "Whether authentik links objects that it finds in the tenant. authentik 2026.8 or newer.",
+    "dry_run_sync": "authentik's own dry run: its syncs sign in and read, and write nothing to the tenant.",
+}
+
+WORKER_MEANINGS: Mapping[str, str] = {
+    "state_dir": "Folder of this machine for embedded broker, schedule and lock files; only its user may write to it. "
+    "Left out: `authentik-entra` in `XDG_STATE_HOME`, else in `~/.local/state`.",
+    "broker_url": "Celery's broker: `redis://…`, `rediss://…`, `amqp://…`, `amqps://…`. Left out: files in `state_dir`. "
+    "With a password by environment only.",
+    "broker_url_file": "File that holds the broker's address. Used where `broker_url` is not set.",
+    "lease_url": "Where the leases are: `file:///folder`, `redis://…`, `rediss://…`, `postgresql://…`, or `none`. Left "
+    "out: the broker where it is Redis, else files in `state_dir`. With a password by environment only.",
+    "lease_url_file": "File that holds that address. Used where `lease_url` is not set.",
+    "sweep_interval": "Time between two looks for what is due. A twelfth of the shortest `secret_lifetime` where that "
+    "is less.",
+    "verify_interval": "Time in which each connection's proofs are taken once.",
+    "concurrency": "Processes for tasks, where `celery worker` is not told otherwise with `-c`.",
+    "graph_share": "Of Microsoft Graph's limits in a tenant, what all workers together take at most, from 0.05 to 0.8.",
+    "metrics_port": "Port at which the worker answers Prometheus; none where it is not set. Needs the extra `metrics`.",
+    "metrics_address": "Address of that port; `0.0.0.0` in a container.",
+}
+
+
+# --- command line
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command with its name as typed."""
+    context = click.Context(cli, info_name="authentik-entra")
+    yield "authentik-entra", cli
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None  # noqa: S101 - the group lists what it has
+        yield f"authentik-entra {name}", command
+        if isinstance(command, click.Group):
+            yield from ((f"authentik-entra {name} {inner}", it) for inner, it in command.commands.items())
+
+
+def commands_page() -> str:
+    """The page with every ``--help``."""
+    head = (
+        "# Commands\n\n"
+        "Made from the program's own `--help` by `make docs`. Settings that every command takes from file and "
+        "environment: [settings](settings.md). Exit codes: [exit codes](exit-codes.md).\n"
+    )
+    parts = [head]
+    for name, command in commands():
+        context = click.Context(
+            command, info_name=name, terminal_width=WIDTH, help_option_names=["-h", "--help"]
+        )
+        parts.append(f"## {name}\n\n```text\n{command.get_help(context).rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+# --- settings
+
+
+def setting_names() -> list[str]:
+    """Settings that a person can set; the connection's name is its table in the file."""
+    return [name for name in ConnectionSettings.model_fields if name != "name"]
+
+
+def settings_table() -> str:
+    """One row for each setting."""
+    flags = _flags()
+    rows = ["| setting | environment | flag | value | default | meaning |", "|---|---|---|---|---|---|"]
+    for key in setting_names():
+        field = ConnectionSettings.model_fields[key]
+        cells = (
+            f"`{key}`",
+            "<br>".join(f"`{variable}`" for variable in _variables(key)),
+            f"`{flags[key]}`" if key in flags else "",
+            _value(field),
+            _default(key, field),
+            MEANINGS[key],
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def worker_table() -> str:
+    """One row for each setting of the worker and the leases."""
+    rows = ["| setting | environment | value | default | meaning |", "|---|---|---|---|---|"]
+    for key, field in WorkerSettings.model_fields.items():
+        cells = (
+            f"`{key}`",
+            f"`{ENV_PREFIX}{key.upper()}`",
+            _value(field),
+            _default(key, field),
+            WORKER_MEANINGS[key],
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _variables(key: str) -> list[str]:
+    """The environment variables of one setting."""
+    foreign = [variable for variable, name in FOREIGN_VARIABLES.items() if name == key]
+    return [
+        f"{ENV_PREFIX}{key.upper()}",
+        *foreign,
+        *(["AZURE_TENANT_ID"] if key == "tenant_id" else []),
+    ]
+
+
+def _flags() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for _, command in commands():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and parameter.name in ConnectionSettings.model_fields:
+                found[parameter.name] = max(parameter.opts, key=len)
+    return found
+
+
+def _value(field: FieldInfo) -> str:
+    hint: Any = field.annotation
+    if get_origin(hint) is types.UnionType:
+        hint = next(option for option in get_args(hint) if option is not type(None))
+    if get_origin(hint) is Literal:
+        return ", ".join(f"`{option}`" for option in get_args(hint))
+    if hint is SecretStr:
+        return "secret"
+    if hint is timedelta:
+        return "duration"
+    if get_origin(hint) is not None:
+        return "list of names"
+    return {"str": "text", "bool": "true or false", "int": "number", "float": "number", "Path": "file"}[
+        hint.__name__
+    ]
+
+
+def _default(key: str, field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    if value is None:
+        return ""
+    if value == "":
+        one = getattr(ConnectionSettings().desired(), key)
+        other = getattr(ConnectionSettings(name="NAME").desired(), key)
+        return f"`{one}`; with a connection's name `{other}`" if one != other else f"`{one}`"
+    if isinstance(value, timedelta):
+        days, rest = divmod(value, timedelta(days=1))
+        if value < timedelta(hours=1):
+            return f"`{value // timedelta(minutes=1)}m`"
+        return f"`{days}d`" if not rest and days > 1 else f"`{value // timedelta(hours=1)}h`"
+    if isinstance(value, list):
+        return ", ".join(f"`{item}`" for item in value)
+    return f"`{str(value).lower() if isinstance(value, bool) else f'{value:g}' if isinstance(value, float) else value}`"
+
+
+# --- sandbox
+
+
+def switches_table() -> str:
+    """One row for each switch, its meaning from the string below the field."""
+    tree = ast.parse(inspect.getsource(Switches)).body[0]
+    assert isinstance(tree, ast.ClassDef)  # noqa: S101 - it is a class
+    flags = {
+        option.name: max(option.opts, key=len)
+        for option in dict(commands())["authentik-entra sandbox"].params
+        if isinstance(option, click.Option)
+    }
+    rows = ["| switch | flag | default | meaning |", "|---|---|---|---|"]
+    for node, after in pairwise([*tree.body, ast.Pass()]):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            name = node.target.id
+            text = after.value if isinstance(after, ast.Expr) else None
+            meaning = (
+                " ".join(str(text.value).split()).replace("``", "`") if isinstance(text, ast.Constant) else ""
+            )
+            flag = f"`{flags[name]}`" if name in flags else ""
+            default = json.dumps(getattr(Switches(), name))
+            rows.append(f"| `{name}` | {flag} | `{default}` | {meaning.replace('|', '&#124;')} |")
+    return "\n".join(rows)
+
+
+# --- errors
+
+
+def errors_page(page: str) -> str:
+    """The page of errors with the exit code in each entry.
+
+    :raises LookupError: for codes without an entry, and entries without a code.
+    """
+    codes = error_scan.error_codes()
+    entries = re.findall(r"^### (\S+)$", page, flags=re.MULTILINE)
+    missing, stale = sorted(set(codes) - set(entries)), sorted(set(entries) - set(codes))
+    if missing or stale or len(entries) != len(set(entries)):
+        raise LookupError(f"errors.md: missing {missing}, stale {stale}; each code has one entry")
+
+    def entry(match: re.Match[str]) -> str:
+        exits = " or ".join(str(code) for code in sorted(codes[match[1]]))
+        return f"### {match[1]}\n\nExit code {exits}.\n"
+
+    return re.sub(r"^### (\S+)\n\n(?:Exit code \d+(?: or \d+)*\.\s)?", entry, page, flags=re.MULTILINE)
+
+
+def sign_in_table() -> str:
+    """One row for each number behind AADSTS that is told apart."""
+    rows = ["| number | when the operator signs in | when the sync identity signs in |", "|---|---|---|"]
+    for number, codes in sorted(NUMBERS.items(), key=lambda item: (item[1], item[0])):
+        links = [f"[{code}](reference/errors.md#{code})" for code in codes]
+        rows.append(f"| {number} | {' | '.join(links)} |")
+    return "\n".join(rows)
+
+
+def exit_codes_table() -> str:
+    """One row for each exit code."""
+    rows = ["| code | meaning |", "|---|---|"]
+    return "\n".join([*rows, *(f"| {int(code)} | {EXIT_CODES[code]} |" for code in ExitCode)])
+
+
+# --- manual page
+
+
+def manual() -> str:
+    """The manual page of section 1."""
+    variables = {", ".join(_variables(key)): MEANINGS[key] for key in setting_names()}
+    return manpage.manual(commands(), variables, {int(code): EXIT_CODES[code] for code in ExitCode})
+
+
+# --- pages
+
+
+def pages() -> dict[Path, str]:
+    """Every page with generated parts, as it should be."""
+    tables = (
+        (REFERENCE / "settings.md", "settings", settings_table()),
+        (REFERENCE / "settings.md", "worker settings", worker_table()),
+        (REFERENCE / "exit-codes.md", "exit codes", exit_codes_table()),
+        (REFERENCE / "sandbox.md", "switches", switches_table()),
+        (DOCS / "troubleshooting.md", "aadsts", sign_in_table()),
+    )
+    wanted = {REFERENCE / "commands.md": commands_page(), REFERENCE / "authentik-entra.1": manual()}
+    for path, name, table in tables:
+        wanted[path] = _filled(wanted.get(path) or path.read_text(encoding="utf-8"), name, table)
+    wanted[DOCS / "explanation" / "rotation.svg"] = rotation_picture.rotation_svg()
+    path = REFERENCE / "errors.md"
+    wanted[path] = errors_page(path.read_text(encoding="utf-8"))
+    return wanted
+
+
+def _filled(page: str, name: str, table: str) -> str:
+    begin, end = f"<!-- begin generated: {name} -->", f"<!-- end generated: {name} -->"
+    filled, count = re.subn(
+        f"{re.escape(begin)}.*?{re.escape(end)}",
+        lambda _: f"{begin}\n{table}\n{end}",
+        page,
+        flags=re.DOTALL,
+    )
+    if count != 1:
+        raise LookupError(f"the page has {count} places for the generated part {name!r}, one is wanted")
+    return filled
+
+
+def main() -> int:
+    """Write what differs; with ``--check`` write nothing and return 1 when something differs."""
+    check = "--check" in sys.argv[1:]
+    differing = [
+        (path, text)
+        for path, text in pages().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    for path, text in differing:
+        if not check:
+            path.write_text(text, encoding="utf-8")
+        click.echo(f"{'differs' if check else 'written'}: {path.relative_to(DOCS.parent)}")
+    return 1 if check and differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
