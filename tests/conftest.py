@@ -1,0 +1,150 @@
+"""For every test: no socket leaves this machine, and in CI nothing is skipped."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CONTRACT = Path(__file__).resolve().parents[2] / "shared" / "contract"
+"""Recorded exchanges and API descriptions; not part of the project, so not on a user's machine."""
+
+
+def _refuse_the_outside(event: str, arguments: tuple[object, ...]) -> None:
+    """Audit hook: raise on any connection or look-up of a host that is not this machine's own."""
+    if event == "socket.connect":
+        address = arguments[1]
+        host = address[0] if isinstance(address, tuple) else None
+    elif event == "socket.getaddrinfo":
+        host = arguments[0]
+    else:
+        return
+    if isinstance(host, bytes):
+        host = host.decode()
+    if host is None or host in {"", "localhost"}:
+        return
+    try:
+        if ipaddress.ip_address(str(host)).is_loopback:
+            return
+    except ValueError:
+        # ".invalid" never resolves: tests of unreachable hosts may ask for it.
+        if str(host).endswith(".invalid"):
+            return
+    raise PermissionError(f"a test tried to reach {host}: only loopback is allowed")
+
+
+sys.addaudithook(_refuse_the_outside)
+
+# Commands that tests start keep their lock files there, not in the developer's home.
+_STATE = tempfile.TemporaryDirectory(prefix="authentik-entra-tests-")
+os.environ["XDG_STATE_HOME"] = _STATE.name
+
+
+@pytest.fixture(scope="session")
+def contract() -> Path:
+    """The folder of recorded exchanges and API descriptions."""
+    if not CONTRACT.is_dir():
+        pytest.skip("the contract data is not on this machine")
+    return CONTRACT
+
+
+def _answers(service: str, port: int) -> None:
+    """Skip a test whose service does not run here; in CI that fails the run."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+    except OSError as error:
+        pytest.skip(f"{service} does not answer on 127.0.0.1:{port}: {error}")
+
+
+@pytest.fixture
+def redis_url() -> str:
+    """A Redis of this machine, without a database number."""
+    _answers("Redis", 6379)
+    return "redis://127.0.0.1:6379"
+
+
+@pytest.fixture
+def postgresql_url() -> str:
+    """A database of this machine that anybody may connect to."""
+    _answers("PostgreSQL", 5432)
+    return "postgresql://postgres@127.0.0.1:5432/test"
+
+
+@pytest.fixture
+def rabbitmq_url() -> str:
+    """A RabbitMQ of this machine."""
+    _answers("RabbitMQ", 5672)
+    return "amqp://guest:guest@127.0.0.1:5672//"
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the developer's own accounts and proxies reaches a test."""
+    for name in list(os.environ):
+        if name.startswith(("AZURE_", "AUTHENTIK_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """A command that was run in a test must not log into the next one."""
+    root, ours = logging.getLogger(), logging.getLogger("authentik_entra_bootstrap")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was skipped: a skip in CI is a hole."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped and os.environ.get("CI"):
+        terminalreporter.section("skipped in CI: this run does not count")
+    found = [dict(report.user_properties) for report in terminalreporter.stats.get("passed", [])]
+    if points := sum(int(item.get("fault points", 0)) for item in found):
+        asked, kinds = (
+            max(int(item.get(f"fault {key}", 0)) for item in found) for key in ("requests", "kinds")
+        )
+        terminalreporter.write_line(f"faults: {asked} requests, {kinds} kinds: {points} points passed")
+    if seeds := sum(int(item.get("fault seeds", 0)) for item in found):
+        base, last = (
+            max(int(item.get(f"fault seed {key}", 0)) for item in found) for key in ("base", "last")
+        )
+        terminalreporter.write_line(
+            f"faults: {seeds} random combinations of all switches passed (of seeds {base}/0 to {base}/{last})"
+        )
+    _protocol(terminalreporter, found)
+
+
+def _protocol(terminalreporter: pytest.TerminalReporter, found: list[dict[str, object]]) -> None:
+    """What the simulation of the rotation protocol has looked at, and to which bounds."""
+    if schedules := sum(int(str(item.get("protocol schedules", 0))) for item in found):
+        chance = sum(int(str(item.get("protocol random", 0))) for item in found)
+        killed = sum("protocol mutation" in item for item in found)
+        terminalreporter.write_line(
+            f"protocol: {schedules:,} schedules to the bounds below, {chance:,} random ones; {killed} mutations killed"
+        )
+        for item in found:
+            for name in ("protocol bound", "protocol mutation"):
+                if name in item:
+                    terminalreporter.write_line(f"  {name.removeprefix('protocol ')}: {item[name]}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a skipped test fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if (
+        os.environ.get("CI")
+        and reporter is not None
+        and reporter.stats.get("skipped")
+        and session.exitstatus == 0
+    ):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,244 @@
+"""Recorded answers of real authentiks, read by the adapter: nothing is skipped, nothing is misread."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from authentik_entra_bootstrap import errors
+from authentik_entra_bootstrap.authentik import AuthentikAdapter, records
+from authentik_entra_bootstrap.authentik.failures import refusal
+from authentik_entra_bootstrap.authentik.redaction import Redactor
+from authentik_entra_bootstrap.authentik.shape import options_fields, schema_fields
+from authentik_entra_bootstrap.authentik.transport import count_of
+from authentik_entra_bootstrap.authentik.wire import Call, Reply
+from authentik_entra_bootstrap.domain import Network, ProviderPk, SecretShape, SecretText
+from authentik_entra_bootstrap.waiting import Waiter
+
+CONTRACT = Path(__file__).parents[2].parent / "shared" / "contract" / "authentik"
+FOLDERS = sorted(CONTRACT.glob("exchanges-*")) if CONTRACT.is_dir() else []
+EXCHANGES = [file for folder in FOLDERS for file in sorted(folder.glob("*.json"))]
+SCHEMAS = sorted(CONTRACT.glob("openapi-*.yml")) if CONTRACT.is_dir() else []
+
+needs_contract = pytest.mark.skipif(
+    not EXCHANGES, reason="the recorded exchanges are not beside the repository"
+)
+
+
+def named(file: Path) -> str:
+    return f"{file.parent.name.removeprefix('exchanges-')}/{file.stem}"
+
+
+def recorded(file: Path) -> tuple[dict[str, Any], Reply]:
+    exchange = json.loads(file.read_text(encoding="utf-8"))
+    request, response = exchange["request"], exchange["response"]
+    body = response["body"]
+    headers = {name.lower(): value for name, value in response["headers"].items()}
+    data = b"" if body in ("", None) else json.dumps(body).encode()
+    path = request["path"].removeprefix("/api/v3").partition("?")[0]
+    return request, Reply(request["method"], path, response["status"], headers, data)
+
+
+@needs_contract
+@pytest.mark.parametrize("file", EXCHANGES, ids=named)
+def test_every_recorded_refusal_has_its_error(file: Path) -> None:
+    request, reply = recorded(file)
+    if reply.status < 300:
+        assert reply.status in {200, 201, 204}
+        return
+    redactor = Redactor()
+    body = request["body"] if isinstance(request["body"], dict) else {}
+    secret = str(body.get("client_secret") or "")
+    redactor.add(SecretText(secret))
+    error = refusal(reply, "a.permission", redactor)
+    text = json.dumps(json.loads(reply.data)) if reply.data else ""
+    wanted: type[errors.BootstrapError]
+    if reply.status == 403:
+        wanted = errors.Denied
+        code = "authentik-token-invalid" if "Token invalid" in text else "authentik-permission-missing"
+        assert error.code == code
+    elif reply.status == 404:
+        wanted = errors.NotFound if reply.is_json else errors.ConfigError
+    elif reply.status == 405:
+        wanted = errors.UnexpectedAnswer if text else errors.ServiceUnavailable
+    elif reply.status == 400 and "Enterprise is required" in text:
+        wanted = errors.AdminActionRequired
+    elif reply.status == 400 and "already exists" in text:
+        wanted = errors.AlreadyExists
+    else:
+        wanted = errors.UnexpectedAnswer
+    assert type(error) is wanted
+    assert error.trace is not None
+    assert error.trace.request_id == reply.headers["x-authentik-id"]
+    if len(secret) > 5:
+        assert secret not in str(error)
+
+
+def check_provider(body: Mapping[str, Any]) -> None:
+    found = records.provider(body)
+    assert (found.pk, found.name, found.client_id) == (body["pk"], body["name"], body["client_id"])
+    assert list(found.property_mappings) == body["property_mappings"]
+    assert found.application_slug == body["assigned_backchannel_application_slug"]
+    assert found.sync_page_size == body["sync_page_size"]
+    assert "client_secret=" not in repr(found)
+
+
+def check_application(body: Mapping[str, Any]) -> None:
+    found = records.application(body)
+    assert (found.slug, found.provider_pk) == (body["slug"], body["provider"])
+    assert list(found.backchannel_provider_pks) == body["backchannel_providers"]
+
+
+def check_task(body: Mapping[str, Any]) -> None:
+    found = records.task(body, Redactor())
+    assert (found.uid, found.state) == (body["uid"], body["state"])
+    assert found.mtime is not None
+    entries = [*body["previous_logs"], *body["logs"]]
+    assert len(found.log_lines) == len(entries)
+    for line, entry in zip(found.log_lines, entries, strict=True):
+        assert line.startswith(entry["event"])
+
+
+def check_event(body: Mapping[str, Any]) -> None:
+    found = records.change(body)
+    assert found is not None
+    assert found.action == body["action"]
+    assert found.request_id == body["context"].get("http_request", {}).get("request_id")
+
+
+def check_status(body: Mapping[str, Any]) -> None:
+    found = records.sync_status(body)
+    assert found.is_running == body["is_running"]
+    assert found.last_sync_status == body.get("last_sync_status")
+    assert (found.last_successful_sync is None) == (body.get("last_successful_sync") is None)
+
+
+def check_licence(body: Mapping[str, Any]) -> None:
+    found = records.license_info(body)
+    assert found.status == body["status"]
+    assert found.allows_saving == (body["status"] == "valid")
+
+
+def check_me(body: Mapping[str, Any]) -> None:
+    assert records.user(body).username == body["user"]["username"]
+
+
+CHECKS = [
+    (r"/providers/microsoft_entra/(\d+/)?", check_provider),
+    (r"/core/applications/([-\w]+/)?", check_application),
+    (r"/tasks/tasks/", check_task),
+    (r"/events/events/", check_event),
+    (r"/providers/microsoft_entra/\d+/sync/status/", check_status),
+    (r"/enterprise/license/summary/", check_licence),
+    (r"/core/users/me/", check_me),
+]
+
+
+@needs_contract
+def test_every_recorded_object_is_read() -> None:
+    seen = {pattern: 0 for pattern, _ in CHECKS}
+    for file in EXCHANGES:
+        request, reply = recorded(file)
+        if reply.status not in {200, 201} or not reply.data or request["method"] == "OPTIONS":
+            continue
+        body = reply.json()
+        for pattern, check in CHECKS:
+            if not re.fullmatch(pattern, reply.path):
+                continue
+            if isinstance(body, dict) and "pagination" in body:
+                assert count_of(body) == body["pagination"]["count"]
+            for entry in body["results"] if isinstance(body, dict) and "results" in body else [body]:
+                check(entry)
+                seen[pattern] += 1
+    assert all(seen.values()), seen
+
+
+@needs_contract
+@pytest.mark.parametrize("file", SCHEMAS, ids=lambda file: file.stem)
+def test_options_and_schema_tell_the_same_fields(file: Path) -> None:
+    schema = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    fields = schema_fields(schema)
+    assert {
+        "name",
+        "client_secret",
+        "property_mappings",
+        "sync_page_size" if "2025.10" not in file.stem else "dry_run",
+    } <= fields
+    assert "pk" not in fields
+    options = CONTRACT / f"exchanges-{file.stem.removeprefix('openapi-')}" / "02_options.json"
+    if options.is_file():
+        assert options_fields(recorded(options)[1].json()) == fields
+
+
+class Replayed(AuthentikAdapter):
+    """Answers every call from the recordings of one version, newest name first."""
+
+    def __init__(self, folder: Path) -> None:
+        async def no_sleep(seconds: float) -> None:
+            self.slept.append(seconds)
+
+        super().__init__(
+            "https://authentik.example.com",
+            SecretText("token-canary"),
+            Network(),
+            Waiter(lambda: sum(self.slept), no_sleep, random.Random(0)),
+        )
+        self.slept: list[float] = []
+        self.folder = folder
+        self.names: dict[tuple[str, str], str] = {}
+        self._api.exchange = self.replay  # type: ignore[method-assign]
+
+    async def replay(self, call: Call) -> Reply:
+        name = self.names.get((call.method, call.shown_path))
+        if name is None:
+            return Reply(call.method, call.shown_path, 404, {"content-type": "application/json"}, b"{}")
+        return recorded(self.folder / f"{name}.json")[1]
+
+
+@needs_contract
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+async def test_the_adapter_over_recorded_answers(folder: Path) -> None:
+    adapter = Replayed(folder)
+    entra, pk = "/providers/microsoft_entra/", ProviderPk(9)
+    adapter.names = {
+        ("GET", "/admin/version/"): "00_version_unlic",
+        ("GET", "/root/config/"): "08_noperm_16",
+        ("OPTIONS", entra): "02_options",
+        ("GET", "/enterprise/license/summary/"): "01_license_summary_nocache",
+        ("GET", "/core/users/me/"): "08_rotate1_20",
+        ("GET", entra): "02_list_name",
+        ("GET", f"{entra}9/sync/status/"): "08_bootstrap_03",
+        ("POST", f"{entra}9/sync/object/"): "05_proof_wrong",
+        ("GET", "/tasks/tasks/"): "05_proof_wrong_task",
+        ("GET", "/events/events/"): "06_event_last_update",
+        ("GET", "/propertymappings/provider/microsoft_entra/"): "02_pm_lookup_both",
+        ("PATCH", f"{entra}9/"): "02_patch_empty",
+    }
+    info = await adapter.server()
+    assert folder.name.endswith(info.version)
+    assert info.shape is SecretShape.INLINE
+    assert (await adapter.license()).allows_saving
+    assert (await adapter.me()).username == "entra-rotator"
+    assert await adapter.find_provider("entra-1") is not None
+    assert (await adapter.sync_status(pk)).last_sync_status == "done"
+    assert await adapter.request_proof(pk, 999999) is not None, "its 405 is no error"
+    task = await adapter.proof_task(pk, "entra-sync-test", 999999)
+    assert task is not None
+    assert task.state == "queued"
+    assert not any("Syncing page" in line for line in task.log_lines)
+    change = await adapter.last_change(pk)
+    assert change is not None
+    assert change.action == "model_updated"
+    assert change.request_id is not None
+    assert len(change.request_id) == 32
+    users, groups = await adapter.default_mappings()
+    assert len(users) == len(groups) == 1
+    assert (await adapter.start_sync(pk)).request_id is not None
+    assert adapter.slept == []

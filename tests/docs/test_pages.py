@@ -1,0 +1,265 @@
+"""What the pages say about each other and about the program's surface."""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+import re
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from authentik_entra_bootstrap.cli import cli
+from authentik_entra_bootstrap.config import (
+    ENV_PREFIX,
+    ConnectionSettings,
+    SettingsFile,
+    WorkerSettings,
+    load_settings,
+    load_worker_settings,
+)
+from authentik_entra_bootstrap.errors import ExitCode
+from authentik_entra_bootstrap.logs import FORMAT_VARIABLE
+
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+_FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(text)}
+
+
+def test_every_link_leads_somewhere(library):
+    broken = []
+    for page in library.pages:
+        for link in _LINK.findall(_FENCE.sub("", page.read_text(encoding="utf-8"))):
+            if link.startswith("https://"):
+                continue
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            if not target.is_file() or (anchor and anchor not in _anchors(target)):
+                broken.append(f"{page.relative_to(library.root)}: {link}")
+    assert broken == []
+
+
+def test_every_page_of_docs_is_linked_from_the_readme(library):
+    linked = set(_LINK.findall((library.root / "README.md").read_text(encoding="utf-8")))
+    pages = {str(page.relative_to(library.root)) for page in library.pages if "docs" in page.parts}
+    assert len(pages) > 10
+    assert pages <= linked
+
+
+def test_addresses_of_errors_that_the_program_prints_exist(library, generator):
+    anchors = _anchors(library.root / "docs" / "reference" / "errors.md")
+    assert {code.lower() for code in generator.error_scan.error_codes()} <= anchors
+
+
+def _commands(text: str) -> list[list[str]]:
+    """Each `authentik-entra …` of a shell block, as words."""
+    found = []
+    for line in text.splitlines():
+        for part in re.split(r"&&|\|\||;;|;|>|\)", line.partition(" #")[0]):
+            if "authentik-entra " not in part:
+                continue
+            words = shlex.split("authentik-entra " + part.split("authentik-entra ", 1)[1])
+            found.append(words[1:])
+    return found
+
+
+def test_every_command_in_a_shell_block_parses(library):
+    shells = [block for block in library.blocks() if block.language == "sh"]
+    lines = [(block.page.name, words) for block in shells for words in _commands(block.text)]
+    wrong = []
+    # A command keeps its first help option: it has to be the one that the program gives it.
+    program = click.Context(cli, **cli.context_settings)
+    for page, words in lines:
+        try:
+            command = cli.get_command(program, words[0])
+            assert command is not None, words
+            context = command.make_context(words[0], list(words[1:]), parent=program)
+            if isinstance(command, click.Group):
+                name, inner, rest = command.resolve_command(context, words[1:])
+                assert inner is not None, words
+                inner.make_context(name, rest, parent=context)
+        except (click.UsageError, AssertionError) as error:
+            wrong.append(f"{page}: {' '.join(words)}: {error}")
+    assert len(lines) > 25
+    assert wrong == []
+
+
+def test_every_block_says_its_language(library):
+    assert {block.language for block in library.blocks()} <= {"sh", "toml", "python", "text"}
+
+
+def test_every_settings_file_on_a_page_is_valid(library):
+    files = [block for block in library.blocks() if block.language == "toml"]
+    assert len(files) >= 3
+    for block in files:
+        file = SettingsFile(block.page, block.text)
+        for name in file.connections:
+            load_settings(file, connection=name, environment={}).desired()
+        load_worker_settings(file, {})
+
+
+def test_every_variable_on_a_page_is_read(library):
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in ConnectionSettings.model_fields if name != "name"}
+    known |= {f"{ENV_PREFIX}{name.upper()}" for name in WorkerSettings.model_fields}
+    known |= {f"{ENV_PREFIX}CONFIG", ENV_PREFIX}
+    for page in library.pages:
+        named = set(re.findall(rf"{ENV_PREFIX}[A-Z_]*", page.read_text(encoding="utf-8")))
+        assert named - {FORMAT_VARIABLE} <= known, page
+
+
+def test_every_setting_has_a_row_and_every_row_a_setting(library, generator):
+    rows = library.table(library.root / "docs" / "reference" / "settings.md", "## All settings")
+    assert [row[0] for row in rows] == generator.setting_names()
+    assert set(generator.MEANINGS) == set(generator.setting_names())
+    rows = library.table(
+        library.root / "docs" / "reference" / "settings.md", "<!-- begin generated: worker settings -->"
+    )
+    assert [row[0] for row in rows] == list(WorkerSettings.model_fields) == list(generator.WORKER_MEANINGS)
+
+
+def test_readme_and_reference_list_every_exit_code(library, generator):
+    for page, above in (
+        ("README.md", "## Exit codes"),
+        ("docs/reference/exit-codes.md", "# Exit codes"),
+    ):
+        rows = library.table(library.root / page, above)
+        assert [int(row[0]) for row in rows] == [int(code) for code in ExitCode]
+    assert set(generator.EXIT_CODES) == set(ExitCode)
+
+
+def test_architecture_has_the_layers_that_are_checked(library):
+    project = tomllib.loads((library.root / "pyproject.toml").read_text(encoding="utf-8"))
+    contract = project["tool"]["importlinter"]["contracts"][0]
+    layers = [[name.strip() for name in layer.split("|")] for layer in contract["layers"]]
+    rows = library.table(library.root / "docs" / "architecture.md", "<!-- layers -->")
+    assert [re.findall(r"[\w.]+", row[1]) for row in rows] == layers
+
+
+def test_architecture_shows_tags_as_they_are_written(library):
+    from datetime import UTC, datetime
+
+    from authentik_entra_bootstrap.domain import KeyId
+    from authentik_entra_bootstrap.marks import Delivered, Marks, Previous, read_marks, secret_display_name
+
+    key = KeyId("KEY_ID")
+    moment = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    wanted = {
+        tag
+        for pending in (Delivered(key), Delivered(key, "REQUEST_ID"))
+        for tag in Marks(
+            "NAME", pending, Delivered(key, "REQUEST_ID"), (Previous(key, moment),), adopted="DAY"
+        ).tags()
+    }
+    page = library.root / "docs" / "architecture.md"
+    rows = library.table(page, "**Tags of the application**, in this form:")
+    assert {row[0] for row in rows} == wanted
+    assert read_marks(tuple(wanted)).foreign == ()
+    assert f"`{secret_display_name('NAME', 'ROTATION_ID')}`" in page.read_text(encoding="utf-8")
+
+
+def test_sandbox_page_lists_kinds_and_fields_of_faults(library):
+    from dataclasses import fields
+
+    from authentik_entra_bootstrap.sandbox.faults import KINDS, Fault
+
+    page = library.root / "docs" / "reference" / "sandbox.md"
+    assert {row[0] for row in library.table(page, "## Faults")} == set(KINDS) - {"call"}
+    text = page.read_text(encoding="utf-8").split("| field | default | meaning |", 1)[1].split("## ", 1)[0]
+    named = set(
+        re.findall(r"`(\w+)`", " ".join(line.split("|")[1] for line in text.splitlines() if "|" in line))
+    )
+    assert named == {item.name for item in fields(Fault) if item.init} - {"call"}
+
+
+def test_sandbox_page_lists_every_address_of_the_control_api(library):
+    from authentik_entra_bootstrap.sandbox.control import Control
+    from authentik_entra_bootstrap.sandbox.world import World
+
+    text = (library.root / "docs" / "reference" / "sandbox.md").read_text(encoding="utf-8")
+    for route in Control(World(), dict).router().routes:
+        assert f"/_sandbox{route.path.replace('{name}', 'NAME')}`" in text, route.path  # type: ignore[attr-defined]
+
+
+def _said(folder: Path, *, without: str = "") -> str:
+    """Every text in the source below a folder, what is filled in left out."""
+    texts = []
+    for path in folder.rglob("*.py"):
+        if without and without in path.relative_to(folder).parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                texts.append(
+                    "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+                )
+    return "\n".join(texts)
+
+
+def test_troubleshooting_quotes_what_is_said(library):
+    page = library.root / "docs" / "troubleshooting.md"
+    package = library.root / "authentik_entra_bootstrap"
+    places = {
+        "<!-- ours -->": _said(package, without="sandbox"),
+        "<!-- authentik -->": _said(package / "sandbox" / "authentik"),
+        "<!-- graph -->": _said(package / "sandbox" / "microsoft"),
+    }
+    assert all(len(library.table(page, above)) >= 6 for above in places)
+    unsaid = [
+        row[0] for above, said in places.items() for row in library.table(page, above) if row[0] not in said
+    ]
+    assert unsaid == []
+
+
+def test_every_page_is_in_the_site_s_menu_and_its_links_lead_somewhere(library, monkeypatch):
+    monkeypatch.syspath_prepend(library.root / "docs")
+    import site_sources
+
+    texts = site_sources.sources()
+    files = {*texts, *map(site_sources.place, (*site_sources.OTHERS, *site_sources.PICTURES))}
+    assert len(texts) == len(library.pages)
+    for page, text in texts.items():
+        for link in _LINK.findall(_FENCE.sub("", text)):
+            path = link.partition("#")[0]
+            if path and "://" not in path:
+                assert posixpath.normpath(posixpath.join(posixpath.dirname(page), path)) in files, (
+                    page,
+                    link,
+                )
+    monkeypatch.setitem(site_sources.SECTIONS, "Tutorial", ())
+    with pytest.raises(LookupError, match="first-run"):
+        site_sources.sources()
+
+
+def test_no_machine_paths_and_no_package_hosts_in_tracked_files(library):
+    listed = subprocess.run(
+        ["git", "ls-files"],  # noqa: S607 - the git of the developer
+        cwd=library.root,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.split()
+    files = [library.root / name for name in listed] or [*library.pages, library.root / "pyproject.toml"]
+    # Put together here, so that this file does not hold them itself.
+    hosts = ["py" + "pi.", "python" + "hosted", "npm" + "js."]
+    wrong = re.compile(
+        "|".join([r"(?<![\w/.])/" + "(?:home|Users|work|tmp)" + r"/\w", *map(re.escape, hosts)])
+    )
+    found = [
+        f"{path.relative_to(library.root)}:{number}: {line.strip()[:80]}"
+        for path in files
+        if path.is_file()
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1)
+        if wrong.search(line)
+    ]
+    assert found == []

@@ -1,0 +1,227 @@
+"""What the pages tell people to type is typed here."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+
+import httpx
+import pytest
+
+from authentik_entra_bootstrap.authentik.permission_names import needed_for
+from authentik_entra_bootstrap.authentik.permissions import wanted_for
+from authentik_entra_bootstrap.domain import Network, SecretShape, ServerInfo
+from authentik_entra_bootstrap.sandbox import Sandbox
+from authentik_entra_bootstrap.sandbox.microsoft.seed import operator_holds
+
+
+def test_the_tutorial_does_what_it_says(library, shell):
+    steps = [block for block in library.blocks(library.root / "docs/tutorial/first-run.md") if block.run]
+    assert len(steps) >= 9
+    for block in steps:
+        line = block.text.strip()
+        if block.run == "curl":
+            answer = shell.curl(line)
+            assert answer.is_success, (line, answer.text)
+        else:
+            assert shell.run(line) == int(block.run or 0), (line, shell.out, shell.err)
+        if line.startswith("AUTHENTIK_ENTRA_FILTER_GROUP"):
+            assert "provision 2 users" in shell.out
+    assert "SUCCESS" in shell.out
+
+
+def test_the_second_bootstrap_of_the_tutorial_has_nothing_to_do(shell):
+    assert shell.run("authentik-entra bootstrap --yes") == 0
+    mark = shell.sandbox.world.log.last_seq
+    assert shell.run("authentik-entra bootstrap --yes") == 0
+    assert "Nothing to do" in shell.out
+    # authentik's own sync may still be at work.
+    assert shell.sandbox.world.log.writes(mark, Network().user_agent) == []
+
+
+def test_the_sandbox_page_s_requests_are_answered(library, shell):
+    page = library.root / "docs/how-to/use-the-sandbox-for-your-own-client.md"
+    lines = [block.text.strip() for block in library.blocks(page) if block.text.startswith("curl ")]
+    assert len(lines) >= 6
+    for line in lines:
+        answer = shell.curl(line)
+        assert answer.is_success, (line, answer.text)
+        if "/token" in line:
+            assert answer.json()["token_type"] == "Bearer"
+    assert shell.curl(lines[0]).is_success
+
+
+def test_the_same_seed_gives_the_same_ids_and_secrets():
+    environments = []
+    for _ in range(2):
+        with Sandbox(seed=7) as sandbox:
+            environments.append(sandbox.environment())
+    for name in ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AUTHENTIK_TOKEN"):
+        assert environments[0][name] == environments[1][name]
+
+
+def test_json_documents_have_the_documented_keys(library, shell, capsys):
+    text = (library.root / "docs/reference/json-output.md").read_text(encoding="utf-8")
+    shared = text.split("Every document begins with", 1)[1].split("## error", 1)[0]
+    shell.run("authentik-entra bootstrap --yes")
+    capsys.readouterr()
+    for command in ("check", "plan", "bootstrap --yes", "consent", "status", "rotate", "verify"):
+        shell.run(f"authentik-entra {command} --output json")
+        document = json.loads(capsys.readouterr().out)
+        section = text.split(f"## {command.split()[0]}\n", 1)[1].split("\n## ", 1)[0]
+        for key in document:
+            assert f"`{key}`" in shared + section, (command, key)
+    shell.run("authentik-entra plan --output json --tenant-id 11111111-2222-4333-8444-555555555555")
+    error = json.loads(capsys.readouterr().out)["error"]
+    section = text.split("## error\n", 1)[1].split("\n## ", 1)[0]
+    for key in error:
+        assert f"`{key}`" in section, key
+
+
+# --- least privilege
+
+
+def _operator(library, kind: str) -> set[str]:
+    page = library.root / "docs/how-to/least-privilege.md"
+    return {row[0] for row in library.table(page, f"<!-- operator: {kind} -->")}
+
+
+def seeded(shell):
+    """The tenant and its operator."""
+    return shell.sandbox.world.default_tenant, shell.sandbox.operator
+
+
+def test_documented_permissions_of_the_operator_are_enough(library, shell, tmp_path):
+    shell.sandbox.world.switches.creator_becomes_owner = False
+    operator_holds(*seeded(shell), *_operator(library, "bootstrap"))
+    assert shell.run("authentik-entra check") == 0, shell.out
+    assert shell.run("authentik-entra bootstrap --yes") == 0, shell.err
+    rotator = f"rotator create --yes --certificate-file {tmp_path}/rotator.pem"
+    assert shell.run(f"authentik-entra {rotator}") == 4, shell.err
+    operator_holds(*seeded(shell), *(_operator(library, "bootstrap") | _operator(library, "rotator")))
+    assert shell.run(f"authentik-entra {rotator}") == 0, shell.err
+    operator_holds(*seeded(shell), *_operator(library, "later"))
+    assert shell.run(f"authentik-entra rotator renew --now --yes --certificate-file {tmp_path}/2.pem") == 0
+    assert shell.run("authentik-entra bootstrap --yes") == 0, shell.err
+    shell.sandbox.world.clock.advance(130 * 86400)
+    assert shell.run("authentik-entra plan") == 2, shell.out
+    assert shell.run("authentik-entra bootstrap --yes") == 0, shell.err
+    operator_holds(*seeded(shell), *_operator(library, "look"))
+    assert shell.run("authentik-entra status --check") == 0, shell.out
+    assert shell.run("authentik-entra verify") == 0, shell.err
+
+
+@pytest.mark.parametrize(
+    "left_out",
+    [
+        "Application.ReadWrite.OwnedBy",
+        "Application.Read.All",
+        "AppRoleAssignment.ReadWrite.All",
+        "DelegatedPermissionGrant.ReadWrite.All",
+        "Organization.Read.All",
+    ],
+)
+def test_each_documented_permission_of_the_operator_is_needed(library, shell, left_out):
+    wanted = _operator(library, "bootstrap")
+    assert left_out in wanted
+    assert len(wanted) == 5
+    operator_holds(*seeded(shell), *(wanted - {left_out}))
+    assert shell.run("authentik-entra bootstrap --yes") in {4, 5}
+
+
+def test_an_administrator_can_consent_for_an_operator_who_may_not(library, shell):
+    operator_holds(
+        *seeded(shell), "Application.ReadWrite.OwnedBy", "Application.Read.All", "Directory.Read.All"
+    )
+    assert shell.run("authentik-entra bootstrap --yes") == 5
+    assert "consent-required" in shell.err
+    tenant = shell.sandbox.world.default_tenant
+    (application,) = [item for item in tenant.all("application") if item.get("uniqueName")]
+    assert len(application["requiredResourceAccess"][0]["resourceAccess"]) == 5
+
+
+ACCOUNTS = "blueprints/rotator-service-account.yaml"
+
+
+def test_blueprint_page_and_check_name_the_same_permissions(library):
+    page = library.root / "docs/how-to/least-privilege.md"
+    server = ServerInfo("2026.5.0", SecretShape.INLINE, frozenset({"client_secret"}))
+    for purpose, above in (
+        ("bootstrap", "<!-- service account -->"),
+        ("rotation", "<!-- rotation account -->"),
+    ):
+        documented = {row[0] for row in library.table(page, above)}
+        assert documented == {item.permission for item in wanted_for(purpose, server)}
+
+
+def test_page_and_code_name_the_same_permissions_of_a_rotation(library):
+    page = library.root / "docs/how-to/least-privilege.md"
+    documented = {row[0] for row in library.table(page, "<!-- rotation account -->")}
+    assert documented == set(needed_for("rotation", managed=False))
+
+
+def test_the_identities_of_rotation_are_made_as_the_page_says(library, shell, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert shell.run("authentik-entra bootstrap --yes") == 0
+    page = library.root / "docs/how-to/rotator-identity.md"
+    steps = [block for block in library.blocks(page) if block.language == "sh"]
+    assert len(steps) == 9
+    assert all(block.run for block in steps)
+    for block in steps:
+        with monkeypatch.context() as patch:
+            if block.run == "rotator":
+                tenant = shell.sandbox.world.default_tenant
+                (made,) = [
+                    item for item in tenant.all("application") if "authentik-entra:rotator" in item["tags"]
+                ]
+                for name in ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AUTHENTIK_TOKEN"):
+                    patch.delenv(name)
+                patch.setenv("AUTHENTIK_ENTRA_OPERATOR_CLIENT_ID", made["appId"])
+                patch.setenv("AUTHENTIK_ENTRA_OPERATOR_CERTIFICATE_FILE", "rotator.pem")
+                patch.setenv("AUTHENTIK_TOKEN_FILE", "authentik-rotator.token")
+            assert shell.run(block.text.strip()) == 0, (block.text, shell.out, shell.err)
+            assert "FAIL" not in shell.out
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "rotator.pem",
+        "rotator-2.pem",
+        "authentik-rotator.token",
+        "authentik-bootstrap.token",
+    }
+
+
+def test_page_names_the_permissions_of_managed_secrets(library):
+    text = (library.root / "docs/how-to/least-privilege.md").read_text(encoding="utf-8")
+    server = ServerInfo("2026.11.0", SecretShape.MANAGED, frozenset({"client_secret_ref"}))
+    names = [item.permission.partition(".") for item in wanted_for("bootstrap", server)]
+    secrets = [name for label, _, name in names if label == "authentik_crypto_secrets"]
+    assert len(secrets) == 5
+    assert all(f"`{name}`" in text for name in secrets)
+
+
+def test_the_blueprint_s_account_is_enough(library, shell):
+    headers = {"Authorization": f"Bearer {os.environ['AUTHENTIK_TOKEN']}"}
+    trust = ssl.create_default_context(cafile=os.environ["AUTHENTIK_ENTRA_CA_FILE"])
+    with httpx.Client(base_url=f"{os.environ['AUTHENTIK_URL']}/api/v3", headers=headers, verify=trust) as api:
+        content = (library.root / ACCOUNTS).read_bytes()
+        answer = api.post("/managed/blueprints/import/", files={"file": ("account.yaml", content)})
+        assert answer.json()["success"], answer.text
+        key = api.get("/core/tokens/authentik-entra-bootstrap/view_key/").json()["key"]
+        os.environ["AUTHENTIK_TOKEN"] = key
+    for command in ("check", "bootstrap --yes", "status --check", "verify", "bootstrap --yes"):
+        assert shell.run(f"authentik-entra {command}") == 0, (command, shell.out, shell.err)
+
+
+@pytest.mark.parametrize("name", ["provider", "service-accounts", "alerts", "custom-mappings"])
+def test_the_blueprint_pages_do_what_they_say(library, shell, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    steps = [
+        block for block in library.blocks(library.root / f"docs/how-to/blueprint-{name}.md") if block.run
+    ]
+    assert len(steps) >= 3
+    for block in steps:
+        line = block.text.strip()
+        assert shell.run(line) == int(block.run or 0), (line, shell.out, shell.err)
+    for block in steps:
+        _, given, file = block.text.strip().partition("--output ")
+        assert not given or (tmp_path / file).read_text().startswith("# ")

@@ -1,0 +1,112 @@
+"""The real commands against the sandbox over TLS, with the sandbox's clock behind every wait."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import io
+import json
+import random
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from authentik_entra_bootstrap.cli import cli
+from authentik_entra_bootstrap.cli.running import Embedded
+from authentik_entra_bootstrap.domain import Network
+from authentik_entra_bootstrap.output.terminal import Terminal
+from authentik_entra_bootstrap.sandbox import Sandbox
+from authentik_entra_bootstrap.session import Runtime
+from authentik_entra_bootstrap.waiting import Waiter
+
+# Test folders are no packages: what several files share is loaded here.
+for _name in ("ordeal", "fleet"):
+    if _name not in sys.modules:
+        _spec = importlib.util.spec_from_file_location(_name, Path(__file__).parent / f"{_name}.py")
+        assert _spec is not None
+        assert _spec.loader is not None
+        sys.modules[_name] = importlib.util.module_from_spec(_spec)
+        _spec.loader.exec_module(sys.modules[_name])
+
+
+@dataclass
+class Ran:
+    """What one command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON document of ``--output json``."""
+        return json.loads(self.out)
+
+
+@dataclass
+class Shell:
+    """Runs commands in this process as a person would in a shell of their own.
+
+    Waits move the sandbox's clock and give its worker a moment of real time.
+    """
+
+    sandbox: Sandbox
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+    waited: list[float] = field(default_factory=list)
+
+    def __call__(self, *arguments: str) -> Ran:
+        for name, value in self.sandbox.environment().items():
+            self.monkeypatch.setenv(name, value)
+        return self.run(*arguments)
+
+    def run(self, *arguments: str) -> Ran:
+        """Run with the environment as it is."""
+        out, err = io.StringIO(), io.StringIO()
+        terminal = Terminal(
+            Console(file=out, highlight=False, soft_wrap=True, markup=False, emoji=False),
+            Console(file=err, highlight=False, soft_wrap=True, markup=False, emoji=False),
+        )
+        self.capsys.readouterr()
+        result = cli.main([*arguments], standalone_mode=False, obj=Embedded(terminal, self.runtime()))
+        captured = self.capsys.readouterr()
+        return Ran(int(result or 0), out.getvalue() + captured.out, err.getvalue() + captured.err)
+
+    def writes(self, since: int) -> list[tuple[str, str, str]]:
+        """Server, method and path of our writes; those of authentik's own syncs and of people are left out."""
+        entries = self.sandbox.world.log.writes(since, Network().user_agent)
+        return [(entry.server, entry.method, entry.path) for entry in entries]
+
+    def runtime(self) -> Runtime:
+        """Everything injected, on the sandbox's clock."""
+        clock = self.sandbox.world.clock
+
+        async def sleep(seconds: float) -> None:
+            self.waited.append(seconds)
+            clock.advance(seconds)
+            await asyncio.sleep(0.02)
+
+        waiter = Waiter(lambda: clock.now().timestamp(), sleep, random.Random(0))
+        return Runtime(waiter=waiter, context_options={"now": clock.now, "domain": "0d0d0d0d"})
+
+
+@pytest.fixture
+def shell(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Shell]]:
+    """Make a running sandbox with a shell: ``shell(authentik_profile="2026.8", switches=Switches(lag=10))``."""
+    running: list[Sandbox] = []
+
+    def make(**options: Any) -> Shell:
+        sandbox = Sandbox(**options).start()
+        running.append(sandbox)
+        return Shell(sandbox, monkeypatch, capsys)
+
+    yield make
+    for sandbox in running:
+        sandbox.stop()

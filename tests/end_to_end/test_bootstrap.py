@@ -1,0 +1,113 @@
+"""From an empty tenant and an empty authentik to a proven connection, and again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from authentik_entra_bootstrap.marks import read_marks
+from authentik_entra_bootstrap.sandbox import Switches
+
+PROFILES = ["2025.12", "2026.2", "2026.5", "2026.8", "2026.11"]
+HARD = {
+    "lag": 10.0,
+    "flapping": True,
+    "secret_lag": 20.0,
+    "removed_secret_lag": 20.0,
+    "role_lag": 20.0,
+    "throttle_rate": 0.05,
+}
+
+
+def provisioned(sandbox, before: set[str]) -> set[str]:
+    """User principal names that are new in the tenant, once authentik has stopped adding some."""
+    deadline = time.monotonic() + 20
+    names: set[str] = set()
+    while time.monotonic() < deadline:
+        now = {user["userPrincipalName"] for user in sandbox.world.default_tenant.all("user")} - before
+        if now and now == names:
+            return now
+        names = now
+        time.sleep(0.3)
+    return names
+
+
+def posted(sandbox) -> set[str]:
+    """Paths of everybody's POST requests."""
+    return {entry.path for entry in sandbox.world.log.all() if entry.method == "POST"}
+
+
+def secrets_of(sandbox) -> list[dict]:
+    """Client secrets of the application that we made."""
+    apps = sandbox.world.default_tenant.all("application")
+    mine = [app for app in apps if app.get("uniqueName") == "authentik-entra-default"]
+    assert len(mine) == 1
+    return mine[0]["passwordCredentials"]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_ends_proven_and_provisioned(shell: Callable, profile: str) -> None:
+    run = shell(authentik_profile=profile)
+    before = {user["userPrincipalName"] for user in run.sandbox.world.default_tenant.all("user")}
+    assert run("plan").code == 2
+    assert run.writes(0) == []
+    made = run("bootstrap", "--yes", "--output", "json")
+    assert made.code == 0, made.err + made.out
+    names = {item["name"]: item["ok"] for item in made.document["evidence"]}
+    assert names == {
+        "secret-signs-in": True,
+        "token-has-roles": True,
+        "graph-call": True,
+        "authentik-signs-in": True,
+    }
+    assert provisioned(run.sandbox, before)
+    # Ours and nobody else's: what the second run's silence is worth.
+    ours = run.writes(0)
+    assert {server for server, _, _ in ours} == {"graph", "authentik"}
+    assert not [path for _, _, path in ours if path.startswith("/v1.0/users")]
+    assert any(path.startswith("/v1.0/users") for path in posted(run.sandbox))
+    assert run("plan").code == 0
+    verified = run("verify", "--output", "json")
+    assert verified.code == 0, verified.err + verified.out
+    status = run("status", "--output", "json")
+    assert status.code == 0
+    assert status.document["drift"] == []
+    assert status.document["current_secret"]["key_id"] == made.document["secret"]["key_id"]
+    assert status.document["last_proof"]["ok"] is True
+    assert run("check").code == 0
+    assert not [item for item in run.sandbox.authentik.state.worker.sign_ins if not item.ok]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_unkind_tenant_is_waited_for_and_the_second_run_writes_nothing(shell: Callable, seed: int) -> None:
+    run = shell(seed=seed, switches=Switches(**HARD))
+    first = run("bootstrap", "--yes")
+    assert first.code == 0, first.err + first.out
+    mark = run.sandbox.world.log.last_seq
+    second = run("bootstrap", "--yes")
+    assert second.code == 0, second.err + second.out
+    assert run.writes(mark) == []
+    assert "Nothing to do" in second.out
+    assert len(secrets_of(run.sandbox)) == 1
+
+
+def test_the_application_remembers_what_was_delivered(shell: Callable) -> None:
+    run = shell()
+    document = run("bootstrap", "--yes", "--output", "json").document
+    app = run.sandbox.world.default_tenant.get("application", document["application"]["app_object_id"])
+    marks = read_marks(tuple(app["tags"]))
+    assert marks.connection == "default"
+    assert marks.pending is None
+    assert marks.current.key_id == document["secret"]["key_id"]
+    events = run.sandbox.authentik.state.tables["event"]
+    assert any(marks.current.request_id in str(event) for event in events)
+
+
+def test_it_asks_on_a_terminal_only(shell: Callable) -> None:
+    run = shell()
+    refused = run("bootstrap", "--no-input")
+    assert refused.code == 3
+    assert "confirmation-needed" in refused.err
+    assert run.sandbox.world.log.writes() == []

@@ -1,0 +1,171 @@
+"""The commands as processes of their own, and what they say to wrong input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def environment(**values: str) -> dict[str, str]:
+    """A shell's environment without anybody's accounts."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("AZURE_", "AUTHENTIK_"))}
+    return {**clean, "PYTHONPATH": str(ROOT), **values}
+
+
+def command(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run one of our commands as a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "authentik_entra_bootstrap", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+        **{"env": environment(), **options},
+    )
+
+
+def test_the_demo_ends_well_offline_and_leaves_nothing_but_its_picture(tmp_path: Path) -> None:
+    picture, folder = tmp_path / "demo.svg", tmp_path / "folder"
+    folder.mkdir()
+    started = time.monotonic()
+    result = command(
+        "demo", "--svg", str(picture), cwd=folder, env=environment(TMPDIR=str(folder), NO_COLOR="1")
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert time.monotonic() - started < 60
+    said = picture.read_text(encoding="utf-8")
+    for text in (
+        "SUCCESS: connection default is working and proven.",
+        "+ user   ada@contoso.example",
+        "This second run wrote 0 times.",
+        "The machine dies here",
+        "authentik holds the new secret; its proof is missing",
+        "2 that nothing uses were removed.",
+        "sign-ins of authentik, 0 failed",
+        "3 client secrets made over time, 1 there now",
+        "2 secret_rotate, 1 configuration_warning",
+    ):
+        assert text in result.stdout
+        assert text.split()[0] in said
+    assert list(folder.iterdir()) == []
+    assert said.startswith("<svg")
+    assert "url(" not in said.replace("url(#", "")
+
+
+def test_the_sandbox_prints_what_a_shell_needs_and_stops_cleanly() -> None:
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "authentik_entra_bootstrap", "sandbox", "--output", "json"),
+            *("--lag", "2", "--seed", "7", "--switch", "creator_becomes_owner=false"),
+            *("--switch", "duplicate_grant=409-same-key", "--switch", 'rate_servers=["entra"]'),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    try:
+        assert process.stdout is not None
+        document = json.loads(process.stdout.readline())
+        context = ssl.create_default_context(cafile=document["ca_file"])
+        with urllib.request.urlopen(
+            f"{document['entra_url']}/_sandbox/", context=context, timeout=60
+        ) as reply:
+            switches = json.load(reply)["switches"]
+        assert (switches["lag"], switches["creator_becomes_owner"]) == (2, False)
+        assert (switches["duplicate_grant"], switches["rate_servers"]) == ("409-same-key", ["entra"])
+        status = command("status", "--output", "json", env=environment(**document["environment"]))
+        assert status.returncode == 0, status.stderr
+        assert json.loads(status.stdout)["application"] is None
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, out + err
+    assert "Traceback" not in err
+    assert not Path(document["ca_file"]).exists()
+
+
+def test_sandbox_exports_can_be_sourced() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "authentik_entra_bootstrap", "sandbox", "--authentik-profile", "2025.12"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    try:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line.strip())
+            if "Ctrl-C" in line:
+                break
+        names = {line.split("=")[0] for line in lines if line.startswith("export ")}
+        assert {"export AZURE_TENANT_ID", "export AUTHENTIK_URL", "export AUTHENTIK_ENTRA_CA_FILE"} <= names
+    finally:
+        process.terminate()
+        process.communicate(timeout=120)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["nonsense"], 3, "No such command"),
+        (["plan", "--nonsense"], 3, "No such option"),
+        (["plan", "--config", "missing.toml"], 3, "settings-file-unreadable"),
+        (["plan"], 3, "authentik-url-missing"),
+        (["plan", "--authentik-url", "https://127.0.0.1:9"], 3, "authentik-token-missing"),
+        (["plan", "--tenant-id", "contoso.com"], 3, "setting-invalid"),
+        (["sandbox", "--faults", "{"], 3, "faults-malformed"),
+        (["sandbox", "--switch", "lag"], 3, "switch-malformed"),
+        (["sandbox", "--switch", "nonsense=1"], 3, "switch-malformed"),
+        (["sandbox", "--switch", "creator_becomes_owner=perhaps"], 3, "switch-malformed"),
+        (["--version"], 0, "authentik-entra"),
+    ],
+)
+def test_wrong_input_is_told_plainly(arguments: list[str], code: int, says: str, tmp_path: Path) -> None:
+    result = command(*arguments, cwd=tmp_path)
+    assert result.returncode == code, result.stdout + result.stderr
+    assert says in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "says"),
+    [
+        ({"AUTHENTIK_TOKEN": "wrong"}, 4, "authentik-token-invalid"),
+        ({"AUTHENTIK_URL": "https://127.0.0.1:9"}, 7, "authentik-unreachable"),
+        ({"AUTHENTIK_URL": "https://authentik.invalid"}, 7, "authentik-host-not-found"),
+        ({"AZURE_CLIENT_SECRET": "wrong"}, 4, "operator-secret-wrong"),
+        ({"AZURE_TENANT_ID": "11111111-1111-1111-1111-111111111111"}, 4, "tenant-not-found"),
+        ({"AZURE_AUTHORITY_HOST": "https://127.0.0.1:9"}, 7, "unreachable"),
+        ({"AUTHENTIK_ENTRA_CA_FILE": "/nonexistent.pem"}, 3, "ca-file-unreadable"),
+    ],
+)
+def test_each_wrong_setting_has_its_own_answer(
+    shell: Callable, change: dict[str, str], code: int, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shell()
+    for name, value in {**run.sandbox.environment(), **change}.items():
+        monkeypatch.setenv(name, value)
+    result = run.run("bootstrap", "--yes", "--login", "environment", "--timeout", "0.05")
+    assert result.code == code, result.out + result.err
+    assert says in result.err
+    assert "What to do:" in result.err
+    assert "Traceback" not in result.err
+    assert run.sandbox.world.log.writes() == []
+    as_json = run.run("bootstrap", "--yes", "--output", "json", "--login", "environment", "--timeout", "0.05")
+    assert as_json.document["exit_code"] == code
+    assert says in as_json.document["error"]["code"]

@@ -1,0 +1,314 @@
+"""Operators who may not grant: what they leave undone, what an administrator is sent, and how it goes on."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from authentik_entra_bootstrap.sandbox import Sandbox, Switches
+from authentik_entra_bootstrap.sandbox.microsoft.devicecode import decide
+from authentik_entra_bootstrap.sandbox.microsoft.seed import operator_holds
+
+WITHOUT = ("Application.ReadWrite.OwnedBy", "Application.Read.All", "Directory.Read.All")
+ROLES = "AppRoleAssignment.ReadWrite.All"
+SCOPES = "DelegatedPermissionGrant.ReadWrite.All"
+
+
+def application(sandbox: Sandbox) -> dict[str, Any]:
+    (found,) = [item for item in sandbox.world.default_tenant.all("application") if item.get("uniqueName")]
+    return found
+
+
+def granted(sandbox: Sandbox) -> int:
+    """How many application permissions the sync identity holds."""
+    tenant = sandbox.world.default_tenant
+    app_id = application(sandbox)["appId"]
+    principal = tenant.find("servicePrincipal", lambda item: item["appId"] == app_id)
+    assert principal is not None
+    return sum(item["principalId"] == principal["id"] for item in tenant.all("appRoleAssignment"))
+
+
+def administrator(sandbox: Sandbox, address: str, person: str = "admin", **form: str) -> httpx.Response:
+    """Open the page at the address and answer it."""
+    trust = ssl.create_default_context(cafile=sandbox.ca_file)
+    with httpx.Client(verify=trust) as browser:
+        assert "Permissions requested" in browser.get(address).text
+        return browser.post(address, data={"user": sandbox.operator.upn(person), **form})
+
+
+def nothing_unproven(sandbox: Sandbox) -> None:
+    """No client secret was made, and authentik was not written to."""
+    assert application(sandbox)["passwordCredentials"] == []
+    writes = [f"{entry.method} {entry.path}" for entry in sandbox.world.log.writes()]
+    assert not [text for text in writes if "addPassword" in text or "/api/v3/" in text], writes
+
+
+def address_in(text: str) -> str:
+    (found,) = set(re.findall(r"https://\S+/adminconsent\?\S+", text))
+    return str(found)
+
+
+@pytest.mark.parametrize("profile", ["2025.12", "2026.5", "2026.11"])
+def test_an_operator_who_may_not_grant_asks_an_administrator_and_goes_on(
+    shell: Callable, profile: str
+) -> None:
+    run = shell(authentik_profile=profile, switches=Switches(lag=5.0, flapping=True, role_lag=10.0))
+    operator_holds(run.sandbox.world.default_tenant, run.sandbox.operator, *WITHOUT)
+    early = run("consent", "--url")
+    assert early.code == 5
+    assert early.out == ""
+    assert "[no-application-yet]" in early.err
+    plan = run("plan")
+    assert "an administrator's consent is asked for before a client secret is made" in plan.err
+
+    first = run("bootstrap", "--yes")
+    assert first.code == 5, first.err
+    assert "[consent-required]" in first.err
+    assert "What to do:" in first.err
+    app = application(run.sandbox)
+    assert len(app["requiredResourceAccess"][0]["resourceAccess"]) == 5
+    address = address_in(first.out)
+    assert parse_qs(urlsplit(address).query) == {"client_id": [app["appId"]]}
+    for wanted in (
+        "Contoso (sandbox)",
+        run.sandbox.operator.tenant_id,
+        app["displayName"],
+        "User.ReadWrite.All (application permission): authentik creates",
+        "User.Read (delegated permission)",
+        "Privileged Role Administrator",
+        "Afterwards",
+    ):
+        assert wanted in first.out, wanted
+    nothing_unproven(run.sandbox)
+
+    assert run("consent", "--url").out.strip() == address
+    shown = run("consent", "--output", "json").document
+    assert shown["exit_code"] == 5
+    assert shown["consent"]["url"] == address
+    assert {item["granted"] for item in shown["consent"]["permissions"]} == {False}
+
+    # Declining changes nothing: the next run says the same and what it saw.
+    administrator(run.sandbox, address, decision="cancel")
+    declined = run("bootstrap", "--yes")
+    assert declined.code == 5
+    assert "Granted: none." in declined.err
+    nothing_unproven(run.sandbox)
+
+    assert "Permissions granted" in administrator(run.sandbox, address, "roleadmin").text
+    again = run("bootstrap", "--yes")
+    assert again.code == 0, again.err
+    assert "SUCCESS" in again.out
+    assert len(application(run.sandbox)["passwordCredentials"]) == 1
+    state = run("consent")
+    assert state.code == 0
+    assert "missing" not in state.out.replace("Nothing is missing", "")
+    mark = run.sandbox.world.log.last_seq
+    assert run("bootstrap", "--yes").code == 0
+    assert run.writes(mark) == []
+
+
+def test_consent_is_revoked_afterwards_and_given_again(shell: Callable) -> None:
+    run = shell()
+    operator_holds(run.sandbox.world.default_tenant, run.sandbox.operator, *WITHOUT, ROLES, SCOPES)
+    assert run("bootstrap", "--yes").code == 0
+    operator_holds(run.sandbox.world.default_tenant, run.sandbox.operator, *WITHOUT)
+    tenant = run.sandbox.world.default_tenant
+    app_id = application(run.sandbox)["appId"]
+    principal = tenant.find("servicePrincipal", lambda item: item["appId"] == app_id)
+    assert principal is not None
+    revoked = [item for item in tenant.all("appRoleAssignment") if item["principalId"] == principal["id"]][:2]
+    for item in revoked:
+        tenant.remove("appRoleAssignment", item["id"])
+    plan = run("plan", "--output", "json")
+    assert plan.code == 2
+    missing = [item for item in plan.document["steps"] if item["action"] == "create"]
+    assert [item["target"] for item in missing] == ["application-permission"] * 2
+    mark = run.sandbox.world.log.last_seq
+    refused = run("bootstrap", "--yes", "--output", "json")
+    assert refused.code == 5
+    states = {item["name"]: item["granted"] for item in refused.document["consent"]["permissions"]}
+    assert sum(value is False for value in states.values()) == 2
+    assert "already granted" in refused.document["consent"]["text"]
+    assert not [entry for entry in run.sandbox.world.log.writes(mark) if "addPassword" in entry.path]
+    administrator(run.sandbox, refused.document["consent"]["url"])
+    healed = run("bootstrap", "--yes")
+    assert healed.code == 0, healed.err
+    assert run("verify").code == 0
+    assert len(application(run.sandbox)["passwordCredentials"]) == 1
+
+
+def test_roles_granted_and_the_scope_refused_is_a_working_connection_that_says_so(shell: Callable) -> None:
+    run = shell()
+    operator_holds(run.sandbox.world.default_tenant, run.sandbox.operator, *WITHOUT, ROLES)
+    first = run("bootstrap", "--yes", "--output", "json")
+    assert first.code == 5, first.err
+    document = first.document
+    assert document["error"]["code"] == "consent-required"
+    assert {item["name"]: item["granted"] for item in document["consent"]["permissions"]}[
+        "User.Read"
+    ] is False
+    assert "authentik-signs-in" in [item["name"] for item in document["evidence"] if item["ok"]]
+    assert "delegated-permission" not in [step["target"] for step in document["changed"]]
+    assert "Cloud Application Administrator" in document["consent"]["text"]
+    assert run("verify").code in {0, 6}
+    mark = run.sandbox.world.log.last_seq
+    again = run("bootstrap", "--yes")
+    assert again.code == 5
+    assert "SUCCESS" not in again.out
+    assert "is left to an administrator" in again.out
+    assert [path for _, _, path in run.writes(mark)] == ["/v1.0/oauth2PermissionGrants"]
+    administrator(run.sandbox, document["consent"]["url"])
+    assert run("bootstrap", "--yes").code == 0
+    assert granted(run.sandbox) == 4
+
+
+def test_the_scope_granted_and_roles_refused_makes_no_secret(shell: Callable) -> None:
+    run = shell()
+    operator_holds(run.sandbox.world.default_tenant, run.sandbox.operator, *WITHOUT, SCOPES)
+    for _ in range(2):
+        result = run("bootstrap", "--yes", "--output", "json")
+        assert result.code == 5
+        states = {item["name"]: item["granted"] for item in result.document["consent"]["permissions"]}
+        assert states.pop("User.Read") is True
+        assert set(states.values()) == {False}
+        nothing_unproven(run.sandbox)
+    # The page grants more than is wanted, in one grant for all principals.
+    tenant = run.sandbox.world.default_tenant
+    (grant,) = [
+        item
+        for item in tenant.all("oauth2PermissionGrant")
+        if tenant.get("servicePrincipal", item["clientId"])["appId"] == application(run.sandbox)["appId"]
+    ]
+    administrator(run.sandbox, result.document["consent"]["url"])
+    tenant.put(
+        "oauth2PermissionGrant", grant["id"], {**grant, "scope": "openid User.Read User.ReadBasic.All"}
+    )
+    assert run("bootstrap", "--yes").code == 0
+
+
+def test_an_operator_who_may_not_even_look_at_delegated_grants(shell: Callable) -> None:
+    run = shell()
+    operator_holds(
+        run.sandbox.world.default_tenant,
+        run.sandbox.operator,
+        "Application.ReadWrite.OwnedBy",
+        "Application.Read.All",
+        "Organization.Read.All",
+    )
+    first = run("bootstrap", "--yes", "--output", "json")
+    assert first.code == 5
+    administrator(run.sandbox, first.document["consent"]["url"])
+    again = run("bootstrap", "--yes")
+    assert again.code == 0, again.err
+    seen = run("consent", "--output", "json").document["consent"]
+    assert {item["name"]: item["granted"] for item in seen["permissions"]}["User.Read"] is None
+    assert seen["complete"]
+
+
+class OnWait(list):
+    """Somebody does something while a command waits for the n-th time."""
+
+    def __init__(self, number: int, action: Callable[[], object]) -> None:
+        super().__init__()
+        self.number, self.action = number, action
+
+    def append(self, seconds: float) -> None:
+        super().append(seconds)
+        if len(self) == self.number:
+            self.action()
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_waiting_goes_on_by_itself_when_the_administrator_has_consented(shell: Callable, output: str) -> None:
+    run = shell(switches=Switches(lag=4.0, flapping=True))
+    operator_holds(run.sandbox.world.default_tenant, run.sandbox.operator, *WITHOUT)
+    assert run("bootstrap", "--yes").code == 5
+    address = run("consent", "--url").out.strip()
+    run.waited = OnWait(8, lambda: administrator(run.sandbox, address))
+    result = run("consent", "--wait", "--yes", "--output", output)
+    assert result.code == 0, result.err
+    assert "an administrator to grant 5 of 5 permissions" in result.err
+    if output == "json":
+        assert result.document["evidence"]
+        assert address_in(result.err) == address
+    else:
+        assert "SUCCESS" in result.out
+        assert address_in(result.out) == address
+    assert run("verify").code == 0
+
+
+def test_waiting_gives_up_after_its_budget_with_the_same_text(shell: Callable) -> None:
+    run = shell()
+    operator_holds(run.sandbox.world.default_tenant, run.sandbox.operator, *WITHOUT)
+    first = run("bootstrap", "--yes")
+    result = run("consent", "--wait", "--yes", "--timeout", "0.1")
+    assert result.code == 5
+    assert address_in(result.out) == address_in(first.out)
+    assert "[consent-required]" in result.err
+    assert 360 <= sum(run.waited) < 1000
+    assert len(re.findall("waiting for an administrator", result.err)) > 8
+    nothing_unproven(run.sandbox)
+
+
+def test_waiting_where_nobody_can_be_asked_says_so_before(shell: Callable) -> None:
+    run = shell()
+    operator_holds(run.sandbox.world.default_tenant, run.sandbox.operator, *WITHOUT)
+    run("bootstrap", "--yes")
+    run.waited.clear()
+    result = run("consent", "--wait", "--no-input")
+    assert result.code == 3
+    assert "[confirmation-needed]" in result.err
+    assert run.waited == []
+
+
+def sign_in(run: Any, person: str) -> None:
+    """A person types each device code that is shown."""
+    run.sandbox.world.switches.device_code_interval = 0
+
+    def announce(self: Any, text: str) -> None:
+        if "the code " in text:
+            decide(
+                run.sandbox.world, text.partition("the code ")[2].split()[0], run.sandbox.operator.upn(person)
+            )
+        self._line("", "", text)
+
+    run.monkeypatch.setattr("authentik_entra_bootstrap.output.terminal.Terminal.announce", announce)
+
+
+@pytest.mark.parametrize("profile", ["2026.2", "2026.8"])
+def test_a_person_without_the_role_and_an_administrator(shell: Callable, profile: str) -> None:
+    run = shell(authentik_profile=profile)
+    sign_in(run, "appadmin")
+    first = run("bootstrap", "--yes", "--login", "device-code", "--output", "json")
+    assert first.code == 5, first.err
+    assert first.document["error"]["code"] == "consent-required"
+    states = {item["name"]: item["granted"] for item in first.document["consent"]["permissions"]}
+    assert states.pop("User.Read") is True
+    assert set(states.values()) == {False}
+    nothing_unproven(run.sandbox)
+    address = first.document["consent"]["url"]
+    refused = administrator(run.sandbox, address, "cloudadmin")
+    assert "AADSTS90094" in refused.text
+    assert run("bootstrap", "--yes", "--login", "device-code").code == 5
+    administrator(run.sandbox, address, "roleadmin")
+    again = run("bootstrap", "--yes", "--login", "device-code")
+    assert again.code == 0, again.err
+
+
+def test_a_person_without_any_role_registers_and_waits(shell: Callable) -> None:
+    run = shell()
+    sign_in(run, "user")
+    first = run("bootstrap", "--yes", "--login", "device-code", "--output", "json")
+    assert first.code == 5, first.err
+    assert {item["granted"] for item in first.document["consent"]["permissions"]} == {False}
+    nothing_unproven(run.sandbox)
+    url = first.document["consent"]["url"]
+    run.waited = OnWait(3, lambda: administrator(run.sandbox, url))
+    done = run("consent", "--wait", "--yes", "--login", "device-code")
+    assert done.code == 0, done.err

@@ -1,0 +1,224 @@
+"""People change things behind our back; status and plan say so, bootstrap repairs, the next run writes nothing."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from authentik_entra_bootstrap.sandbox import Sandbox
+
+
+class Hands:
+    """A person with every right on both sides."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.tenant = sandbox.world.default_tenant
+
+    def api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        environment = self.sandbox.environment()
+        request = urllib.request.Request(
+            environment["AUTHENTIK_URL"].rstrip("/") + "/api/v3" + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Authorization": f"Bearer {environment['AUTHENTIK_TOKEN']}",
+                "Content-Type": "application/json",
+            },
+        )
+        context = ssl.create_default_context(cadata=self.sandbox.world.ca_pem.decode())
+        with urllib.request.urlopen(request, context=context) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    @property
+    def app(self) -> dict[str, Any]:
+        found = self.tenant.find(
+            "application", lambda item: item.get("uniqueName") == "authentik-entra-default"
+        )
+        assert found is not None
+        return found
+
+    def app_changes(self, **fields: Any) -> None:
+        self.tenant.put("application", self.app["id"], {**self.app, **fields})
+
+    @property
+    def principal(self) -> dict[str, Any]:
+        app_id = self.app["appId"]
+        found = self.tenant.find("servicePrincipal", lambda item: item["appId"] == app_id)
+        assert found is not None
+        return found
+
+    def principal_changes(self, **fields: Any) -> None:
+        self.tenant.put("servicePrincipal", self.principal["id"], {**self.principal, **fields})
+
+    def revoke(self) -> None:
+        mine = next(
+            item
+            for item in self.tenant.all("appRoleAssignment")
+            if item["principalId"] == self.principal["id"]
+        )
+        self.tenant.remove("appRoleAssignment", mine["id"])
+
+    @property
+    def provider(self) -> dict[str, Any]:
+        return self.api("GET", "/providers/microsoft_entra/")["results"][0]
+
+    def provider_changes(self, **fields: Any) -> None:
+        self.api("PATCH", f"/providers/microsoft_entra/{self.provider['pk']}/", fields)
+
+    def moves_provider(self) -> None:
+        body = {"name": "Other", "slug": "other", "backchannel_providers": [self.provider["pk"]]}
+        self.api("POST", "/core/applications/", body)
+
+    def deletes_provider(self) -> None:
+        self.api("DELETE", f"/providers/microsoft_entra/{self.provider['pk']}/")
+
+    def deletes_application(self) -> None:
+        self.api("DELETE", "/core/applications/microsoft-entra-id/")
+
+    def disturbs_tenant(self) -> None:
+        access = self.app["requiredResourceAccess"]
+        self.app_changes(
+            displayName="Renamed",
+            isDisabled=True,
+            tags=[*(tag for tag in self.app["tags"] if "connection=" not in tag), "by-a-person"],
+            requiredResourceAccess=access[:0],
+        )
+        self.principal_changes(accountEnabled=False)
+        self.revoke()
+
+
+SECRET = ("client-secret", "current")
+REPAIRED: dict[str, tuple[Callable[[Hands], None], set[tuple[str, str]]]] = {
+    "everything in the tenant": (
+        Hands.disturbs_tenant,
+        {
+            ("application", "displayName"),
+            ("application", "isDisabled"),
+            ("application", "tags"),
+            ("application-permission", "Group.Create"),
+            ("delegated-permission", "User.Read"),
+            ("service-principal", "accountEnabled"),
+        },
+    ),
+    "secret removed": (lambda hands: hands.app_changes(passwordCredentials=[], _secrets={}), {SECRET}),
+    "provider renamed and changed": (
+        lambda hands: hands.provider_changes(
+            name="Something else", dry_run=True, property_mappings=[], user_delete_action="suspend"
+        ),
+        {
+            ("provider", "name"),
+            ("provider", "dry_run"),
+            ("provider", "property_mappings"),
+            ("provider", "user_delete_action"),
+            SECRET,
+        },
+    ),
+    "provider moved to another application": (
+        Hands.moves_provider,
+        {("authentik-application", "backchannel_providers")},
+    ),
+    "provider deleted": (
+        Hands.deletes_provider,
+        {("provider", "exists"), ("authentik-application", "backchannel_providers"), SECRET},
+    ),
+    "application deleted, the provider with it": (
+        Hands.deletes_application,
+        {("provider", "exists"), ("authentik-application", "exists"), SECRET},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REPAIRED)
+def test_drift_is_shown_repaired_and_gone(shell: Callable, what: str) -> None:
+    change, expected = REPAIRED[what]
+    # A server that does not give the secret back: whoever saved the provider may have changed it.
+    run = shell(authentik_profile="2026.8")
+    assert run("bootstrap", "--yes").code == 0
+    change(Hands(run.sandbox))
+    run.sandbox.world.clock.advance(60)
+    mark = run.sandbox.world.log.last_seq
+
+    status = run("status", "--check", "--output", "json")
+    assert status.code == 2
+    found = {(item["object"], item["property"]) for item in status.document["drift"]}
+    assert expected <= found, found
+    assert all(item["action"] in {"create", "change", "remove"} for item in status.document["drift"])
+    plan = run("plan", "--output", "json")
+    assert plan.code == 2, plan.out
+    assert {(item["object"], item["property"]) for item in plan.document["drift"]} == found
+    assert run.writes(mark) == []
+
+    repaired = run("bootstrap", "--yes")
+    assert repaired.code == 0, repaired.out + repaired.err
+    run.sandbox.world.clock.advance(60)
+    mark = run.sandbox.world.log.last_seq
+    again = run("bootstrap", "--yes")
+    assert again.code == 0, again.out + again.err
+    assert run.writes(mark) == []
+    after = run("status", "--check", "--output", "json")
+    assert (after.code, after.document["drift"]) == (0, [])
+
+
+def test_where_the_server_shows_the_secret_a_changed_field_costs_no_new_one(shell: Callable) -> None:
+    run = shell(authentik_profile="2025.12")
+    assert run("bootstrap", "--yes").code == 0
+    hands = Hands(run.sandbox)
+    before = hands.app["passwordCredentials"]
+    hands.provider_changes(name="Something else")
+    assert run("bootstrap", "--yes").code == 0
+    assert hands.app["passwordCredentials"] == before
+    hands.provider_changes(client_secret="by hand")
+    renewed = run("rotate", "--output", "json")
+    assert (renewed.code, renewed.document["decision"]["state"]) == (0, "changed"), renewed.out + renewed.err
+    assert len(hands.app["passwordCredentials"]) == 2
+
+
+def test_what_may_belong_to_others_is_told_and_kept(shell: Callable) -> None:
+    run = shell()
+    assert run("bootstrap", "--yes").code == 0
+    hands = Hands(run.sandbox)
+    foreign = {"id": "dc890d15-9560-4a4c-9b7f-a736ec74ec40", "type": "Role"}
+    hands.app_changes(
+        signInAudience="AzureADMultipleOrgs",
+        web={"redirectUris": ["https://a.example/"]},
+        _owners=[*hands.app["_owners"], hands.tenant.all("user")[0]["id"]],
+        requiredResourceAccess=[
+            *hands.app["requiredResourceAccess"],
+            {"resourceAppId": "00000002-0000-0ff1-ce00-000000000000", "resourceAccess": [foreign]},
+        ],
+    )
+    mark = run.sandbox.world.log.last_seq
+    status = run("status", "--check", "--output", "json")
+    shown = {(item["object"], item["property"]): item["action"] for item in status.document["drift"]}
+    assert status.code == 0
+    assert shown == {
+        ("application", "signInAudience"): "keep",
+        ("application", "redirectUris"): "keep",
+        ("application", "owners"): "keep",
+        (
+            "application-permission",
+            f"{foreign['id']} of application 00000002-0000-0ff1-ce00-000000000000",
+        ): "keep",
+    }
+    assert "no drift, but to be known:" in run("status").out
+    assert run("bootstrap", "--yes").code == 0
+    assert run.writes(mark) == []
+
+
+def test_a_provider_that_points_elsewhere_needs_a_person(shell: Callable) -> None:
+    run = shell()
+    assert run("bootstrap", "--yes").code == 0
+    Hands(run.sandbox).provider_changes(client_id="0c0ffee0-1111-4222-8333-444455556666")
+    status = run("status", "--check", "--output", "json")
+    assert status.code == 2
+    shown = {(item["object"], item["property"]): item["action"] for item in status.document["drift"]}
+    assert shown["provider", "client_id"] == "needs-you"
+    refused = run("bootstrap", "--yes", "--output", "json")
+    assert refused.document["error"]["code"] == "provider-points-elsewhere"

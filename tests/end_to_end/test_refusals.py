@@ -1,0 +1,843 @@
+"""Every row of the table of refusals, end to end: code, exit code, remedy, and whether anything was written."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+
+from authentik_entra_bootstrap.sandbox import Sandbox, Switches
+from authentik_entra_bootstrap.sandbox.authentik.resources import system
+from authentik_entra_bootstrap.sandbox.microsoft.graph.policy_rules import DEFAULT_POLICY
+from authentik_entra_bootstrap.sandbox.microsoft.objects import application, iso
+from authentik_entra_bootstrap.sandbox.microsoft.seed import OPERATOR_ROLES, operator_holds, seed_tenant
+
+if TYPE_CHECKING:
+    from ordeal import Ordeal
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "refusals.md"
+ENTRA = "authentik_providers_microsoft_entra"
+PERMISSIONS = (
+    f"{ENTRA}.view_microsoftentraprovider",
+    f"{ENTRA}.add_microsoftentraprovider",
+    f"{ENTRA}.change_microsoftentraprovider",
+    f"{ENTRA}.view_microsoftentraprovidermapping",
+    "authentik_tasks.view_task",
+    "authentik_events.view_event",
+    "authentik_core.view_application",
+    "authentik_core.add_application",
+    "authentik_core.change_application",
+    "authentik_core.view_group",
+    "authentik_core.view_user",
+)
+
+SMALLEST = (
+    "Application.ReadWrite.OwnedBy",
+    "Application.Read.All",
+    "AppRoleAssignment.ReadWrite.All",
+    "DelegatedPermissionGrant.ReadWrite.All",
+    "Organization.Read.All",
+)
+"""What an operator needs; see docs/how-to/least-privilege.md."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the page."""
+
+    what: str
+    code: str
+    exit: int
+    before: bool
+
+
+def rows() -> dict[str, Row]:
+    """The table of the page, by the name in its first column."""
+    found = {}
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| `") and len(cells) == 5:
+            code = re.sub(r"\[`?([\w-]+)`?\]\([^)]*\)|`", r"\1", cells[2])
+            found[cells[0].strip("`")] = Row(cells[1], code, int(cells[3]), cells[4] == "yes")
+    return found
+
+
+@dataclass
+class Scene:
+    """What one case arranges before the run.
+
+    :param settings: text of a settings file.
+    """
+
+    ordeal: Ordeal
+    folder: Path
+    stack: contextlib.ExitStack
+    environment: dict[str, str] = field(default_factory=dict)
+    arguments: list[str] = field(default_factory=list)
+    settings: str | None = None
+    says: list[str] = field(default_factory=list)
+    """Texts that the message or the remedy must hold."""
+    stood: int = 0
+
+    @property
+    def sandbox(self) -> Sandbox:
+        return self.ordeal.sandbox
+
+    @property
+    def directory(self) -> Any:
+        return self.sandbox.world.default_tenant
+
+    @property
+    def switches(self) -> Switches:
+        return self.sandbox.world.switches
+
+    def fault(self, **values: Any) -> None:
+        self.sandbox.world.faults.add(**{"times": None, **values})
+
+    def settle(self) -> None:
+        """Bootstrap once before the case begins."""
+        assert self.ordeal.run("bootstrap", "--yes").exit == 0
+
+    def setting(self, text: str) -> None:
+        self.settings = f"[connections.default]\n{text}\n"
+
+    def policy(self, *restrictions: dict[str, Any]) -> None:
+        """The tenant's default app management policy."""
+        value = {
+            **DEFAULT_POLICY,
+            "isEnabled": True,
+            "applicationRestrictions": {"passwordCredentials": list(restrictions), "keyCredentials": []},
+        }
+        self.directory.put("policy", DEFAULT_POLICY["id"], value)
+
+    def without_role(self, *names: str) -> None:
+        """Take application permissions from the operator."""
+        self.only_roles(*(role for role in OPERATOR_ROLES if role not in names))
+
+    def only_roles(self, *names: str) -> None:
+        """Leave the operator these application permissions and no others."""
+        operator_holds(self.directory, self.sandbox.operator, *names)
+
+    def token(self, *permissions: str, **values: Any) -> None:
+        """Run with a token of a service account that has only these permissions."""
+        authentik = self.sandbox.authentik
+        context, models = authentik.context(), authentik.state.models
+        role = authentik.state.tables["role"].add(
+            {
+                "pk": authentik.state.uuid(),
+                "name": "robot",
+                "managed": None,
+                "permissions": [(item, "") for item in permissions],
+            }
+        )
+        user = models["authentik_core.user"].create(
+            {"username": "robot", "name": "robot", "type": "service_account"}, context
+        )
+        user["roles"] = [role["pk"]]
+        made = {"identifier": "robot", "intent": "api", "user": user["pk"], "expiring": False, **values}
+        token = models["authentik_core.token"].create(made, context)
+        self.environment["AUTHENTIK_TOKEN"] = str(token["key"])
+
+    def stranger(self, **values: Any) -> dict[str, Any]:
+        """An application of somebody else."""
+        world = self.sandbox.world
+        app = application(world.guid(), world.guid(), "somebody's", "contoso.example", iso(world.clock.now()))
+        app.update(values)
+        self.directory.put("application", app["id"], app)
+        return app
+
+    def licence(self, days: float | None) -> None:
+        """Only a licence that ends in so many days; ``None`` for no licence."""
+        state = self.sandbox.authentik.state
+        for row in list(state.tables["license"]):
+            state.tables["license"].remove(row["license_uuid"])
+        if days is not None:
+            system.install_licence(state, state.now() + timedelta(days=days))
+
+    def create(self, model: str, **values: Any) -> dict[str, Any]:
+        """An object in authentik."""
+        authentik = self.sandbox.authentik
+        return authentik.state.models[model].create(values, authentik.context())
+
+    def served(self, context: ssl.SSLContext | None, status: int, headers: dict[str, str]) -> str:
+        """The address of a server that answers everything with a page."""
+
+        class Page(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                self.send_response(status)
+                for name, value in {"Content-Type": "text/html", **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(b"<html>hello</html>")
+
+            do_GET = do_POST = do_OPTIONS = answer  # noqa: N815 - http.server looks for these names
+
+            def log_message(self, *_arguments: Any) -> None:
+                return
+
+        server = HTTPServer(("127.0.0.1", 0), Page)
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        self.stack.callback(server.server_close)
+        self.stack.callback(server.shutdown)
+        return f"http{'s' if context else ''}://127.0.0.1:{server.server_port}"
+
+    def strange_certificate(self, host: str) -> tuple[ssl.SSLContext, str]:
+        """A server context for that host and the CA file that it comes from."""
+        authority = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(host).configure_cert(context)
+        path = self.folder / "strange.pem"
+        path.write_bytes(authority.cert_pem.bytes())
+        return context, str(path)
+
+
+Arrange = Callable[[Scene], None]
+CASES: dict[str, Arrange] = {}
+
+
+def case(name: str) -> Callable[[Arrange], Arrange]:
+    """Name a case as its row does."""
+
+    def add(function: Arrange) -> Arrange:
+        assert name not in CASES
+        CASES[name] = function
+        return function
+
+    return add
+
+
+def closed_port() -> int:
+    """A port at which nobody listens."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+# --- signing in
+
+
+@case("tenant-unknown")
+def _(scene: Scene) -> None:
+    scene.environment["AZURE_TENANT_ID"] = "11111111-2222-3333-4444-555555555555"
+
+
+@case("tenant-wrong")
+def _(scene: Scene) -> None:
+    other = seed_tenant(scene.sandbox.world, display_name="Fabrikam", name="fabrikam")
+    scene.setting(f'tenant_id = "{other.tenant_id}"')
+
+
+@case("operator-unknown")
+def _(scene: Scene) -> None:
+    scene.environment["AZURE_CLIENT_ID"] = "11111111-2222-3333-4444-555555555555"
+
+
+@case("operator-secret-wrong")
+def _(scene: Scene) -> None:
+    scene.environment["AZURE_CLIENT_SECRET"] = "wrong"
+
+
+@case("operator-secret-expired")
+def _(scene: Scene) -> None:
+    app = scene.directory.get("application", scene.sandbox.operator.app_object_id)
+    app["passwordCredentials"][0]["endDateTime"] = "2024-06-01T00:00:00Z"
+    scene.directory.put("application", app["id"], app)
+
+
+@case("operator-missing")
+def _(scene: Scene) -> None:
+    scene.environment |= {"AZURE_CLIENT_ID": "", "AZURE_CLIENT_SECRET": ""}
+    scene.arguments += ["--login", "environment"]
+
+
+@case("conditional-access")
+def _(scene: Scene) -> None:
+    scene.switches.conditional_access_blocks = True
+
+
+# --- rights in the tenant
+
+
+@case("operator-may-not-register")
+def _(scene: Scene) -> None:
+    scene.without_role("Application.ReadWrite.All")
+    scene.says.append("Application.ReadWrite.OwnedBy")
+
+
+@case("operator-may-not-grant-roles")
+def _(scene: Scene) -> None:
+    scene.without_role("AppRoleAssignment.ReadWrite.All")
+    scene.says.append("AppRoleAssignment.ReadWrite.All")
+
+
+@case("operator-may-not-grant-scopes")
+def _(scene: Scene) -> None:
+    scene.without_role("DelegatedPermissionGrant.ReadWrite.All")
+    scene.says.append("User.Read")
+
+
+@case("operator-may-not-grant-anything")
+def _(scene: Scene) -> None:
+    scene.without_role("AppRoleAssignment.ReadWrite.All", "DelegatedPermissionGrant.ReadWrite.All")
+
+
+@case("operator-may-not-read")
+def _(scene: Scene) -> None:
+    scene.without_role("Directory.Read.All", "Application.ReadWrite.All", "Policy.Read.All")
+    scene.says.append("Organization.Read.All")
+
+
+@case("operator-may-not-see-organization")
+def _(scene: Scene) -> None:
+    scene.only_roles(*(name for name in SMALLEST if name != "Organization.Read.All"))
+    scene.says.append("Organization.Read.All")
+
+
+@case("operator-may-not-see-applications")
+def _(scene: Scene) -> None:
+    scene.only_roles(*(name for name in SMALLEST if name != "Application.Read.All"))
+    scene.says.append("Privileged Role Administrator")
+
+
+@case("operator-has-no-rights")
+def _(scene: Scene) -> None:
+    scene.without_role(
+        "Application.ReadWrite.All",
+        "AppRoleAssignment.ReadWrite.All",
+        "DelegatedPermissionGrant.ReadWrite.All",
+        "Directory.Read.All",
+        "Policy.Read.All",
+    )
+    scene.says.append("Organization.Read.All")
+
+
+@case("graph-refuses-token")
+def _(scene: Scene) -> None:
+    body = {"error": {"code": "InvalidAuthenticationToken", "message": "Lifetime validation failed."}}
+    scene.fault(kind="status", server="graph", status=401, body=body)
+
+
+# --- policies of the tenant
+
+
+@case("passwords-forbidden")
+def _(scene: Scene) -> None:
+    scene.policy({"restrictionType": "passwordAddition", "state": "enabled", "maxLifetime": None})
+
+
+@case("passwords-forbidden-unreadable")
+def _(scene: Scene) -> None:
+    scene.policy({"restrictionType": "passwordAddition", "state": "enabled", "maxLifetime": None})
+    scene.without_role("Policy.Read.All")
+
+
+@case("lifetime-below-minimum")
+def _(scene: Scene) -> None:
+    scene.policy({"restrictionType": "passwordLifetime", "state": "enabled", "maxLifetime": "PT30M"})
+
+
+@case("lifetime-limited-unreadable")
+def _(scene: Scene) -> None:
+    scene.policy({"restrictionType": "passwordLifetime", "state": "enabled", "maxLifetime": "P30D"})
+    scene.without_role("Policy.Read.All")
+
+
+@case("service-reference-required")
+def _(scene: Scene) -> None:
+    scene.switches.require_service_management_reference = True
+
+
+@case("audience-forbidden")
+def _(scene: Scene) -> None:
+    body = {
+        "error": {
+            "code": "AudienceRestrictionAsPerAppPolicy",
+            "message": "The signInAudience is not allowed as per assigned policy 'p1'.",
+        }
+    }
+    scene.fault(kind="status", server="graph", method="POST", path="/applications$", status=400, body=body)
+
+
+@case("quota")
+def _(scene: Scene) -> None:
+    scene.switches.object_quota = 0
+
+
+# --- names in the tenant
+
+
+@case("unique-name-of-stranger")
+def _(scene: Scene) -> None:
+    scene.stranger(uniqueName="authentik-entra-default")
+
+
+@case("unique-name-of-other-connection")
+def _(scene: Scene) -> None:
+    tags = ["authentik-entra", "authentik-entra:connection=other"]
+    scene.stranger(uniqueName="authentik-entra-default", tags=tags)
+
+
+@case("unique-name-of-deleted")
+def _(scene: Scene) -> None:
+    scene.says += ["--restore", "--purge-deleted"]
+    scene.settle()
+    app = scene.ordeal.application()
+    import httpx
+
+    environment = scene.sandbox.environment()
+    base = environment["AZURE_AUTHORITY_HOST"]
+    with httpx.Client(
+        verify=ssl.create_default_context(cafile=environment["AUTHENTIK_ENTRA_CA_FILE"])
+    ) as client:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": environment["AZURE_CLIENT_ID"],
+            "client_secret": environment["AZURE_CLIENT_SECRET"],
+            "scope": f"{base}/.default",
+        }
+        token = client.post(f"{base}/{environment['AZURE_TENANT_ID']}/oauth2/v2.0/token", data=form).json()
+        headers = {"Authorization": f"Bearer {token['access_token']}"}
+        assert client.delete(f"{base}/v1.0/applications/{app['id']}", headers=headers).status_code == 204
+
+
+# --- authentik: token
+
+
+@case("token-missing")
+def _(scene: Scene) -> None:
+    scene.environment["AUTHENTIK_TOKEN"] = ""
+
+
+@case("token-wrong")
+def _(scene: Scene) -> None:
+    scene.environment["AUTHENTIK_TOKEN"] = "x" * 60
+
+
+@case("token-expired")
+def _(scene: Scene) -> None:
+    scene.token(*PERMISSIONS, expiring=True, expires=scene.sandbox.world.clock.now() + timedelta(minutes=1))
+    scene.sandbox.world.clock.advance(3600)
+
+
+@case("token-of-wrong-intent")
+def _(scene: Scene) -> None:
+    scene.token(*PERMISSIONS, intent="app_password")
+
+
+@case("token-with-line-break")
+def _(scene: Scene) -> None:
+    scene.environment["AUTHENTIK_TOKEN"] = "abc def"
+
+
+@case("token-file-missing")
+def _(scene: Scene) -> None:
+    scene.environment["AUTHENTIK_TOKEN"] = ""
+    scene.arguments += ["--authentik-token-file", str(scene.folder / "nothing")]
+
+
+def lacking(codename: str) -> Arrange:
+    """A token with every permission but one."""
+
+    def arrange(scene: Scene) -> None:
+        scene.token(*(item for item in PERMISSIONS if not item.endswith(f".{codename}")))
+        scene.says.append(codename)
+
+    return arrange
+
+
+for _name in (
+    "view_microsoftentraprovider",
+    "add_microsoftentraprovider",
+    "view_microsoftentraprovidermapping",
+    "view_task",
+    "view_application",
+    "add_application",
+):
+    case(f"token-lacks-{_name}")(lacking(_name))
+
+
+@case("token-lacks-change_microsoftentraprovider")
+def _(scene: Scene) -> None:
+    scene.settle()
+    scene.sandbox.world.clock.advance(130 * 86_400)
+    lacking("change_microsoftentraprovider")(scene)
+
+
+@case("token-lacks-change_application")
+def _(scene: Scene) -> None:
+    scene.create("authentik_core.application", name="Somebody's", slug="microsoft-entra-id")
+    lacking("change_application")(scene)
+
+
+@case("token-lacks-view_group")
+def _(scene: Scene) -> None:
+    lacking("view_group")(scene)
+    scene.setting('filter_group = "Engineering"')
+
+
+# --- authentik: licence, server, objects
+
+
+@case("licence-missing")
+def _(scene: Scene) -> None:
+    scene.licence(None)
+
+
+@case("licence-expired")
+def _(scene: Scene) -> None:
+    scene.licence(-1)
+
+
+@case("licence-read-only")
+def _(scene: Scene) -> None:
+    body = {
+        "internal_users": 1,
+        "external_users": 1,
+        "status": "read_only",
+        "latest_valid": "2026-01-01T00:00:00Z",
+        "license_flags": [],
+    }
+    scene.fault(kind="status", server="authentik", path="license/summary", status=200, body=body)
+
+
+@case("provider-name-of-other-kind")
+def _(scene: Scene) -> None:
+    scene.settings = '[connections.default]\nprovider_name = "taken"\n'
+    body = {
+        "pagination": {"next": 0, "previous": 0, "count": 1, "current": 1, "total_pages": 1},
+        "results": [{"pk": 7, "name": "taken", "verbose_name": "OAuth2/OpenID Provider"}],
+    }
+    scene.fault(kind="status", server="authentik", path="/providers/all/", status=200, body=body)
+    scene.says.append("OAuth2/OpenID Provider")
+
+
+@case("provider-of-other-application")
+def _(scene: Scene) -> None:
+    scene.create(
+        f"{ENTRA}.microsoftentraprovider",
+        name="Microsoft Entra ID",
+        client_id="11111111-2222-3333-4444-555555555555",
+        client_secret="s",
+        tenant_id=scene.sandbox.world.default_tenant_id,
+    )
+
+
+@case("provider-of-other-tenant")
+def _(scene: Scene) -> None:
+    scene.settle()
+    (provider,) = scene.sandbox.authentik.state.tables["provider"]
+    provider["tenant_id"] = "11111111-2222-3333-4444-555555555555"
+
+
+@case("mapping-unknown")
+def _(scene: Scene) -> None:
+    scene.setting('user_mappings = ["nobody\'s"]')
+
+
+@case("group-unknown")
+def _(scene: Scene) -> None:
+    scene.setting('filter_group = "nobody\'s"')
+
+
+@case("server-without-secret-field")
+def _(scene: Scene) -> None:
+    body = {"name": "x", "actions": {"POST": {"name": {"type": "string"}}}}
+    scene.fault(kind="status", server="authentik", method="OPTIONS", status=200, body=body)
+    scene.fault(
+        kind="status", server="authentik", path="/schema/", status=200, body={"components": {"schemas": {}}}
+    )
+
+
+@case("option-unknown-to-server")
+def _(scene: Scene) -> None:
+    scene.setting("discovery_enabled = true")
+
+
+# --- network
+
+
+@case("authentik-unreachable")
+def _(scene: Scene) -> None:
+    scene.environment["AUTHENTIK_URL"] = f"https://127.0.0.1:{closed_port()}"
+
+
+@case("authentik-host-unknown")
+def _(scene: Scene) -> None:
+    scene.environment["AUTHENTIK_URL"] = "https://authentik.invalid"
+
+
+@case("entra-unreachable")
+def _(scene: Scene) -> None:
+    scene.fault(kind="refuse", server="entra")
+
+
+@case("graph-host-unknown")
+def _(scene: Scene) -> None:
+    scene.environment["AUTHENTIK_ENTRA_GRAPH_URL"] = "https://graph.invalid"
+
+
+@case("authentik-certificate-not-trusted")
+def _(scene: Scene) -> None:
+    context, _ = scene.strange_certificate("127.0.0.1")
+    scene.environment["AUTHENTIK_URL"] = scene.served(context, 200, {})
+
+
+@case("authentik-certificate-of-other-host")
+def _(scene: Scene) -> None:
+    context, path = scene.strange_certificate("authentik.example.com")
+    with Path(path).open("ab") as both:
+        both.write(scene.sandbox.ca_file.read_bytes())
+    scene.environment["AUTHENTIK_ENTRA_CA_FILE"] = path
+    scene.environment["AUTHENTIK_URL"] = scene.served(context, 200, {})
+
+
+@case("entra-certificate-not-trusted")
+def _(scene: Scene) -> None:
+    _, path = scene.strange_certificate("127.0.0.1")
+    scene.environment["AUTHENTIK_ENTRA_CA_FILE"] = path
+
+
+@case("proxy-page-before-authentik")
+def _(scene: Scene) -> None:
+    scene.fault(kind="html", server="authentik", status=200)
+
+
+@case("proxy-refusal-before-authentik")
+def _(scene: Scene) -> None:
+    scene.fault(kind="html", server="authentik", status=403)
+
+
+@case("proxy-page-before-graph")
+def _(scene: Scene) -> None:
+    scene.fault(kind="html", server="graph", status=200)
+
+
+@case("proxy-page-before-token-service")
+def _(scene: Scene) -> None:
+    scene.fault(kind="html", server="entra", status=200)
+
+
+@case("gateway-error-before-authentik")
+def _(scene: Scene) -> None:
+    scene.fault(kind="html", server="authentik", status=502)
+
+
+@case("graph-slow-down")
+def _(scene: Scene) -> None:
+    scene.fault(kind="status", server="graph", status=429, retry_after=30)
+
+
+@case("graph-unavailable")
+def _(scene: Scene) -> None:
+    scene.fault(kind="status", server="graph", status=503)
+
+
+@case("authentik-url-http")
+def _(scene: Scene) -> None:
+    scene.environment["AUTHENTIK_URL"] = "http://authentik.example.com"
+
+
+@case("authentik-url-wrong-path")
+def _(scene: Scene) -> None:
+    scene.environment["AUTHENTIK_URL"] = scene.sandbox.authentik_url + "/somewhere/else"
+
+
+@case("authentik-url-redirects")
+def _(scene: Scene) -> None:
+    url = scene.served(None, 302, {"Location": "https://login.example.com/start"})
+    scene.environment["AUTHENTIK_URL"] = url
+    scene.says.append("login.example.com")
+
+
+@case("authentik-url-not-an-address")
+def _(scene: Scene) -> None:
+    scene.environment["AUTHENTIK_URL"] = "ftp://authentik.example.com"
+
+
+@case("authentik-url-missing")
+def _(scene: Scene) -> None:
+    scene.environment["AUTHENTIK_URL"] = ""
+
+
+@case("ca-file-missing")
+def _(scene: Scene) -> None:
+    scene.environment["AUTHENTIK_ENTRA_CA_FILE"] = str(scene.folder / "nothing.pem")
+
+
+# --- settings
+
+
+def setting(text: str, *says: str) -> Arrange:
+    """A settings file with one more line."""
+
+    def arrange(scene: Scene) -> None:
+        scene.setting(text)
+        scene.says += says
+
+    return arrange
+
+
+case("settings-no-toml")(setting("this is no toml", "line 2"))
+case("settings-key-unknown")(setting('colour = "red"', ":2", "colour"))
+case("settings-type-wrong")(setting('sync_page_size = "many"', ":2", "sync_page_size"))
+case("settings-duration-wrong")(setting('secret_lifetime = "soon"', ":2", "secret_lifetime"))
+case("settings-page-timeout-wrong")(setting('sync_page_timeout = "soon"', ":2", "sync_page_timeout"))
+case("settings-lifetime-too-short")(setting('secret_lifetime = "0.1h"'))
+case("settings-tenant-no-guid")(setting('tenant_id = "contoso.com"', ":2", "tenant_id"))
+case("settings-secret-in-file")(setting('authentik_token = "t0ken-in-a-file"', ":2"))
+case("settings-permission-unknown")(setting('permissions = ["User.Fly.All"]', "User.Fly.All"))
+
+
+@case("settings-file-missing")
+def _(scene: Scene) -> None:
+    scene.arguments += ["--config", str(scene.folder / "nothing.toml")]
+
+
+@case("settings-connection-unknown")
+def _(scene: Scene) -> None:
+    scene.setting("")
+    scene.arguments += ["--connection", "elsewhere"]
+
+
+@case("nobody-to-ask")
+def _(scene: Scene) -> None:
+    scene.arguments += ["--no-input"]
+
+
+# --- hostile names
+
+HOSTILE = {
+    "control": "a\\u0007\\u001b[31mb",
+    "newline": "a\\nb",
+    "null": "a\\u0000b",
+    "right-to-left": "a\\u202Eb",
+    "too-long": "x" * 300,
+}
+for _kind, _text in HOSTILE.items():
+    case(f"name-{_kind}")(setting(f'application_name = "{_text}"', ":2", "application_name"))
+case("provider-name-control")(setting('provider_name = "a\\u001b[2Jb"', ":2", "provider_name"))
+case("slug-with-markup")(setting('authentik_application_slug = "<b>"', ":2", "authentik_application_slug"))
+case("unique-name-with-quote")(setting('unique_name = "a\'b"', ":2", "unique_name"))
+
+
+@pytest.fixture
+def scene(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
+    from ordeal import Ordeal
+
+    profile = (
+        "2025.12" if request.node.callspec.params.get("name") == "option-unknown-to-server" else "2026.5"
+    )
+    with contextlib.ExitStack() as stack, Sandbox(authentik_profile=profile) as sandbox:
+        yield Scene(Ordeal(sandbox), tmp_path, stack)
+
+
+def test_rows_and_cases_agree() -> None:
+    assert set(rows()) == set(CASES)
+    assert len(CASES) >= 60
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_refusal(name: str, scene: Scene) -> None:
+    from ordeal import documented
+
+    row = rows()[name]
+    CASES[name](scene)
+    arguments = ["bootstrap", *([] if "--no-input" in scene.arguments else ["--yes"]), *scene.arguments]
+    if scene.settings is not None:
+        path = scene.folder / "settings.toml"
+        path.write_text(scene.settings, encoding="utf-8")
+        arguments += ["--config", str(path)]
+    mark = scene.sandbox.world.log.last_seq
+    result = scene.ordeal.run(*arguments, **scene.environment)
+    text = result.text
+    assert (result.code, result.exit) == (row.code, row.exit), text
+    assert result.exit in documented()[row.code]
+    assert result.refuses_well() is None, text
+    assert "What to do: " in text
+    for said in scene.says:
+        assert said in text, f"{said!r} is missing in {text}"
+    if (
+        (line := re.search(r"Request: .*", text))
+        and " 4" in line[0]
+        and "html" not in name
+        and "proxy" not in name
+    ):
+        assert "request id" in line[0] or "correlation id" in line[0], line[0]
+    written = [
+        item
+        for item in scene.ordeal.ours(mark)
+        if item.write and item.status is not None and item.status < 400 and item.fault is None
+    ]
+    assert (not written) == row.before, written
+    for secret in (scene.sandbox.operator.secret, scene.sandbox.authentik.token, "t0ken-in-a-file"):
+        assert secret not in text
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", text), repr(text)
+
+
+UNHARMED = [
+    "Café ☕ 🚀 «Ω»",
+    "a'b\"c",
+    "<script>alert(1)</script>",
+    "!Env [AUTHENTIK_TOKEN]",
+    "%s {0} $HOME `id`",
+]
+
+
+@pytest.mark.parametrize("text", UNHARMED)
+def test_strange_names_are_carried_through_unharmed(text: str, scene_free: Ordeal, tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    keys = ("application_name", "provider_name", "authentik_application_name")
+    path.write_text(
+        "[connections.default]\n" + "".join(f'{key} = "{quoted}"\n' for key in keys), encoding="utf-8"
+    )
+    result = scene_free.run("bootstrap", "--yes", "--config", str(path))
+    assert result.exit == 0, result.text
+    assert text in result.text
+    assert scene_free.application()["displayName"] == text
+    tables = scene_free.sandbox.authentik.state.tables
+    assert [row["name"] for row in tables["provider"]] == [text]
+    assert text in [row["name"] for row in tables["application"]]
+
+
+def test_a_token_that_only_may_not_look_around_is_no_reason_to_refuse(
+    scene_free: Ordeal, tmp_path: Path
+) -> None:
+    with contextlib.ExitStack() as stack:
+        scene = Scene(scene_free, tmp_path, stack)
+        wanted = [item for item in PERMISSIONS if item.rpartition(".")[2] not in {"view_event", "view_user"}]
+        scene.token(*wanted)
+        result = scene_free.run("bootstrap", "--yes", **scene.environment)
+    assert result.exit == 0, result.text
+    assert scene_free.flaws() == []
+
+
+def test_a_limited_lifetime_is_shortened_and_said(scene_free: Ordeal, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        scene = Scene(scene_free, tmp_path, stack)
+        scene.policy({"restrictionType": "passwordLifetime", "state": "enabled", "maxLifetime": "P30D"})
+        result = scene_free.run("bootstrap", "--yes")
+    assert result.exit == 0, result.text
+    assert "shortened by the tenant's policy" in result.text
+
+
+@pytest.fixture
+def scene_free() -> Iterator[Ordeal]:
+    from ordeal import Ordeal
+
+    with Sandbox() as sandbox:
+        yield Ordeal(sandbox)

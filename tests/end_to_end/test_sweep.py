@@ -1,0 +1,270 @@
+"""The sweep: one listing for a whole tenant, and what it sends."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from authentik_entra_bootstrap.domain import TenantId
+from authentik_entra_bootstrap.errors import BootstrapError
+from authentik_entra_bootstrap.leases import hold, lease_name, open_lease
+from authentik_entra_bootstrap.sandbox import Sandbox
+from authentik_entra_bootstrap.sandbox.microsoft.objects import application, hash_secret, iso
+from authentik_entra_bootstrap.session import Runtime
+from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.worker import runs
+from authentik_entra_bootstrap.worker.runs import Due
+from authentik_entra_bootstrap.worker.settings import Settings, read_settings
+
+MANY = 1000
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        yield running
+
+
+def settings_for(sandbox: Sandbox, folder: Path, *names: str, worker: str = "") -> Settings:
+    """A settings file with these connections in the sandbox's tenant."""
+    file = folder / "authentik-entra.toml"
+    file.write_text("".join(f"[connections.{name}]\n" for name in names) + worker, encoding="utf-8")
+    return read_settings({**sandbox.environment(), "AUTHENTIK_ENTRA_CONFIG": str(file)})
+
+
+def add_connection(sandbox: Sandbox, name: str, age: timedelta = DAY, **tags: str) -> str:
+    """An application as a bootstrap leaves it, its secret of 180 days made a while ago; its id."""
+    world, directory = sandbox.world, sandbox.world.default_tenant
+    made = world.clock.now() - age
+    app = application(
+        world.guid(), world.guid(), f"authentik provisioning ({name})", "contoso.example", iso(made)
+    )
+    key = world.guid()
+    app["uniqueName"] = tags.pop("unique_name", f"authentik-entra-{name}")
+    marks = {"connection": name, "current": f"{key}@request", **tags}
+    app["tags"] = ["authentik-entra", *(f"authentik-entra:{mark}={value}" for mark, value in marks.items())]
+    app["passwordCredentials"] = [
+        {
+            "customKeyIdentifier": None,
+            "displayName": f"authentik-entra:{name}:0123456789abcdef",
+            "startDateTime": iso(made),
+            "endDateTime": iso(made + 180 * DAY),
+            "hint": "abc",
+            "keyId": key,
+            "secretText": None,
+        }
+    ]
+    app["_secrets"] = {key: hash_secret("made up")}
+    directory.put("application", app["id"], app)
+    return str(app["id"])
+
+
+def runtime_of(sandbox: Sandbox) -> Runtime:
+    """Everything injected, on the sandbox's clock."""
+    clock = sandbox.world.clock
+
+    async def sleep(seconds: float) -> None:
+        clock.advance(seconds)
+        await asyncio.sleep(0)
+
+    waiter = Waiter(lambda: clock.now().timestamp(), sleep, random.Random(0))
+    return Runtime(waiter=waiter, context_options={"now": clock.now})
+
+
+@pytest.fixture
+def swept(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Settings], tuple[runs.Swept, list[Due]]]:
+    """Sweep once; what it sent."""
+    for name, value in sandbox.environment().items():
+        monkeypatch.setenv(name, value)
+
+    def sweep(settings: Settings) -> tuple[runs.Swept, list[Due]]:
+        sent: list[Due] = []
+        result = asyncio.run(runs.sweep(settings, runtime_of(sandbox), sent.append))
+        return result, sent
+
+    return sweep
+
+
+def test_a_thousand_connections_with_nothing_due(sandbox, tmp_path, swept, record_property):
+    names = [f"c{number:04d}" for number in range(MANY)]
+    for name in names:
+        add_connection(sandbox, name)
+    settings = settings_for(sandbox, tmp_path, *names, worker='[worker]\nverify_interval = "7d"\n')
+    mark = sandbox.world.log.last_seq
+    result, sent = swept(settings)
+    entries = sandbox.world.log.since(mark)
+    graph = [entry for entry in entries if entry.server == "graph"]
+    assert result.connections == MANY
+    assert result.unread == ()
+    assert {due.task for due in sent} <= {"verify_connection"}
+    # A sixteenth of an hour out of a week: a handful has its moment.
+    assert len(sent) < 20
+    record_property("graph requests of a sweep of 1000", len(graph))
+    assert 1 <= len(graph) <= 3 + MANY / 100
+    assert [entry for entry in entries if entry.write or entry.server == "authentik"] == []
+    assert len([entry for entry in entries if entry.server == "entra" and entry.method == "POST"]) == 1
+
+
+def test_what_is_due_is_sent_with_its_reason(sandbox, tmp_path, swept, caplog):
+    add_connection(sandbox, "fresh")
+    add_connection(sandbox, "due", age=170 * DAY)
+    add_connection(sandbox, "interrupted", pending="11111111-2222-4333-8444-555555555555@request")
+    add_connection(sandbox, "adopted", age=170 * DAY, adopted="2026-01-01", unique_name="somebody-elses")
+    settings = settings_for(sandbox, tmp_path, "fresh", "due", "interrupted", "adopted", "never")
+    result, sent = swept(settings)
+    assert {due.connection for due in sent if due.task == "rotate"} == {"due", "interrupted", "adopted"}
+    assert all(due.reason for due in sent)
+    assert result.due == len(sent)
+    assert "connection-not-bootstrapped" in caplog.text
+    assert "never" in caplog.text
+
+
+def test_a_tenant_with_more_due_than_its_limits_let_through_is_sent_the_most_urgent(sandbox, tmp_path, swept):
+    names = [f"c{number}" for number in range(12)]
+    for number, name in enumerate(names):
+        add_connection(sandbox, name, age=(150 + number) * DAY)
+    # A minute of a twentieth of the limits.
+    worker = '[worker]\nsweep_interval = "1m"\ngraph_share = 0.05\n'
+    result, sent = swept(settings_for(sandbox, tmp_path, *names, worker=worker))
+    rotations = [due.connection for due in sent if due.task == "rotate"]
+    assert 5 <= len(rotations) < 12
+    assert rotations == names[: -len(rotations) - 1 : -1]
+    assert result.later == 12 - len(rotations)
+    assert result.due == len(sent)
+
+
+def test_a_tenant_that_others_use_up_is_sent_less(sandbox, tmp_path, swept):
+    names = [f"c{number}" for number in range(12)]
+    for name in names:
+        add_connection(sandbox, name, age=150 * DAY)
+    worker = '[worker]\nsweep_interval = "2m"\ngraph_share = 0.05\nlease_url = "none"\n'
+    settings = settings_for(sandbox, tmp_path, *names, worker=worker)
+    _, before = swept(settings)
+    sandbox.world.switches.tenant_size = "S"
+    sandbox.world.switches.limits_used = 0.95
+    _, after = swept(settings)
+    assert 1 <= len(after) < len(before)
+
+
+def test_who_may_not_list_asks_for_each(sandbox, tmp_path, swept):
+    add_connection(sandbox, "due", age=170 * DAY)
+    body = {"error": {"code": "Authorization_RequestDenied", "message": "Insufficient privileges."}}
+    refused = sandbox.world.faults.add(
+        kind="status", status=403, method="GET", path=r"/applications(\?|$)", body=body, times=None
+    )
+    _, sent = swept(settings_for(sandbox, tmp_path, "due"))
+    assert refused.hits > 0
+    assert [(due.task, due.connection) for due in sent] == [("rotate", "due")]
+
+
+def test_a_tenant_that_cannot_be_read_does_not_hold_up_the_others(sandbox, tmp_path, swept, caplog):
+    add_connection(sandbox, "due", age=170 * DAY)
+    settings = settings_for(
+        sandbox,
+        tmp_path,
+        "due",
+        "elsewhere",
+    )
+    other = settings.connections["elsewhere"].model_copy(
+        update={"tenant_id": "99999999-2222-4333-8444-555555555555"}
+    )
+    mixed = Settings(settings.worker, {**settings.connections, "elsewhere": other})
+    result, sent = swept(mixed)
+    assert [due.connection for due in sent] == ["due"]
+    assert result.unread == ("elsewhere",)
+    assert "tenant-not-read" in caplog.text
+
+
+def test_nobody_sits_at_the_worker(sandbox, tmp_path, swept, caplog):
+    settings = settings_for(sandbox, tmp_path, "due")
+    browser = settings.connections["due"].model_copy(update={"login": "browser"})
+    result, _ = swept(Settings(settings.worker, {"due": browser}))
+    assert result.unread == ("due",)
+    assert "login-needs-a-person" in caplog.text
+    with pytest.raises(BootstrapError, match="login-needs-a-person"):
+        asyncio.run(runs.rotate_connection(Settings(settings.worker, {"due": browser}), "due", Runtime()))
+
+
+def test_verification_finds_what_a_person_changed(sandbox, tmp_path, swept):
+    from ordeal import Ordeal
+
+    ordeal = Ordeal(sandbox)
+    assert ordeal.run("bootstrap", "--yes").exit == 0
+    settings = settings_for(sandbox, tmp_path, "default")
+
+    def verify() -> tuple[BootstrapError | None, bool]:
+        return asyncio.run(runs.verify_connection(settings, "default", runtime_of(sandbox)))
+
+    mark = sandbox.world.log.last_seq
+    assert verify() == (None, False)
+    callers = {entry.caller for entry in sandbox.world.log.writes(mark) if entry.server == "graph"}
+    # authentik's own sync may be at work.
+    assert callers <= {ordeal.application()["appId"]}
+    assert [entry for entry in sandbox.world.log.writes(mark) if entry.server == "authentik"] == []
+    # Somebody types another secret into authentik's form.
+    context = ssl.create_default_context(cafile=sandbox.ca_file)
+    answer = httpx.patch(
+        f"{sandbox.authentik_url}/api/v3/providers/microsoft_entra/1/",
+        headers={"Authorization": f"Bearer {sandbox.environment()['AUTHENTIK_TOKEN']}"},
+        json={"client_secret": "typed by hand"},
+        verify=context,
+    )
+    assert answer.status_code == 200
+    wrong, mends = verify()
+    assert wrong is not None
+    assert wrong.code == "verification-failed"
+    assert mends
+    asyncio.run(runs.rotate_connection(settings, "default", runtime_of(sandbox)))
+    assert verify() == (None, False)
+
+
+def test_commands_give_way_to_who_holds_the_lease(sandbox, tmp_path):
+    from fleet import Fleet
+
+    crew = Fleet(sandbox, tmp_path)
+    crew.bootstrap()
+    mark = sandbox.world.log.last_seq
+    name = lease_name("default", TenantId(sandbox.world.default_tenant.tenant_id))
+    with hold(open_lease(f"file://{tmp_path}/state/leases", name), "x"):
+        for command in (["bootstrap", "--yes"], ["rotate", "--now"]):
+            ran = subprocess.run(
+                [sys.executable, "-m", "authentik_entra_bootstrap", *command],
+                cwd=tmp_path,
+                env=crew.environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert ran.returncode == 7, ran
+            assert "[another-run-active]" in ran.stderr
+    operator = sandbox.operator.app_id
+    assert [
+        e for e in sandbox.world.log.writes(mark) if e.caller == operator or e.server == "authentik"
+    ] == []
+
+
+def test_runs_of_the_worker_write_into_the_common_book(sandbox, tmp_path, swept):
+    from ordeal import Ordeal
+
+    ordeal = Ordeal(sandbox)
+    assert ordeal.run("bootstrap", "--yes").exit == 0
+    worker = f'[worker]\nstate_dir = "{tmp_path / "state"}"\n'
+    settings = settings_for(sandbox, tmp_path, "default", worker=worker)
+    sandbox.world.clock.advance(DAY)
+    asyncio.run(runs.rotate_connection(settings, "default", runtime_of(sandbox)))
+    book = (tmp_path / "state" / "leases" / "graph-budget.json").read_text(encoding="utf-8")
+    assert f"units:application-in-tenant:{sandbox.operator.app_id}@" in book
+    # The sync identity's few reads are nobody else's business.
+    assert str(ordeal.application()["appId"]) not in book

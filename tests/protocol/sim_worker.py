@@ -1,0 +1,290 @@
+"""Workers that run the real ``rotate`` one call after the other, and who decides what happens to each call."""
+
+# ruff: noqa: ARG002 - the signature of choosers
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sim_loop import Killed, StillLoop
+from sim_ports import Authentik, Entra, digest
+from sim_tenant import moment
+from sim_watch import EXCLUSIVE
+
+from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.errors import BootstrapError, Temporary, Unreachable
+from authentik_entra_bootstrap.plan import Step
+from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, rotate
+
+if TYPE_CHECKING:
+    from sim_world import World
+
+DESIRED = ConnectionSettings().desired()
+
+Option = tuple[str, str | None]
+"""What may happen at a point, and which part of the bound it uses up; ``None`` for what is usual."""
+
+
+class Chooser(Protocol):
+    """Decides what happens at a point."""
+
+    def pick(self, point: str, options: list[Option]) -> int:
+        """The number of an option; the first is the usual one."""
+        ...
+
+    def known(self, state: Callable[[], int]) -> bool:
+        """Whether everything that can follow from this state was looked at already."""
+        ...
+
+
+class Usual:
+    """Nothing unusual happens."""
+
+    def pick(self, point: str, options: list[Option]) -> int:
+        return 0
+
+    def known(self, state: Callable[[], int]) -> bool:
+        return False
+
+
+class Even(random.Random):
+    """No jitter, and every probe another id."""
+
+    count = 0
+
+    def random(self) -> float:
+        return 0.0
+
+    def randrange(self, start: int, *_: Any) -> int:  # type: ignore[override]
+        self.count += 1
+        return start + self.count
+
+
+@dataclass
+class Call:
+    """A call that a worker has made and no service has answered yet."""
+
+    name: str
+    perform: Callable[[int], Any]
+    kind: str
+    reply: Any
+    issued: float
+
+
+@dataclass
+class Late:
+    """A request whose client has given up; it is carried out some time later."""
+
+    worker: Worker
+    call: Call
+    variant: int
+    deadline: float
+
+
+@dataclass
+class Ears:
+    """A reporter that keeps warnings."""
+
+    warnings: list[str] = field(default_factory=list)
+
+    def doing(self, text: str) -> None: ...
+    def begin(self, step: Step) -> None: ...
+    def done(self, step: Step, detail: str) -> None: ...
+    def waiting(self, what: str, elapsed: float, usual: str) -> None: ...
+    def waited(self, what: str, elapsed: float) -> None: ...
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+class Worker:
+    """One process that runs ``rotate`` once.
+
+    :param lease: ``none``, ``exclusive`` or ``expiring``.
+    """
+
+    def __init__(self, world: World, name: str, *, force: bool, lease: str) -> None:
+        self.world, self.name, self.force, self.lease = world, name, force, lease
+        self.loop = StillLoop()
+        self.calls: deque[Call] = deque()
+        self.sleeps: list[tuple[float, Any]] = []
+        self.ears = Ears()
+        self.history = hash((name, force))
+        self.writes: list[str] = []
+        self.looks: list[tuple[str, str]] = []
+        """What authentik held, and the trail's last change, at each look since the last save."""
+        self.since_look: set[str] = set()
+        """The calls that were answered since the last look at the audit trail."""
+        self.env_seen = 0
+        self.saved_change: str | None = None
+        self.first_change: str | None = None
+        self.lease_lost = self.killed = self.was_late = False
+        self.outcome: RotationOutcome | None = None
+        self.error: BaseException | None = None
+        self.task: Any = None
+
+    # --- life
+
+    def start(self) -> None:
+        """The process begins; it runs until its first calls."""
+        world = self.world
+        waiter = Waiter(monotonic=lambda: world.clock, sleep=self._sleep, rng=Even(), progress=self.ears)
+        context = Context(
+            Entra(self),  # type: ignore[arg-type]
+            Authentik(self),  # type: ignore[arg-type]
+            waiter,
+            self.ears,
+            now=lambda: moment(world.clock),
+            new_rotation_id=world.rotation_id,
+            guard=self._guard,
+            domain=EXCLUSIVE if self.lease == "exclusive" else "",
+            rng=Even(),
+        )
+        self.task = self.loop.create_task(rotate(context, DESIRED, force=self.force))
+        self._go_on()
+
+    @property
+    def over(self) -> bool:
+        return self.task is not None and bool(self.task.done())
+
+    def kill(self) -> None:
+        """The process ends at once."""
+        self.killed = True
+        for waiting in [call.reply for call in self.calls] + [future for _, future in self.sleeps]:
+            waiting.set_exception(Killed())
+        self.calls.clear()
+        self.sleeps.clear()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self.loop.run_until_all_wait()
+        if not self.over:
+            return
+        error = self.task.exception()
+        if error is None:
+            self.outcome = self.task.result()
+        elif isinstance(error, BootstrapError | Killed):
+            self.error = error
+        else:
+            raise error
+        self.world.watch.ended(self)
+
+    def _guard(self) -> None:
+        if self.lease_lost:
+            raise Temporary("another-run-active", "The lease was lost.")
+
+    async def _sleep(self, seconds: float) -> None:
+        waiting = self.loop.create_future()
+        self.sleeps.append((self.world.clock + seconds, waiting))
+        await waiting
+
+    async def call(self, name: str, perform: Callable[[int], Any], *, kind: str) -> Any:
+        """Make a call and wait until the model answers it."""
+        if self.killed:
+            raise Killed
+        reply = self.loop.create_future()
+        self.calls.append(Call(name, perform, kind, reply, self.world.clock))
+        return await reply
+
+    def looked(self) -> None:
+        """The audit trail is being shown to this worker."""
+        stored = self.world.server.now
+        self.looks.append((stored.text, stored.change))
+        self.first_change = self.first_change or stored.change
+        self.since_look.clear()
+        self.env_seen = self.world.watch.env_count
+
+    def saved(self) -> None:
+        """The provider was saved for this worker."""
+        self.saved_change = self.world.server.now.change
+        self.looks.clear()
+        self.env_seen = self.world.watch.env_count
+
+    # --- one step
+
+    @property
+    def next(self) -> str:
+        """The next call, for people."""
+        if self.task is None:
+            return "start"
+        return self.calls[0].name if self.calls else "asleep"
+
+    @property
+    def wakes(self) -> float:
+        """When it can go on."""
+        return self.world.clock if self.calls or not self.sleeps else min(item[0] for item in self.sleeps)
+
+    def step(self) -> None:
+        """Let one call of this worker be answered."""
+        if self.task is None:
+            self.start()
+            if self.over:
+                return
+        while not self.calls:
+            moment_, future = min(self.sleeps, key=lambda item: item[0])
+            self.sleeps.remove((moment_, future))
+            self.world.advance_to(moment_)
+            future.set_result(None)
+            self._go_on()
+            if self.over:
+                return
+        self._answer(self._chosen())
+
+    def _chosen(self) -> Call:
+        """The call that is answered next: usually the one that was made first."""
+        options: list[Option] = [
+            (call.name, "order" if number else None) for number, call in enumerate(self.calls)
+        ]
+        number = self.world.chooser.pick(f"{self.name} answered next", options) if len(options) > 1 else 0
+        if number:
+            self.world.log.append(f"{self.name} answered next: {options[number][0]}")
+        call = self.calls[number]
+        del self.calls[number]
+        return call
+
+    def _answer(self, call: Call) -> None:
+        world = self.world
+        fate, variant = world.fate(self, call)
+        if fate == "killed-before":
+            self.calls.appendleft(call)
+            self.kill()
+            return
+        if fate == "late":
+            self.was_late = True
+            world.late.append(Late(self, call, variant, call.issued + world.margin))
+        result: Any = None
+        failure: BaseException | None = None
+        if fate in {"failed", "late"}:
+            failure = Unreachable("connection-lost", "The connection broke before an answer came.")
+        else:
+            try:
+                result = self.carry_out(call, variant)
+            except BootstrapError as error:
+                failure = error
+            if fate == "lost":
+                failure = Unreachable("connection-lost", "The connection broke before an answer came.")
+        told = getattr(failure, "code", "") if failure else digest(result)
+        self.history = hash((self.history, call.name, told, world.clock))
+        if fate == "killed-after":
+            self.calls.appendleft(call)
+            self.kill()
+        elif failure is not None:
+            call.reply.set_exception(failure)
+            self._go_on()
+        else:
+            call.reply.set_result(result)
+            self._go_on()
+
+    def carry_out(self, call: Call, variant: int) -> Any:
+        """The service does what the call asks."""
+        if call.kind in {"write", "add", "remove", "save"}:
+            self.writes.append(call.name)
+        if call.name != "last_change":
+            self.since_look.add(call.name)
+        return call.perform(variant)

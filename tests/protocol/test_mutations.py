@@ -1,0 +1,274 @@
+"""The test of the test: each change of the protocol breaks an invariant, and the search finds the schedule.
+
+Small bounds come first, so what is found is a shortest schedule. Each mutation names the invariant that it must break.
+"""
+
+# ruff: noqa: ARG005 - the signatures of what is replaced
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sim_explorer import Bound, deepen
+from sim_families import FLIGHT
+from sim_starts import Scenario
+
+from authentik_entra_bootstrap import rotation
+from authentik_entra_bootstrap.errors import Unreachable
+from authentik_entra_bootstrap.marks import secret_display_name
+from authentik_entra_bootstrap.phases import PROTOCOL, Came, Phase
+from authentik_entra_bootstrap.workflows import acceptance, rotate, secret_run, secret_state
+from authentik_entra_bootstrap.workflows.secret_run import SecretRun
+
+Patch = pytest.MonkeyPatch
+Edit = Mapping[tuple[Phase, Came], Phase]
+GOOD, FAILED, UNKNOWN = Came.GOOD, Came.FAILED, Came.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A change of the protocol.
+
+    :param breaks: the invariant.
+    :param edit: of the table; or ``patch``, of single functions.
+    """
+
+    breaks: str
+    scenario: Scenario
+    bound: Bound
+    edit: Edit | None = None
+    patch: Callable[[Patch], None] | None = None
+    first: int = 0
+    """How much that is unusual the shortest schedule holds, where fewer take long to look at."""
+
+
+def _replaced(module: Any, name: str, value: Any) -> Callable[[Patch], None]:
+    return lambda patch: patch.setattr(module, name, value)
+
+
+def _without_proof(patch: Patch) -> None:
+    original = secret_run.retire
+
+    async def retire(*arguments: Any, **options: Any) -> Any:
+        return await original(*arguments, **{**options, "proven": True})
+
+    patch.setattr(secret_run, "retire", retire)
+
+
+def _blind_retry(patch: Patch) -> None:
+    async def make_secret(context: Any, application: Any, connection: str, end_date_time: Any) -> Any:
+        for _ in range(3):
+            name = secret_display_name(connection, context.rotation_id())
+            try:
+                return await context.entra.add_secret(
+                    application.app_object_id, display_name=name, end_date_time=end_date_time
+                )
+            except Unreachable as error:
+                failure = error
+        raise failure
+
+    patch.setattr(secret_run, "make_secret", make_secret)
+
+
+def _looks_before_the_save_only(patch: Patch) -> None:
+    original = acceptance.Acceptance.prove
+
+    async def prove(self: Any, _beside: Any) -> Any:
+        async def nothing() -> None:
+            """The provider was saved by this run meanwhile."""
+
+        return await original(self, nothing)
+
+    patch.setattr(acceptance.Acceptance, "prove", prove)
+
+
+def _no_trail_check(patch: Patch) -> None:
+    original = secret_run.retire
+
+    async def retire(*arguments: Any, **options: Any) -> Any:
+        return await original(*arguments, **{**options, "readable": False})
+
+    patch.setattr(secret_run, "retire", retire)
+
+
+def _from_the_asked_lifetime(patch: Patch) -> None:
+    def renew_at(secret: Any, renewal: Any) -> Any:
+        return secret.end_date_time - timedelta(days=60)
+
+    patch.setattr(rotation, "renew_at", renew_at)
+
+
+def _current_goes_at_once(patch: Patch) -> None:
+    original = rotation._with_unused
+    patch.setattr(rotation, "_with_unused", lambda seen, in_use, made: original(seen, set(), made))
+
+
+def _no_second_read(patch: Patch) -> None:
+    async def confirmed(_port: Any, seen: Any, _application: Any) -> Any:
+        return seen
+
+    patch.setattr(rotate, "confirmed", confirmed)
+
+
+def _no_wait_for_flights(patch: Patch) -> None:
+    async def landed(self: Any) -> None:
+        """Nobody waits."""
+
+    patch.setattr(secret_state.SecretState, "landed", landed)
+
+
+def _only_the_record(seen: Any, current: Any, secret: Any) -> tuple[bool, str]:
+    return True, "current"
+
+
+MUTATIONS: Mapping[str, Mutation] = {
+    "deliver before the test": Mutation(
+        "I1",
+        Scenario("due", runs=(False,)),
+        Bound(1, {"lag": 1}),
+        {
+            (Phase.MARK, GOOD): Phase.CUT_OVER,
+            (Phase.CUT_OVER, GOOD): Phase.TEST,
+            (Phase.TEST, GOOD): Phase.PROVE,
+        },
+        _looks_before_the_save_only,
+    ),
+    "no test": Mutation(
+        "I1", Scenario("due", runs=(False,)), Bound(1, {"lag": 1}), {(Phase.MARK, GOOD): Phase.CUT_OVER}
+    ),
+    "believe one sign-in": Mutation(
+        "I1",
+        Scenario("due", runs=(False,)),
+        Bound(1, {"lag": 1}),
+        patch=_replaced(acceptance, "SIGN_INS", 1),
+    ),
+    "mark after the cut-over": Mutation(
+        "I3",
+        Scenario("due", runs=(False,)),
+        Bound(1, {"crash": 1}),
+        {
+            (Phase.CREATE, GOOD): Phase.TEST,
+            (Phase.CUT_OVER, GOOD): Phase.MARK,
+            (Phase.MARK, GOOD): Phase.PROVE,
+        },
+    ),
+    "record before the proof": Mutation(
+        "I5",
+        Scenario("due", runs=(False, False)),
+        Bound(2, {"mangle": 1, "crash": 1}),
+        {
+            (Phase.CUT_OVER, GOOD): Phase.RECORD,
+            (Phase.RECORD, GOOD): Phase.PROVE,
+            (Phase.PROVE, GOOD): Phase.RETIRE,
+        },
+    ),
+    "retire without a proof": Mutation(
+        "I1",
+        Scenario("due, with older ones", runs=(False,)),
+        Bound(1, {"mangle": 1}),
+        {(Phase.CUT_OVER, GOOD): Phase.RECORD},
+        _without_proof,
+    ),
+    "discard what may have been delivered": Mutation(
+        "I1",
+        Scenario("due", runs=(False,)),
+        Bound(1, {"lost": 1}),
+        {(Phase.CUT_OVER, UNKNOWN): Phase.DISCARD},
+    ),
+    "after a failed proof only ask again": Mutation(
+        "I3",
+        Scenario("due", runs=(False,)),
+        Bound(1, {"mangle": 1}),
+        {(Phase.PROVE, FAILED): Phase.NOTE_DELIVERED},
+    ),
+    "remove foreign secrets": Mutation(
+        "I2",
+        Scenario("overlap over", runs=(False,)),
+        Bound(0, {}),
+        patch=_replaced(rotation, "is_ours", lambda secret: True),
+    ),
+    "ignore the audit trail": Mutation(
+        "I5",
+        Scenario("not due", runs=(False,), people=("another secret",)),
+        Bound(1, {"person": 1}),
+        patch=_replaced(rotation, "_holds", _only_the_record),
+    ),
+    "record without another look at the trail": Mutation(
+        "I5",
+        Scenario("due", people=("the secret before",)),
+        Bound(1, {"person": 1}),
+        patch=_replaced(secret_state, "ours_was_last", lambda change, saved, observed: None),
+    ),
+    "no look at the trail before a removal": Mutation(
+        "I1",
+        Scenario("overlap over", runs=(False,), people=("the secret before",)),
+        Bound(1, {"person": 1}),
+        patch=_no_trail_check,
+    ),
+    "remove young strays at once": Mutation(
+        "I1",
+        Scenario("not due", runs=(True, False)),
+        Bound(1, {"switch": 1}),
+        patch=_replaced(rotation, "stray_rest", lambda lifetime: timedelta(0)),
+    ),
+    "deliver at any age": Mutation(
+        "I1",
+        Scenario("not due", runs=(True, False)),
+        Bound(4, {"stall": 3, "switch": 1}),
+        patch=_replaced(secret_state.SecretState, "in_time", lambda self: None),
+        first=4,
+    ),
+    "do not wait for a dead run's last request": Mutation(
+        "I1",
+        Scenario("not due", runs=(True, False), lease="exclusive", margin=FLIGHT),
+        Bound(1, {"late": 1}),
+        patch=_no_wait_for_flights,
+    ),
+    "no overlap": Mutation("I1", Scenario("due", runs=(False,)), Bound(0, {}), patch=_current_goes_at_once),
+    "renew by the asked lifetime": Mutation(
+        "I4", Scenario("policy shortens", runs=(False,)), Bound(0, {}), patch=_from_the_asked_lifetime
+    ),
+    "believe the first answer of any replica": Mutation(
+        "I4",
+        Scenario("just rotated", runs=(False,)),
+        Bound(2, {"stale": 2}),
+        patch=_replaced(rotate, "doubtful", lambda seen, decision: None),
+    ),
+    "ask blindly for a secret again": Mutation(
+        "I3", Scenario("due", runs=(False,)), Bound(1, {"lost": 1}), patch=_blind_retry
+    ),
+    "first characters from before the trail": Mutation(
+        "I5",
+        Scenario("not due", runs=(False,), people=("another secret",), hints=True),
+        Bound(1, {"person": 1}),
+        patch=_no_second_read,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_the_search_finds_what_a_change_of_the_protocol_breaks(
+    name: str, monkeypatch: Patch, record_property: Callable[[str, object], None]
+) -> None:
+    mutation = MUTATIONS[name]
+    assert (
+        deepen(mutation.scenario, replace(mutation.bound, total=min(mutation.bound.total, 1))).violation
+        is None
+    )
+    if mutation.edit is not None:
+        monkeypatch.setattr(SecretRun, "protocol", {**PROTOCOL, **mutation.edit})
+    if mutation.patch is not None:
+        mutation.patch(monkeypatch)
+    found = deepen(mutation.scenario, mutation.bound, mutation.first)
+    assert found.violation is not None, f"it survives {found.schedules} schedules"
+    assert found.violation.invariant == mutation.breaks, found.violation.text
+    record_property("protocol mutation", f"{name}: {found.schedules} schedules, {mutation.breaks}")
+
+
+def test_every_phase_and_every_end_of_it_has_a_successor() -> None:
+    assert {phase for phase, _ in PROTOCOL} == set(Phase) - {Phase.END}
+    assert {phase for phase, came in PROTOCOL if came is GOOD} == set(Phase) - {Phase.END}

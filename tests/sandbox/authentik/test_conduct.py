@@ -1,0 +1,231 @@
+"""Django's and Django REST framework's conduct in general, beyond what was recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from authentik_entra_bootstrap.sandbox.authentik.app import Authentik
+from authentik_entra_bootstrap.sandbox.authentik.rest import strictjson
+
+ENTRA = "/providers/microsoft_entra/"
+NEW = {"name": "n", "client_id": "c", "client_secret": "s", "tenant_id": "t"}
+JSON = {"Content-Type": "application/json"}
+
+
+async def test_a_missing_slash_is_redirected_for_reading_only(admin: Any) -> None:
+    answer = await admin("GET", "/core/users/me?x=1")
+    assert (answer.status_code, answer.headers["location"]) == (301, "/api/v3/core/users/me/?x=1")
+    lost = await admin("POST", "/providers/microsoft_entra", NEW)
+    assert (lost.status_code, lost.text, lost.headers["allow"]) == (405, "", "GET, HEAD, OPTIONS")
+    assert lost.headers["content-type"] == "text/html; charset=utf-8"
+
+
+async def test_unknown_addresses_answer_html(admin: Any) -> None:
+    answer = await admin("GET", "/no/such/thing/")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "x-authentik-id" in answer.headers
+    assert (await admin("DELETE", "/no/such/thing/")).status_code == 405
+
+
+async def test_a_method_without_a_handler(admin: Any) -> None:
+    answer = await admin("DELETE", ENTRA)
+    assert (answer.status_code, answer.json()) == (405, {"detail": 'Method "DELETE" not allowed.'})
+    assert answer.headers["allow"] == "GET, POST, HEAD, OPTIONS"
+    assert (await admin("PUT", "/admin/version/", {})).json() == {"detail": 'Method "PUT" not allowed.'}
+
+
+async def test_head_answers_like_get_without_a_body(admin: Any) -> None:
+    answer = await admin("HEAD", "/admin/version/")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert int(answer.headers["content-length"]) > 50
+
+
+async def test_only_json_is_spoken(admin: Any) -> None:
+    plain = {"Content-Type": "text/plain"}
+    answer = await admin("POST", ENTRA, content=b"x", headers=plain)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        415,
+        'Unsupported media type "text/plain" in request.',
+    )
+    answer = await admin("GET", ENTRA, headers={"Accept": "text/csv"})
+    assert answer.json() == {"detail": "Could not satisfy the request Accept header."}
+    assert answer.status_code == 406
+    for accept in ("*/*", "application/*", "text/html, application/json;q=0.5"):
+        assert (await admin("GET", ENTRA, headers={"Accept": accept})).status_code == 200
+    assert (await admin("POST", ENTRA)).json()["name"] == ["This field is required."]
+    assert (await admin("POST", ENTRA, content=b"null", headers=JSON)).json() == {
+        "non_field_errors": ["No data provided"]
+    }
+    charset = {"Content-Type": "application/json; charset=utf-8"}
+    assert (await admin("PATCH", "/core/users/3/", headers=charset, content=b"{}")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ('{"name":', "unexpected end of data: line 1 column 9 (char 8)"),
+        ("{a}", "unexpected character, expected a string key: line 1 column 2 (char 1)"),
+        ('{"a"}', "unexpected character, expected ':' after key: line 1 column 5 (char 4)"),
+        ('{"a":}', "unexpected character, expected a JSON value: line 1 column 6 (char 5)"),
+        ('{"a":1,}', "trailing comma is not allowed: line 1 column 7 (char 6)"),
+        ("[1 2]", "unexpected character, expected ',' or ']': line 1 column 4 (char 3)"),
+        ("tru", "unexpected end of data: line 1 column 4 (char 3)"),
+        ('{"a":1} x', "unexpected content after document: line 1 column 9 (char 8)"),
+        ("  ", "input data is empty: line 1 column 1 (char 0)"),
+        ("01", "number with leading zero is not allowed: line 1 column 1 (char 0)"),
+        ('"\\x"', "invalid escaped sequence in string: line 1 column 2 (char 1)"),
+        ('"a\nb"', "unexpected control character in string: line 1 column 3 (char 2)"),
+        ("NaN", "unexpected character, expected a JSON value: line 1 column 1 (char 0)"),
+        ('{"a":\n', "unexpected end of data: line 2 column 1 (char 6)"),
+        ("1e999", "number is infinity when parsed as double: line 1 column 1 (char 0)"),
+        ('"\\ud800"', "no low surrogate in string: line 1 column 2 (char 1)"),
+        ("-", "unexpected end of data: line 1 column 2 (char 1)"),
+        ("1.", "unexpected end of data: line 1 column 3 (char 2)"),
+    ],
+)
+def test_unreadable_json_is_explained_in_the_parsers_words(body: str, complaint: str) -> None:
+    with pytest.raises(strictjson.JsonError, match=r".*") as caught:
+        strictjson.parse(body.encode())
+    assert str(caught.value) == complaint
+
+
+def test_readable_json_is_read() -> None:
+    text = '{"a": [1, -2.5, 1e3, true, false, null, "x\\n\\u00e9\\"", {}], "b": []}'
+    assert strictjson.parse(text.encode()) == {
+        "a": [1, -2.5, 1000.0, True, False, None, 'x\né"', {}],
+        "b": [],
+    }
+
+
+async def test_pages(admin: Any) -> None:
+    for number in range(23):
+        await admin.must("POST", "/core/groups/", {"name": f"g{number:02}"})
+    first = await admin.must("GET", "/core/groups/?search=g&ordering=-name")
+    assert first["pagination"] | {"count": 0} == {
+        "next": 2,
+        "previous": 0,
+        "count": 0,
+        "current": 1,
+        "total_pages": 2,
+        "start_index": 1,
+        "end_index": 20,
+    }
+    assert first["results"][0]["name"] == "g22"
+    last = await admin.must("GET", "/core/groups/?page=last&page_size=10")
+    assert last["pagination"]["next"] == 0
+    everything = await admin.must("GET", "/core/groups/?page_size=1000")
+    assert len(everything["results"]) == everything["pagination"]["count"] > 23
+    for page in ("0", "99", "x", "-1"):
+        answer = await admin("GET", f"/core/groups/?page={page}")
+        assert (answer.status_code, answer.json()) == (404, {"detail": "Invalid page."})
+    assert (await admin.must("GET", "/core/groups/?page_size=x&ordering=nonsense"))["pagination"][
+        "current"
+    ] == 1
+
+
+async def test_filters_understand_or_complain(admin: Any) -> None:
+    answer = await admin("GET", "/propertymappings/provider/microsoft_entra/?managed=bogus")
+    assert answer.status_code == 400
+    assert answer.json() == {"managed": ["Select a valid choice. bogus is not one of the available choices."]}
+    missing = "00000000-0000-4000-8000-000000000000"
+    answer = await admin("GET", f"{ENTRA}?filter_group={missing}")
+    text = "Select a valid choice. That choice is not one of the available choices."
+    assert answer.json() == {"filter_group": [text]}
+    answer = await admin("GET", "/core/users/?uuid=x")
+    assert answer.json() == {"uuid": ["Enter a valid UUID."]}
+    answer = await admin("GET", "/providers/microsoft_entra_users/?provider__id=x")
+    assert answer.json() == {"provider__id": ["Enter a number."]}
+    for query in ("exclude_users_service_account=perhaps", "bogus=1", "name=", "search="):
+        assert (await admin.must("GET", f"{ENTRA}?{query}"))["pagination"]["count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("name", ["x"], "Not a valid string."),
+        ("name", True, "Not a valid string."),
+        ("name", "", "This field may not be blank."),
+        ("name", " \t", "This field may not be blank."),
+        ("sync_page_size", "x", "A valid integer is required."),
+        ("sync_page_size", 2147483648, "Ensure this value is less than or equal to 2147483647."),
+        ("sync_page_size", None, "This field may not be null."),
+        ("sync_page_timeout", "minutes=x", "minutes=x is not in the correct format of 'hours=3;minutes=1'."),
+        ("dry_run", "maybe", "Must be a valid boolean."),
+        ("dry_run", None, "This field may not be null."),
+        ("user_delete_action", ["delete"], "\"['delete']\" is not a valid choice."),
+        ("property_mappings", "x", 'Expected a list of items but got type "str".'),
+        ("property_mappings", {"a": 1}, 'Expected a list of items but got type "dict".'),
+        ("property_mappings", None, "This field may not be null."),
+        ("filter_group", 5, 'Invalid pk "5" - object does not exist.'),
+    ],
+)
+async def test_wrong_values_of_a_provider(admin: Any, field: str, value: Any, message: str) -> None:
+    answer = await admin("POST", ENTRA, NEW | {field: value})
+    assert (answer.status_code, answer.json()) == (400, {field: [message]})
+
+
+async def test_generous_readings(admin: Any) -> None:
+    values = {
+        "sync_page_size": "50",
+        "dry_run": "on",
+        "name": 7,
+        "filter_group": "",
+        "sync_page_timeout": "Hours=1",
+    }
+    made = await admin.must("POST", ENTRA, NEW | values)
+    assert (made["sync_page_size"], made["dry_run"], made["name"], made["filter_group"]) == (
+        50,
+        True,
+        "7",
+        None,
+    )
+    assert made["sync_page_timeout"] == "Hours=1"
+
+
+@pytest.mark.parametrize(
+    ("slug", "message"),
+    [
+        ("a b", "Enter a valid “slug” consisting of letters, numbers, underscores or hyphens."),
+        ("", "This field may not be blank."),
+        ("token", "The slug 'token' is reserved and cannot be used for applications."),
+    ],
+)
+async def test_wrong_slugs(admin: Any, slug: str, message: str) -> None:
+    answer = await admin("POST", "/core/applications/", {"name": "a", "slug": slug})
+    assert answer.json() == {"slug": [message]}
+
+
+async def test_provider_keys_of_an_application(admin: Any) -> None:
+    body = {"name": "a", "slug": "a", "backchannel_providers": ["abc"]}
+    answer = await admin("POST", "/core/applications/", body)
+    assert answer.json() == {"backchannel_providers": ["Incorrect type. Expected pk value, received str."]}
+
+
+async def test_malformed_keys_are_not_found(admin: Any) -> None:
+    for path in (f"{ENTRA}abc/", "/core/groups/abc/", "/managed/blueprints/import/"):
+        answer = await admin("GET", path)
+        assert answer.status_code in {404, 405}, path
+    assert (await admin("GET", "/core/groups/abc/")).json() == {"detail": "Not found."}
+
+
+async def test_options_of_an_object_show_what_put_takes(admin: Any, provider: Any) -> None:
+    answer = await admin.must("OPTIONS", f"{ENTRA}{provider['pk']}/")
+    assert answer["name"] == "Microsoft Entra Provider Instance"
+    assert answer["actions"]["PUT"]["name"] == {
+        "type": "string",
+        "required": True,
+        "read_only": False,
+        "label": "Name",
+    }
+    assert "actions" not in await admin.must("OPTIONS", f"{ENTRA}999/")
+
+
+async def test_a_crash_looks_like_a_405(ak: Authentik, admin: Any, provider: Any) -> None:
+    ak.worker.switches.halted = True
+    body = {"sync_object_model": "authentik.core.models.User", "sync_object_id": "1"}
+    answer = await admin("POST", f"{ENTRA}{provider['pk']}/sync/object/", body)
+    assert (answer.status_code, answer.text) == (405, "")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"

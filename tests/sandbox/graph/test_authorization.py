@@ -1,0 +1,275 @@
+"""Who may do what: facts of the real service, one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from authentik_entra_bootstrap.sandbox.microsoft.graph.permissions import RULES
+
+DENIED = (403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+OWNED_BY = "Application.ReadWrite.OwnedBy"
+GRANT = ("AppRoleAssignment.ReadWrite.All", "Application.Read.All")
+ROLE = "bf7b1a76-6e77-406b-b258-bf5c7720e98f"
+
+
+def test_without_a_token_or_with_a_broken_one(graph: Any, errors: Any, world: Any) -> None:
+    for header in ({}, {"Authorization": "Bearer rubbish"}, {"Authorization": "Basic eDp5"}):
+        reply = graph.http.get("/v1.0/applications", headers=header)
+        assert errors(reply)[:2] == (401, "InvalidAuthenticationToken")
+        assert reply.headers["WWW-Authenticate"].startswith(
+            'Bearer realm="", authorization_uri="https://sandbox.test/'
+        )
+    world.clock.advance(3600)
+    expired = graph.get("applications")
+    assert errors(expired) == (
+        401,
+        "InvalidAuthenticationToken",
+        "Lifetime validation failed, the token is expired.",
+    )
+
+
+@pytest.mark.parametrize("kind", ["app", "user"])
+def test_without_any_permission_nothing_is_allowed(graph: Any, errors: Any, kind: str) -> None:
+    app, principal = graph.new_principal()
+    user, group = graph.new_user("ada"), graph.new_group()
+    nobody = graph.as_app() if kind == "app" else graph.as_user("admin", "openid")
+    calls = [
+        ("GET", "applications"),
+        ("POST", "applications"),
+        ("GET", f"applications/{app['id']}"),
+        ("PATCH", f"applications/{app['id']}"),
+        ("PATCH", "applications(uniqueName='new')"),
+        ("DELETE", f"applications/{app['id']}"),
+        ("POST", f"applications/{app['id']}/addPassword"),
+        ("POST", f"applications/{app['id']}/removePassword"),
+        ("GET", f"applications/{app['id']}/owners"),
+        ("POST", f"applications/{app['id']}/owners/$ref"),
+        ("POST", f"applications/{app['id']}/appManagementPolicies/$ref"),
+        ("GET", f"applications/{app['id']}/federatedIdentityCredentials"),
+        ("POST", "servicePrincipals"),
+        ("PATCH", f"servicePrincipals/{principal['id']}"),
+        ("GET", f"servicePrincipals/{principal['id']}/appRoleAssignments"),
+        ("POST", f"servicePrincipals/{principal['id']}/appRoleAssignedTo"),
+        ("DELETE", f"servicePrincipals/{principal['id']}/appRoleAssignedTo/x"),
+        ("GET", "oauth2PermissionGrants"),
+        ("POST", "oauth2PermissionGrants"),
+        ("GET", "organization"),
+        ("GET", "policies/defaultAppManagementPolicy"),
+        ("PATCH", "policies/defaultAppManagementPolicy"),
+        ("GET", "users"),
+        ("POST", "users"),
+        ("PATCH", f"users/{user['id']}"),
+        ("DELETE", f"users/{user['id']}"),
+        ("GET", "groups"),
+        ("POST", "groups"),
+        ("PATCH", f"groups/{group['id']}"),
+        ("POST", f"groups/{group['id']}/members/$ref"),
+        ("DELETE", f"groups/{group['id']}/members/{user['id']}/$ref"),
+        ("GET", "directory/deletedItems/microsoft.graph.user"),
+        ("GET", f"directoryObjects/{user['id']}"),
+    ]
+    for method, path in calls:
+        body = {"x": 1} if method in ("POST", "PATCH") else None
+        assert errors(nobody.call(method, path, body, Prefer="create-if-missing")) == DENIED, (method, path)
+
+
+def test_owned_by_reaches_only_what_it_owns(graph: Any, errors: Any) -> None:
+    foreign = graph.new_app()
+    stored = graph.directory.get("application", foreign["id"])
+    graph.directory.put("application", foreign["id"], {**stored, "_owners": []})
+    limited = graph.as_app(OWNED_BY)
+    own = limited.new_app()
+    for app, expected in ((own, True), (foreign, False)):
+        path = f"applications/{app['id']}"
+        assert limited.get(path).status_code == 200
+        replies = [
+            limited.patch(path, {"tags": ["x"]}),
+            limited.post(f"{path}/addPassword"),
+            limited.post("servicePrincipals", {"appId": app["appId"]}),
+            limited.delete(path),
+        ]
+        assert [reply.status_code < 300 for reply in replies] == [expected] * 4
+    assert errors(limited.patch(f"applications/{foreign['id']}", {"tags": []})) == DENIED
+
+
+def test_owned_by_is_not_enough_to_add_another_owner(graph: Any, errors: Any) -> None:
+    limited = graph.as_app(OWNED_BY)
+    app = limited.new_app()
+    user = graph.new_user("ada")
+    path = f"applications/{app['id']}/owners/$ref"
+    assert errors(limited.post(path, graph.ref(user["id"]))) == DENIED
+    assert graph.post(path, graph.ref(user["id"])).status_code == 204
+
+
+def test_whether_the_creating_app_becomes_owner_is_the_tenants_choice(
+    graph: Any, errors: Any, world: Any
+) -> None:
+    limited = graph.as_app(OWNED_BY)
+    mine = limited.new_app()
+    owners = limited.get(f"applications/{mine['id']}/owners").json()["value"]
+    assert [(item["@odata.type"], item["id"]) for item in owners] == [
+        ("#microsoft.graph.servicePrincipal", graph.operator.service_principal_object_id)
+    ]
+    world.switches.creator_becomes_owner = False
+    lost = limited.new_app()
+    assert errors(limited.post(f"applications/{lost['id']}/addPassword")) == DENIED
+    bound = limited.new_app(**{"owners@odata.bind": [graph.link(limited.oid)]})
+    assert limited.post(f"applications/{bound['id']}/addPassword").status_code == 200
+
+
+def test_an_explicit_owner_list_replaces_the_default_one(graph: Any, errors: Any) -> None:
+    user = graph.new_user("ada")
+    app = graph.new_app(**{"owners@odata.bind": [graph.link(user["id"])]})
+    assert [item["id"] for item in graph.get(f"applications/{app['id']}/owners").json()["value"]] == [
+        user["id"]
+    ]
+    limited = graph.as_app(OWNED_BY)
+    assert errors(limited.post(f"applications/{app['id']}/addPassword")) == DENIED
+
+
+def test_an_application_can_own_itself(graph: Any) -> None:
+    app, principal = graph.new_principal()
+    assert graph.post(f"applications/{app['id']}/owners/$ref", graph.ref(principal["id"])).status_code == 204
+    itself = graph.as_app(OWNED_BY, oid=principal["id"])
+    made = itself.post(f"applications/{app['id']}/addPassword")
+    assert made.status_code == 200
+    owned = itself.get(f"servicePrincipals/{principal['id']}/ownedObjects").json()["value"]
+    assert [item["id"] for item in owned] == [app["id"]]
+
+
+@pytest.mark.parametrize(
+    ("roles", "status"),
+    [
+        (GRANT, 201),
+        (("AppRoleAssignment.ReadWrite.All", "Directory.Read.All"), 201),
+        (("AppRoleAssignment.ReadWrite.All",), 403),
+        (("Application.ReadWrite.All",), 403),
+        (("Directory.ReadWrite.All",), 403),
+    ],
+)
+def test_granting_app_roles_needs_both_permissions(graph: Any, roles: tuple[str, ...], status: int) -> None:
+    _, principal = graph.new_principal()
+    resource = graph.graph_principal_id
+    body = {"principalId": principal["id"], "resourceId": resource, "appRoleId": ROLE}
+    reply = graph.as_app(*roles).post(f"servicePrincipals/{resource}/appRoleAssignedTo", body)
+    assert reply.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("person", "app_role", "delegated"),
+    [
+        ("admin", 201, 201),
+        ("roleadmin", 201, 201),
+        ("cloudadmin", 403, 201),
+        ("appadmin", 403, 201),
+        ("user", 403, 403),
+    ],
+)
+def test_who_may_consent_as_a_signed_in_user(graph: Any, person: str, app_role: int, delegated: int) -> None:
+    _, principal = graph.new_principal()
+    resource = graph.graph_principal_id
+    someone = graph.as_user(person, *GRANT, "DelegatedPermissionGrant.ReadWrite.All")
+    body = {"principalId": principal["id"], "resourceId": resource, "appRoleId": ROLE}
+    assert someone.post(f"servicePrincipals/{resource}/appRoleAssignedTo", body).status_code == app_role
+    grant = {
+        "clientId": principal["id"],
+        "consentType": "AllPrincipals",
+        "resourceId": resource,
+        "scope": "User.Read",
+    }
+    assert someone.post("oauth2PermissionGrants", grant).status_code == delegated
+
+
+def test_application_administrators_may_grant_roles_of_other_resources(graph: Any) -> None:
+    role = {
+        "id": "8d1f0c4e-9d3c-4a6f-9b33-0d6d4ddfd111",
+        "allowedMemberTypes": ["Application"],
+        "isEnabled": True,
+    }
+    _, resource = graph.new_principal(appRoles=[{**role, "value": "Do", "displayName": "Do"}])
+    _, principal = graph.new_principal()
+    body = {"principalId": principal["id"], "resourceId": resource["id"], "appRoleId": role["id"]}
+    admin = graph.as_user("cloudadmin", *GRANT)
+    assert admin.post(f"servicePrincipals/{resource['id']}/appRoleAssignedTo", body).status_code == 201
+
+
+def test_users_register_applications_if_the_tenant_lets_them(graph: Any, errors: Any, world: Any) -> None:
+    user = graph.as_user("user", "Application.ReadWrite.All")
+    own = user.new_app()
+    assert [item["id"] for item in user.get(f"applications/{own['id']}/owners").json()["value"]] == [user.oid]
+    assert user.post(f"applications/{own['id']}/addPassword").status_code == 200
+    assert user.post("servicePrincipals", {"appId": own["appId"]}).status_code == 201
+    other = graph.new_app()
+    assert errors(user.post(f"applications/{other['id']}/addPassword")) == DENIED
+    world.switches.users_can_register_applications = False
+    assert errors(user.post("applications", {"displayName": "x"})) == DENIED
+    admin = graph.as_user("cloudadmin", "Application.ReadWrite.All")
+    assert admin.post("applications", {"displayName": "x"}).status_code == 201
+    assert admin.post(f"applications/{other['id']}/addPassword").status_code == 200
+
+
+def test_a_directory_role_without_the_scope_is_not_enough(graph: Any, errors: Any) -> None:
+    app = graph.new_app()
+    admin = graph.as_user("admin", "Application.Read.All")
+    assert admin.get(f"applications/{app['id']}").status_code == 200
+    assert errors(admin.patch(f"applications/{app['id']}", {"tags": []})) == DENIED
+
+
+def test_purging_is_not_for_cloud_application_administrators(graph: Any) -> None:
+    app = graph.new_app()
+    graph.delete(f"applications/{app['id']}")
+    path = f"directory/deletedItems/{app['id']}"
+    assert graph.as_user("cloudadmin", "Application.ReadWrite.All").delete(path).status_code == 403
+    assert graph.as_user("appadmin", "Application.ReadWrite.All").delete(path).status_code == 204
+
+
+def test_the_permissions_of_the_sync_identity(graph: Any, errors: Any) -> None:
+    group, user = graph.new_group(), graph.new_user("ada")
+    create_only = graph.as_app("Group.Create")
+    assert create_only.post("groups", {"displayName": "x"}).status_code == 400
+    assert errors(create_only.get(f"groups/{group['id']}")) == DENIED
+    members = graph.as_app("GroupMember.ReadWrite.All")
+    assert members.get(f"groups/{group['id']}").status_code == 200
+    assert members.post(f"groups/{group['id']}/members/$ref", graph.ref(user["id"])).status_code == 204
+    assert errors(members.patch(f"groups/{group['id']}", {"description": "x"})) == DENIED
+    assert errors(members.delete(f"groups/{group['id']}/members/{user['id']}")) == DENIED
+    people = graph.as_app("User.Read.All")
+    assert [people.get(path).status_code for path in ("users", "organization", "groups")] == [200, 200, 403]
+    assert errors(people.patch(f"users/{user['id']}", {"jobTitle": "x"})) == DENIED
+    assert (
+        graph.as_app("User.ReadWrite.All").patch(f"users/{user['id']}", {"jobTitle": "x"}).status_code == 204
+    )
+
+
+def test_special_permissions_for_single_properties_of_users(graph: Any, errors: Any) -> None:
+    path = f"users/{graph.new_user('ada')['id']}"
+    enabler = graph.as_app("User.EnableDisableAccount.All")
+    assert enabler.patch(path, {"accountEnabled": False}).status_code == 204
+    assert errors(enabler.patch(path, {"accountEnabled": False, "jobTitle": "x"})) == DENIED
+    password = {"passwordProfile": {"password": "xWwvJ]6NMw+bWH-d"}}
+    assert graph.as_app("User-PasswordProfile.ReadWrite.All").patch(path, password).status_code == 204
+
+
+def test_me_and_the_organization_with_user_read_only(graph: Any, errors: Any) -> None:
+    user = graph.as_user("user", "User.Read")
+    assert user.get("me").json()["userPrincipalName"] == graph.operator.upn("user")
+    assert user.get(f"users/{user.oid}").status_code == 200
+    assert errors(user.get("users")) == DENIED
+    (tenant,) = user.get("organization").json()["value"]
+    assert (tenant["displayName"], tenant["countryLetterCode"]) == ("Contoso (sandbox)", None)
+    assert errors(graph.get("me"))[:2] == (400, "BadRequest")
+
+
+def test_who_reads_the_policy(graph: Any, errors: Any) -> None:
+    path = "policies/defaultAppManagementPolicy"
+    assert graph.as_app("Policy.Read.All").get(path).status_code == 200
+    assert errors(graph.as_app("Application.ReadWrite.All").get(path)) == DENIED
+    assert graph.as_user("appadmin", "Policy.Read.All").get(path).status_code == 200
+    assert errors(graph.as_user("user", "Policy.Read.All").get(path)) == DENIED
+
+
+def test_tier_zero_permissions_stand_only_in_the_rules_that_need_them() -> None:
+    holders = [name for name, rule in RULES.items() if "AppRoleAssignment.ReadWrite.All" in rule.app]
+    assert sorted(holders) == ["roleGrant.create", "roleGrant.create.graph", "roleGrant.delete"]

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from typing import Any
+
+UNKNOWN = "00000000-1111-2222-3333-444444444444"
+EVENTUAL = {"ConsistencyLevel": "eventual"}
+
+
+def test_any_principal_by_its_id(graph: Any, errors: Any) -> None:
+    app, principal = graph.new_principal()
+    user = graph.new_user("ada")
+    for kind, item in (("application", app), ("servicePrincipal", principal), ("user", user)):
+        found = graph.get(f"directoryObjects/{item['id']}?$select=id,displayName").json()
+        assert found["@odata.type"] == f"#microsoft.graph.{kind}"
+        assert set(found) == {"@odata.context", "@odata.type", "id", "displayName"}
+    assert errors(graph.get(f"directoryObjects/{UNKNOWN}"))[:2] == (404, "Request_ResourceNotFound")
+    by_ids = graph.post(
+        "directoryObjects/getByIds", {"ids": [user["id"], app["id"], UNKNOWN], "types": ["user"]}
+    )
+    assert [item["id"] for item in by_ids.json()["value"]] == [user["id"]]
+    assert graph.post("directoryObjects/getByIds", {"ids": ["x"]}).status_code == 400
+
+
+def test_groups_and_directory_roles_of_a_person(graph: Any) -> None:
+    outer, inner = graph.new_group("outer"), graph.new_group("inner")
+    admin = graph.as_user("roleadmin", "User.Read")
+    graph.post(f"groups/{inner['id']}/members/$ref", graph.ref(admin.oid))
+    graph.post(f"groups/{outer['id']}/members/$ref", graph.ref(inner["id"]))
+    direct = admin.get("me/memberOf").json()["value"]
+    assert [item["displayName"] for item in direct] == ["inner", "Privileged Role Administrator"]
+    assert direct[1]["roleTemplateId"] == "e8611ab8-c189-46e8-94e1-60213ab1f814"
+    deep = graph.get(f"users/{admin.oid}/transitiveMemberOf?$select=displayName").json()["value"]
+    assert [item["displayName"] for item in deep] == ["inner", "outer", "Privileged Role Administrator"]
+    assert admin.get(f"users/{graph.new_user('ada')['id']}/memberOf").status_code == 403
+    assert graph.get("me/memberOf").status_code == 400
+
+
+def test_what_somebody_owns(graph: Any) -> None:
+    user = graph.as_user("user", "Application.ReadWrite.All")
+    app = user.new_app()
+    assert [item["id"] for item in user.get("me/ownedObjects").json()["value"]] == [app["id"]]
+    assert [item["id"] for item in graph.get(f"users/{user.oid}/ownedObjects").json()["value"]] == [app["id"]]
+
+
+def test_counts_of_relations(graph: Any) -> None:
+    app, group = graph.new_app(), graph.new_group()
+    assert graph.get(f"applications/{app['id']}/owners/$count", **EVENTUAL).text == "1"
+    assert graph.get(f"groups/{group['id']}/members/$count", **EVENTUAL).text == "0"
+    assert graph.get(f"groups/{group['id']}/members/$count").status_code == 400
+
+
+def test_domains(graph: Any) -> None:
+    listed = graph.get("domains").json()["value"]
+    assert [(item["id"], item["isDefault"], item["isVerified"]) for item in listed] == [
+        (graph.operator.domain, True, True),
+        ("contoso.onmicrosoft.example", False, True),
+    ]
+    assert graph.get(f"domains/{graph.operator.domain.upper()}").json()["id"] == graph.operator.domain
+    assert graph.get("domains/foreign.test").status_code == 404
+    assert graph.as_app("User.Read.All").get("domains").status_code == 403
+
+
+def test_references_are_read_as_such(graph: Any, errors: Any) -> None:
+    app, group, user = graph.new_app(), graph.new_group(), graph.new_user("ada")
+    tenant = graph.operator.tenant_id
+    link = {"@odata.id": f"https://graph.microsoft.com/v1.0/{tenant}/directoryObjects/{user['id']}"}
+    assert graph.post(f"groups/{group['id']}/members/$ref", link).status_code == 204
+    one = graph.get(f"groups/{group['id']}/members/{user['id']}/$ref").json()
+    assert one["@odata.id"].endswith(f"/directoryObjects/{user['id']}")
+    listed = graph.get(f"groups/{group['id']}/members/$ref").json()["value"]
+    assert listed == [{"@odata.id": one["@odata.id"]}]
+    owners = graph.get(f"applications(appId='{app['appId']}')/owners/$ref").json()["value"]
+    assert [item["@odata.id"].rpartition("/")[2] for item in owners] == [graph.oid]
+    missing = graph.get(f"applications/{app['id']}/owners/{user['id']}/$ref")
+    assert errors(missing)[:2] == (404, "Request_ResourceNotFound")
+
+
+def test_memberships_by_id(graph: Any) -> None:
+    outer, inner, user = graph.new_group("outer"), graph.new_group("inner"), graph.new_user("ada")
+    graph.post(f"groups/{inner['id']}/members/$ref", graph.ref(user["id"]))
+    graph.post(f"groups/{outer['id']}/members/$ref", graph.ref(inner["id"]))
+    every = graph.post(f"users/{user['id']}/getMemberGroups", {"securityEnabledOnly": True}).json()
+    assert every["value"] == [inner["id"], outer["id"]]
+    asked = {"groupIds": [outer["id"], UNKNOWN]}
+    for place in (f"users/{user['userPrincipalName']}", f"directoryObjects/{user['id']}"):
+        assert graph.post(f"{place}/checkMemberGroups", asked).json()["value"] == [outer["id"]]
+    person = graph.as_user("user", "User.Read")
+    assert person.post("me/checkMemberGroups", asked).json()["value"] == []
+    for body in ({"groupIds": []}, {"groupIds": [UNKNOWN] * 21}, {}):
+        assert graph.post(f"users/{user['id']}/checkMemberGroups", body).status_code == 400
+    for body in ({}, {"securityEnabledOnly": "x"}):
+        assert graph.post(f"users/{user['id']}/getMemberGroups", body).status_code == 400
+
+
+def test_the_tenant_may_stand_in_front_of_the_address(graph: Any) -> None:
+    app = graph.new_app()
+    for name in (graph.operator.tenant_id, graph.operator.domain, "myorganization"):
+        assert graph.get(f"{name}/applications/{app['id']}?$select=id").json()["id"] == app["id"]
+    assert graph.get(f"{UNKNOWN}/applications/{app['id']}").status_code == 400

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+EVENTUAL = {"ConsistencyLevel": "eventual"}
+
+
+@pytest.fixture
+def apps(graph: Any) -> dict[str, Any]:
+    return {
+        name: graph.new_app(displayName=name, tags=tags, uniqueName=unique, identifierUris=uris)
+        for name, tags, unique, uris in (
+            ("Alpha", ["x", "managed by us"], "alpha", ["api://alpha"]),
+            ("alphabet", ["y"], None, []),
+            ("O'Neil", [], "it's", []),
+        )
+    }
+
+
+def names(reply: Any) -> list[str]:
+    assert reply.status_code == 200, reply.text
+    return [item["displayName"] for item in reply.json()["value"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("displayName eq 'alpha'", ["Alpha"]),
+        ("displayName eq 'O''Neil'", ["O'Neil"]),
+        ("startswith(displayName,'alpha')", ["Alpha", "alphabet"]),
+        ("startsWith(displayName, 'alpha') and uniqueName eq null", ["alphabet"]),
+        ("displayName in ('Alpha', 'O''Neil')", ["Alpha", "O'Neil"]),
+        ("uniqueName eq 'it''s'", ["O'Neil"]),
+        ("tags/any(t:t eq 'managed by us')", ["Alpha"]),
+        ("tags/any(t:startswith(t,'managed'))", ["Alpha"]),
+        ("identifierUris/any(x:x eq 'api://alpha')", ["Alpha"]),
+        ("(displayName eq 'Alpha' or displayName eq 'alphabet') and tags/any(t:t eq 'y')", ["alphabet"]),
+        ("createdDateTime ge 2026-11-01T12:00:00Z and startswith(displayName,'O')", ["O'Neil"]),
+        ("createdDateTime ge 2026-11-02", []),
+    ],
+)
+def test_filters_without_a_header(graph: Any, apps: Any, text: str, found: list[str]) -> None:
+    assert names(graph.get(f"applications?$filter={quote(text)}")) == found
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("$filter=startswith(displayName,'al') and displayName ne 'Alpha'", ["alphabet"]),
+        ("$filter=endswith(displayName,'bet')", ["alphabet"]),
+        ("$filter=not(startswith(displayName,'a')) and startswith(displayName,'O')", ["O'Neil"]),
+        ("$filter=startswith(displayName,'al')&$orderby=displayName desc", ["alphabet", "Alpha"]),
+        ("$filter=not tags/any() and uniqueName eq 'it''s'", ["O'Neil"]),
+        ("$filter=owners/$count eq 1 and startswith(displayName,'al')", ["Alpha", "alphabet"]),
+    ],
+)
+def test_advanced_queries_need_header_and_count(
+    graph: Any, errors: Any, apps: Any, query: str, found: list[str]
+) -> None:
+    path = f"applications?{query}"
+    counted = graph.get(f"{path}&$count=true", **EVENTUAL)
+    assert names(counted) == found
+    assert counted.json()["@odata.count"] == len(found)
+    assert errors(graph.get(path))[:2] == (400, "Request_UnsupportedQuery")
+    assert errors(graph.get(path, **EVENTUAL))[:2] == (400, "Request_UnsupportedQuery")
+    assert errors(graph.get(f"{path}&$count=true"))[:2] == (400, "Request_UnsupportedQuery")
+
+
+def test_search_and_count(graph: Any, errors: Any, apps: Any) -> None:
+    assert names(graph.get('applications?$search="displayName:alpha"', **EVENTUAL)) == ["Alpha", "alphabet"]
+    assert errors(graph.get('applications?$search="displayName:alpha"'))[1] == "Request_UnsupportedQuery"
+    assert errors(graph.get("applications?$search=alpha", **EVENTUAL))[0] == 400
+    counted = graph.get("applications/$count?$filter=startswith(displayName,'alpha')", **EVENTUAL)
+    assert (counted.text, counted.headers["Content-Type"].partition(";")[0]) == ("2", "text/plain")
+    assert graph.get("applications/$count").status_code == 400
+    assert "@odata.count" not in graph.get("applications?$count=true").json()
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("$filter=nothing eq 'x'", "BadRequest"),
+        ("$filter=displayName eq", "BadRequest"),
+        ("$filter=displayName = 'x'", "BadRequest"),
+        ("$filter=displayName eq 'x", "BadRequest"),
+        ("$filter=displayName eq true", "BadRequest"),
+        ("$filter=tags eq 'x'", "Request_UnsupportedQuery"),
+        ("$filter=displayName/any(x:x eq 'y')", "BadRequest"),
+        ("$filter=contains(displayName,'x')", "Request_UnsupportedQuery"),
+        ("$filter=passwordCredentials/any(x:x/displayName eq 'y')", "Request_UnsupportedQuery"),
+        ("$filter=notes eq 'x'", "Request_UnsupportedQuery"),
+        ("$filter=" + " or ".join(["appId eq 'x'"] * 16), "Request_UnsupportedQuery"),
+        ("$select=nothing", "BadRequest"),
+        ("$expand=nothing", "BadRequest"),
+        ("$orderby=notes", "Request_UnsupportedQuery"),
+        ("$top=0", "Request_BadRequest"),
+        ("$top=1000", "Request_BadRequest"),
+        ("$top=many", "BadRequest"),
+        ("$skip=1", "BadRequest"),
+        ("$apply=x", "BadRequest"),
+        ("$top=1&$top=2", "BadRequest"),
+        ("$skiptoken=rubbish", "Directory_ExpiredPageToken"),
+    ],
+)
+def test_queries_that_are_refused(graph: Any, errors: Any, apps: Any, query: str, code: str) -> None:
+    assert errors(graph.get(f"applications?{query}"))[:2] == (400, code)
+
+
+def test_select_and_contexts(graph: Any, apps: Any) -> None:
+    app = apps["Alpha"]
+    one = graph.get(f"applications/{app['id']}?$select=appId,displayName").json()
+    assert one == {
+        "@odata.context": "https://sandbox.test/v1.0/$metadata#applications(appId,displayName)/$entity",
+        "appId": app["appId"],
+        "displayName": "Alpha",
+    }
+    listed = graph.get("applications?$select=appId&$filter=uniqueName eq 'alpha'").json()
+    assert listed["value"] == [{"appId": app["appId"]}]
+    assert listed["@odata.context"] == "https://sandbox.test/v1.0/$metadata#applications(appId)"
+
+
+def test_expand_owners(graph: Any, apps: Any) -> None:
+    path = f"applications/{apps['Alpha']['id']}"
+    (owner,) = graph.get(f"{path}?$select=id&$expand=owners($select=id,appId)").json()["owners"]
+    assert owner == {
+        "@odata.type": "#microsoft.graph.servicePrincipal",
+        "id": graph.operator.service_principal_object_id,
+        "appId": graph.operator.app_id,
+    }
+
+
+def test_pages_hold_everything_once_even_when_objects_vanish_between_them(graph: Any) -> None:
+    made = [graph.new_user(f"u{number:03}")["id"] for number in range(7)]
+    reply = graph.get("users?$top=3&$select=id&$filter=startswith(mailNickname,'u0')").json()
+    seen = [item["id"] for item in reply["value"]]
+    graph.delete(f"users/{made[1]}")
+    while "@odata.nextLink" in reply:
+        link = reply["@odata.nextLink"]
+        assert link.startswith("https://sandbox.test/v1.0/users?")
+        reply = graph.http.get(link, headers={"Authorization": f"Bearer {graph.token}"}).json()
+        seen += [item["id"] for item in reply["value"]]
+    assert seen == made
+
+
+def test_default_page_is_one_hundred(graph: Any) -> None:
+    for number in range(101):
+        graph.directory.put("user", f"id-{number}", {"id": f"id-{number}", "displayName": "x"})
+    reply = graph.get("users").json()
+    assert len(reply["value"]) == 100
+    assert "$skiptoken=" in reply["@odata.nextLink"]
+
+
+def test_the_headers_of_a_reply(graph: Any) -> None:
+    reply = graph.get("applications?$select=id", client_request_id="11111111-2222-3333-4444-555555555555")
+    assert reply.headers["client-request-id"] == "11111111-2222-3333-4444-555555555555"
+    assert reply.headers["request-id"] != reply.headers["client-request-id"]
+    assert reply.headers["Content-Type"].startswith("application/json;odata.metadata=minimal;")
+    assert (reply.headers["OData-Version"], reply.headers["x-ms-resource-unit"]) == ("4.0", "1")
+    assert graph.get("applications").headers["x-ms-resource-unit"] == "2"
+    assert '"ServerInfo"' in reply.headers["x-ms-ags-diagnostic"]
+    failed = graph.get("applications/none")
+    assert failed.headers["Content-Type"] == "application/json"
+    inner = failed.json()["error"]["innerError"]
+    assert inner["request-id"] == inner["client-request-id"] == failed.headers["request-id"]
+    assert inner["date"] == "2026-11-01T12:00:00"
+    assert failed.headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+def test_unknown_addresses_and_methods(graph: Any, errors: Any) -> None:
+    assert errors(graph.get("nothing/here")) == (
+        400,
+        "BadRequest",
+        "Resource not found for the segment 'nothing'.",
+    )
+    assert errors(graph.get("applications/x/nothing"))[2] == "Resource not found for the segment 'nothing'."
+    assert errors(graph.delete("applications")) == (
+        405,
+        "Request_BadRequest",
+        "Specified HTTP method is not allowed for the request target.",
+    )
+    missing = errors(graph.get("applications/00000000-1111-2222-3333-444444444444"))
+    assert missing[:2] == (404, "Request_ResourceNotFound")
+    assert missing[2].startswith(
+        "Resource '00000000-1111-2222-3333-444444444444' does not exist or one of its"
+    )

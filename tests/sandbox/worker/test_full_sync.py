@@ -1,0 +1,380 @@
+"""A provider that is assigned to an application provisions the tenant."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+GROUP = "authentik_core.group"
+USER = "authentik_core.user"
+PROVIDER = "authentik_providers_microsoft_entra.microsoftentraprovider"
+
+
+async def test_assigned_provider_provisions_users_groups_and_members(bench: Any) -> None:
+    alice, bob = bench.user("alice"), bench.user("bob", is_active=False)
+    bench.group("Staff", alice, bob)
+    bench.group("Nobody")
+    provider = bench.provider()
+    await bench.settle()
+    tenant = bench.tenant
+    assert tenant.names("users") == ["Alice", "Bob"]
+    assert tenant.names("groups") == ["Nobody", "Staff"]
+    assert tenant.member_names("Staff") == ["Alice", "Bob"]
+    assert tenant.member_names("Nobody") == []
+    sent = next(item for item in tenant.objects["users"].values() if item["displayName"] == "Bob")
+    assert sent["accountEnabled"] is False
+    assert sent["mailNickname"] == "bob"
+    assert sent["userPrincipalName"] == "bob@contoso.com"
+    assert sent["onPremisesImmutableId"] == bench.state.user_uid(bob)
+    assert sent["passwordProfile"]["password"]
+    staff = next(item for item in tenant.objects["groups"].values() if item["displayName"] == "Staff")
+    assert (staff["mailEnabled"], staff["securityEnabled"], staff["mailNickname"]) == (False, True, "staff")
+    rows = bench.state.tables["entra_user"].where(provider=provider["pk"])
+    assert {row["user"]: row["microsoft_id"] for row in rows}[bob["pk"]] == sent["id"]
+    assert bench.worker.failed_sign_ins == []
+
+
+async def test_tasks_and_log_lines_of_a_full_sync(bench: Any) -> None:
+    for number in range(3):
+        bench.user(f"user{number}")
+    bench.provider(sync_page_size=2)
+    await bench.settle()
+    (full,) = bench.tasks("microsoft_entra_sync")
+    schedule = bench.state.tables["schedule"].find(identifier="1")
+    assert (full["state"], full["aggregated_status"]) == ("done", "done")
+    assert full["uid"].endswith("tasks.microsoft_entra_sync:entra")
+    assert (full["rel_obj_model"], full["rel_obj_id"]) == ("schedule", schedule["id"])
+    assert bench.events(full) == [
+        "Task has been queued",
+        "Task is being processed",
+        "Starting full provider sync",
+        "Task finished processing without errors",
+    ]
+    pages = bench.tasks("microsoft_entra_sync_objects")
+    assert [page["uid"].partition(":")[2] for page in pages] == [
+        "entra:user:1",
+        "entra:user:2",
+        "entra:group:1",
+    ]
+    assert [bench.events(page)[2] for page in pages] == [
+        "Syncing page 1 or Users",
+        "Syncing page 2 or Users",
+        "Syncing page 1 or Groups",
+    ]
+    assert schedule["last_task_status"] == "done"
+
+
+async def test_unassigned_provider_does_nothing(bench: Any) -> None:
+    bench.user("alice")
+    bench.provider(assigned=False)
+    await bench.settle()
+    assert bench.tenant.calls == []
+    assert bench.tasks("microsoft_entra_sync") == []
+
+
+async def test_second_sync_updates_in_place_and_creates_nothing(bench: Any) -> None:
+    alice = bench.user("alice")
+    bench.group("Staff", alice)
+    provider = bench.provider()
+    await bench.settle()
+    before = dict(bench.tenant.objects["users"])
+    bench.tenant.calls.clear()
+    bench.change(PROVIDER, provider, sync_page_size=50)
+    await bench.settle()
+    assert bench.tenant.objects["users"] == before
+    created = [call for call in bench.tenant.writes if call[0] == "POST" and "$ref" not in call[1]]
+    assert created == []
+    assert any(call[0] == "PATCH" for call in bench.tenant.writes)
+
+
+async def test_objects_in_the_tenant_are_adopted(bench: Any) -> None:
+    tenant = bench.tenant
+    tenant.objects["users"]["u1"] = {"id": "u1", "displayName": "x", "mail": "alice@contoso.com"}
+    tenant.objects["users"]["u2"] = {"id": "u2", "displayName": "x", "userPrincipalName": "bob@contoso.com"}
+    tenant.objects["groups"]["g1"] = {"id": "g1", "displayName": "x", "uniqueName": "Staff"}
+    tenant.members["g1"] = []
+    alice, bob = bench.user("alice"), bench.user("bob")
+    bench.group("Staff", alice, bob)
+    bench.provider()
+    await bench.settle()
+    assert set(tenant.objects["users"]) == {"u1", "u2"}
+    assert set(tenant.objects["groups"]) == {"g1"}
+    assert tenant.names("users") == ["Alice", "Bob"]
+    assert tenant.member_names("Staff") == ["Alice", "Bob"]
+
+
+async def test_a_conflict_is_resolved_by_a_lookup(bench: Any) -> None:
+    bench.tenant.objects["users"]["u1"] = {
+        "id": "u1",
+        "displayName": "x",
+        "userPrincipalName": "o'neil@contoso.com",
+    }
+    provider = bench.provider(assigned=False)
+    user = bench.user("oneil", email="o'neil@contoso.com")
+    # Discovery compares addresses; without it the conflict shows.
+    client = await bench.worker._actors._client(provider, "user", dry_run=False)
+    connection, created = await client.write(user)
+    assert created
+    assert connection["microsoft_id"] == "u1"
+
+
+async def test_object_that_vanished_is_made_again(bench: Any) -> None:
+    bench.user("alice")
+    provider = bench.provider()
+    await bench.settle()
+    bench.tenant.objects["users"].clear()
+    bench.change(PROVIDER, provider, sync_page_size=50)
+    await bench.settle()
+    assert bench.tenant.names("users") == ["Alice"]
+    assert len(bench.state.tables["entra_user"]) == 1
+
+
+async def test_unverified_domain_is_a_warning_and_the_others_go_on(bench: Any) -> None:
+    bench.user("alice", email="alice@example.org")
+    bench.user("bob")
+    bench.provider()
+    await bench.settle()
+    assert bench.tenant.names("users") == ["Bob"]
+    page = bench.tasks("microsoft_entra_sync_objects")[0]
+    (warning,) = [line for line in page["logs"] if line["log_level"] == "warning"]
+    assert warning["event"] == "Failed to sync alice due to error: Invalid email domain: alice@example.org"
+    assert page["state"] == "done"
+
+
+async def test_dry_run_only_reads(bench: Any) -> None:
+    bench.user("alice")
+    bench.group("Staff")
+    bench.provider(dry_run=True)
+    await bench.settle()
+    assert bench.tenant.writes == []
+    line = next(line for line in bench.tasks("sync_objects")[0]["logs"] if "dry run" in line["event"])
+    assert line["event"] == "Dropping mutating request due to dry run"
+    assert line["attributes"]["method"] == "POST"
+    assert "pbkdf2" not in line["attributes"]["body"]
+
+
+async def test_filter_group_service_accounts_and_anonymous(bench: Any) -> None:
+    alice, robot = bench.user("alice"), bench.user("robot", type="service_account")
+    bench.user("outsider")
+    bench.state.tables["user"].add(
+        {**alice, "pk": 99, "username": "AnonymousUser", "email": "anon@contoso.com"}
+    )
+    group = bench.group("Staff", alice, robot)
+    bench.provider(filter_group=group["pk"], exclude_users_service_account=True)
+    await bench.settle()
+    assert bench.tenant.names("users") == ["Alice"]
+
+
+@pytest.mark.parametrize(
+    ("action", "left"), [("delete", []), ("do_nothing", ["Alice"]), ("suspend", ["Alice"])]
+)
+async def test_delete_action_when_a_user_is_deleted(bench: Any, action: str, left: list[str]) -> None:
+    alice = bench.user("alice")
+    bench.provider(user_delete_action=action)
+    await bench.settle()
+    bench.delete(USER, alice)
+    await bench.settle()
+    assert bench.tenant.names("users") == left
+    if action == "suspend":
+        assert [item["accountEnabled"] for item in bench.tenant.objects["users"].values()] == [False]
+    assert len(bench.state.tables["entra_user"]) == 0
+    assert bench.tasks("sync_delete")[0]["uid"].endswith(":delete")
+
+
+@pytest.mark.parametrize(("action", "left"), [("delete", []), ("suspend", ["Staff"])])
+async def test_delete_action_when_a_group_is_deleted(bench: Any, action: str, left: list[str]) -> None:
+    group = bench.group("Staff")
+    bench.provider(group_delete_action=action)
+    await bench.settle()
+    bench.delete(GROUP, group)
+    await bench.settle()
+    assert bench.tenant.names("groups") == left
+
+
+async def test_user_that_leaves_the_filter_goes_with_the_next_sync(bench: Any) -> None:
+    alice, bob = bench.user("alice"), bench.user("bob")
+    group = bench.group("Staff", alice, bob)
+    bench.provider(filter_group=group["pk"])
+    await bench.settle()
+    bench.change(GROUP, group, users=[alice["pk"]])
+    await bench.settle()
+    assert bench.tenant.member_names("Staff") == ["Alice"]
+    assert bench.tenant.names("users") == ["Alice", "Bob"]
+    await bench.later(hours=4)
+    assert bench.tenant.names("users") == ["Alice"]
+
+
+async def test_saving_a_user_or_group_syncs_it_at_once(bench: Any) -> None:
+    bench.provider()
+    await bench.settle()
+    alice = bench.user("alice")
+    await bench.settle()
+    assert bench.tenant.names("users") == ["Alice"]
+    group = bench.group("Staff")
+    await bench.settle()
+    bench.change(GROUP, group, users=[alice["pk"]])
+    await bench.settle()
+    assert bench.tenant.member_names("Staff") == ["Alice"]
+    bench.change(USER, alice, name="Alice Cooper")
+    await bench.settle()
+    assert bench.tenant.names("users") == ["Alice Cooper"]
+    direct = bench.tasks("microsoft_entra_sync_direct")[0]
+    assert direct["uid"].endswith(f"entra:user:{alice['pk']}:direct")
+    assert direct["rel_obj_model"] == "microsoftentraprovider"
+
+
+async def test_failing_mapping_stops_the_page_and_writes_an_event(bench: Any) -> None:
+    mapping = bench.make(
+        "authentik_providers_microsoft_entra.microsoftentraprovidermapping",
+        name="broken",
+        expression="return 1 / 0",
+    )
+    bench.user("alice")
+    bench.user("bob")
+    bench.provider(property_mappings=[mapping["pk"]])
+    await bench.settle()
+    assert bench.tenant.names("users") == []
+    lines = [
+        line["event"] for line in bench.tasks("sync_objects")[0]["logs"] if line["log_level"] == "warning"
+    ]
+    assert lines == ["Stopping sync due to error: Error ZeroDivisionError: division by zero, caused by alice"]
+    (event,) = bench.state.tables["event"].where(action="configuration_error")
+    assert event["context"]["message"] == "Failed to evaluate property-mapping"
+
+
+async def test_provider_without_mappings_and_mapping_with_unknown_property(bench: Any) -> None:
+    label = "authentik_providers_microsoft_entra.microsoftentraprovidermapping"
+    wrong = bench.make(label, name="camel", expression='return {"displayName": group.name}')
+    bench.user("alice")
+    bench.group("Staff")
+    bench.provider(property_mappings=[], property_mappings_group=[wrong["pk"]])
+    await bench.settle()
+    warnings = [
+        line["event"]
+        for task in bench.tasks("sync_objects")
+        for line in task["logs"]
+        if line["log_level"] == "warning"
+    ]
+    assert "No mappings configured" in warnings[0]
+    assert "unexpected keyword argument 'displayName'" in warnings[1]
+    assert bench.tenant.writes == []
+
+
+async def test_mapping_may_skip_objects(bench: Any) -> None:
+    label = "authentik_providers_microsoft_entra.microsoftentraprovidermapping"
+    skip = bench.make(label, name="a skip", expression='if user.username == "bob":\n    raise SkipObject')
+    bench.user("alice")
+    bench.user("bob")
+    bench.provider(property_mappings=[*bench.mappings[:1], skip["pk"]])
+    await bench.settle()
+    assert bench.tenant.names("users") == ["Alice"]
+
+
+async def test_throttled_calls_are_repeated(bench: Any) -> None:
+    bench.user("alice")
+    bench.tenant.answers = [httpx.Response(429, headers={"retry-after": "10"}), httpx.Response(503)]
+    bench.provider()
+    await bench.settle()
+    assert bench.tenant.names("users") == ["Alice"]
+
+
+async def test_refused_graph_call_is_retried_with_backoff(make_bench: Any) -> None:
+    bench = await make_bench("2025.12")
+    bench.user("alice")
+    bench.tenant.answers = [
+        httpx.Response(403, json={"error": {"code": "Authorization_RequestDenied", "message": "No."}})
+    ]
+    bench.provider()
+    await bench.settle()
+    page = bench.tasks("sync_objects")[0]
+    assert page["state"] == "queued"
+    assert "ODataError" in page["previous_logs"][-1]["event"]
+    await bench.later(seconds=16)
+    assert page["state"] == "done"
+    assert bench.tenant.names("users") == ["Alice"]
+
+
+async def test_member_that_graph_does_not_know_yet_is_added_by_a_retry(bench: Any) -> None:
+    alice = bench.user("alice")
+    group = bench.group("Staff", alice)
+    bench.provider()
+    original = bench.tenant._member
+    answers = [httpx.Response(404, json={"error": {"code": "Request_ResourceNotFound", "message": "no"}})]
+
+    def flaky(*arguments: Any) -> httpx.Response:
+        return answers.pop() if answers else original(*arguments)
+
+    bench.tenant._member = flaky
+    await bench.settle()
+    assert bench.tenant.member_names("Staff") == []
+    assert group["name"] == "Staff"
+    await bench.later(seconds=16)
+    assert bench.tenant.member_names("Staff") == ["Alice"]
+
+
+async def test_stopped_worker_leaves_tasks_queued_and_the_next_start_works_them(bench: Any) -> None:
+    await bench.worker.stop()
+    bench.user("alice")
+    bench.provider()
+    await asyncio.sleep(0.03)
+    assert [task["state"] for task in bench.tasks("microsoft_entra_sync")] == ["queued"]
+    await bench.worker.start()
+    await bench.settle()
+    assert bench.tenant.names("users") == ["Alice"]
+
+
+async def test_refused_clean_up_is_an_error_line_of_a_task_that_is_done(bench: Any) -> None:
+    alice, bob = bench.user("alice"), bench.user("bob")
+    group = bench.group("Staff", alice, bob)
+    provider = bench.provider(filter_group=group["pk"])
+    await bench.settle()
+    task = bench.tasks("microsoft_entra_sync")[0]
+    group["users"] = [alice["pk"]]
+    bench.tenant.secret = "other"
+    await bench.worker._actors.full_sync(task, provider["pk"], _no_pages)
+    assert "AADSTS7000215" in task["logs"][-1]["event"]
+    assert task["logs"][-1]["log_level"] == "error"
+    assert not bench.worker.is_running(provider["pk"])
+
+
+async def _no_pages(pages: Any, limit: float) -> None:
+    """Leave the pages out."""
+
+
+async def test_dry_run_keeps_what_left_the_scope(bench: Any) -> None:
+    alice, bob = bench.user("alice"), bench.user("bob")
+    group = bench.group("Staff", alice, bob)
+    provider = bench.provider(filter_group=group["pk"])
+    await bench.settle()
+    group["users"] = [alice["pk"]]
+    bench.change(PROVIDER, provider, dry_run=True)
+    await bench.settle()
+    assert bench.tenant.names("users") == ["Alice", "Bob"]
+    assert len(bench.state.tables["entra_user"]) == 2
+
+
+async def test_direct_tasks_of_a_provider_that_was_unassigned_meanwhile(bench: Any) -> None:
+    provider = bench.provider()
+    await bench.settle()
+    bench.worker.switches.busy = True
+    alice = bench.user("alice")
+    bench.group("Staff", alice)
+    provider["backchannel_application"] = None
+    bench.worker.switches.busy = False
+    await bench.settle()
+    assert bench.tenant.names("users") == []
+    waiting = [task for task in bench.tasks() if task["uid"].endswith((":direct", ":m2m"))]
+    assert {bench.events(task)[2] for task in waiting} == {
+        "No provider found. Is it assigned to an application?"
+    }
+
+
+def test_durations() -> None:
+    from authentik_entra_bootstrap.sandbox.authentik.worker.actors import timeout_seconds
+
+    assert timeout_seconds("minutes=30") == 1800
+    assert timeout_seconds("hours=1;seconds=5") == 3605
+    assert timeout_seconds("nonsense") == 1800

@@ -1,0 +1,233 @@
+"""``sync/object`` and what the task log shows, row by row of the recorded outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+MODEL = "authentik.core.models.User"
+NOWHERE = "999999"
+MIDDLEWARE = "authentik.tasks.middleware.TaskLogMiddleware"
+
+
+async def prove(bench: Any, provider: Any, object_id: str = NOWHERE, **options: bool) -> tuple[Any, Any]:
+    outcome = await bench.worker.sync_object(provider["pk"], MODEL, object_id, options.get("override", False))
+    (task,) = [
+        row for row in bench.tasks("sync_objects") if row["uid"].endswith(f":entra:user:{object_id}:manual")
+    ]
+    return outcome, task
+
+
+async def test_good_secret(bench: Any) -> None:
+    provider = bench.provider()
+    await bench.settle()
+    bench.tenant.calls.clear()
+    outcome, task = await prove(bench, provider)
+    assert (outcome.failed, outcome.messages) == (False, [])
+    assert task["state"] == "done"
+    assert bench.events(task)[2] == "Syncing page 1 or Users"
+    assert task["logs"][2]["logger"] == task["uid"]
+    assert (task["rel_obj_app_label"], task["rel_obj_model"], task["rel_obj_id"]) == (
+        "authentik_providers_microsoft_entra",
+        "microsoftentraprovider",
+        str(provider["pk"]),
+    )
+    # One token request, the organization, the users; no write.
+    assert [path for _, path in bench.tenant.calls] == [
+        f"/{provider['tenant_id']}/oauth2/v2.0/token",
+        "/organization",
+        "/users",
+    ]
+    assert bench.tenant.writes == []
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [(7000215, "Invalid client secret provided."), (7000222, "The provided client secret keys are expired.")],
+)
+async def test_wrong_and_expired_secret_on_a_release_that_logs_errors(
+    make_bench: Any, code: int, text: str
+) -> None:
+    bench = await make_bench("2025.12")
+    provider = bench.provider(assigned=True)
+    await bench.settle()
+    bench.tenant.secret, bench.tenant.error = "other", (code, text)
+    outcome, task = await prove(bench, provider)
+    assert outcome.failed
+    assert (task["state"], task["aggregated_status"], task["retries"]) == ("queued", "queued", 1)
+    (line,) = task["logs"]
+    assert (line["event"], line["logger"]) == ("Task will be retried", MIDDLEWARE)
+    delay = line["attributes"]["delay"]
+    assert 7500 <= delay <= 15000
+    due = bench.clock.now() + timedelta(milliseconds=delay)
+    assert abs(task["eta"] - due) < timedelta(milliseconds=2)
+    queued, processed, error = task["previous_logs"]
+    assert (queued["event"], processed["event"]) == ("Task has been queued", "Task is being processed")
+    assert error["log_level"] == "error"
+    assert error["event"].startswith(
+        f"(ClientAuthenticationError(\"Microsoft Entra ID error '(invalid_client) AADSTS{code}: {text}"
+    )
+    assert error["event"].endswith(", None, None)")
+    assert [sign_in.error_code for sign_in in bench.worker.failed_sign_ins] == [f"AADSTS{code}"]
+
+
+@pytest.mark.parametrize("profile", ["2026.5", "2026.8"])
+async def test_wrong_secret_leaves_no_error_line_from_2026_5_on(make_bench: Any, profile: str) -> None:
+    bench = await make_bench(profile)
+    provider = bench.provider()
+    await bench.settle()
+    bench.tenant.secret = "other"
+    outcome, task = await prove(bench, provider)
+    assert outcome.failed
+    assert [line["event"] for line in task["previous_logs"]] == [
+        "Task has been queued",
+        "Task is being processed",
+    ]
+    assert [line["event"] for line in task["logs"]] == ["Task will be retried"]
+
+
+async def test_microsoft_unreachable_looks_like_success_without_the_page_line(bench: Any) -> None:
+    provider = bench.provider()
+    await bench.settle()
+    bench.worker.switches.microsoft_unreachable = True
+    outcome, task = await prove(bench, provider)
+    assert not outcome.failed
+    assert bench.events(task) == [
+        "Task has been queued",
+        "Task is being processed",
+        "Task finished processing without errors",
+    ]
+    assert bench.worker.failed_sign_ins[-1].error_code == "unreachable"
+
+
+async def test_connection_errors_count_as_unreachable(bench: Any) -> None:
+    provider = bench.provider()
+    await bench.settle()
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    await bench.worker.stop()
+    bench.worker._make_http = lambda: httpx.AsyncClient(transport=httpx.MockTransport(refuse))
+    await bench.worker.start()
+    outcome, task = await prove(bench, provider)
+    assert not outcome.failed
+    assert "Syncing page 1 or Users" not in bench.events(task)
+
+
+async def test_unassigned_provider(bench: Any) -> None:
+    provider = bench.provider(assigned=False)
+    outcome, task = await prove(bench, provider)
+    assert not outcome.failed
+    warning = task["logs"][2]
+    assert (warning["log_level"], warning["event"]) == (
+        "warning",
+        "No provider found. Is it assigned to an application?",
+    )
+    assert task["aggregated_status"] == "done"
+    assert bench.worker.sign_ins == []
+
+
+@pytest.mark.parametrize("switch", ["halted", "busy"])
+async def test_no_worker_or_a_busy_one(bench: Any, switch: str) -> None:
+    provider = bench.provider()
+    await bench.settle()
+    setattr(bench.worker.switches, switch, True)
+    outcome, task = await prove(bench, provider)
+    assert outcome.failed
+    assert (task["state"], bench.events(task)) == ("queued", ["Task has been queued"])
+    setattr(bench.worker.switches, switch, False)
+    await bench.settle()
+    assert task["state"] == "done"
+
+
+async def test_patience_holds_the_failing_reply(bench: Any) -> None:
+    provider = bench.provider(secret="wrong")
+    await bench.settle()
+    bench.worker.switches.patience = 0.2
+    before = asyncio.get_running_loop().time()
+    outcome, _ = await prove(bench, provider)
+    assert outcome.failed
+    assert asyncio.get_running_loop().time() - before >= 0.2
+
+
+async def test_one_object_is_written_and_dry_run_can_be_overridden(bench: Any) -> None:
+    provider = bench.provider(dry_run=True)
+    await bench.settle()
+    alice = bench.user("alice")
+    bench.user("bob")
+    await bench.settle()
+    assert bench.tenant.names("users") == []
+    await prove(bench, provider, str(alice["pk"]), override=True)
+    assert bench.tenant.names("users") == ["Alice"]
+    assert provider["dry_run"] is True
+
+
+async def test_failed_task_is_retried_on_the_sandbox_clock_and_given_up_in_the_end(bench: Any) -> None:
+    provider = bench.provider(assigned=True)
+    await bench.settle()
+    bench.tenant.secret = "other"
+    _, task = await prove(bench, provider)
+    await bench.later(seconds=5)
+    assert task["retries"] == 1
+    delays = [task["logs"][0]["attributes"]["delay"]]
+    for attempt in range(2, 6):
+        await bench.later(hours=1)
+        assert task["retries"] == attempt
+        delays.append(task["logs"][0]["attributes"]["delay"])
+    assert all(
+        low <= delay <= 2 * low
+        for delay, low in zip(delays, [7500, 15000, 30000, 60000, 120000], strict=True)
+    )
+    await bench.later(hours=1)
+    assert (task["state"], task["aggregated_status"], task["retries"]) == ("rejected", "rejected", 5)
+
+
+async def test_retry_succeeds_once_the_secret_is_right(bench: Any) -> None:
+    provider = bench.provider(secret="wrong")
+    await bench.settle()
+    _, task = await prove(bench, provider)
+    assert task["state"] == "queued"
+    provider["client_secret"] = "good"
+    await bench.later(seconds=16)
+    assert task["state"] == "done"
+    assert "Syncing page 1 or Users" in bench.events(task)
+
+
+async def test_retry_by_hand(bench: Any) -> None:
+    provider = bench.provider()
+    await bench.settle()
+    _, task = await prove(bench, provider)
+    bench.worker.retry(task["message_id"])
+    await bench.settle()
+    assert (task["state"], task["retries"]) == ("done", 0)
+    assert bench.events(task)[0] == "Task will be retried"
+    assert len(task["previous_logs"]) == 4
+
+
+async def test_newest_task_comes_first_by_mtime(bench: Any) -> None:
+    provider = bench.provider()
+    await bench.settle()
+    for number in range(3):
+        await prove(bench, provider, str(900 + number))
+    rows = sorted(bench.tasks("sync_objects"), key=lambda row: row["mtime"], reverse=True)
+    assert rows[0]["uid"].endswith(":user:902:manual")
+
+
+async def test_managed_secret_of_the_draft_is_what_signs_in(make_bench: Any) -> None:
+    bench = await make_bench("2026.11")
+    provider = bench.provider(secret="good")
+    await bench.settle()
+    outcome, _ = await prove(bench, provider, "900")
+    assert not outcome.failed
+    secret = bench.state.tables["secret"].get(provider["client_secret_ref"])
+    secret["value"] = "replaced"
+    outcome, _ = await prove(bench, provider, "901")
+    assert outcome.failed
+    bench.tenant.secret = "replaced"
+    outcome, _ = await prove(bench, provider, "902")
+    assert not outcome.failed

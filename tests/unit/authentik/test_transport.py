@@ -1,0 +1,91 @@
+"""Proxies, closing, and what stays out of sight."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from authentik_entra_bootstrap import errors
+from authentik_entra_bootstrap.authentik import AuthentikAdapter
+from authentik_entra_bootstrap.authentik.transport import _set_proxy
+from authentik_entra_bootstrap.authentik.wire import Call, Reply
+from authentik_entra_bootstrap.domain import Network, SecretText
+from authentik_entra_bootstrap.waiting import Waiter
+
+from .conftest import TOKEN, Answer, Stub
+
+ME = Answer(200, {"user": {"pk": 1, "username": "svc"}})
+ELSEWHERE = "http://127.0.0.1:9"
+
+
+def adapter_for(waiter: Waiter, **network: object) -> AuthentikAdapter:
+    return AuthentikAdapter(ELSEWHERE, SecretText(TOKEN), Network(**network), waiter)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("how", ["setting", "environment", "setting beats NO_PROXY"])
+async def test_goes_through_the_proxy(
+    how: str, stub: Stub, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub.on("GET", "/core/users/me/", ME)
+    if how != "environment":
+        monkeypatch.setenv("NO_PROXY", "*" if "beats" in how else "")
+        adapter = adapter_for(waiter, proxy=stub.url)
+    else:
+        monkeypatch.setenv("HTTP_PROXY", stub.url)
+        adapter = adapter_for(waiter)
+    async with adapter:
+        assert (await adapter.me()).username == "svc"
+    assert stub.requests[0].headers["host"] == "127.0.0.1:9"
+
+
+async def test_no_proxy_is_respected(stub: Stub, waiter: Waiter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", stub.url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    async with adapter_for(waiter) as adapter:
+        with pytest.raises(errors.Unreachable):
+            await adapter.me()
+    assert stub.requests == []
+
+
+@pytest.mark.parametrize(("no_proxy", "proxy"), [("", "http://proxy:1"), ("example.com", None)])
+def test_older_libraries_are_told_the_environments_proxy(
+    no_proxy: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    configuration = SimpleNamespace(proxy=None)
+    _set_proxy(configuration, None, "https://id.example.com/api/v3")
+    assert configuration.proxy == proxy
+
+
+async def test_closing_ends_every_connection_and_may_be_repeated(stub: Stub, waiter: Waiter) -> None:
+    stub.on("GET", "/core/users/me/", ME)
+    adapter = AuthentikAdapter(stub.url, SecretText(TOKEN), Network(), waiter)
+    await asyncio.gather(*(adapter.me() for _ in range(5)))
+    await adapter.aclose()
+    await adapter.aclose()
+    assert (await adapter.me()).pk == 1, "a closed adapter opens anew"
+    await adapter.aclose()
+
+
+def test_an_adapter_outlives_its_event_loop(stub: Stub, waiter: Waiter) -> None:
+    """Each task of the worker has an event loop of its own."""
+    stub.on("GET", "/core/users/me/", ME)
+    adapter = AuthentikAdapter(stub.url, SecretText(TOKEN), Network(), waiter)
+    assert [asyncio.run(adapter.me()).pk for _ in range(2)] == [1, 1]
+    asyncio.run(adapter.aclose())
+
+
+def test_bodies_are_never_shown() -> None:
+    reply = Reply("GET", "/x/", 200, {"content-type": "application/json"}, b'{"client_secret": "canary"}')
+    call = Call("POST", "/x/{pk}/", {"pk": 4}, body={"a": 1}, secrets={"client_secret": SecretText("canary")})
+    assert "canary" not in repr(reply) + repr(call) + repr(call.trace())
+    assert call.shown_path == "/x/4/"
+
+
+async def test_paths_are_percent_encoded(stub: Stub, adapter: AuthentikAdapter) -> None:
+    stub.on("GET", "/x/a%2Fb%3Fc%C3%A4/", Answer(200, {}))
+    await adapter._api.get("/x/{pk}/", pk="a/b?cä")
+    assert len(stub.requests) == 1

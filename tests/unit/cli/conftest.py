@@ -1,0 +1,143 @@
+"""The commands on in-memory services: ``open_session`` is replaced, everything above it is real."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+from jsonschema import Draft202012Validator
+
+from authentik_entra_bootstrap.cli import run
+from authentik_entra_bootstrap.config import ConnectionSettings
+
+if TYPE_CHECKING:
+    from memory_world import World
+
+_FOLDER = Path(__file__).parents[1] / "workflows"
+for _name in ("memory_wire", "memory_entra", "memory_authentik", "memory_world"):
+    if _name not in sys.modules:
+        _spec = importlib.util.spec_from_file_location(_name, _FOLDER / f"{_name}.py")
+        assert _spec is not None
+        assert _spec.loader is not None
+        sys.modules[_name] = importlib.util.module_from_spec(_spec)
+        _spec.loader.exec_module(sys.modules[_name])
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+
+@pytest.fixture
+def world() -> World:
+    """An empty tenant and an empty authentik."""
+    from memory_world import World
+
+    return World()
+
+
+@pytest.fixture(autouse=True)
+def _quiet_logging() -> Iterator[None]:
+    """Commands set up logging for a whole process; tests share one."""
+    root, ours = logging.getLogger(), logging.getLogger("authentik_entra_bootstrap")
+    before = root.handlers[:], root.level, ours.level
+    yield
+    root.handlers[:], root.level, ours.level = before
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def seen_settings() -> list[ConnectionSettings]:
+    """The settings that commands opened sessions with."""
+    return []
+
+
+@pytest.fixture
+def command(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    seen_settings: list[ConnectionSettings],
+) -> Callable[..., Said]:
+    """Run one command as typed, on the in-memory services."""
+    from authentik_entra_bootstrap.cli import running
+    from authentik_entra_bootstrap.session import Runtime, Session
+
+    @asynccontextmanager
+    async def open_session(settings: ConnectionSettings, runtime: Runtime) -> AsyncIterator[Session]:
+        seen_settings.append(settings)
+        context = world.context()
+        context.reporter = runtime.reporter
+        context.waiter.progress = runtime.reporter
+        yield Session(settings, settings.desired(), context)
+
+    monkeypatch.setattr(running, "open_session", open_session)
+    monkeypatch.setenv("AUTHENTIK_URL", "https://ak.example")
+    monkeypatch.chdir(tmp_path)
+
+    def execute(*arguments: str) -> Said:
+        capsys.readouterr()
+        code = run(arguments)
+        captured = capsys.readouterr()
+        return Said(int(code), captured.out, captured.err)
+
+    return execute
+
+
+def _strict(schema: Any) -> Any:
+    """The shipped schema with every key that it does not name forbidden: new keys must be added to it."""
+    if isinstance(schema, list):
+        return [_strict(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    tightened = {key: _strict(value) for key, value in schema.items()}
+    if "allOf" in schema:
+        tightened["unevaluatedProperties"] = False
+    elif schema.get("type") == "object" and "properties" in schema and "command" not in schema["properties"]:
+        tightened["additionalProperties"] = False
+    return tightened
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    text = (
+        resources.files("authentik_entra_bootstrap.output")
+        .joinpath("schema.json")
+        .read_text(encoding="utf-8")
+    )
+    loaded: dict[str, Any] = json.loads(text)
+    Draft202012Validator.check_schema(loaded)
+    return loaded
+
+
+@pytest.fixture
+def valid(schema: dict[str, Any]) -> Callable[[dict[str, Any], str], None]:
+    """Validate a document: against the shipped schema as a whole, and strictly against one definition of it."""
+
+    def check(document: dict[str, Any], definition: str) -> None:
+        assert [error.message for error in Draft202012Validator(schema).iter_errors(document)] == []
+        one = _strict({"$defs": schema["$defs"], "$ref": f"#/$defs/{definition}"})
+        errors = list(Draft202012Validator(one).iter_errors(document))
+        assert [f"{list(error.absolute_path)}: {error.message}" for error in errors] == []
+
+    return check

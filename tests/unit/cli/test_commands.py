@@ -1,0 +1,419 @@
+"""Every command as typed: texts, documents, exit codes, errors."""
+
+from __future__ import annotations
+
+import copy
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+from jsonschema import Draft202012Validator
+
+from authentik_entra_bootstrap import cli
+from authentik_entra_bootstrap._version import __version__
+from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.errors import Denied, RequestTrace, Throttled
+
+if TYPE_CHECKING:
+    from memory_world import World
+
+Command = Callable[..., Any]
+CONNECTED = ("check", "plan", "bootstrap", "status", "rotate", "verify")
+
+
+Valid = Callable[[dict[str, Any], str], None]
+
+
+# --- the life of a connection, as text and as JSON
+
+
+def test_from_check_to_verify_in_text(command: Command, world: World) -> None:
+    assert command("check").code == 0
+    plan = command("plan")
+    assert plan.code == 2
+    assert "+ create application authentik provisioning" in " ".join(plan.out.split())
+    assert "authentik will provision 12 users and 3 groups." in plan.out
+    assert "10 to create, 1 to change, 0 to retire." in plan.out
+    assert world.wire.writes() == []
+    made = command("bootstrap", "--yes")
+    assert made.code == 0
+    assert "SUCCESS: connection default is working and proven." in made.out
+    assert f"appId/{world.entra.app.app_id}" in made.out
+    assert "https://ak.example/if/admin/#/core/providers/3" in made.out
+    assert "NEXT STEPS" in made.out
+    assert "Done: client secret" in made.err
+    world.assert_converged()
+    again = command("bootstrap")
+    assert again.code == 0
+    assert "Nothing to do: everything is as it should be." in again.out
+    assert "nothing was changed" in again.out
+    assert "NEXT STEPS" not in again.out
+    status = command("status")
+    assert status.code == 0
+    assert "no drift" in status.out
+    assert "last proof" in status.out
+    verified = command("verify")
+    assert verified.code == 0
+    assert "SUCCESS: connection default works." in verified.out
+    for said in (plan, made, again, status, verified):
+        assert world.authentik.secret not in said.out + said.err
+
+
+def test_from_check_to_verify_as_documents(command: Command, world: World, valid: Valid) -> None:
+    said = [command("check", "--output", "json"), command("plan", "--output", "json")]
+    valid(said[0].json, "check")
+    valid(said[1].json, "plan")
+    assert (said[1].code, said[1].json["exit_code"], said[1].json["changes"]) == (2, 2, 11)
+    empty = command("status", "--output", "json", "--check")
+    valid(empty.json, "status")
+    assert empty.code == 2
+    assert (empty.json["application"], empty.json["provider"], empty.json["last_sync"]) == (None, None, None)
+    made = command("bootstrap", "--yes", "--output", "json")
+    valid(made.json, "bootstrap")
+    assert made.json["secret"]["key_id"] == world.held().key_id
+    assert made.json["secret"]["end"] == "2026-08-28T12:00:00Z"
+    assert len(made.json["changed"]) == 11
+    again = command("bootstrap", "--output", "json")
+    valid(again.json, "bootstrap")
+    assert again.json["changed"] == []
+    status = command("status", "--output", "json", "--check")
+    valid(status.json, "status")
+    assert status.code == 0
+    assert status.json["drift"] == []
+    assert status.json["last_proof"]["ok"] is True
+    assert status.json["last_sync"]["status"] == "successful"
+    verified = command("verify", "--output", "json")
+    valid(verified.json, "verify")
+    for item in (*said, made, again, status, verified):
+        assert item.json["schema_version"] == 1
+        assert item.out.isascii()
+        assert world.authentik.secret not in item.out + item.err
+
+
+def test_a_connection_that_is_due_shows_its_dates(command: Command, world: World, valid: Valid) -> None:
+    command("bootstrap", "--yes")
+    world.age(days=130)
+    status = command("status", "--output", "json")
+    valid(status.json, "status")
+    assert status.json["current_secret"]["renew_at"] == "2026-06-27T13:02:13Z"
+    assert status.json["secret_state"] == {
+        "action": "make",
+        "state": "due",
+        "certain": True,
+        "reason": "about two thirds of its lifetime have passed",
+    }
+    text = command("status", "--check")
+    assert text.code == 2
+    assert "renew from    2026-06-27 13:02 UTC" in text.out
+    assert "drift:" in text.out
+
+
+def test_drift_is_repaired_and_not_called_proven_without_a_proof(command: Command, world: World) -> None:
+    command("bootstrap", "--yes")
+    world.authentik.stored = replace(world.authentik.provider_now, dry_run=True)
+    world.authentik.tasks.clear()
+    said = command("bootstrap", "--yes")
+    assert said.code == 0
+    assert "was brought up to date; `authentik-entra verify` proves it." in said.out
+
+
+def test_verify_without_a_worker_is_told_in_both_forms(command: Command, world: World, valid: Valid) -> None:
+    command("bootstrap", "--yes")
+    world.authentik.worker_runs = False
+    text = command("verify")
+    assert text.code == 7
+    assert "[proof-not-available]" in text.err
+    document = command("verify", "--output", "json")
+    valid(document.json, "verify")
+    assert document.code == 7
+
+
+def test_failures_of_a_check_are_its_result(command: Command, world: World, valid: Valid) -> None:
+    world.wire.fail("entra.operator", Denied("sign-in-failed", "AADSTS7000215", "Set AZURE_CLIENT_SECRET."))
+    said = command("check")
+    assert said.code == 4
+    assert "Entra ID: AADSTS7000215 [sign-in-failed]" in said.out
+    assert "What to do: Set AZURE_CLIENT_SECRET." in said.out
+    world.wire.fail("entra.operator", Denied("sign-in-failed", "AADSTS7000215"))
+    document = command("check", "--output", "json")
+    valid(document.json, "check")
+    assert document.code == document.json["exit_code"] == 4
+
+
+def test_status_without_the_right_to_read_syncs(command: Command, world: World, valid: Valid) -> None:
+    command("bootstrap", "--yes")
+    world.wire.fail("authentik.sync_status", Denied("authentik-permission-missing", "May not look."), times=2)
+    document = command("status", "--output", "json")
+    valid(document.json, "status")
+    assert document.json["last_sync"] is None
+    assert "May not look." in command("status").err
+
+
+# --- errors
+
+
+def test_an_error_of_a_service_is_told_whole(command: Command, world: World, valid: Valid) -> None:
+    trace = RequestTrace("graph", "GET", "/organization", 429, "TooManyRequests", "req-1", "corr-1")
+    error = Throttled(
+        "throttled", "Microsoft Graph asks for a pause.", "Run again later.", trace, {"limit": "x"}
+    )
+    error.retry_after = 12.0
+    world.wire.fail("entra.organization", error)
+    said = command("plan")
+    assert said.code == 7
+    assert said.out == ""
+    assert "ERROR: Microsoft Graph asks for a pause. [throttled]" in said.err
+    assert "What to do: Run again later." in said.err
+    assert "request id req-1, correlation id corr-1" in said.err
+    assert "docs/reference/errors.md#throttled" in said.err
+    world.wire.fail("entra.organization", error)
+    document = command("plan", "--output", "json").json
+    valid(document, "failure")
+    assert document == {
+        "schema_version": 1,
+        "command": "plan",
+        "exit_code": 7,
+        "error": {
+            "code": "throttled",
+            "message": "Microsoft Graph asks for a pause.",
+            "remedy": "Run again later.",
+            "docs": "docs/reference/errors.md#throttled",
+            "service": "graph",
+            "request": "GET /organization",
+            "status": 429,
+            "service_code": "TooManyRequests",
+            "request_id": "req-1",
+            "correlation_id": "corr-1",
+            "retry_after": 12.0,
+            "facts": {"limit": "x"},
+        },
+    }
+
+
+@pytest.mark.parametrize("name", CONNECTED)
+def test_every_command_tells_wrong_settings_in_both_forms(command: Command, name: str, valid: Valid) -> None:
+    said = command(name, "--tenant-id", "not a guid")
+    assert said.code == 3
+    assert "--tenant-id: tenant_id: the Directory (tenant) ID is a GUID" in said.err
+    assert "Traceback" not in said.err
+    document = command(name, "--tenant-id", "not a guid", "--output", "json")
+    valid(document.json, "failure")
+    assert document.json["error"]["code"] == "setting-invalid"
+    assert document.err == ""
+
+
+def test_the_schema_refuses_what_no_command_prints(schema: dict[str, Any], command: Command) -> None:
+    document = command("plan", "--output", "json").json
+    for key, value in (
+        ("exit_code", 99),
+        ("command", "destroy"),
+        ("steps", None),
+        ("tenant", {}),
+        ("changes", -1),
+    ):
+        broken = copy.deepcopy(document) | {key: value}
+        assert not Draft202012Validator(schema).is_valid(broken)
+    del document["error"]
+    assert not Draft202012Validator(schema).is_valid(document)
+
+
+def test_the_schema_knows_the_sandboxs_document(valid: Valid) -> None:
+    valid(
+        {
+            "schema_version": 1,
+            "command": "sandbox",
+            "entra_url": "https://localhost:1",
+            "authentik_url": "https://localhost:2",
+            "ca_file": "ca.pem",
+            "environment": {"AUTHENTIK_URL": "https://localhost:2"},
+        },
+        "sandbox",
+    )
+
+
+# --- asking
+
+
+@pytest.mark.parametrize("flags", [(), ("--no-input",), ("--output", "json")])
+def test_where_nobody_can_be_asked_nothing_is_changed(
+    command: Command, world: World, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if flags:
+        monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    said = command("bootstrap", *flags)
+    assert said.code == 3
+    assert "confirmation-needed" in said.out + said.err
+    assert world.wire.writes() == []
+
+
+@pytest.mark.parametrize(("answer", "code"), [(True, 0), (False, 130)])
+def test_a_person_is_asked_once(
+    command: Command, world: World, answer: bool, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def confirm(text: str, **_: object) -> bool:
+        asked.append(text)
+        assert world.wire.writes() == []
+        return answer
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(click, "confirm", confirm)
+    said = command("bootstrap")
+    assert said.code == code
+    assert asked == ["Apply this plan?"]
+    assert bool(world.wire.writes()) is answer
+
+
+@pytest.mark.parametrize(
+    "call", ["entra.operator", "authentik.server", "entra.organization", "authentik.license"]
+)
+def test_an_interrupted_command_says_how_to_go_on(command: Command, world: World, call: str) -> None:
+    def interrupt(made: Any) -> None:
+        if made.name == call:
+            signal.raise_signal(signal.SIGINT)
+
+    world.wire.watch = interrupt
+    for name in ("status", "check"):
+        said = command(name)
+        assert said.code == 130
+        assert (
+            said.err.strip()
+            == "Interrupted. Run the same command again; it continues where this run stopped."
+        )
+
+
+# --- parsing
+
+
+def test_flags_reach_the_settings(
+    command: Command, seen_settings: list[ConnectionSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my.toml").write_text(
+        "[defaults]\ncloud='china'\n[connections.north]\nproxy='http://p'\n[connections.south]\n"
+    )
+    monkeypatch.setenv("AUTHENTIK_ENTRA_OVERLAP", "2h")
+    command(
+        *("plan", "-c", "my.toml", "--connection", "north", "--login", "device-code", "--timeout", "2"),
+        *("--authentik-url", "https://flag.example", "--dry-run-sync"),
+    )
+    settings = seen_settings[0]
+    assert (settings.name, settings.cloud, settings.proxy) == ("north", "china", "http://p")
+    assert (settings.login, settings.timeout, settings.dry_run_sync) == ("device-code", 2.0, True)
+    assert settings.authentik_url == "https://flag.example"
+    assert settings.overlap == timedelta(hours=2)
+
+
+def test_a_flag_that_was_not_given_leaves_the_environment(
+    command: Command, seen_settings: list[ConnectionSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTHENTIK_ENTRA_DRY_RUN_SYNC", "true")
+    command("plan")
+    assert seen_settings[0].dry_run_sync
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("destroy",),
+        ("plan", "--nonsense"),
+        ("plan", "surplus"),
+        ("plan", "--output", "xml"),
+        ("plan", "--login", "password"),
+        ("plan", "--timeout", "soon"),
+        ("bootstrap", "--authentik-token", "x"),
+        (),
+    ],
+)
+def test_wrong_usage_is_exit_code_3(command: Command, arguments: tuple[str, ...]) -> None:
+    said = command(*arguments)
+    assert said.code == 3
+    assert "Usage:" in said.err
+    assert said.out == ""
+
+
+@pytest.mark.parametrize("name", [*CONNECTED, "demo", "sandbox"])
+def test_every_command_has_help(command: Command, name: str) -> None:
+    said = command(name, "--help")
+    assert said.code == 0
+    assert f"{name} [OPTIONS]" in said.out
+    assert command(name, "-h").out == said.out
+
+
+def test_the_overview_lists_every_command_and_no_secret_is_an_option(command: Command) -> None:
+    said = command("--help")
+    assert said.code == 0
+    for name in (*CONNECTED, "demo", "sandbox"):
+        assert f"  {name} " in said.out
+    for name in CONNECTED:
+        group = click.Context(cli.cli)
+        found = cli.cli.get_command(group, name)
+        assert found is not None
+        options = {option for parameter in found.params for option in parameter.opts}
+        assert {"--authentik-token-file", "--output", "--no-input"} <= options
+        assert not options & {"--authentik-token", "--token", "--client-secret", "--secret", "--password"}
+
+
+def test_the_version(command: Command) -> None:
+    said = command("--version")
+    assert said.code == 0
+    assert said.out == f"authentik-entra, version {__version__}\n"
+
+
+def test_main_exits_with_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--nonsense"])
+    assert caught.value.code == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (click.ClickException("x"), 3),
+        (KeyboardInterrupt(), 130),
+        (click.Abort(), 130),
+        (Denied("d", "What happened.", "Do this."), 4),
+    ],
+)
+def test_what_escapes_a_command_becomes_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, code: int
+) -> None:
+    def fails(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.cli, "main", fails)
+    assert cli.run([]) == code
+    assert capsys.readouterr().err
+
+
+def test_a_reader_that_went_away_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    def fails(**_: object) -> None:
+        raise BrokenPipeError
+
+    closed = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", closed)
+    monkeypatch.setattr(cli.cli, "main", fails)
+    assert cli.run([]) == 1
+    assert closed.closed
+
+
+def test_a_command_that_returns_nothing_succeeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.cli, "main", lambda **_: None)
+    assert cli.run() == 0
+
+
+def test_python_m_runs_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    import runpy
+
+    monkeypatch.setattr(sys, "argv", ["authentik-entra", "--version"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("authentik_entra_bootstrap", run_name="__main__")
+    assert caught.value.code == 0

@@ -1,0 +1,77 @@
+"""The command ``consent`` as typed, and the documents of runs that lack consent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from authentik_entra_bootstrap.errors import AdminActionRequired
+
+if TYPE_CHECKING:
+    from memory_world import World
+
+Command = Callable[..., Any]
+HOST = "https://login.microsoftonline.us"
+
+
+def check(document: dict[str, Any]) -> dict[str, Any]:
+    """The document, which the shipped schema must accept."""
+    text = resources.files("authentik_entra_bootstrap.output").joinpath("schema.json").read_text("utf-8")
+    errors = list(Draft202012Validator(json.loads(text)).iter_errors(document))
+    assert [f"{list(error.absolute_path)}: {error.message}" for error in errors] == []
+    return document
+
+
+def test_the_documents_of_each_state(command: Command, world: World) -> None:
+    world.entra.may_consent = False
+    before = command("consent", "--output", "json")
+    assert (before.code, check(before.json)["error"]["code"]) == (5, "no-application-yet")
+    refused = check(command("bootstrap", "--yes", "--output", "json").json)
+    assert refused["error"]["code"] == "consent-required"
+    missing = check(command("consent", "--output", "json").json)
+    assert missing["consent"] == refused["consent"]
+    assert missing["consent"]["complete"] is False
+    world.entra.may_consent = True
+    world.wire.fail("entra.grant_scopes", AdminActionRequired("consent-required", "no"))
+    partly = check(command("bootstrap", "--yes", "--output", "json").json)
+    assert partly["error"]["code"] == "consent-required"
+    assert partly["provider"]["pk"] == 3
+    world.wire.calm()
+    world.clock.advance(60)
+    waited = check(command("consent", "--wait", "--yes", "--output", "json").json)
+    assert waited["error"]["code"] == "consent-required"
+    assert check(command("bootstrap", "--yes", "--output", "json").json)["exit_code"] == 0
+    done = check(command("consent", "--output", "json").json)
+    assert done["exit_code"] == 0
+    assert done["consent"]["complete"] is True
+
+
+def test_the_address_alone_of_each_cloud(command: Command, world: World) -> None:
+    world.entra.may_consent = False
+    early = command("consent", "--url")
+    assert (early.code, early.out) == (5, "")
+    command("bootstrap", "--yes")
+    said = command("consent", "--url", "--cloud", "usgov")
+    tenant, client = world.entra.operator_claims.tenant_id, world.entra.app.app_id
+    assert said.out == f"{HOST}/{tenant}/adminconsent?client_id={client}\n"
+    assert said.code == 0
+
+
+@pytest.mark.parametrize("flags", [["--url", "--wait"], ["--url", "--output", "json"], ["--yes"]])
+def test_flags_that_exclude_each_other(command: Command, flags: list[str]) -> None:
+    said = command("consent", *flags)
+    assert said.code == 3
+    assert "goes with" in said.err
+
+
+def test_text_of_a_complete_state(command: Command, world: World) -> None:
+    command("bootstrap", "--yes")
+    said = command("consent")
+    assert said.code == 0
+    assert said.out.count("granted") == 5
+    assert "Nothing is missing" in said.out

@@ -1,0 +1,142 @@
+"""``rotate`` as typed: what is due, what is asked for, nothing, and what it says about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authentik_entra_bootstrap.errors import Denied, Unreachable
+
+if TYPE_CHECKING:
+    from memory_world import World
+
+Command = Callable[..., Any]
+Valid = Callable[[dict[str, Any], str], None]
+
+
+@pytest.fixture
+def made(command: Command, world: World) -> World:
+    """A connection that was bootstrapped a while ago."""
+    assert command("bootstrap", "--yes").code == 0
+    world.age(hours=1)
+    return world
+
+
+def test_with_nothing_due_nothing_is_written(command: Command, made: World, valid: Valid) -> None:
+    since = len(made.wire.calls)
+    text = command("rotate")
+    assert text.code == 0
+    assert "keeps its client secret; nothing was changed" in text.out
+    assert "next run      2026-06-27 13:02 UTC, the client secret is due" in text.out
+    document = command("rotate", "--due", "--output", "json")
+    valid(document.json, "rotate")
+    assert document.json["decision"] == {
+        "action": "keep",
+        "state": "current",
+        "reason": "current",
+        "certain": True,
+    }
+    assert (document.json["rotated"], document.json["changes"]) == (False, 0)
+    assert made.wire.writes(since) == []
+    assert made.authentik.told == []
+
+
+def test_what_is_due_is_replaced_and_the_one_before_goes_after_its_overlap(
+    command: Command, made: World, valid: Valid
+) -> None:
+    before = made.held()
+    made.age(days=130)
+    wanted = command("rotate", "--dry-run", "--output", "json")
+    valid(wanted.json, "rotate")
+    assert (wanted.code, wanted.json["exit_code"], wanted.json["changes"]) == (2, 2, 2)
+    assert "rotated" not in wanted.json
+    assert made.held() == before
+    done = command("rotate", "--output", "json")
+    valid(done.json, "rotate")
+    assert done.code == 0
+    assert done.json["rotated"] is True
+    assert done.json["secret"]["key_id"] == made.held().key_id != before.key_id
+    assert done.json["next"]["reason"] == "a previous secret may be removed"
+    made.assert_converged(secrets=2)
+    made.age(hours=30)
+    retired = command("rotate", "--output", "json")
+    valid(retired.json, "rotate")
+    assert retired.json["retired"] == [before.key_id]
+    made.assert_converged(secrets=1)
+    for said in (wanted, done, retired):
+        assert made.authentik.secret not in said.out + said.err
+
+
+def test_a_new_secret_can_be_asked_for(command: Command, made: World) -> None:
+    before = made.held()
+    text = command("rotate", "--now")
+    assert text.code == 0
+    assert "Connection default: asked for" in text.out
+    assert "has a new client secret, and authentik has signed in with it" in text.out
+    assert made.held() != before
+    made.assert_converged(secrets=2)
+
+
+def test_due_and_now_exclude_each_other(command: Command, world: World) -> None:
+    said = command("rotate", "--due", "--now")
+    assert said.code == 3
+    assert world.wire.calls == []
+
+
+def test_a_dry_run_tells_nobody_that_it_could_not_look(command: Command, made: World, valid: Valid) -> None:
+    made.wire.fail("entra.find_application", Denied("entra-permission-missing", "May not look."), times=2)
+    since = len(made.wire.calls)
+    said = command("rotate", "--dry-run", "--output", "json")
+    valid(said.json, "failure")
+    assert said.code == 4
+    assert made.wire.writes(since) == []
+    assert made.authentik.told == []
+
+
+def test_a_secret_that_a_person_put_there_is_replaced_and_nothing_is_lost(
+    command: Command, made: World
+) -> None:
+    theirs = made.entra.make_secret("by hand", made.clock.now().replace(year=2027))
+    made.authentik.person_changes_provider(theirs.secret_text.reveal())
+    said = command("rotate")
+    assert said.code == 0
+    assert "the provider was changed in authentik" in said.out
+    made.assert_converged(secrets=2)
+    assert [item.key_id for item in made.foreign] == [theirs.record.key_id]
+
+
+def test_a_failure_leaves_the_secret_in_use_and_says_what_to_do(command: Command, made: World) -> None:
+    made.age(days=130)
+    before = made.held()
+    made.wire.fail("authentik.update_provider", Denied("authentik-permission-missing", "No.", "Ask."))
+    said = command("rotate")
+    assert said.code == 4
+    assert "What to do: Ask." in said.err
+    assert made.held() == before
+    made.wire.calm()
+    assert command("rotate").code == 0
+    assert made.held() != before
+    # The failed run's secret is gone, the replaced one in its overlap.
+    made.assert_converged(secrets=2)
+
+
+def test_without_a_bootstrap_there_is_nothing_to_rotate(command: Command, world: World, valid: Valid) -> None:
+    said = command("rotate", "--output", "json")
+    assert said.code == 3
+    valid(said.json, "failure")
+    assert said.json["error"]["code"] == "connection-not-bootstrapped"
+    assert world.wire.writes() == []
+
+
+def test_an_authentik_that_does_not_answer_is_told_to_the_log_alone(command: Command, made: World) -> None:
+    from authentik_entra_bootstrap.errors import RequestTrace
+
+    error = Unreachable("authentik-unreachable", "No answer.", "", RequestTrace("authentik", "GET", "/"))
+    made.wire.fail("authentik.server", error)
+    since = len(made.wire.calls)
+    assert command("rotate").code == 7
+    assert not {"authentik.emit_event", "authentik.own_events"} & {
+        call.name for call in made.wire.calls[since:]
+    }

@@ -1,0 +1,132 @@
+"""Settings become two open adapters with one network, one waiter and one reporter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from authentik_entra_bootstrap import session
+from authentik_entra_bootstrap._version import __version__
+from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.waiting import Waiter
+
+if TYPE_CHECKING:
+    from memory_world import World
+
+TENANT = "11111111-2222-4333-8444-555555555555"
+
+
+class Adapter:
+    """Remembers how it was opened and closed."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+        self.states: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        self.states.append("open")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.states.append("closed")
+
+
+@pytest.mark.parametrize(
+    ("environment", "code"),
+    [
+        ({}, "authentik-url-missing"),
+        ({"AUTHENTIK_URL": "https://ak.example"}, "authentik-token-missing"),
+        (
+            {
+                "AUTHENTIK_URL": "https://ak.example",
+                "AUTHENTIK_TOKEN": "t",
+                "AUTHENTIK_ENTRA_CA_FILE": "missing.pem",
+            },
+            "ca-file-unreadable",
+        ),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_asked(
+    environment: dict[str, str],
+    code: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from authentik_entra_bootstrap.cli import run
+
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert run(["status"]) == 3
+    assert f"[{code}]" in capsys.readouterr().err
+
+
+async def test_both_sides_share_network_waiter_and_reporter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, world: World
+) -> None:
+    made: list[Adapter] = []
+
+    def adapter(*arguments: Any, **_options: Any) -> Adapter:
+        made.append(Adapter(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(session, "EntraAdapter", adapter)
+    monkeypatch.setattr(session, "AuthentikAdapter", adapter)
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text("pem")
+    settings = ConnectionSettings.model_validate(
+        {
+            "tenant_id": TENANT,
+            "authentik_url": "https://ak.example",
+            "authentik_token": "token",
+            "ca_file": ca_file,
+            "proxy": "http://proxy:3128",
+            "timeout": 3,
+            "login": "azure-cli",
+        }
+    )
+    announce: Callable[[str], None] = lambda text: None  # noqa: ARG005, E731
+    runtime = session.Runtime(Waiter(), world.reporter, announce, {"now": world.clock.now})
+    async with session.open_session(settings, runtime) as opened:
+        assert [item.states for item in made] == [["open"], ["open"]]
+        assert opened.authentik_url == "https://ak.example"
+        assert opened.context.now() == world.clock.now()
+        assert opened.context.waiter.scale == 3
+        assert opened.context.waiter.progress is world.reporter
+        assert opened.context.reporter is world.reporter
+    assert [item.states[-1] for item in made] == ["closed", "closed"]
+    entra, authentik = made
+    assert entra.arguments[0] == TENANT
+    assert "azure-cli" in entra.arguments
+    assert announce in entra.arguments
+    assert authentik.arguments[0] == "https://ak.example"
+    assert "token" not in repr(authentik.arguments[1])
+    network = authentik.arguments[2]
+    assert network is entra.arguments[2]
+    assert (network.ca_file, network.proxy) == (str(ca_file), "http://proxy:3128")
+    assert network.user_agent == f"authentik-entra-bootstrap/{__version__}"
+    # The timeout factor belongs to this session alone.
+    assert runtime.waiter.scale == 1
+
+
+async def test_an_error_inside_closes_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Adapter] = []
+
+    def adapter(*arguments: Any, **_options: Any) -> Adapter:
+        made.append(Adapter(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(session, "EntraAdapter", adapter)
+    monkeypatch.setattr(session, "AuthentikAdapter", adapter)
+    settings = ConnectionSettings.model_validate(
+        {"authentik_url": "https://ak.example", "authentik_token": "t"}
+    )
+    with pytest.raises(ConfigError):
+        async with session.open_session(settings, session.Runtime()):
+            raise ConfigError("x", "y")
+    assert [item.states for item in made] == [["open", "closed"], ["open", "closed"]]

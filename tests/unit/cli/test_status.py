@@ -1,0 +1,194 @@
+"""``status`` as typed: every secret with its standing, alarms for monitoring, the page, the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authentik_entra_bootstrap.domain import TaskRecord
+from authentik_entra_bootstrap.errors import Denied
+from authentik_entra_bootstrap.marks import Delivered
+
+if TYPE_CHECKING:
+    from memory_world import World
+
+Command = Callable[..., Any]
+Valid = Callable[[dict[str, Any], str], None]
+
+
+@pytest.fixture
+def made(command: Command, world: World) -> World:
+    """A connection that was bootstrapped a while ago."""
+    assert command("bootstrap", "--yes").code == 0
+    world.age(hours=1)
+    return world
+
+
+@pytest.fixture
+def crowded(command: Command, made: World) -> World:
+    """Secrets of every standing: rotated, one by hand, one pending, one stray."""
+    made.age(days=130)
+    assert command("rotate").code == 0
+    end = made.clock.now() + timedelta(days=100)
+    made.entra.make_secret("by hand", end)
+    made.entra.make_secret("authentik-entra:default:00000000000000ff", end)
+    pending = made.entra.make_secret("authentik-entra:default:00000000000000fe", end)
+    made.entra.change_app(tags=made.marks.with_pending(Delivered(pending.record.key_id)).tags())
+    return made
+
+
+def codes(document: dict[str, Any]) -> list[str]:
+    return [item["code"] for item in document["alarms"]]
+
+
+def test_every_secret_stands_there_with_what_it_is_to_us(
+    command: Command, crowded: World, valid: Valid
+) -> None:
+    document = command("status", "--output", "json").json
+    valid(document, "status")
+    found = {item["standing"]: item for item in document["application"]["secrets"]}
+    assert set(found) == {"previous", "current", "foreign", "stray", "pending"}
+    assert found["previous"]["retire_at"] == "2026-07-10T13:00:00Z"
+    assert (found["current"]["retire_at"], found["foreign"]["retire_at"]) == (None, None)
+    assert (found["foreign"]["ours"], found["foreign"]["display_name"]) == (False, "by hand")
+    assert document["last_rotation"] == found["current"]["start"] == "2026-07-09T13:00:00Z"
+    assert document["next"] == {
+        "at": "2026-07-09T15:00:00Z",
+        "due": False,
+        "reason": "a pending secret may be removed",
+    }
+    assert document["seen_at"] == "2026-07-09T13:00:00Z"
+
+
+def test_the_bar_shows_start_now_renewal_and_end(command: Command, crowded: World) -> None:
+    said = command("status").out
+    bars = {line.split()[0]: line for line in said.splitlines() if "  until" in line}
+    assert set(bars) == {"previous", "current", "foreign", "stray", "pending"}
+    # Read by pytest's capture, which is UTF-8.
+    assert "├━━━━━" in bars["previous"]
+    assert "◆" in bars["current"]
+    assert all("│" in bar for bar in bars.values())
+    assert "◆" not in bars["foreign"]
+    assert "├┤ start and end" in said
+    assert crowded.authentik.secret not in said
+
+
+@pytest.mark.usefixtures("made")
+def test_a_healthy_connection_raises_no_alarm(command: Command, valid: Valid) -> None:
+    said = command("status", "--check", "--output", "json")
+    valid(said.json, "status")
+    assert (said.code, said.json["alarms"]) == (0, [])
+    assert said.json["last_proof"]["by"] == "sync"
+    assert said.json["last_failure"] is None
+
+
+@pytest.mark.parametrize(
+    ("days", "within", "expected"),
+    [
+        (100, "81d", ["secret-ends-soon"]),
+        (100, "80d", []),
+        (100, "1900h", []),
+        (100, None, []),
+        (151, None, ["secret-ends-soon", "drift"]),
+        (181, None, ["secret-ended", "proof-failed", "drift"]),
+    ],
+)
+def test_the_end_of_a_secret_is_an_alarm_in_time(
+    command: Command, made: World, days: int, within: str | None, expected: list[str]
+) -> None:
+    made.age(days=days, hours=-2)
+    flags = () if within is None else ("--within", within)
+    said = command("status", "--check", "--output", "json", *flags)
+    assert codes(said.json) == expected
+    assert said.code == (2 if expected else 0)
+    assert command("status", *flags).code == 0
+    for code in expected:
+        assert f"(!) {code}: " in command("status", *flags).out
+
+
+def test_a_proof_that_is_missing_or_failed_is_an_alarm(command: Command, made: World, valid: Valid) -> None:
+    made.authentik.tasks.clear()
+    assert codes(command("status", "--check", "--output", "json").json) == ["proof-missing"]
+    at = made.clock.now()
+    good = TaskRecord("sync_objects:Microsoft Entra ID:user:1", "done", at, ("Syncing page 1 or Users",))
+    made.authentik.scheduled.append(good)
+    assert command("status", "--check").code == 0
+    later = at + timedelta(minutes=1)
+    made.authentik.scheduled.insert(0, replace(good, mtime=later, log_lines=("AADSTS7000215: Invalid",)))
+    said = command("status", "--check", "--output", "json")
+    valid(said.json, "status")
+    assert (said.code, codes(said.json)) == (2, ["proof-failed"])
+    assert said.json["last_failure"]["detail"].startswith("AADSTS7000215")
+    # What was proven before stays on record.
+    assert said.json["last_proof"]["ok"] is True
+    assert "last failure" in command("status").out
+
+
+def test_a_changed_setting_is_an_alarm(command: Command, made: World) -> None:
+    made.authentik.stored = replace(made.authentik.provider_now, dry_run=True)
+    said = command("status", "--check", "--output", "json")
+    assert (said.code, codes(said.json)) == (2, ["drift"])
+
+
+@pytest.mark.parametrize("span", ["soon", "14", "-1d", "14 months"])
+def test_a_span_that_is_none_is_refused(command: Command, world: World, span: str) -> None:
+    said = command("status", "--check", "--within", span)
+    assert said.code == 3
+    assert "--within" in said.err
+    assert world.wire.calls == []
+
+
+def test_the_page_is_one_document_of_the_run(command: Command, crowded: World) -> None:
+    crowded.entra.change_app(display_name="<script>alert('x')</script>")
+    crowded.wire.fail("authentik.sync_status", Denied("authentik-permission-missing", "May not look."))
+    said = command("status", "--output", "html")
+    assert said.code == 0
+    assert said.out.startswith("<!doctype html>")
+    assert said.out.endswith("</html>\n")
+    assert "<script" not in said.out
+    assert "&lt;script&gt;" in said.out
+    assert crowded.authentik.secret not in said.out
+    assert "May not look." in said.err
+    failed = command("status", "--output", "html", "--tenant-id", "not a guid")
+    assert failed.code == 3
+    assert "setting-invalid" in failed.out
+    assert "could not be looked at" in failed.out
+
+
+def test_metrics_for_a_text_file(command: Command, made: World) -> None:
+    prometheus = pytest.importorskip("prometheus_client.parser")
+    said = command("status", "--output", "prometheus")
+    found = {
+        family.name: family.samples[0].value
+        for family in prometheus.text_string_to_metric_families(said.out)
+        if family.samples
+    }
+    secret = made.held()
+    assert found["authentik_entra_secret_expiry_timestamp_seconds"] == secret.end_date_time.timestamp()
+    assert found["authentik_entra_last_rotation_timestamp_seconds"] == secret.start_date_time.timestamp()
+    assert found["authentik_entra_healthy"] == 1.0
+    made.authentik.tasks.clear()
+    assert (
+        'authentik_entra_healthy{connection="default"} 0' in command("status", "--output", "prometheus").out
+    )
+
+
+def test_other_commands_do_not_print_pages(command: Command) -> None:
+    assert command("plan", "--output", "html").code == 3
+
+
+def test_plain_characters_where_nothing_else_can_be_shown(
+    command: Command, crowded: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from authentik_entra_bootstrap.output import terminal
+
+    monkeypatch.setattr(terminal, "_is_unicode", lambda _: False)
+    said = command("status").out
+    bars = [line for line in said.splitlines() if "  until" in line and "key-" in line]
+    assert len(bars) == len(crowded.entra.app.secrets)
+    assert all(bar.isascii() for bar in bars)
+    assert any("R" in bar for bar in bars)

@@ -1,0 +1,251 @@
+"""What people see, on any console: colours or none, any encoding, hostile names."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from authentik_entra_bootstrap.errors import Denied, RequestTrace
+from authentik_entra_bootstrap.output.terminal import Terminal, clean
+from authentik_entra_bootstrap.plan import Action, Step, Target
+from authentik_entra_bootstrap.proof import Evidence
+from authentik_entra_bootstrap.workflows.check import CheckLine, Level
+
+STEP = Step(Action.CREATE, Target.APPLICATION, "name", "why")
+HOSTILE = "\x1b[31mred\x1b[0m\r\nfake line\x07\u202eesrever\u200b\x9b2J[bold]markup[/bold] :smile:"
+
+
+class Bytes:
+    """A text file of a given encoding, as standard output is one."""
+
+    def __init__(self, encoding: str) -> None:
+        self.raw = io.BytesIO()
+        self.file = io.TextIOWrapper(self.raw, encoding=encoding, write_through=True)
+
+    def text(self) -> str:
+        return self.raw.getvalue().decode(self.file.encoding)
+
+
+Made = tuple[Terminal, Bytes, Bytes]
+
+
+def make(encoding: str = "utf-8", *, tty: bool = False, quiet: bool = False, **options: Any) -> Made:
+    out, err = Bytes(encoding), Bytes(encoding)
+    kind: dict[str, Any] = {
+        "force_terminal": tty,
+        "highlight": False,
+        "soft_wrap": True,
+        "markup": False,
+        "emoji": False,
+    }
+    consoles = [Console(file=item.file, **kind, **options) for item in (out, err)]
+    return Terminal(*consoles, quiet=quiet), out, err
+
+
+def everything(terminal: Terminal, text: str) -> None:
+    """Say one text in every way."""
+    step = Step(Action.CREATE, Target.PROVIDER, text, text)
+    terminal.doing(text)
+    terminal.doing(text)
+    terminal.begin(step)
+    terminal.waiting(text, 1.0, text)
+    terminal.waited(text, 2.0)
+    terminal.done(step, text)
+    terminal.warn(text)
+    terminal.note(text)
+    terminal.announce(text)
+    terminal.say(text)
+    terminal.step(step)
+    terminal.evidence([Evidence("a", True, text), Evidence("b", False, text), Evidence("c", None, text)])
+    terminal.check([CheckLine(text, level, text, text, "code") for level in Level])
+    terminal.error(Denied("code", text, text, RequestTrace("graph", "GET", text, 403)))
+    terminal.stop()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1", "cp1252", "utf-16-le"])
+@pytest.mark.parametrize("tty", [False, True])
+def test_hostile_names_steer_no_console_and_fit_every_encoding(encoding: str, tty: bool) -> None:
+    terminal, out, err = make(encoding, tty=tty, color_system=None)
+    everything(terminal, HOSTILE + " Zoë 日本 \U0001f600 \udc80")
+    shown = out.text() + err.text()
+    assert "\x1b[31m" not in shown
+    for char in "\x07\u202e\u200b\x9b":
+        assert char not in shown
+    assert "\\u001b[31mred" in shown
+    assert "\\u202e" in shown
+    assert "[bold]markup[/bold] :smile:" in shown
+    if not tty:
+        assert "\nfake line" not in shown
+        assert "\r" not in shown
+
+
+@given(st.text(max_size=40))
+def test_any_text_can_be_shown_anywhere(text: str) -> None:
+    for encoding in ("ascii", "utf-8"):
+        terminal, _, _ = make(encoding)
+        everything(terminal, text)
+
+
+@given(st.text())
+def test_clean_text_is_one_line_without_controls(text: str) -> None:
+    shown = clean(text)
+    assert len(shown.splitlines()) <= 1
+    assert shown.isprintable() or all(
+        char.isprintable() or char.isspace() or ord(char) > 0x7F for char in shown
+    )
+    assert "\x1b" not in shown
+    assert clean(shown) == shown
+
+
+@pytest.mark.parametrize(("encoding", "good", "bad"), [("utf-8", "✓", "✗"), ("ascii", "ok", "x")])
+def test_symbols_follow_the_encoding(encoding: str, good: str, bad: str) -> None:
+    terminal, out, err = make(encoding)
+    terminal.done(STEP, "id 1")
+    terminal.evidence(
+        [Evidence("a", True, "seen"), Evidence("b", False, "seen"), Evidence("c", None, "seen")]
+    )
+    assert err.text() == f"  ({good}) Done: application name: id 1\n"
+    assert out.text() == f"  ({good}) a: seen\n  ({bad}) b: seen\n  (!) c: seen\n"
+
+
+def test_one_poor_stream_makes_both_plain() -> None:
+    out, err = Bytes("ascii"), Bytes("utf-8")
+    terminal = Terminal(Console(file=out.file), Console(file=err.file))
+    terminal.evidence([Evidence("a", True, "seen")])
+    assert "(ok)" in out.text()
+
+
+def test_colour_only_on_terminals_and_never_with_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    def shown(tty: bool) -> str:
+        terminal, out, err = make(tty=tty)
+        terminal.say("text", "bold green")
+        terminal.warn("careful")
+        return out.text() + err.text()
+
+    assert "\x1b[1;32m" in shown(True)
+    assert shown(False) == "text\n(!) Warning: careful\n"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "32m" not in shown(True)
+    assert "33m" not in shown(True)
+
+
+def test_without_a_terminal_a_wait_is_told_now_and_then() -> None:
+    terminal, _, err = make()
+    terminal.doing("not said")
+    for elapsed in (0.0, 1.0, 9.9, 10.0, 15.0, 21.0):
+        terminal.waiting("Entra ID", elapsed, "seconds")
+    terminal.waiting("another", 3.0, "minutes")
+    terminal.waited("Entra ID", 22.4)
+    terminal.waiting("Entra ID", 0.0, "seconds")
+    lines = err.text().splitlines()
+    assert lines == [
+        "  waiting for Entra ID (0 s, usually seconds)",
+        "  waiting for Entra ID (10 s, usually seconds)",
+        "  waiting for Entra ID (21 s, usually seconds)",
+        "  waiting for another (3 s, usually minutes)",
+        "  (✓) Waited: 22 s for Entra ID",
+        "  waiting for Entra ID (0 s, usually seconds)",
+    ]
+
+
+def test_a_wait_that_begins_anew_is_told_again() -> None:
+    terminal, _, err = make()
+    terminal.waiting("x", 50.0, "s")
+    terminal.waiting("x", 0.0, "s")
+    assert len(err.text().splitlines()) == 2
+
+
+def test_on_a_terminal_a_wait_is_redrawn_and_taken_away() -> None:
+    terminal, out, err = make(tty=True, color_system=None)
+    terminal.begin(STEP)
+    terminal.waiting("Entra ID", 3.0, "seconds")
+    terminal.say("result")
+    assert "creating application name" in err.text() or "waiting for Entra ID" in err.text()
+    assert out.text() == "result\n"
+    assert terminal._status is None
+
+
+def test_quiet_leaves_results_warnings_and_errors() -> None:
+    terminal, out, err = make(quiet=True)
+    everything(terminal, "text")
+    assert "Done" not in err.text()
+    assert "Waited" not in err.text()
+    assert "waiting" not in err.text()
+    assert "(!) Warning: text" in err.text()
+    assert "ERROR: text [code]" in err.text()
+    assert err.text().count("\ntext\n") == 1  # what a person must act on
+    assert "text" in out.text()
+
+
+def test_an_error_without_remedy_and_request_is_short() -> None:
+    terminal, _, err = make()
+    terminal.error(Denied("code", "What happened."))
+    assert err.text() == "ERROR: What happened. [code]\n  More: docs/reference/errors.md#code\n"
+
+
+def test_remedies_stand_only_where_something_is_to_be_done() -> None:
+    terminal, out, _ = make()
+    terminal.check(
+        [CheckLine("a", Level.OK, "good", "not needed"), CheckLine("b", Level.FAILURE, "bad", "do it")]
+    )
+    assert out.text() == "  (✓) a: good\n  (✗) b: bad\n      What to do: do it\n"
+
+
+def test_permissions_that_are_all_held_are_one_line_and_a_missing_one_lists_them_all() -> None:
+    held = [CheckLine(f"permission p{number}", Level.OK, "for it") for number in range(3)]
+    terminal, out, _ = make()
+    terminal.check([CheckLine("token", Level.OK, "good"), *held, CheckLine("names", Level.OK, "free")])
+    assert out.text().splitlines() == [
+        "  (✓) token: good",
+        "  (✓) permissions in authentik: all 3 are held",
+        "  (✓) names: free",
+    ]
+    terminal, out, _ = make()
+    terminal.check([*held, CheckLine("permission p3", Level.FAILURE, "missing", "Add it.")])
+    assert len(out.text().splitlines()) == 5
+
+
+def test_a_picture_refers_to_no_other_host() -> None:
+    console = Console(record=True, file=io.StringIO(), width=80)
+    terminal = Terminal(console, console)
+    terminal.say("shown")
+    picture = terminal.picture("title")
+    assert "<svg" in picture
+    assert "shown" in picture
+    assert "@font-face" not in picture
+    assert "url(http" not in picture
+
+
+def test_the_default_consoles_are_the_standard_streams(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    terminal.say("result")
+    terminal.warn("warning")
+    captured = capsys.readouterr()
+    assert captured.out == "result\n"
+    assert captured.err == "(!) Warning: warning\n"
+
+
+def _reporters() -> list[Callable[[], Any]]:
+    from authentik_entra_bootstrap.reporting import Quiet
+
+    return [Quiet, lambda: make()[0]]
+
+
+@pytest.mark.parametrize("factory", _reporters())
+def test_reporters_offer_everything_that_workflows_tell(factory: Callable[[], Any]) -> None:
+    reporter = factory()
+    reporter.doing("x")
+    reporter.begin(STEP)
+    reporter.done(STEP, "x")
+    reporter.warn("x")
+    reporter.waiting("x", 1.0, "y")
+    reporter.waited("x", 1.0)

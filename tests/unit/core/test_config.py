@@ -1,0 +1,407 @@
+"""Settings: precedence, names of what is wrong and where, and nothing secret in any message."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authentik_entra_bootstrap.config import ConnectionSettings, SettingsFile, load_settings
+from authentik_entra_bootstrap.config.sources import ENV_PREFIX
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError
+
+HOME = "11111111-1111-4111-8111-111111111111"
+WANTED = "22222222-2222-4222-8222-222222222222"
+OTHER = "33333333-3333-4333-8333-333333333333"
+CANARY = "canary~token~value"
+
+
+def file(text: str) -> SettingsFile:
+    return SettingsFile(Path("authentik-entra.toml"), text)
+
+
+def load(text: str = "", environment: dict[str, str] | None = None, **more: Any) -> ConnectionSettings:
+    return load_settings(file(text), environment=environment or {}, **more)
+
+
+def refused(text: str = "", environment: dict[str, str] | None = None, **more: Any) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load(text, environment, **more)
+    assert CANARY not in str(caught.value) + caught.value.remedy
+    assert caught.value.__cause__ is None
+    return caught.value
+
+
+# --- precedence
+
+
+def test_flags_over_environment_over_file_over_defaults() -> None:
+    text = "[defaults]\nproxy = 'http://file:1'\ncloud = 'china'\n"
+    environment = {f"{ENV_PREFIX}PROXY": "http://environment:2"}
+    assert load().proxy is None
+    assert load(text).proxy == "http://file:1"
+    assert load(text, environment).proxy == "http://environment:2"
+    assert load(text, environment, flags={"proxy": "http://flag:3"}).proxy == "http://flag:3"
+    assert load(text, environment, flags={"proxy": None}).proxy == "http://environment:2"
+    assert load(text, environment, flags={"proxy": None}).cloud == "china"
+
+
+def test_a_connections_own_table_lies_over_the_defaults() -> None:
+    text = "[defaults]\ncloud = 'china'\nproxy = 'http://a'\n[connections.north]\ncloud = 'usgov'\n"
+    settings = load(text)
+    assert (settings.name, settings.cloud, settings.proxy) == ("north", "usgov", "http://a")
+
+
+def test_the_tenant_of_azure_identity_only_fills_a_gap() -> None:
+    home = {"AZURE_TENANT_ID": HOME}
+    assert load("", home).tenant_id == HOME
+    assert load(f"[defaults]\ntenant_id = '{WANTED}'", home).tenant_id == WANTED
+    assert load("", home | {f"{ENV_PREFIX}TENANT_ID": OTHER}).tenant_id == OTHER
+    assert load("", home, flags={"tenant_id": OTHER}).tenant_id == OTHER
+    assert load("", {"AZURE_TENANT_ID": ""}).tenant_id is None
+
+
+def test_variables_of_other_tools_and_our_own_over_them() -> None:
+    environment = {
+        "AUTHENTIK_URL": "ak.example/",
+        "AUTHENTIK_TOKEN": f" {CANARY}\n",
+        "AZURE_AUTHORITY_HOST": "login.microsoftonline.us",
+    }
+    settings = load("", environment)
+    assert settings.authentik_url == "https://ak.example"
+    assert settings.token().reveal() == CANARY
+    assert settings.resolved_cloud().authority == "https://login.microsoftonline.us"
+    assert settings.resolved_cloud().known
+    own = environment | {f"{ENV_PREFIX}AUTHENTIK_URL": "https://own.example:9443/sub"}
+    assert load("", own).authentik_url == "https://own.example:9443/sub"
+
+
+def test_the_environment_does_not_name_the_connection() -> None:
+    assert load("", {f"{ENV_PREFIX}NAME": "north"}).name == "default"
+
+
+def test_values_from_the_environment_have_their_types() -> None:
+    environment = {
+        f"{ENV_PREFIX}PERMISSIONS": "User.Read, Group.Create,",
+        f"{ENV_PREFIX}SECRET_LIFETIME": "2w",
+        f"{ENV_PREFIX}OVERLAP": "1.5h",
+        f"{ENV_PREFIX}SYNC_PAGE_SIZE": "50",
+        f"{ENV_PREFIX}DRY_RUN_SYNC": "true",
+        f"{ENV_PREFIX}TIMEOUT": "2.5",
+    }
+    settings = load("", environment)
+    assert settings.permissions == ["User.Read", "Group.Create"]
+    assert settings.secret_lifetime == timedelta(weeks=2)
+    assert settings.overlap == timedelta(minutes=90)
+    assert (settings.sync_page_size, settings.dry_run_sync, settings.timeout) == (50, True, 2.5)
+
+
+# --- wrong values
+
+
+WRONG: list[tuple[str, object]] = [
+    ("tenant_id", "contoso.onmicrosoft.com"),
+    ("cloud", "moon"),
+    ("login", "password"),
+    ("timeout", 0),
+    ("timeout", "nan"),
+    ("timeout", 21),
+    ("unique_name", "with space"),
+    ("authentik_application_slug", "a/b"),
+    ("secret_lifetime", "180"),
+    ("secret_lifetime", "99999999999999d"),
+    ("overlap", "tomorrow"),
+    ("permissions", ","),
+    ("user_delete_action", "explode"),
+    ("sync_page_size", 0),
+    *(
+        ("sync_page_timeout", value)
+        for value in ("soon", "30", "minutes", "years=1", "minutes=x", "hours=1; days=1")
+    ),
+    ("dry_run_sync", "perhaps"),
+    ("application_name", "x" * 257),
+    *(
+        (key, value)
+        for key in ("authentik_url", "authority", "graph_url", "portal_url", "proxy")
+        for value in (
+            "ftp://host",
+            "https://",
+            f"https://user:{CANARY}@host",
+            f"https://:{CANARY}@host",
+            f"https://host?token={CANARY}",
+            f"https://host#{CANARY}",
+            "https://host:99999",
+            "https://[nonsense",
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG)
+def test_a_wrong_value_is_named_with_where_it_stands(key: str, value: object) -> None:
+    text = (
+        f"# first line\n[defaults]\n{key} = {value!r}\n" if value != "nan" else f"\n[defaults]\n{key} = nan\n"
+    )
+    by_file = refused(text)
+    assert by_file.code == "setting-invalid"
+    assert by_file.message.startswith(f"authentik-entra.toml:3: {key}: ")
+    variable = f"{ENV_PREFIX}{key.upper()}"
+    by_variable = refused("", {variable: str(value)})
+    assert by_variable.code == "setting-invalid"
+    assert by_variable.message.startswith(f"environment variable {variable}: {key}: ")
+    by_flag = refused("", flags={key: value})
+    assert by_flag.message.startswith(f"--{key.replace('_', '-')}: {key}: ")
+
+
+@pytest.mark.parametrize("value", ["minutes=30", "Hours=1;minutes=30.5", "weeks= 2", "milliseconds=500"])
+def test_times_in_authentiks_words_are_taken(value: str) -> None:
+    assert load(f'[defaults]\nsync_page_timeout = "{value}"\n').desired().sync_page_timeout == value
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "application_name",
+        "provider_name",
+        "authentik_application_name",
+        "authentik_application_slug",
+        "unique_name",
+        "filter_group",
+        "service_management_reference",
+    ],
+)
+@pytest.mark.parametrize(
+    "text", ["a\\u0007b", "a\\u001b[31mb", "a\\nb", "a\\u0000b", "a\\u202eb", "a\\u200bb"]
+)
+def test_what_cannot_be_seen_is_in_no_name(key: str, text: str) -> None:
+    error = refused(f'[defaults]\n{key} = "{text}"\n')
+    assert error.code == "setting-invalid"
+    assert error.message.startswith(f"authentik-entra.toml:2: {key}: ")
+    assert error.message.isprintable()
+
+
+@pytest.mark.parametrize("variable", ["AZURE_TENANT_ID", "AUTHENTIK_URL", "AZURE_AUTHORITY_HOST"])
+def test_variables_of_other_tools_are_named_as_well(variable: str) -> None:
+    assert refused("", {variable: "ftp://x"}).message.startswith(f"environment variable {variable}: ")
+
+
+def test_the_line_is_that_of_the_chosen_connection() -> None:
+    text = "[defaults]\ncloud='global'\n[connections.a]\ncloud = 'china'\n[connections.\"b.c\"] # here\n\"cloud\"='moon'\n"
+    assert refused(text, connection="b.c").message.startswith("authentik-entra.toml:6: cloud: ")
+    inline = "connections.a = {cloud = 'moon'}\n"
+    assert refused(inline).message.startswith("authentik-entra.toml: cloud: ")
+
+
+def test_unknown_keys_are_named() -> None:
+    assert refused("[defaults]\ntennant_id = 'x'\n").message.startswith(
+        "authentik-entra.toml:2: tennant_id: "
+    )
+
+
+@pytest.mark.parametrize("name", ["with space", "-x", "ü", "x" * 65, ""])
+def test_names_of_connections_are_plain(name: str) -> None:
+    error = refused(f'[connections."{name}"]\n')
+    assert error.code == "setting-invalid"
+    assert error.message.startswith(f"connection {name!r}: name: ")
+
+
+def test_the_token_does_not_belong_in_the_file() -> None:
+    error = refused(f"[connections.a]\n\nauthentik_token = '{CANARY}'\n")
+    assert error.code == "secret-in-settings-file"
+    assert error.message.startswith("authentik-entra.toml:3: ")
+
+
+@given(st.dictionaries(st.sampled_from([name for name, _ in WRONG]), st.text(max_size=40), max_size=3))
+def test_hostile_strings_are_accepted_or_refused_but_never_crash(values: dict[str, str]) -> None:
+    environment = {f"{ENV_PREFIX}{key.upper()}": value for key, value in values.items()}
+    with suppress(ConfigError):
+        settings = load("", environment)
+        settings.desired()
+        settings.resolved_cloud()
+
+
+# --- the file
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("[defaults\n", "line 1"),
+        ("[defaults]\ncloud = \n", "line 2"),
+        ("[defaults]\ncloud = 'a'\ncloud = 'b'\n", "line 3"),
+        ("cloud = 'china'\n", "authentik-entra.toml:1: unknown table or key 'cloud'"),
+        ("[conections.a]\n", "unknown table or key 'conections'"),
+        ("defaults = 3\n", "a table is wanted"),
+        ("connections = [1]\n", "a table is wanted"),
+        ("[connections]\na = 'x'\n", "a table is wanted"),
+    ],
+)
+def test_a_malformed_file_is_told_with_its_line(text: str, part: str) -> None:
+    error = refused(text)
+    assert error.code == "settings-file-malformed"
+    assert part in error.message
+
+
+def test_several_connections_need_a_choice() -> None:
+    text = "[connections.a]\n[connections.b]\n"
+    error = refused(text)
+    assert error.code == "connection-not-chosen"
+    assert "a, b" in error.message
+    assert load(text, connection="b").name == "b"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("[connections.a]\n", "b"), ("", "b"), ("[connections.a]\n", "default")]
+)
+def test_an_unknown_connection_is_refused(text: str, name: str) -> None:
+    assert refused(text, connection=name).code == "unknown-connection"
+
+
+def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert SettingsFile.load(None, {}).connections == ("default",)
+    (tmp_path / "authentik-entra.toml").write_text("[connections.here]\n")
+    (tmp_path / "named.toml").write_text("[connections.named]\n")
+    (tmp_path / "flag.toml").write_text("[connections.flag]\n")
+    variable = {f"{ENV_PREFIX}CONFIG": "named.toml"}
+    assert SettingsFile.load(None, {}).connections == ("here",)
+    assert SettingsFile.load(None, variable).connections == ("named",)
+    assert SettingsFile.load(Path("flag.toml"), variable).connections == ("flag",)
+
+
+def test_a_file_that_was_named_must_be_readable(tmp_path: Path) -> None:
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    for path in (tmp_path / "missing.toml", tmp_path, tmp_path / "binary.toml"):
+        with pytest.raises(ConfigError) as caught:
+            SettingsFile.load(path, {})
+        assert caught.value.code == "settings-file-unreadable"
+
+
+# --- the token
+
+
+def test_a_token_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(f"{CANARY}\n")
+    assert load("", {"AUTHENTIK_TOKEN_FILE": str(path)}).token().reveal() == CANARY
+    both = {"AUTHENTIK_TOKEN_FILE": str(path), "AUTHENTIK_TOKEN": "another"}
+    assert load("", both).token().reveal() == "another"
+    flag = load("", both, flags={"authentik_token_file": str(path)})
+    assert flag.token().reveal() == CANARY
+
+
+@pytest.mark.parametrize("content", ["", " \n"])
+def test_no_token_is_said(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "token"
+    path.write_text(content)
+    for settings in (
+        load(),
+        load("", {"AUTHENTIK_TOKEN_FILE": str(path)}),
+        load("", {"AUTHENTIK_TOKEN": " "}),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            settings.token()
+        assert caught.value.code == "authentik-token-missing"
+
+
+def test_an_unreadable_token_file(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff")
+    for path in (tmp_path / "missing", tmp_path / "binary"):
+        with pytest.raises(ConfigError) as caught:
+            load("", {"AUTHENTIK_TOKEN_FILE": str(path)}).token()
+        assert caught.value.code == "authentik-token-file-unreadable"
+
+
+@pytest.mark.parametrize("token", [f"{CANARY}\n{CANARY}", f"{CANARY} x", f"{CANARY}ü", f"{CANARY}\x00"])
+def test_a_token_that_no_header_can_carry_is_refused_without_being_quoted(token: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load("", {"AUTHENTIK_TOKEN": token}).token()
+    assert caught.value.code == "authentik-token-malformed"
+    assert CANARY not in str(caught.value)
+
+
+def test_the_token_is_never_shown() -> None:
+    settings = load("", {"AUTHENTIK_TOKEN": CANARY})
+    for shown in (repr(settings), str(settings), settings.model_dump_json(), repr(settings.model_dump())):
+        assert CANARY not in shown
+
+
+# --- what settings resolve to
+
+
+def test_the_defaults_of_the_only_connection() -> None:
+    desired = load().desired()
+    assert desired.connection == "default"
+    assert desired.unique_name == "authentik-entra-default"
+    assert desired.provider_name == desired.authentik_application_name == "Microsoft Entra ID"
+    assert desired.authentik_application_slug == "microsoft-entra-id"
+    assert len(desired.permissions) == 5
+    assert desired.secret_lifetime == timedelta(days=180)
+    assert desired.overlap == timedelta(hours=24)
+
+
+def test_names_of_a_named_connection_carry_its_name() -> None:
+    desired = load("[connections.'North.1']\n").desired()
+    assert desired.unique_name == "authentik-entra-North.1"
+    assert desired.provider_name == "Microsoft Entra ID (North.1)"
+    assert desired.authentik_application_slug == "microsoft-entra-id-north-1"
+    assert len(load(f"[connections.{'x' * 60}]\n").desired().authentik_application_slug) == 50
+
+
+def test_the_overlap_of_a_short_lived_secret_is_short() -> None:
+    assert load("[defaults]\nsecret_lifetime = '12h'\n").desired().overlap == timedelta(hours=2)
+
+
+@pytest.mark.parametrize("lifetime", ["0h", "0.5h", "731d"])
+def test_a_lifetime_that_cannot_work_is_refused(lifetime: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(f"[defaults]\nsecret_lifetime = '{lifetime}'\n").desired()
+    assert caught.value.code == "secret-lifetime-invalid"
+
+
+@pytest.mark.parametrize(
+    ("cloud", "graph"),
+    [
+        ("global", "https://graph.microsoft.com"),
+        ("usgov", "https://graph.microsoft.us"),
+        ("usgov-dod", "https://dod-graph.microsoft.us"),
+        ("china", "https://microsoftgraph.chinacloudapi.cn"),
+    ],
+)
+def test_clouds(cloud: str, graph: str) -> None:
+    resolved = load("", flags={"cloud": cloud}).resolved_cloud()
+    assert resolved.graph == graph
+    assert resolved.known
+
+
+def test_a_foreign_authority_is_not_known_to_microsoft() -> None:
+    resolved = load(
+        "", flags={"authority": "https://localhost:1", "graph_url": "https://localhost:2"}
+    ).resolved_cloud()
+    assert not resolved.known
+    assert (resolved.authority, resolved.graph) == ("https://localhost:1", "https://localhost:2")
+
+
+def test_the_ca_file_must_exist(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    with pytest.raises(BootstrapError) as caught:
+        load("", {f"{ENV_PREFIX}CA_FILE": str(path)}).network()
+    assert caught.value.code == "ca-file-unreadable"
+    path.write_text("pem")
+    assert load("", {f"{ENV_PREFIX}CA_FILE": str(path)}).network().ca_file == str(path)
+    assert load().network().ca_file is None
+
+
+def test_a_library_user_gives_spans_and_leaves_things_out() -> None:
+    settings = ConnectionSettings(
+        tenant_id=None, proxy=None, secret_lifetime=timedelta(days=2), overlap=timedelta(0)
+    )
+    assert settings.tenant_id is None
+    assert settings.proxy is None
+    assert settings.desired().secret_lifetime == timedelta(days=2)
+    assert settings.desired().overlap == timedelta(0)

@@ -1,0 +1,385 @@
+"""Each kind of difference, from observations alone; a connection that is as it should be has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from authentik_entra_bootstrap.adoption import settled
+from authentik_entra_bootstrap.domain import (
+    AppId,
+    Application,
+    AppObjectId,
+    AppRoleAssignment,
+    AuthentikApplication,
+    ClientSecret,
+    DelegatedGrant,
+    DeletedApplication,
+    Desired,
+    KeyId,
+    PermissionKind,
+    Provider,
+    ProviderChange,
+    ProviderPk,
+    RequestedAccess,
+    ServicePrincipal,
+    ServicePrincipalObjectId,
+)
+from authentik_entra_bootstrap.drift import Drift, DriftAction, find_drift
+from authentik_entra_bootstrap.errors import Conflict
+from authentik_entra_bootstrap.marks import read_marks
+from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.permissions import resolve
+from authentik_entra_bootstrap.plan import Target, make_plan
+from authentik_entra_bootstrap.preflight import refuse
+
+TENANT = "11111111-2222-4333-8444-555555555555"
+Pair = tuple[ObservedEntra, ObservedAuthentik]
+Change = Callable[[ObservedEntra, ObservedAuthentik], Pair]
+CREATE, CHANGE, REMOVE, KEEP, NEEDS_YOU = DriftAction
+
+
+@pytest.fixture
+def pair(
+    desired: Desired,
+    make_entra: Callable[..., ObservedEntra],
+    make_authentik: Callable[..., ObservedAuthentik],
+    now: datetime,
+) -> Pair:
+    """A connection that is as it should be."""
+    empty = make_entra()
+    wanted = resolve(desired.permissions, empty.graph)
+    principal = ServicePrincipalObjectId("sync-sp")
+    graph = empty.graph.service_principal_object_id
+    secret = ClientSecret(
+        KeyId("k1"), "authentik-entra:default:0123456789abcdef", "abc", now, now + timedelta(days=180)
+    )
+    application = Application(
+        AppObjectId("object"),
+        AppId("client"),
+        desired.application_name,
+        desired.unique_name,
+        "AzureADMyOrg",
+        ("authentik-entra", "authentik-entra:connection=default", "authentik-entra:current=k1@r1"),
+        frozenset(item.requested_access() for item in wanted),
+        (secret,),
+    )
+    entra = replace(
+        empty,
+        application=application,
+        owners=frozenset({empty.operator.object_id}),
+        service_principal=ServicePrincipal(principal, AppId("client")),
+        role_assignments=tuple(
+            AppRoleAssignment(f"a:{item.name}", item.permission_id, principal, graph)
+            for item in wanted
+            if item.kind is PermissionKind.ROLE
+        ),
+        delegated_grant=DelegatedGrant("g", principal, graph, frozenset({"User.Read"})),
+    )
+    provider = Provider(
+        ProviderPk(3),
+        desired.provider_name,
+        "client",
+        TENANT,
+        ("um",),
+        ("gm",),
+        application_slug=desired.authentik_application_slug,
+    )
+    authentik = make_authentik(
+        provider=provider,
+        application=AuthentikApplication(
+            "pk", desired.authentik_application_slug, "n", backchannel_provider_pks=(3,)
+        ),
+        last_change=ProviderChange("r1", "model_updated", now),
+    )
+    return entra, authentik
+
+
+def drift_of(desired: Desired, pair: Pair, now: datetime) -> tuple[Drift, ...]:
+    wanted = settled(desired, *pair)
+    return find_drift(make_plan(wanted, *pair, now), *pair, now)
+
+
+def app(**fields: object) -> Change:
+    return lambda entra, authentik: (
+        replace(entra, application=replace(entra.application, **fields)),  # type: ignore[arg-type, type-var]
+        authentik,
+    )
+
+
+def tenant(**fields: object) -> Change:
+    return lambda entra, authentik: (replace(entra, **fields), authentik)  # type: ignore[arg-type]
+
+
+def prov(**fields: object) -> Change:
+    return lambda entra, authentik: (
+        entra,
+        replace(authentik, provider=replace(authentik.provider, **fields)),  # type: ignore[arg-type, type-var]
+    )
+
+
+def other(**fields: object) -> Change:
+    return lambda entra, authentik: (entra, replace(authentik, **fields))  # type: ignore[arg-type]
+
+
+def add_tags(*tags: str) -> Change:
+    return lambda entra, authentik: app(tags=(*entra.application.tags, *tags))(entra, authentik)  # type: ignore[union-attr]
+
+
+def add_secret(name: str | None, days: int) -> Change:
+    def change(entra: ObservedEntra, authentik: ObservedAuthentik) -> Pair:
+        assert entra.application is not None
+        first = entra.application.secrets[0]
+        start = first.start_date_time - timedelta(hours=3)
+        more = ClientSecret(KeyId("k2"), name, None, start, start + timedelta(days=days))
+        return app(secrets=(first, more))(entra, authentik)
+
+    return change
+
+
+def lacking_role(entra: ObservedEntra, authentik: ObservedAuthentik) -> Pair:
+    return replace(entra, role_assignments=entra.role_assignments[1:]), authentik
+
+
+def more_roles(role: str, resource: str) -> Change:
+    def change(entra: ObservedEntra, authentik: ObservedAuthentik) -> Pair:
+        more = AppRoleAssignment(
+            "x", role, ServicePrincipalObjectId("sync-sp"), ServicePrincipalObjectId(resource)
+        )
+        return replace(entra, role_assignments=(*entra.role_assignments, more)), authentik
+
+    return change
+
+
+def listed_more(entra: ObservedEntra, authentik: ObservedAuthentik) -> Pair:
+    assert entra.application is not None
+    more = RequestedAccess(AppId("another-api"), "id", PermissionKind.ROLE)
+    return app(requested_access=entra.application.requested_access | {more})(entra, authentik)
+
+
+def more_scopes(entra: ObservedEntra, authentik: ObservedAuthentik) -> Pair:
+    graph = entra.graph.service_principal_object_id
+    grant = entra.delegated_grant or DelegatedGrant("g", graph, graph, frozenset())
+    return replace(entra, delegated_grant=replace(grant, scopes=grant.scopes | {"openid"})), authentik
+
+
+KINDS: dict[str, tuple[Change, str, str, DriftAction]] = {
+    "no application": (
+        tenant(application=None, service_principal=None),
+        "application",
+        "exists",
+        CREATE,
+    ),
+    "a deleted one": (
+        tenant(
+            application=None,
+            deleted=DeletedApplication(AppObjectId("o"), AppId("c"), "n", "authentik-entra-default", None),
+        ),
+        "application",
+        "exists",
+        NEEDS_YOU,
+    ),
+    "renamed": (app(display_name="other"), "application", "displayName", CHANGE),
+    "no mark": (app(tags=("foreign",)), "application", "tags", CHANGE),
+    "another connection's": (
+        app(tags=("authentik-entra", "authentik-entra:connection=north")),
+        "application",
+        "tags",
+        NEEDS_YOU,
+    ),
+    "disabled": (app(enabled=False), "application", "isDisabled", CHANGE),
+    "audience": (app(sign_in_audience="AzureADMultipleOrgs"), "application", "signInAudience", KEEP),
+    "redirects": (app(redirect_uris=("https://a.example",)), "application", "redirectUris", KEEP),
+    "certificate": (app(certificates=("laptop",)), "application", "keyCredentials", KEEP),
+    "unlisted": (app(requested_access=frozenset()), "application-permission", "Group.Create", CHANGE),
+    "unlisted scope": (app(requested_access=frozenset()), "delegated-permission", "User.Read", CHANGE),
+    "not granted": (lacking_role, "application-permission", "Group.Create", CHANGE),
+    "scope not granted": (tenant(delegated_grant=None), "delegated-permission", "User.Read", CHANGE),
+    "listed besides": (listed_more, "application-permission", "id of application another-api", KEEP),
+    "granted besides": (
+        more_roles("unknown-role", "graph-sp"),
+        "application-permission",
+        "unknown-role",
+        KEEP,
+    ),
+    "of another resource": (
+        more_roles("r", "other-sp"),
+        "application-permission",
+        "r of resource other-sp",
+        KEEP,
+    ),
+    "scope besides": (more_scopes, "delegated-permission", "openid", KEEP),
+    "operator no owner": (tenant(owners=frozenset()), "application", "owners", KEEP),
+    "another owner": (tenant(owners=frozenset({"operator-oid", "x"})), "application", "owners", KEEP),
+    "no principal": (tenant(service_principal=None), "service-principal", "exists", CREATE),
+    "principal disabled": (
+        tenant(
+            service_principal=ServicePrincipal(
+                ServicePrincipalObjectId("sync-sp"), AppId("client"), account_enabled=False
+            )
+        ),
+        "service-principal",
+        "accountEnabled",
+        CHANGE,
+    ),
+    "foreign secret": (add_secret("terraform", 30), "client-secret", "k2", KEEP),
+    "foreign and expired": (add_secret(None, -1), "client-secret", "k2", KEEP),
+    "orphan": (add_secret("authentik-entra:default:ffffffffffffffff", 30), "client-secret", "k2", REMOVE),
+    "current missing": (app(secrets=()), "client-secret", "current", CREATE),
+    "changed in authentik": (other(last_change=None), "client-secret", "current", CREATE),
+    "no provider": (other(provider=None), "provider", "exists", CREATE),
+    "name taken": (other(provider=None, provider_name_holder="SCIM"), "provider", "exists", NEEDS_YOU),
+    "client id": (prov(client_id="x"), "provider", "client_id", NEEDS_YOU),
+    "tenant id": (prov(tenant_id="x"), "provider", "tenant_id", NEEDS_YOU),
+    "provider renamed": (prov(name="x"), "provider", "name", CHANGE),
+    "users": (prov(property_mappings=()), "provider", "property_mappings", CHANGE),
+    "groups": (prov(property_mappings_group=("x",)), "provider", "property_mappings_group", CHANGE),
+    "filter": (prov(filter_group="x"), "provider", "filter_group", CHANGE),
+    "accounts": (
+        prov(exclude_users_service_account=False),
+        "provider",
+        "exclude_users_service_account",
+        CHANGE,
+    ),
+    "user action": (prov(user_delete_action="suspend"), "provider", "user_delete_action", CHANGE),
+    "group action": (prov(group_delete_action="suspend"), "provider", "group_delete_action", CHANGE),
+    "dry run": (prov(dry_run=True), "provider", "dry_run", CHANGE),
+    "a second provider": (
+        other(same_client=(Provider(ProviderPk(4), "second", "client", TENANT),)),
+        "provider",
+        "client_id",
+        NEEDS_YOU,
+    ),
+    "no authentik application": (other(application=None), "authentik-application", "exists", CREATE),
+    "unassigned": (
+        other(
+            application=AuthentikApplication("pk", "microsoft-entra-id", "n", backchannel_provider_pks=(9,))
+        ),
+        "authentik-application",
+        "backchannel_providers",
+        CHANGE,
+    ),
+    "main provider": (
+        other(
+            application=AuthentikApplication(
+                "pk", "microsoft-entra-id", "n", provider_pk=3, backchannel_provider_pks=(3,)
+            )
+        ),
+        "authentik-application",
+        "provider",
+        KEEP,
+    ),
+}
+
+
+def test_a_connection_that_is_as_it_should_be_has_no_drift(
+    desired: Desired, pair: Pair, now: datetime
+) -> None:
+    assert drift_of(desired, pair, now) == ()
+    assert make_plan(desired, *pair, now).changes == ()
+    refuse(desired, *pair)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_is_reported_with_what_is_done(
+    desired: Desired, pair: Pair, now: datetime, kind: str
+) -> None:
+    change, what, name, action = KINDS[kind]
+    drift = drift_of(desired, change(*pair), now)
+    found = [item for item in drift if (item.object, item.property) == (what, name)]
+    assert [item.action for item in found] == [action], drift
+    assert found[0].reason
+    assert found[0].wanted != found[0].found
+    assert found[0].side == ("authentik" if what in {"provider", "authentik-application"} else "entra")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@given(kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=3, unique=True))
+def test_whatever_the_plan_changes_is_reported(
+    desired: Desired, pair: Pair, now: datetime, kinds: list[str]
+) -> None:
+    """Also in combination; and where nothing counts as drift, the plan has nothing to do."""
+    changed = pair
+    for kind in kinds:
+        application = changed[0].application
+        if application is None or not application.secrets or changed[1].provider is None:
+            break
+        changed = KINDS[kind][0](*changed)
+    drift = drift_of(desired, changed, now)
+    assert drift
+    plan = make_plan(settled(desired, *changed), *changed, now)
+    acted = {item.object for item in drift if item.action.counts}
+    steps = {step.target for step in plan.changes} - {Target.FIRST_SYNC}
+    if steps:
+        assert any(item.action.counts for item in drift)
+    if changed[0].application is not None:
+        renewed = {Target.PROVIDER} if "client-secret" in acted else set()
+        listed = {"application-permission", "delegated-permission"} & acted
+        assert {step.value for step in steps - renewed} <= acted | ({"application"} if listed else set())
+
+
+def test_wanted_page_sizes_are_compared(desired: Desired, pair: Pair, now: datetime) -> None:
+    wanted = replace(
+        desired, sync_page_size=50, sync_page_timeout="minutes=5", service_management_reference="s"
+    )
+    names = {item.property: item for item in drift_of(wanted, pair, now)}
+    assert set(names) == {"sync_page_size", "sync_page_timeout", "serviceManagementReference"}
+    assert (names["sync_page_size"].wanted, names["sync_page_size"].found) == ("50", None)
+
+
+# --- adoption
+
+
+def test_what_was_taken_over_keeps_its_names_unless_others_are_set(
+    desired: Desired, pair: Pair, now: datetime
+) -> None:
+    adopted = add_tags("authentik-entra:adopted=2026-02-01")(*app(display_name="by hand")(*pair))
+    adopted = prov(name="made by hand", application_slug="by-hand")(*adopted)
+    wanted = settled(desired, *adopted)
+    assert (wanted.application_name, wanted.provider_name) == ("by hand", "made by hand")
+    assert wanted.authentik_application_slug == "by-hand"
+    insisting = replace(desired, explicit_names=frozenset({"provider_name", "application_name"}))
+    assert settled(insisting, *adopted).provider_name == desired.provider_name
+    assert [item.property for item in drift_of(insisting, adopted, now) if item.side == "entra"] == [
+        "displayName"
+    ]
+
+
+def test_only_what_is_asked_for_is_taken_over(desired: Desired, pair: Pair, now: datetime) -> None:
+    strange = app(tags=("terraform",), unique_name=None, display_name="by hand")(*pair)
+    with pytest.raises(Conflict) as caught:
+        refuse(desired, *strange)
+    assert caught.value.code == "application-not-ours"
+    assert "--adopt client" in caught.value.remedy
+    asked = replace(desired, adopt=AppId("CLIENT"))
+    refuse(asked, *strange)
+    drift = {item.property: item for item in drift_of(asked, strange, now)}
+    assert drift["uniqueName"].wanted == desired.unique_name
+    assert "displayName" not in drift
+    with pytest.raises(Conflict):
+        refuse(replace(desired, adopt=AppId("another")), *strange)
+
+
+def test_tags_alone_are_not_believed(desired: Desired, pair: Pair) -> None:
+    entra, authentik = add_tags("authentik-entra:adopted=2026-02-01")(*pair)
+    entra = replace(entra, found_by="marks")
+    refuse(desired, entra, authentik)
+    with pytest.raises(Conflict) as caught:
+        refuse(desired, entra, replace(authentik, provider=None))
+    assert caught.value.code == "application-not-confirmed"
+
+
+def test_the_mark_of_adoption_is_kept_with_the_others() -> None:
+    tags = (
+        "x",
+        "authentik-entra",
+        "authentik-entra:connection=default",
+        "authentik-entra:adopted=2026-02-01",
+    )
+    marks = read_marks(tags)
+    assert (marks.adopted, marks.tags()) == ("2026-02-01", tags)

@@ -1,0 +1,227 @@
+"""Retries and named waits on an injected clock: no test here sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authentik_entra_bootstrap.errors import (
+    Denied,
+    NotFound,
+    ReplicationTimeout,
+    ServiceUnavailable,
+    Temporary,
+    Throttled,
+    Unreachable,
+)
+from authentik_entra_bootstrap.waiting import (
+    Patience,
+    Silent,
+    Waiter,
+    is_transient,
+    is_transient_before_sending,
+)
+
+STEADY = Patience(budget=10.0, first=1.0, factor=2.0, ceiling=4.0, jitter=0.0)
+
+
+@dataclass
+class Bench:
+    """A clock that only sleeping moves, and a record of what was said."""
+
+    time: float = 100.0
+    pauses: list[float] = field(default_factory=list)
+    said: list[tuple[str, float, str]] = field(default_factory=list)
+    over: list[tuple[str, float]] = field(default_factory=list)
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.time += seconds
+
+    def waiting(self, what: str, elapsed: float, usual: str) -> None:
+        self.said.append((what, elapsed, usual))
+
+    def waited(self, what: str, elapsed: float) -> None:
+        self.over.append((what, elapsed))
+
+    def waiter(self, scale: float = 1.0) -> Waiter:
+        return Waiter(lambda: self.time, self.sleep, random.Random(0), self, scale)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def failing(*errors: BaseException, then: str = "done") -> Callable[[], Awaitable[str]]:
+    left = list(errors)
+
+    async def call() -> str:
+        if left:
+            raise left.pop(0)
+        return then
+
+    return call
+
+
+def unavailable() -> ServiceUnavailable:
+    return ServiceUnavailable("service-unavailable", "503")
+
+
+def throttled(after: float | None) -> Throttled:
+    error = Throttled("throttled", "429")
+    error.retry_after = after
+    return error
+
+
+async def test_what_works_at_once_says_nothing(bench: Bench) -> None:
+    assert await bench.waiter().retry(failing(), what="x") == "done"
+    assert (bench.pauses, bench.said, bench.over) == ([], [], [])
+
+
+async def test_pauses_grow_to_the_ceiling_and_each_is_said(bench: Bench) -> None:
+    call = failing(*(unavailable() for _ in range(3)))
+    assert await bench.waiter().retry(call, what="it", patience=STEADY, usual="soon") == "done"
+    assert bench.pauses == [1.0, 2.0, 4.0]
+    assert bench.said == [("it", 0.0, "soon"), ("it", 1.0, "soon"), ("it", 3.0, "soon")]
+    assert bench.over == [("it", 7.0)]
+
+
+async def test_the_last_error_is_told_when_the_budget_is_used_up(bench: Bench) -> None:
+    last = unavailable()
+    call = failing(*(unavailable() for _ in range(3)), last, last, last)
+    with pytest.raises(ServiceUnavailable):
+        await bench.waiter().retry(call, what="it", patience=STEADY)
+    # 1 + 2 + 4 s; another 4 s would end beyond 10 s and are not begun.
+    assert bench.pauses == [1.0, 2.0, 4.0]
+    assert bench.over == []
+
+
+async def test_the_budget_is_scaled(bench: Bench) -> None:
+    waiter = bench.waiter().scaled(2.0).scaled(1.5)
+    with pytest.raises(ServiceUnavailable):
+        await waiter.retry(failing(*(unavailable() for _ in range(99))), what="it", patience=STEADY)
+    assert 26.0 <= sum(bench.pauses) <= 30.0
+
+
+async def test_retry_after_is_obeyed_even_beyond_the_ceiling(bench: Bench) -> None:
+    call = failing(throttled(7.5), throttled(0.1), throttled(None))
+    patience = Patience(budget=60, first=1.0, factor=2.0, ceiling=4.0, jitter=0.0)
+    await bench.waiter().retry(call, what="it", patience=patience)
+    assert bench.pauses == [7.5, 2.0, 4.0]
+
+
+async def test_a_longer_wait_than_the_budget_is_not_begun(bench: Bench) -> None:
+    with pytest.raises(Throttled):
+        await bench.waiter().retry(failing(throttled(3600)), what="it", patience=STEADY)
+    assert bench.pauses == []
+
+
+async def test_other_errors_are_told_at_once(bench: Bench) -> None:
+    for error in (Denied("a", "b"), NotFound("a", "b"), ValueError("x"), Temporary("a", "b")):
+        with pytest.raises(type(error)):
+            await bench.waiter().retry(failing(error), what="it")
+    assert bench.pauses == []
+
+
+async def test_a_named_condition_replaces_the_usual_ones(bench: Bench) -> None:
+    call = failing(NotFound("a", "b"), NotFound("a", "b"))
+    when = lambda error: isinstance(error, NotFound)  # noqa: E731
+    assert await bench.waiter().retry(call, what="it", when=when, patience=STEADY) == "done"
+    with pytest.raises(ServiceUnavailable):
+        await bench.waiter().retry(failing(unavailable()), what="it", when=when)
+
+
+async def test_being_cancelled_is_not_retried(bench: Bench) -> None:
+    with pytest.raises(asyncio.CancelledError):
+        await bench.waiter().retry(failing(asyncio.CancelledError()), what="it")
+    assert bench.pauses == []
+
+
+@given(st.floats(0, 1), st.integers(1, 60), st.floats(0.1, 2))
+def test_jitter_only_adds_and_stays_in_its_share(jitter: float, exponent: int, first: float) -> None:
+    patience = Patience(first=first, factor=1.5, ceiling=8.0, jitter=jitter)
+    plain = Waiter()._backoff(exponent, Patience(first=first, factor=1.5, ceiling=8.0, jitter=0.0))
+    shaken = Waiter()._backoff(exponent, patience)
+    assert 0 < plain <= 8.0
+    assert plain <= shaken <= plain * (1 + jitter)
+
+
+def looks(*evidence: str | None) -> Callable[[], Awaitable[str | None]]:
+    left = list(evidence)
+
+    async def probe() -> str | None:
+        return left.pop(0) if left else None
+
+    return probe
+
+
+async def test_until_returns_the_evidence_at_once(bench: Bench) -> None:
+    assert await bench.waiter().until(looks("seen"), what="it", code="c") == "seen"
+    assert (bench.pauses, bench.over) == ([], [])
+
+
+async def test_until_waits_and_backs_off(bench: Bench) -> None:
+    found = await bench.waiter().until(looks(None, None, None, "seen"), what="it", code="c", patience=STEADY)
+    assert found == "seen"
+    assert bench.pauses == [1.0, 2.0, 4.0]
+    assert bench.over == [("it", 7.0)]
+
+
+async def test_one_stale_replica_begins_the_count_anew(bench: Bench) -> None:
+    probe = looks("1", "2", None, "4", "5", "6", "7")
+    found = await bench.waiter().until(probe, what="it", code="c", patience=STEADY, confirmations=3)
+    assert found == "6"
+    # Successes are confirmed quickly; only failures back off.
+    assert bench.pauses == [1.0, 1.0, 4.0, 1.0, 1.0]
+
+
+async def test_confirmations_that_all_succeed_are_no_wait_worth_telling(bench: Bench) -> None:
+    await bench.waiter().until(looks("1", "2"), what="it", code="c", patience=STEADY, confirmations=2)
+    assert bench.over == []
+
+
+async def test_in_vain_is_told_with_code_and_remedy(bench: Bench) -> None:
+    with pytest.raises(ReplicationTimeout) as caught:
+        await bench.waiter().until(looks(), what="the moon", code="no-moon", patience=STEADY, remedy="Wait.")
+    assert (caught.value.code, caught.value.remedy) == ("no-moon", "Wait.")
+    assert "the moon" in caught.value.message
+    assert bench.time - 100 >= 10
+    assert bench.time - 100 < 15
+
+
+async def test_flapping_for_ever_ends_as_well(bench: Bench) -> None:
+    with pytest.raises(ReplicationTimeout):
+        await bench.waiter().until(
+            looks(*(["x", None] * 500)), what="it", code="c", patience=STEADY, confirmations=2
+        )
+
+
+@pytest.mark.parametrize("factor", [0.5, 3.0])
+async def test_the_budget_of_until_is_scaled(bench: Bench, factor: float) -> None:
+    with pytest.raises(ReplicationTimeout):
+        await bench.waiter(factor).until(looks(), what="it", code="c", patience=STEADY)
+    assert 10 * factor <= sum(bench.pauses) < 10 * factor + 4
+
+
+def test_which_errors_are_worth_another_try() -> None:
+    unsent = Unreachable("u", "m")
+    unsent.sent = False
+    sent = Unreachable("u", "m")
+    assert all(is_transient(error) for error in (throttled(None), unavailable(), unsent, sent))
+    assert not any(is_transient(error) for error in (Denied("a", "b"), KeyError(), Temporary("a", "b")))
+    assert is_transient_before_sending(throttled(None))
+    assert is_transient_before_sending(unsent)
+    assert not is_transient_before_sending(sent)
+    assert not is_transient_before_sending(unavailable())
+
+
+def test_nobody_needs_to_be_told() -> None:
+    Silent().waiting("x", 1.0, "y")
+    Silent().waited("x", 1.0)

@@ -1,0 +1,386 @@
+"""Answers become records, the same as through the SDK's own models; policies and settings are read tolerantly."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+from azure.core.exceptions import ServiceRequestError
+from azure.core.pipeline.transport import RequestsTransport
+from azure.core.rest import HttpRequest
+from kiota_serialization_json.json_parse_node_factory import JsonParseNodeFactory
+
+from authentik_entra_bootstrap.budget import Budget, Gate
+from authentik_entra_bootstrap.domain import (
+    CLOUDS,
+    AppId,
+    ClientSecret,
+    KeyId,
+    Network,
+    PermissionKind,
+    RequestedAccess,
+)
+from authentik_entra_bootstrap.entra import records
+from authentik_entra_bootstrap.entra.blocking_transport import BlockingTransport
+from authentik_entra_bootstrap.entra.http_pool import HttpPool
+from authentik_entra_bootstrap.entra.network import broken, proxy_for, trusting, with_trust, worth_another_try
+from authentik_entra_bootstrap.entra.outgoing import connection
+from authentik_entra_bootstrap.entra.secrets import effective_policy, iso_duration
+from authentik_entra_bootstrap.entra.token_transport import NotingTransport
+from authentik_entra_bootstrap.errors import ConfigError, Unreachable
+from authentik_entra_bootstrap.waiting import Waiter
+
+ID = "20000000-0000-4000-8000-000000000002"
+OTHER = "30000000-0000-4000-8000-000000000003"
+ROLE = "97235f07-e226-4f63-ace3-39588e11d3a1"
+
+APPLICATION: dict[str, Any] = {
+    "@odata.context": "https://graph.microsoft.com/v1.0/$metadata#applications/$entity",
+    "id": ID,
+    "appId": OTHER,
+    "displayName": "authentik",
+    "uniqueName": "unique",
+    "signInAudience": "AzureADMyOrg",
+    "createdDateTime": "2026-10-07T08:09:10Z",
+    "tags": ["a", "b"],
+    "serviceManagementReference": "ref",
+    "somethingNew": {"of": "Microsoft's"},
+    "web": {"redirectUris": ["https://a.example/"], "homePageUrl": None},
+    "spa": {"redirectUris": []},
+    "publicClient": {"redirectUris": ["http://localhost"]},
+    "requiredResourceAccess": [
+        {
+            "resourceAppId": "00000003-0000-0000-c000-000000000000",
+            "resourceAccess": [{"id": ROLE, "type": "Role"}, {"id": OTHER, "type": "Scope"}],
+        }
+    ],
+    "passwordCredentials": [
+        {
+            "customKeyIdentifier": None,
+            "displayName": "first",
+            "endDateTime": "2027-01-05T08:09:10.1234567Z",
+            "hint": "abc",
+            "keyId": ROLE,
+            "secretText": None,
+            "startDateTime": "2026-10-07T08:09:10.1234567Z",
+        }
+    ],
+}
+
+
+def through_the_sdk(name: str, module: str, body: dict[str, Any]) -> Any:
+    from importlib import import_module
+
+    model = getattr(import_module(f"msgraph.generated.models.{module}"), name)
+    node = JsonParseNodeFactory().get_root_parse_node("application/json", json.dumps(body).encode())
+    return node.get_object_value(model)
+
+
+def test_an_application_reads_the_same_as_through_the_sdk() -> None:
+    ours = records.application(APPLICATION)
+    theirs = through_the_sdk("Application", "application", APPLICATION)
+    assert (ours.app_object_id, ours.app_id, ours.display_name) == (
+        theirs.id,
+        theirs.app_id,
+        theirs.display_name,
+    )
+    assert (ours.unique_name, ours.sign_in_audience) == (theirs.unique_name, theirs.sign_in_audience)
+    assert ours.tags == tuple(theirs.tags)
+    assert ours.service_management_reference == theirs.service_management_reference
+    assert ours.created_date_time == theirs.created_date_time
+    assert ours.redirect_uris == (*theirs.web.redirect_uris, *theirs.public_client.redirect_uris)
+    assert ours.requested_access == {
+        RequestedAccess(AppId(resource.resource_app_id), str(access.id), PermissionKind(access.type))
+        for resource in theirs.required_resource_access
+        for access in resource.resource_access
+    }
+    assert ours.secrets == tuple(
+        ClientSecret(
+            KeyId(str(item.key_id)), item.display_name, item.hint, item.start_date_time, item.end_date_time
+        )
+        for item in theirs.password_credentials
+    )
+
+
+def test_the_other_records_read_the_same_as_through_the_sdk() -> None:
+    body = {"id": "opaque-_id", "appRoleId": ROLE, "principalId": ID, "resourceId": OTHER}
+    ours, theirs = (
+        records.role_assignment(body),
+        through_the_sdk("AppRoleAssignment", "app_role_assignment", body),
+    )
+    assert (ours.assignment_id, ours.app_role_id, ours.principal_id, ours.resource_id) == (
+        theirs.id,
+        str(theirs.app_role_id),
+        str(theirs.principal_id),
+        str(theirs.resource_id),
+    )
+    grant = {"id": "x", "clientId": ID, "resourceId": OTHER, "scope": " User.Read  openid"}
+    assert records.delegated_grant(grant).scopes == set(
+        through_the_sdk("OAuth2PermissionGrant", "o_auth2_permission_grant", grant).scope.split()
+    )
+    principal = {"id": ID, "appId": OTHER, "accountEnabled": False}
+    theirs = through_the_sdk("ServicePrincipal", "service_principal", principal)
+    assert records.service_principal(principal).account_enabled is theirs.account_enabled is False
+    tenant = {"id": ID, "displayName": "Contoso", "verifiedDomains": [{"name": "a.example"}, {"name": None}]}
+    theirs = through_the_sdk("Organization", "organization", tenant)
+    found = records.organization(tenant)
+    assert (found.tenant_id, found.display_name) == (theirs.id, theirs.display_name)
+    assert found.verified_domains == ("a.example",)
+
+
+def test_records_survive_missing_and_null_properties() -> None:
+    bare = records.application({"id": ID, "appId": OTHER})
+    assert (bare.tags, bare.secrets, bare.requested_access, bare.redirect_uris) == ((), (), frozenset(), ())
+    nulls = records.application(dict.fromkeys(APPLICATION, None) | {"id": ID, "appId": OTHER})
+    assert nulls == bare
+    undated = records.client_secret({"keyId": ID})
+    assert not undated.is_live(datetime.now(UTC))
+    for reader in (
+        records.application,
+        records.service_principal,
+        records.organization,
+        records.role_assignment,
+    ):
+        with pytest.raises(records.Incomplete):
+            reader({})
+    assert records.moment("not a date") is None
+    assert records.moment("2026-01-01T00:00:00") == datetime(2026, 1, 1, tzinfo=UTC)
+    assert records.deleted_application({"id": ID, "appId": OTHER}).deleted_date_time is None
+
+
+def test_only_permissions_that_can_be_granted_are_offered() -> None:
+    def entry(name: str, **changes: Any) -> dict[str, Any]:
+        return {"id": name.lower(), "value": name, "isEnabled": True} | changes
+
+    found = records.resource_principal(
+        {
+            "id": ID,
+            "appId": OTHER,
+            "appRoles": [
+                entry("One", allowedMemberTypes=["Application"]),
+                entry("Off", isEnabled=False),
+                entry("People", allowedMemberTypes=["User"]),
+                entry("", value=None),
+            ],
+            "oauth2PermissionScopes": [entry("Two"), entry("Off", isEnabled=False)],
+        }
+    )
+    assert found.app_roles == {"One": "one"}
+    assert found.scopes == {"Two": "two"}
+
+
+def test_a_new_secret_needs_its_text() -> None:
+    whole = {"keyId": ID, "secretText": "canary~text", "endDateTime": "2027-01-01T00:00:00Z"}
+    assert records.new_client_secret(whole).secret_text.reveal() == "canary~text"
+    for name in whole:
+        with pytest.raises(records.Incomplete):
+            records.new_client_secret(whole | {name: None})
+
+
+# --- policies
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [("P90D", 90), ("P1Y", 365), ("P3M", 90), ("P2W", 14), ("PT36H", 1.5), ("P4DT12H30M", 4 + 12.5 / 24)],
+)
+def test_durations(text: str, days: float) -> None:
+    assert iso_duration(text) == timedelta(days=days)
+
+
+@pytest.mark.parametrize("text", [None, 5, "", "90", "P", "PX", "12:00:00", "P-5D"])
+def test_what_is_no_duration(text: object) -> None:
+    assert iso_duration(text) is None
+
+
+def policy(*restrictions: dict[str, Any]) -> dict[str, Any]:
+    return {"id": ID, "isEnabled": True, "restrictions": {"passwordCredentials": list(restrictions)}}
+
+
+def lifetime(value: str | None, **changes: Any) -> dict[str, Any]:
+    return {"restrictionType": "passwordLifetime", "maxLifetime": value} | changes
+
+
+CREATED = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("restrictions", "created", "expected"),
+    [
+        ((), CREATED, (True, True, None)),
+        ((lifetime("P90D"),), CREATED, (True, True, 90)),
+        ((lifetime("P90D"), lifetime("P30D")), CREATED, (True, True, 30)),
+        ((lifetime("P90D", state="disabled"),), CREATED, (True, True, None)),
+        ((lifetime("P90D", state="enabled"),), CREATED, (True, True, 90)),
+        (
+            (lifetime("P90D", restrictForAppsCreatedAfterDateTime="2026-07-01T00:00:00Z"),),
+            CREATED,
+            (True, True, None),
+        ),
+        (
+            (lifetime("P90D", restrictForAppsCreatedAfterDateTime="2026-05-01T00:00:00Z"),),
+            CREATED,
+            (True, True, 90),
+        ),
+        (
+            (lifetime("P90D", restrictForAppsCreatedAfterDateTime="2026-07-01T00:00:00Z"),),
+            None,
+            (True, True, 90),
+        ),
+        ((lifetime("nonsense"),), CREATED, (False, True, None)),
+        (({"restrictionType": "passwordAddition"},), CREATED, (True, False, None)),
+        (
+            ({"restrictionType": "customPasswordAddition"}, {"restrictionType": "new"}),
+            CREATED,
+            (True, True, None),
+        ),
+    ],
+)
+def test_effective_policy(
+    restrictions: tuple[dict[str, Any], ...],
+    created: datetime | None,
+    expected: tuple[bool, bool, int | None],
+) -> None:
+    found = effective_policy(policy(*restrictions), "restrictions", created)
+    days = found.greatest_lifetime.days if found.greatest_lifetime else None
+    assert (found.known, found.addition_allowed, days) == expected
+    assert found.policy_id == ID
+
+
+def test_a_policy_without_restrictions() -> None:
+    for body in ({"id": ID}, {"id": ID, "restrictions": None}, {"id": None, "restrictions": {}}):
+        assert effective_policy(body, "restrictions", None).known
+
+
+# --- network
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> str:
+    path = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(path)
+    return str(path)
+
+
+def test_one_ca_setting_for_both_stacks(ca: str, tmp_path: Path) -> None:
+    assert with_trust(Network(ca_file=ca), {"SSL_CERT_FILE": "/other"}).ca_file == ca
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        assert with_trust(Network(), {name: ca}).ca_file == ca
+    assert with_trust(Network(), {}).ca_file is None
+    empty = tmp_path / "empty.pem"
+    empty.write_text("no certificate")
+    for wrong in (str(empty), str(tmp_path), str(tmp_path / "missing.pem")):
+        with pytest.raises(ConfigError) as caught:
+            with_trust(Network(ca_file=wrong), {})
+        assert caught.value.code == "ca-file-unreadable"
+        assert wrong in caught.value.message
+
+
+async def test_a_ca_file_is_read_once_and_again_when_it_has_changed(ca: str) -> None:
+    network = Network(ca_file=ca)
+    first, second = connection("https://a.example", network), connection("https://b.example", network)
+    assert first._pool._ssl_context is second._pool._ssl_context is trusting(ca)
+    assert connection("https://a.example", Network())._pool._ssl_context is not trusting(ca)
+    before = trusting(ca)
+    trustme.CA().cert_pem.write_to_path(ca)
+    os.utime(ca, (1, 1))
+    assert trusting(ca) is not before
+    assert trusting(ca).get_ca_certs() != before.get_ca_certs()
+
+
+def test_one_proxy_setting_for_both_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = "https://graph.microsoft.com/v1.0"
+    assert proxy_for(graph, Network()) is None
+    monkeypatch.setenv("HTTPS_PROXY", "http://env.example:1")
+    assert proxy_for(graph, Network()) == "http://env.example:1"
+    assert proxy_for(graph, Network(proxy="http://set.example:2")) == "http://set.example:2"
+    monkeypatch.setenv("NO_PROXY", "graph.microsoft.com")
+    assert proxy_for(graph, Network()) is None
+
+
+async def unanswered() -> httpx.Response:
+    raise httpx.ConnectError("nobody there")
+
+
+async def test_both_services_are_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        proxy = f"http://user:canary@127.0.0.1:{listener.getsockname()[1]}"
+        network = Network(proxy=proxy)
+        pool = HttpPool(CLOUDS["global"], network, Gate(Budget(), Waiter()))
+        assert pool._transport._inner._inner._pool._proxy_url.host == b"127.0.0.1"
+        await pool.close()
+        transport = NotingTransport(network, [])
+        for url in ("https://login.example/t", "http://169.254.169.254/metadata"):
+            monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", lambda *_: unanswered())
+            with pytest.raises(ServiceRequestError):
+                await transport.send(HttpRequest("GET", url))
+        assert transport._open["https", "login.example"]._pool._proxy_url.host == b"127.0.0.1"
+        assert not hasattr(transport._open["http", "169.254.169.254"]._pool, "_proxy_url")
+        await transport.close()
+
+
+def test_a_person_s_sign_in_goes_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+
+    def send(_self: Any, request: Any, *, proxies: Any = None, **_options: Any) -> Any:
+        sent.append(proxies)
+        raise StopIteration
+
+    monkeypatch.setattr(RequestsTransport, "send", send)
+    transport = BlockingTransport(Network(proxy="http://proxy.example:1"), [])
+    for url in ("https://login.example/t", "http://169.254.169.254/metadata"):
+        with pytest.raises(StopIteration):
+            transport.send(HttpRequest("GET", url))
+    assert sent == [{"http": "http://proxy.example:1", "https": "http://proxy.example:1"}, None]
+
+
+def test_failures_are_told_apart_by_what_is_inside() -> None:
+    def wrapped(inner: BaseException) -> Exception:
+        return httpx.ConnectError(
+            "https://user:canary@proxy failed", request=httpx.Request("GET", "https://x")
+        )
+
+    certificate = ssl.SSLCertVerificationError(1, "x")
+    certificate.verify_message = "self-signed certificate"
+    cases = [
+        (certificate, False, "tls"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), False, "dns"),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), False, "connect"),
+        (ConnectionRefusedError(111, "Connection refused"), False, "connect"),
+        (ConnectionResetError(104, "Connection reset by peer"), True, "lost"),
+        (TimeoutError(), True, "lost"),
+    ]
+    for inner, sent, kind in cases:
+        error = wrapped(inner)
+        error.__cause__ = inner
+        found = broken(error, sent=sent)
+        assert found.kind == kind
+        assert "canary" not in found.reason
+        ours = found.fault("host.example", None)
+        assert "host.example" in ours.message
+        if isinstance(ours, Unreachable):
+            assert ours.sent is sent
+        assert worth_another_try(ours) is (kind in {"connect", "lost"})
+
+
+def test_importing_the_adapter_loads_nothing_heavy() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from authentik_entra_bootstrap.entra import EntraAdapter; "
+        "print([name for name in ('azure.identity', 'msal', 'msgraph', 'httpx', 'pydantic') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)  # our own words
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,142 @@
+"""Taking over, undisturbed and interrupted at every call: the foreign secret stays, authentik never fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authentik_entra_bootstrap.domain import (
+    AppId,
+    Application,
+    AppObjectId,
+    AuthentikApplication,
+    Provider,
+    ProviderPk,
+)
+from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, ConfigError, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memory_world import World
+
+CALLS = 60
+SLUG = "by-hand"
+
+
+def by_hand(make_world: Callable[..., World], **fields: object) -> World:
+    """A connection that people made, working with a secret of their own."""
+    from memory_entra import TENANT
+
+    world = make_world()
+    application = Application(
+        AppObjectId("object-hand"), AppId("client-hand"), "By hand", None, "AzureADMyOrg", ("terraform",)
+    )
+    world.entra.change(application=replace(application, **fields), owners=frozenset({"somebody"}))  # type: ignore[arg-type]
+    text = world.entra.make_secret("terraform", world.clock.now() + timedelta(days=700)).secret_text
+    world.authentik.stored = Provider(
+        ProviderPk(3), "By hand too", "client-hand", TENANT, ("mapping-user",), ("mapping-group",)
+    )
+    world.authentik.secret = text.reveal()
+    world.authentik.application = AuthentikApplication("pk", SLUG, "Entra", None, (3,))
+    world.authentik.stored = replace(world.authentik.stored, application_slug=SLUG)
+    world.authentik.saved("model_updated")
+    world.want(adopt=AppId("client-hand"))
+    return world
+
+
+async def converges(world: World) -> None:
+    """What must stand after an undisturbed run with consent, and later without it."""
+    await world.run()
+    world.assert_converged()
+    assert [item.display_name for item in world.foreign] == ["terraform"]
+    assert world.marks.adopted is not None
+    assert world.marks.foreign == ("terraform",)
+    assert world.entra.app.display_name == "By hand"
+    assert world.authentik.provider_now.name == "By hand too"
+    world.want(adopt=None)
+    before = len(world.wire.calls)
+    await world.run()
+    assert world.wire.writes(before) == []
+
+
+async def test_the_unique_name_is_filled_in_once(make_world: Callable[..., World]) -> None:
+    world = by_hand(make_world)
+    await converges(world)
+    assert world.entra.app.unique_name == "authentik-entra-default"
+
+
+async def test_one_of_its_own_is_kept(make_world: Callable[..., World]) -> None:
+    world = by_hand(make_world, unique_name="bicep")
+    await converges(world)
+    assert world.entra.app.unique_name == "bicep"
+
+
+async def test_a_refused_unique_name_is_said_and_does_not_stop_the_run(
+    make_world: Callable[..., World],
+) -> None:
+    world = by_hand(make_world)
+    world.wire.accidents.append(_refuse_naming(world))
+    await world.run()
+    world.assert_converged()
+    assert any("unique name" in text for text in world.reporter.warnings)
+    world.want(adopt=None)
+    await world.run()
+    assert world.entra.app.unique_name == "authentik-entra-default", "tags and provider led back to it"
+
+
+def _refuse_naming(world: World) -> object:
+    from memory_wire import Accident
+
+    updates: list[int] = []
+
+    def second_update(call: object) -> bool:
+        if getattr(call, "name", "") != "entra.update_application":
+            return False
+        updates.append(1)
+        return len(updates) > 1 and world.entra.app.unique_name is None
+
+    return Accident(second_update, lambda: AlreadyExists("unique-name-taken", "taken"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["killed-before", "killed-after", "unavailable"])
+async def test_an_interrupted_adoption_is_finished_by_the_next(
+    make_world: Callable[..., World], kind: str
+) -> None:
+    from memory_wire import Killed
+
+    happened = 0
+    for number in range(CALLS):
+        world = by_hand(make_world)
+        if kind == "unavailable":
+            world.wire.at(number, lambda: ServiceUnavailable("service-unavailable", "503"), "before")
+        else:
+            world.wire.at(number, Killed, kind.removeprefix("killed-"))
+        try:
+            await world.run()
+        except (BootstrapError, Killed):
+            happened += 1
+        reached = len(world.wire.calls) > number
+        world.wire.calm()
+        if not reached:
+            break
+        world.clock.advance(60)
+        try:
+            await world.run()
+            world.clock.advance(25 * 3600)
+            await converges(world)
+        except AssertionError as error:
+            raise AssertionError(f"{kind} at call {number} ({world.wire.calls[number].name})") from error
+    assert CALLS > happened > 20
+
+
+async def test_nothing_is_there_to_be_taken_over(world: World) -> None:
+    world.want(adopt=AppId("client-hand"))
+    with pytest.raises(ConfigError) as caught:
+        await world.run()
+    assert caught.value.code == "adopt-application-not-found"
+    assert world.wire.writes() == []
+    assert world.clock.slept, "somebody may have made it a moment ago"

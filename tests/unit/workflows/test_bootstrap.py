@@ -1,0 +1,368 @@
+"""From nothing to a working connection, and again, and after something has drifted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authentik_entra_bootstrap.domain import AuthentikApplication, SecretPolicy
+from authentik_entra_bootstrap.plan import Action, Target
+from authentik_entra_bootstrap.workflows.planning import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memory_world import World
+
+
+@pytest.mark.parametrize("attaching_saves", [False, True])
+async def test_an_empty_tenant_and_an_empty_authentik_become_a_proven_connection(
+    world: World, attaching_saves: bool
+) -> None:
+    world.authentik.attaching_saves = attaching_saves
+    outcome = await world.run()
+    world.assert_converged()
+    assert [item.name for item in outcome.evidence] == [
+        "secret-signs-in",
+        "token-has-roles",
+        "graph-call",
+        "authentik-signs-in",
+    ]
+    assert all(item.ok for item in outcome.evidence)
+    assert outcome.secret.key_id == world.held().key_id
+    assert outcome.secret.lifetime == timedelta(days=180)
+    assert timedelta(days=111) < outcome.renew_at - outcome.secret.start_date_time <= timedelta(days=120)
+    assert outcome.provider.client_id == world.entra.app.app_id
+    assert world.entra.truth.owners == {world.entra.operator_claims.object_id}
+    assert world.authentik.syncs == 1
+
+
+async def test_the_second_run_writes_nothing(working: World) -> None:
+    before = len(working.wire.calls)
+    outcome = await working.run()
+    assert working.wire.writes(before) == []
+    assert outcome.changed == ()
+    assert [item.name for item in outcome.evidence] == ["authentik-signs-in"]
+    working.assert_converged()
+
+
+async def test_a_lagging_tenant_with_slow_tokens_converges_and_the_second_run_writes_nothing(
+    world: World,
+) -> None:
+    world.entra.lag, world.entra.secret_lag = 10.0, 20.0
+    world.entra.role_lag, world.entra.directory_lag = 25.0, 30.0
+    world.entra.add_secret_refusals = 3
+    await world.run()
+    world.assert_converged()
+    before = len(world.wire.calls)
+    await world.run()
+    assert world.wire.writes(before) == []
+
+
+async def test_the_plan_of_a_fresh_connection_lists_every_step_in_order(world: World) -> None:
+    prepared = await prepare(world.context(), world.desired)
+    assert [(step.action, step.target) for step in prepared.plan.steps] == [
+        (Action.CREATE, Target.APPLICATION),
+        (Action.CREATE, Target.SERVICE_PRINCIPAL),
+        (Action.CREATE, Target.ROLE),
+        (Action.CREATE, Target.ROLE),
+        (Action.CREATE, Target.ROLE),
+        (Action.CREATE, Target.SCOPE),
+        (Action.CREATE, Target.ROLE),
+        (Action.CREATE, Target.SECRET),
+        (Action.CREATE, Target.PROVIDER),
+        (Action.CREATE, Target.AUTHENTIK_APPLICATION),
+        (Action.PROVE, Target.PROOF),
+        (Action.CHANGE, Target.FIRST_SYNC),
+    ]
+    assert world.wire.writes() == []
+    assert any("akadmin" in text for text in prepared.plan.warnings)
+
+
+async def test_a_secret_that_is_due_is_replaced_and_the_old_one_rests_for_the_overlap(working: World) -> None:
+    old = working.held().key_id
+    working.age(days=121)
+    await working.run()
+    working.assert_converged(secrets=2)
+    assert working.held().key_id != old
+    assert [item.key_id for item in working.marks.previous] == [old]
+    assert working.marks.previous[0].retire_at > working.clock.now() + timedelta(hours=23)
+    working.age(hours=20)
+    before = len(working.wire.calls)
+    await working.run()
+    assert working.wire.writes(before) == []
+    working.age(hours=5)
+    await working.run()
+    working.assert_converged()
+    assert working.entra.removed == [old]
+    assert working.marks.previous == ()
+
+
+async def test_without_a_fresh_proof_an_old_secret_stays(working: World) -> None:
+    working.age(days=121)
+    await working.run()
+    working.age(hours=25)
+    working.authentik.worker_runs = False
+    working.authentik.tasks.clear()
+    outcome = await working.run()
+    assert len(working.ours) == 2
+    assert working.entra.removed == []
+    assert any("stays" in text for text in working.reporter.warnings)
+    assert outcome.changed == ()
+    working.authentik.worker_runs = True
+    await working.run()
+    working.assert_converged()
+
+
+async def test_an_expired_secret_is_replaced(working: World) -> None:
+    working.age(days=200)
+    await working.run()
+    assert working.held().is_live(working.clock.now())
+    assert working.marks.current is not None
+    assert working.marks.current.key_id == working.held().key_id
+
+
+async def test_a_secret_removed_by_somebody_is_replaced(working: World) -> None:
+    working.entra.change_app(secrets=())
+    await working.run()
+    assert working.marks.current is not None
+    assert working.marks.current.key_id == working.held().key_id
+    assert len(working.ours) == 1
+
+
+async def test_a_provider_changed_by_a_person_gets_one_new_secret(working: World) -> None:
+    old = working.held().key_id
+    working.authentik.person_changes_provider()
+    working.clock.advance(60)
+    await working.run()
+    working.assert_converged(secrets=2)
+    assert [item.key_id for item in working.marks.previous] == [old]
+    before = len(working.wire.calls)
+    await working.run()
+    assert working.wire.writes(before) == []
+
+
+async def test_a_backup_restored_outside_http_gets_one_new_secret(working: World) -> None:
+    working.authentik.saved("model_updated", over_http=False)
+    await working.run()
+    working.assert_converged(secrets=2)
+
+
+async def test_where_events_cannot_be_read_the_record_is_believed_and_nothing_is_retired(
+    working: World,
+) -> None:
+    working.authentik.events_readable = False
+    before = len(working.wire.calls)
+    await working.run()
+    assert working.wire.writes(before) == []
+    working.entra.make_secret(
+        "authentik-entra:default:0d0d0d0d00000000deadbeef", working.clock.now() + timedelta(days=9)
+    )
+    await working.run()
+    assert working.entra.removed == []
+
+
+async def test_where_tasks_cannot_be_read_observation_goes_on(working: World) -> None:
+    working.authentik.tasks_readable = False
+    before = len(working.wire.calls)
+    outcome = await working.run()
+    assert working.wire.writes(before) == []
+    assert outcome.evidence == ()
+
+
+async def test_foreign_secrets_are_never_removed(working: World) -> None:
+    end = working.clock.now() + timedelta(days=900)
+    for name in (
+        None,
+        "",
+        "terraform",
+        "authentik-entra",
+        "authentik-entra:default",
+        "authentik-entra:default:XYZ",
+    ):
+        working.entra.make_secret(name, end)
+    working.age(days=121)
+    await working.run()
+    working.age(hours=25)
+    await working.run()
+    assert len(working.foreign) == 6
+    assert len(working.ours) == 1
+
+
+async def test_an_orphan_of_ours_is_retired_even_when_nothing_else_is_due(working: World) -> None:
+    orphan = working.entra.make_secret(
+        "authentik-entra:default:0d0d0d0d00000000deadbeef", working.clock.now() + timedelta(days=9)
+    )
+    working.authentik.tasks.clear()
+    await working.run()
+    working.assert_converged()
+    assert working.entra.removed == [orphan.record.key_id]
+
+
+@pytest.mark.parametrize(
+    ("field", "there", "wanted"),
+    [
+        ("filter_group", "somebody-elses-group", None),
+        ("exclude_users_service_account", False, True),
+        ("user_delete_action", "suspend", "delete"),
+        ("group_delete_action", "do_nothing", "delete"),
+        ("dry_run", True, False),
+        ("property_mappings", (), ("mapping-user",)),
+        ("property_mappings_group", ("x", "mapping-group"), ("mapping-group",)),
+    ],
+)
+async def test_a_drifted_field_of_the_provider_is_set_back_without_a_new_secret(
+    working: World, field: str, there: object, wanted: object
+) -> None:
+    # A change whose audit event is ours to the last byte: only the field differs.
+    working.authentik.stored = replace(working.authentik.provider_now, **{field: there})
+    key = working.held().key_id
+    before = len(working.wire.calls)
+    outcome = await working.run()
+    assert working.wire.writes(before) == ["authentik.update_provider", "entra.update_application"]
+    assert getattr(working.authentik.provider_now, field) == wanted
+    assert working.held().key_id == key
+    assert [step.target for step in outcome.changed] == [Target.PROVIDER]
+    working.assert_converged()
+    before = len(working.wire.calls)
+    await working.run()
+    assert working.wire.writes(before) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "field"),
+    [
+        ("sync_page_size", 50, "sync_page_size"),
+        ("sync_page_timeout", "minutes=5", "sync_page_timeout"),
+        ("discovery_enabled", False, "discovery_enabled"),
+    ],
+)
+async def test_a_setting_with_a_server_default_is_written_only_when_set(
+    working: World, setting: str, value: object, field: str
+) -> None:
+    working.authentik.stored = replace(working.authentik.provider_now, **{field: "something else"})
+    before = len(working.wire.calls)
+    await working.run()
+    assert working.wire.writes(before) == []
+    working.want(**{setting: value})
+    await working.run()
+    assert getattr(working.authentik.provider_now, field) == value
+
+
+async def test_a_renamed_application_and_lost_tags_of_the_list_are_set_right(working: World) -> None:
+    working.entra.change_app(display_name="renamed", requested_access=frozenset())
+    before = len(working.wire.calls)
+    outcome = await working.run()
+    assert working.wire.writes(before) == ["entra.update_application"]
+    assert "displayName" in outcome.changed[0].reason
+    assert working.entra.app.display_name == working.desired.application_name
+    assert len(working.entra.app.requested_access) == 5
+    working.assert_converged()
+
+
+async def test_foreign_tags_and_listed_permissions_of_others_stay(working: World) -> None:
+    working.entra.change_app(tags=("HideApp", *working.entra.app.tags), display_name="renamed")
+    await working.run()
+    assert working.entra.app.tags[0] == "HideApp"
+    working.assert_converged()
+
+
+async def test_a_revoked_grant_is_given_again_without_a_new_secret(working: World) -> None:
+    working.entra.change(assignments=working.entra.truth.assignments[1:], grant=None)
+    before = len(working.wire.calls)
+    await working.run()
+    assert sorted(working.wire.writes(before)) == ["entra.assign_role", "entra.grant_scopes"]
+    working.assert_converged()
+
+
+async def test_other_backchannel_providers_of_the_application_stay(world: World) -> None:
+    world.authentik.application = AuthentikApplication(
+        "pk", "microsoft-entra-id", "Microsoft Entra ID", 8, (40, 41)
+    )
+    await world.run()
+    assert world.authentik.application.backchannel_provider_pks == (40, 41, 3)
+
+
+@pytest.mark.parametrize(
+    ("attaching_saves", "writes"),
+    [
+        (False, ["authentik.set_backchannel_providers", "authentik.start_sync", "entra.update_application"]),
+        (True, ["authentik.set_backchannel_providers", "entra.update_application"]),
+    ],
+)
+async def test_a_detached_provider_is_attached_again_without_a_new_secret(
+    working: World, attaching_saves: bool, writes: list[str]
+) -> None:
+    working.authentik.attaching_saves = attaching_saves
+    assert working.authentik.application is not None
+    working.authentik.application = replace(working.authentik.application, backchannel_provider_pks=())
+    working.authentik.stored = replace(working.authentik.provider_now, application_slug=None)
+    before = len(working.wire.calls)
+    await working.run()
+    assert working.wire.writes(before) == writes
+    assert working.authentik.syncs == 2
+    working.assert_converged()
+
+
+async def test_a_first_run_that_may_not_read_events_converges_as_soon_as_it_may(world: World) -> None:
+    world.authentik.events_readable = False
+    await world.run()
+    world.assert_converged()
+
+
+async def test_a_policy_shortens_the_secret_and_the_next_run_still_writes_nothing(world: World) -> None:
+    world.entra.policy = SecretPolicy(True, True, timedelta(days=30))
+    outcome = await world.run()
+    assert outcome.secret.lifetime == timedelta(days=30) - timedelta(minutes=5)
+    before = len(world.wire.calls)
+    world.age(days=19)
+    await world.run()
+    assert world.wire.writes(before) == []
+    world.age(days=2)
+    await world.run()
+    world.assert_converged(secrets=2)
+
+
+async def test_names_and_references_of_the_settings_reach_both_sides(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(
+        name="north",
+        service_management_reference="42",
+        filter_group="entra-users",
+        user_mappings=["by mail"],
+        group_mappings=[],
+        dry_run_sync=True,
+        permissions=["User.Read", "Group.Create"],
+    )
+    await world.run()
+    assert world.entra.app.service_management_reference == "42"
+    assert world.entra.app.unique_name == "authentik-entra-north"
+    provider = world.authentik.provider_now
+    assert provider.filter_group == "group-1"
+    assert provider.property_mappings == ("mapping-mail",)
+    assert provider.property_mappings_group == ()
+    assert provider.dry_run
+    assert len(world.entra.truth.assignments) == 1
+    assert world.marks.connection == "north"
+
+
+async def test_only_one_kind_of_mapping_named_leaves_the_default_of_the_other(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(group_mappings=["by mail"])
+    await world.run()
+    assert world.authentik.provider_now.property_mappings == ("mapping-user",)
+    assert world.authentik.provider_now.property_mappings_group == ("mapping-mail",)
+
+
+async def test_delegated_permissions_alone_need_no_role_in_the_token(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(permissions=["User.Read"])
+    outcome = await world.run()
+    roles = next(item for item in outcome.evidence if item.name == "token-has-roles")
+    assert roles.detail == "none wanted"

@@ -1,0 +1,281 @@
+"""The preflight: every line, and going on after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authentik_entra_bootstrap.domain import (
+    AppId,
+    LicenseInfo,
+    SecretPolicy,
+    SecretShape,
+    TokenClaims,
+)
+from authentik_entra_bootstrap.errors import ConfigError, Denied, ExitCode, ServiceUnavailable, Unreachable
+from authentik_entra_bootstrap.workflows.check import CheckLine, Level, check, worst
+from authentik_entra_bootstrap.workflows.concurrency import both, every
+from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.planning import look, prepare
+
+if TYPE_CHECKING:
+    from memory_world import World
+
+
+async def _lines(world: World) -> dict[str, CheckLine]:
+    before = len(world.wire.calls)
+    lines = await check(world.context(), world.desired)
+    assert world.wire.writes(before) == []
+    found = {line.name: line for line in lines}
+    assert len(found) == len(lines)
+    return found
+
+
+def _code(lines: dict[str, CheckLine]) -> ExitCode:
+    return worst(tuple(lines.values()))
+
+
+async def test_everything_in_order(world: World) -> None:
+    now = world.clock.now()
+    world.entra.operator_claims = replace(
+        world.entra.operator_claims,
+        issued_at=now - timedelta(minutes=50),
+        expires_on=now + timedelta(minutes=10),
+    )
+    lines = await _lines(world)
+    assert [name for name, line in lines.items() if line.level is not Level.OK] == [
+        "permission change_application"
+    ]
+    assert lines["clock"].detail == "agrees with the token service's"
+    assert lines["secret policy"].detail == "allows 180 days"
+    assert "on the provider" in lines["authentik"].detail
+    assert lines["names"].detail == "application, provider and slug are free or ours"
+    assert _code(lines) is ExitCode.DONE
+
+
+@pytest.mark.parametrize(
+    ("issued", "expires", "level", "part"),
+    [
+        (None, None, Level.WARNING, "does not say"),
+        (None, 600, Level.OK, "agrees"),
+        (-300, 3300, Level.OK, "agrees"),
+        (290, 3600, Level.OK, "agrees"),
+        (400, 4000, Level.WARNING, "400 s behind"),
+        (-4000, -30, Level.WARNING, "ended 30 s ago"),
+    ],
+)
+async def test_the_clock_is_doubted_only_with_reason(
+    world: World, issued: int | None, expires: int | None, level: Level, part: str
+) -> None:
+    now = world.clock.now()
+    moments = [None if value is None else now + timedelta(seconds=value) for value in (issued, expires)]
+    world.entra.operator_claims = replace(
+        world.entra.operator_claims, issued_at=moments[0], expires_on=moments[1]
+    )
+    line = (await _lines(world))["clock"]
+    assert line.level is level
+    assert part in line.detail
+
+
+async def test_a_poor_service_principal_fails_and_a_poor_person_is_warned(world: World) -> None:
+    name = "may create the application, its service principal and its client secret"
+    world.entra.operator_claims = TokenClaims(world.entra.operator_claims.tenant_id, "o", AppId("a"))
+    lines = await _lines(world)
+    assert (lines[name].level, lines[name].exit_code) == (Level.FAILURE, ExitCode.DENIED)
+    assert "names" not in lines  # said once already
+    assert _code(lines) is ExitCode.DENIED
+    world.entra.operator_claims = replace(
+        world.entra.operator_claims, user_principal_name="a@contoso.example"
+    )
+    lines = await _lines(world)
+    assert lines[name].level is Level.WARNING
+    assert "a@contoso.example" in lines["operator identity"].detail
+
+
+@pytest.mark.parametrize(
+    ("policy", "name", "level", "part"),
+    [
+        (SecretPolicy(), "secret policy", Level.WARNING, "may not be read"),
+        (
+            SecretPolicy(True, True, timedelta(days=30)),
+            "secret policy",
+            Level.WARNING,
+            "shortens client secrets to 30 days",
+        ),
+        (SecretPolicy(True, False), "permissions and secret policy", Level.FAILURE, "forbids"),
+    ],
+)
+async def test_the_tenants_policy(
+    world: World, policy: SecretPolicy, name: str, level: Level, part: str
+) -> None:
+    world.entra.policy = policy
+    line = (await _lines(world))[name]
+    assert line.level is level
+    assert part in line.detail
+
+
+async def test_unknown_permissions_are_a_failure(world: World) -> None:
+    world.want(permissions=("Nonsense",))
+    lines = await _lines(world)
+    assert lines["permissions and secret policy"].code == "unknown-permission"
+    assert _code(lines) is ExitCode.USAGE
+
+
+async def test_one_side_out_of_reach_does_not_hide_the_other(world: World) -> None:
+    world.wire.fail("entra.operator", Denied("sign-in-failed", "AADSTS7000215"))
+    lines = await _lines(world)
+    assert lines["Entra ID"].code == "sign-in-failed"
+    assert lines["authentik"].level is Level.OK
+    assert "names" not in lines
+    world.wire.calm()
+    world.wire.fail("authentik.server", Unreachable("authentik-unreachable", "No connection."), times=9)
+    lines = await _lines(world)
+    assert lines["authentik"].code == "authentik-unreachable"
+    assert lines["operator identity"].level is Level.OK
+    assert _code(lines) is ExitCode.TEMPORARY
+
+
+async def test_a_first_403_of_authentik_is_followed_by_the_list_of_permissions(world: World) -> None:
+    world.authentik.missing_permissions = frozenset({"add_microsoftentraprovider"})
+    world.wire.fail("authentik.find_provider", Denied("authentik-permission-missing", "403"))
+    lines = await _lines(world)
+    assert lines["authentik"].code == "authentik-permission-missing"
+    assert lines["permission add_microsoftentraprovider"].level is Level.FAILURE
+    assert lines["permission view_event"].level is Level.OK
+    assert lines["permission change_application"].level is Level.WARNING
+
+
+async def test_permissions_that_cannot_be_listed_are_a_failure(world: World) -> None:
+    world.wire.fail("authentik.permissions", ServiceUnavailable("service-unavailable", "502"))
+    assert (await _lines(world))["authentik permissions"].code == "service-unavailable"
+
+
+@pytest.mark.parametrize(
+    ("status", "level", "code"),
+    [("valid", Level.OK, 0), ("expiry_soon", Level.WARNING, 0), ("unlicensed", Level.FAILURE, 5)],
+)
+async def test_the_licence(world: World, status: str, level: Level, code: int) -> None:
+    world.authentik.licence = LicenseInfo(status)
+    lines = await _lines(world)
+    assert lines["licence"].level is level
+    assert _code(lines) == code
+    assert "names" not in lines or lines["names"].level is Level.OK
+
+
+async def test_conflicts_of_names_are_a_failure(world: World) -> None:
+    world.authentik.holder = "LDAP Provider"
+    lines = await _lines(world)
+    assert lines["names"].code == "provider-name-taken"
+    assert _code(lines) is ExitCode.ADMIN_ACTION
+
+
+async def test_managed_secrets_are_told(world: World) -> None:
+    world.authentik.info = replace(world.authentik.info, shape=SecretShape.MANAGED)
+    assert "in a managed Secret" in (await _lines(world))["authentik"].detail
+
+
+# --- what ends a run before its first write
+
+
+@pytest.mark.parametrize(
+    ("setting", "code"),
+    [
+        ({"user_mappings": ("nobody",)}, "unknown-mapping"),
+        ({"filter_group": "nobody"}, "unknown-group"),
+        ({"tenant_id": "another"}, "wrong-tenant"),
+        ({"permissions": ("Nonsense",)}, "unknown-permission"),
+    ],
+)
+async def test_settings_that_cannot_work_are_refused_before_any_write(
+    world: World, setting: dict[str, object], code: str
+) -> None:
+    world.want(**setting)
+    with pytest.raises((ConfigError, Denied)) as caught:
+        await world.run()
+    assert caught.value.code == code
+    assert world.wire.writes() == []
+    lines = await _lines(world)
+    assert code in {line.code for line in lines.values()}
+
+
+async def test_conflicts_are_refused_before_any_write_but_can_be_looked_at(world: World) -> None:
+    world.authentik.holder = "LDAP Provider"
+    with pytest.raises(Exception, match="provider-name-taken"):
+        await prepare(world.context(), world.desired)
+    seen = await look(world.context(), world.desired)
+    assert seen.plan.changes
+    assert world.wire.writes() == []
+
+
+@pytest.mark.parametrize("call", ["authentik.last_change", "authentik.sync_tasks"])
+async def test_other_denials_while_observing_are_not_swallowed(working: World, call: str) -> None:
+    working.wire.fail(call, Denied("authentik-token-invalid", "Token invalid/expired"))
+    with pytest.raises(Denied):
+        await working.run()
+
+
+async def test_a_contradiction_is_believed_after_a_while(working: World) -> None:
+    # The application is really gone, and authentik still knows it.
+    working.entra.change(application=None, principal=None)
+    with pytest.raises(Exception, match="provider-points-elsewhere"):
+        await working.run()
+    assert 20 <= sum(working.clock.slept[-30:]) < 30
+    assert "Entra ID to show the application that authentik knows" in working.reporter.waits
+
+
+async def test_looking_at_another_tenants_provider_does_not_wait(working: World) -> None:
+    working.authentik.stored = replace(working.authentik.provider_now, tenant_id="another")
+    slept = len(working.clock.slept)
+    await look(working.context(), working.desired)
+    assert len(working.clock.slept) == slept
+
+
+# --- side by side
+
+
+async def test_both_run_to_their_end_and_the_first_error_is_told_first() -> None:
+    ended: list[str] = []
+
+    async def job(name: str, error: Exception | None = None) -> str:
+        for _ in range(3 if error is None else 1):
+            await asyncio.sleep(0)
+        if error:
+            raise error
+        ended.append(name)
+        return name
+
+    assert await both(job("a"), job("b")) == ("a", "b")
+    with pytest.raises(KeyError):
+        await both(job("c"), job("d", KeyError()))
+    with pytest.raises(KeyError):
+        await both(job("e", KeyError()), job("f", ValueError()))
+    assert ended == ["a", "b", "c"]
+
+
+async def test_every_job_ends_before_a_failure_is_told() -> None:
+    ended: list[int] = []
+
+    async def job(number: int) -> None:
+        await asyncio.sleep(0)
+        if number == 1:
+            raise ValueError
+        await asyncio.sleep(0)
+        ended.append(number)
+
+    with pytest.raises(ValueError):  # noqa: PT011 - raised above
+        await every(job(number) for number in range(4))
+    assert ended == [0, 2, 3]
+    await every([])
+
+
+def test_a_context_has_a_clock_and_ids_of_its_own(world: World) -> None:
+    plain = Context(world.entra, world.authentik, world.context().waiter)  # type: ignore[arg-type]
+    assert plain.now().tzinfo is not None
+    first, second = plain.new_rotation_id(), plain.new_rotation_id()
+    assert first != second
+    assert len(first) == 16
+    assert set(first) <= set("0123456789abcdef")

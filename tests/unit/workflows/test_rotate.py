@@ -1,0 +1,229 @@
+"""One rotation on the in-memory services: what it refuses, what it only tells, and what a disturbed one says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authentik_entra_bootstrap.domain import KeyId, LicenseInfo, TenantId
+from authentik_entra_bootstrap.errors import BootstrapError, ExitCode, Temporary
+from authentik_entra_bootstrap.rotation import SecretAction
+from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, plan_rotation, rotate
+
+if TYPE_CHECKING:
+    from memory_world import World
+
+DUE = {"days": 121}
+
+
+async def _rotate(world: World, *, force: bool = False) -> RotationOutcome:
+    return await rotate(world.context(), world.desired, force=force)
+
+
+async def _refused(world: World, *, force: bool = True) -> BootstrapError:
+    """The error of a run that has written nothing."""
+    before = len(world.wire.calls)
+    with pytest.raises(BootstrapError) as caught:
+        await _rotate(world, force=force)
+    assert world.wire.writes(before) == []
+    assert world.outages == []
+    return caught.value
+
+
+async def test_a_rotation_replaces_proves_and_later_retires(working: World) -> None:
+    old = working.held().key_id
+    working.age(**DUE)
+    outcome = await _rotate(working)
+    assert outcome.rotated
+    assert outcome.secret.key_id == working.held().key_id != old
+    assert {item.name for item in outcome.evidence} >= {"secret-signs-in", "authentik-signs-in"}
+    assert {secret.key_id for secret in working.ours} == {old, outcome.secret.key_id}
+    assert not outcome.attention.due
+    working.age(hours=25)
+    later = await _rotate(working)
+    assert (later.rotated, later.retired) == (False, (old,))
+    working.assert_converged()
+    assert outcome.due_at < later.due_at
+
+
+async def test_with_nothing_due_nothing_is_written_and_the_next_time_is_told(working: World) -> None:
+    before = len(working.wire.calls)
+    outcome = await _rotate(working)
+    assert outcome.decision.action is SecretAction.KEEP
+    assert working.wire.writes(before) == []
+    assert outcome.attention.reason == "the client secret is due"
+
+
+async def test_a_plan_changes_nothing(working: World) -> None:
+    working.age(**DUE)
+    before = len(working.wire.calls)
+    plan = await plan_rotation(working.context(), working.desired)
+    assert working.wire.writes(before) == []
+    assert [step.action.value for step in plan.changes][:1] == ["create"]
+    assert plan.end_date_time is not None
+
+
+async def test_an_empty_tenant_has_nothing_to_rotate(world: World) -> None:
+    error = await _refused(world)
+    assert (error.code, error.exit_code) == ("connection-not-bootstrapped", ExitCode.USAGE)
+    assert "no application" in error.message
+
+
+async def test_a_provider_that_is_gone_is_not_made_by_a_rotation(working: World) -> None:
+    working.authentik.stored = None
+    error = await _refused(working)
+    assert error.code == "connection-not-bootstrapped"
+    assert "no provider" in error.message
+
+
+async def _unlicensed(world: World) -> None:
+    world.authentik.licence = LicenseInfo("expired")
+
+
+async def _without_a_permission(world: World) -> None:
+    world.authentik.missing_permissions = frozenset({"add_microsoftentraprovider"})
+
+
+async def _unassigned(world: World) -> None:
+    world.authentik.stored = replace(world.authentik.provider_now, application_slug=None)
+
+
+async def _wrong_tenant(world: World) -> None:
+    world.want(tenant_id=TenantId("99999999-2222-4333-8444-555555555555"))
+
+
+async def _disabled(world: World) -> None:
+    world.entra.change_app(enabled=False)
+
+
+async def _of_another_connection(world: World) -> None:
+    tags = [tag.replace("connection=default", "connection=other") for tag in world.entra.app.tags]
+    world.entra.change_app(tags=tuple(tags))
+
+
+async def _without_marks(world: World) -> None:
+    world.entra.change_app(tags=("somebody's",))
+
+
+async def _without_secrets(world: World) -> None:
+    world.entra.policy = replace(world.entra.policy, addition_allowed=False)
+
+
+@pytest.mark.parametrize(
+    ("hinder", "code", "exit_code"),
+    [
+        (_unlicensed, "licence-required", ExitCode.ADMIN_ACTION),
+        (_without_a_permission, "authentik-permission-missing", ExitCode.DENIED),
+        (_unassigned, "provider-not-assigned", ExitCode.VERIFICATION_FAILED),
+        (_wrong_tenant, "wrong-tenant", ExitCode.DENIED),
+        (_disabled, "application-disabled", ExitCode.ADMIN_ACTION),
+        (_of_another_connection, "application-not-ours", ExitCode.ADMIN_ACTION),
+        (_without_marks, "application-not-ours", ExitCode.ADMIN_ACTION),
+        (_without_secrets, "secrets-forbidden-by-policy", ExitCode.ADMIN_ACTION),
+    ],
+)
+async def test_what_would_fail_is_refused_before_the_first_write(
+    hinder: Callable[[Any], Any], code: str, exit_code: ExitCode, working: World
+) -> None:
+    await hinder(working)
+    error = await _refused(working)
+    assert (error.code, error.exit_code) == (code, exit_code)
+    assert error.remedy
+
+
+async def test_with_nothing_due_a_licence_that_has_ended_is_no_reason_to_fail(working: World) -> None:
+    await _unlicensed(working)
+    assert (await _rotate(working)).decision.action is SecretAction.KEEP
+
+
+async def test_permissions_that_are_missing_are_told_and_do_not_stop_the_rotation(working: World) -> None:
+    working.entra.change(assignments=working.entra.truth.assignments[:2])
+    working.age(**DUE)
+    outcome = await _rotate(working)
+    assert outcome.rotated
+    roles = next(item for item in outcome.evidence if item.name == "token-has-roles")
+    assert roles.ok is False
+    assert "lacks" in roles.detail
+
+
+async def test_a_provider_with_another_name_is_found_by_its_client_id(working: World) -> None:
+    working.authentik.stored = replace(working.authentik.provider_now, name="Renamed")
+    assert (await _rotate(working, force=True)).provider.name == "Renamed"
+
+
+async def test_a_lease_that_is_lost_stops_the_run_before_its_next_write(working: World) -> None:
+    def guard() -> None:
+        if "entra.update_application" in working.wire.writes(before):
+            raise Temporary("another-run-active", "The lease was lost.")
+
+    old = working.held().key_id
+    before = len(working.wire.calls)
+    context = working.context()
+    context.guard = guard
+    with pytest.raises(Temporary) as caught:
+        await rotate(context, working.desired, force=True)
+    assert caught.value.code == "another-run-active"
+    assert "authentik.update_provider" not in working.wire.writes(before)
+    # What it had made is gone again.
+    assert [secret.key_id for secret in working.ours] == [old]
+    assert working.marks.pending is None
+
+
+async def test_a_secret_that_grew_too_old_on_the_way_is_thrown_away(working: World) -> None:
+    original, old = working.authentik.last_change, working.held().key_id
+    looks = 0
+
+    async def slow(pk: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        if looks == 2:  # the look just before the cut-over
+            working.clock.advance(hours=1, minutes=1)
+        return await original(pk)
+
+    working.authentik.last_change = slow  # type: ignore[method-assign]
+    with pytest.raises(Temporary) as caught:
+        await _rotate(working, force=True)
+    assert caught.value.code == "secret-too-old-to-deliver"
+    assert working.held().key_id == old
+    assert [secret.key_id for secret in working.ours] == [old]
+
+
+async def _killed_at_the_cut_over(world: World) -> KeyId:
+    """A run that was killed while its cut-over was under way; the secret that it made."""
+    from memory_wire import Killed
+
+    world.wire.fail("authentik.update_provider", Killed)
+    with pytest.raises(Killed):
+        await _rotate(world, force=True)
+    world.wire.calm()
+    return world.ours[-1].key_id
+
+
+async def test_an_orphan_goes_only_when_the_last_request_of_its_maker_is_over(working: World) -> None:
+    orphan = await _killed_at_the_cut_over(working)
+    before = working.clock.monotonic()
+    outcome = await _rotate(working)
+    assert (outcome.rotated, outcome.retired) == (False, (orphan,))
+    assert working.clock.monotonic() - before >= 60
+    assert any("to be over" in line for line in working.reporter.waits)
+    working.assert_converged()
+
+
+async def test_an_orphan_that_was_delivered_after_all_stays(working: World) -> None:
+    orphan = await _killed_at_the_cut_over(working)
+    original = working.clock.sleep
+
+    async def sleep(seconds: float) -> None:
+        if seconds > 30:  # the wait for the dead run's last request, which is carried out now
+            working.authentik.person_changes_provider(working.entra.texts[orphan])
+        await original(seconds)
+
+    working.clock.sleep = sleep  # type: ignore[method-assign]
+    outcome = await _rotate(working)
+    assert outcome.retired == ()
+    assert working.held().key_id == orphan
+    assert any("just now" in line for line in working.reporter.warnings)
+    assert working.outages == []

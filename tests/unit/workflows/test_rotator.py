@@ -1,0 +1,402 @@
+"""The rotator: any call may be the last of a dying process; it is never locked out, and the next run finishes."""
+
+# ruff: noqa: ARG002 - the ports' signatures
+
+from __future__ import annotations
+
+import functools
+import itertools
+import stat
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from memory_entra import GRAPH, OPERATOR, TENANT, MemoryEntra
+from memory_wire import START, Clock, Killed, Wire, call, lost
+from memory_world import Recorder
+
+from authentik_entra_bootstrap import certificates
+from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.domain import (
+    AppId,
+    Application,
+    AppObjectId,
+    FederatedCredential,
+    KeyCredential,
+    ResourcePrincipal,
+    TokenClaims,
+)
+from authentik_entra_bootstrap.errors import (
+    BootstrapError,
+    ConfigError,
+    Conflict,
+    Denied,
+    ServiceUnavailable,
+    VerificationFailed,
+)
+from authentik_entra_bootstrap.marks import read_marks
+from authentik_entra_bootstrap.rotator.certificate import KEY_NAME
+from authentik_entra_bootstrap.rotator.seen import ROLE, TAG, UNIQUE_NAME
+from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.workflows.rotator import (
+    RotatorOutcome,
+    Wanted,
+    apply_rotator,
+    prepare_rotator,
+)
+from authentik_entra_bootstrap.workflows.rotator_observe import RotatorContext
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from authentik_entra_bootstrap.domain import PublicCertificate, SecretText, ServicePrincipalObjectId
+
+CONNECTION = Application(
+    AppObjectId("object-connection"), AppId("client-connection"), "connection", "authentik-entra-default"
+)
+FOREIGN = KeyCredential("foreign", "somebody's", START, START + timedelta(days=9999))  # type: ignore[arg-type]
+DESIRED = ConnectionSettings().desired()
+PRIVATE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+KINDS = ("killed-before", "killed-after", "unavailable", "lost")
+
+
+@dataclass
+class Tenant(MemoryEntra):
+    """A tenant with the rotator's application, if it is there, and one connection's."""
+
+    key_lag: float = 0.0
+    connection_owners: frozenset[str] = frozenset({OPERATOR})
+    registered_at: dict[str, datetime] = field(default_factory=dict)
+    federated: tuple[FederatedCredential, ...] = ()
+    extra_roles: frozenset[str] = frozenset()
+
+    @property
+    def identities(self) -> Tenant:
+        return self
+
+    @call("entra")
+    async def graph_principal(self) -> ResourcePrincipal:
+        return replace(GRAPH, app_roles={**GRAPH.app_roles, ROLE: "role-owned-by"})
+
+    @call("entra")
+    async def find_application(self, unique_name: str) -> Application | None:
+        if unique_name == CONNECTION.unique_name:
+            return CONNECTION
+        seen = self.seen().application
+        return seen if seen and seen.unique_name == unique_name else None
+
+    @call("entra")
+    async def owners(self, app_object_id: AppObjectId) -> frozenset[str]:
+        assert app_object_id == CONNECTION.app_object_id
+        return self.connection_owners
+
+    @call("identities", writes=True)
+    async def replace_keys(
+        self,
+        app_object_id: AppObjectId,
+        keep: Sequence[KeyCredential],
+        add: Sequence[tuple[str, PublicCertificate]] = (),
+    ) -> None:
+        known = {item.key_id for item in self.app.keys}
+        assert {item.key_id for item in keep} <= known, "a key that is not there cannot be kept"
+        made = [
+            KeyCredential(item.key_id, name, item.start_date_time, item.end_date_time) for name, item in add
+        ]
+        self.registered_at |= {item.key_id: self.now for item in made}
+        self.change_app(keys=(*keep, *made))
+
+    @call("identities", writes=True)
+    async def add_owner(self, app_object_id: AppObjectId, principal: ServicePrincipalObjectId) -> None:
+        assert app_object_id == CONNECTION.app_object_id
+        self.connection_owners |= {principal}
+
+    @call("identities")
+    async def owned_applications(self, principal: ServicePrincipalObjectId) -> frozenset[AppId]:
+        return frozenset({CONNECTION.app_id} if principal in self.connection_owners else ())
+
+    @call("identities")
+    async def federated_credentials(self, app_object_id: AppObjectId) -> tuple[FederatedCredential, ...]:
+        return self.federated
+
+    @call("identities", writes=True)
+    async def set_federated_credential(
+        self, app_object_id: AppObjectId, credential: FederatedCredential
+    ) -> None:
+        others = tuple(item for item in self.federated if item.name != credential.name)
+        self.federated = (*others, credential)
+
+    def takes(self, pem: SecretText) -> bool:
+        """Whether the token service takes a certificate."""
+        key_id = key_of(pem)
+        registered = self.truth.application is not None and any(
+            item.key_id == key_id and item.is_live(self.now) for item in self.app.keys
+        )
+        since = self.registered_at.get(key_id, self.now)
+        return registered and self.now >= since + timedelta(seconds=self.key_lag)
+
+    @call("token")
+    async def sign_in_with_certificate(self, app_id: AppId, pem: SecretText) -> TokenClaims:
+        if not self.takes(pem):
+            raise Denied("operator-credential-invalid", "The key was not found.")
+        granted = {item.app_role_id for item in self.truth.assignments}
+        roles = self.extra_roles | ({ROLE} if "role-owned-by" in granted else frozenset())
+        return TokenClaims(TENANT, "rotator", app_id, roles=roles)
+
+
+@functools.cache
+def key_of(pem: SecretText) -> str:
+    return certificates._public(x509.load_pem_x509_certificate(pem.reveal().encode())).key_id
+
+
+class World:
+    """One tenant, one folder for key files, and a worker that goes on with the last proven key."""
+
+    def __init__(self, folder: Path, **tenant: Any) -> None:
+        self.clock = Clock()
+        self.wire = Wire(self.clock)
+        rights = {"Application.ReadWrite.All", "Directory.Read.All", "AppRoleAssignment.ReadWrite.All"}
+        claims = TokenClaims(TENANT, OPERATOR, AppId("operator"), roles=frozenset(rights))
+        self.entra = Tenant(self.wire, operator_claims=claims, **tenant)
+        self.folder = folder
+        self.worker: SecretText | None = None
+        self.locked_out: list[str] = []
+        self.wire.watch = self._watch
+        self.done: list[str] = []
+
+    def _watch(self, made: Any) -> None:
+        if self.worker is not None and not self.entra.takes(self.worker):
+            self.locked_out.append(made.name)
+
+    def context(self) -> RotatorContext:
+        waiter = Waiter(self.clock.monotonic, self.clock.sleep)
+        return RotatorContext(
+            self.entra,
+            self.entra,
+            waiter,
+            Recorder(),
+            self.clock.now,
+            self.done.append,  # type: ignore[arg-type]
+        )
+
+    async def run(self, name: str = "key.pem", **wanted: Any) -> RotatorOutcome:
+        asked = Wanted(key_file=self.folder / name, **wanted)
+        context = self.context()
+        prepared = await prepare_rotator(context, [DESIRED], asked)
+        return await apply_rotator(context, [DESIRED], prepared, asked)
+
+    def pem(self, name: str = "key.pem") -> SecretText:
+        return certificates.read_key_pair(self.folder / name).pem
+
+    @property
+    def keys(self) -> set[str]:
+        return {item.key_id for item in self.entra.app.keys}
+
+    def assert_ready(self, name: str = "key.pem") -> None:
+        truth, marks = self.entra.truth, read_marks(self.entra.app.tags)
+        assert truth.principal is not None
+        assert [item.app_role_id for item in truth.assignments] == ["role-owned-by"]
+        assert self.entra.connection_owners == {OPERATOR, truth.principal.service_principal_object_id}
+        assert marks.pending is None
+        assert marks.current is not None
+        assert marks.current.key_id == key_of(self.pem(name))
+        assert self.keys == {marks.current.key_id} | {item.key_id for item in marks.previous}
+        assert TAG in self.entra.app.tags
+        assert self.locked_out == []
+
+
+@pytest.fixture(autouse=True)
+def one_private_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Certificates differ, the key behind them need not: making and checking one takes most of a second."""
+    made = PRIVATE_KEY
+    monkeypatch.setattr(certificates.rsa, "generate_private_key", lambda **_: made)
+    monkeypatch.setattr(certificates, "load_pem_private_key", lambda *_: made)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def sweep(folder: Path, kind: str, prepare: Any, disturbed: Any, judge: Any, **tenant: Any) -> int:
+    """Let something happen at each call in turn; a run afterwards must finish what that one began."""
+    for number in itertools.count():
+        place = folder / f"{kind}-{number}"
+        place.mkdir()
+        world = World(place, **tenant)
+        await prepare(world)
+        start = len(world.wire.calls)
+        if kind.startswith("killed"):
+            world.wire.at(start + number, Killed, kind.removeprefix("killed-"))
+        elif kind == "unavailable":
+            world.wire.at(start + number, lambda: ServiceUnavailable("entra-unavailable", "503"), "before")
+        else:
+            world.wire.at(start + number, lost, "after")
+        try:
+            await disturbed(world)
+        except (BootstrapError, Killed):
+            pass
+        finally:
+            world.wire.calm()
+        if len(world.wire.calls) <= start + number:
+            return number
+        name = world.wire.calls[start + number].name
+        world.clock.advance(60)
+        try:
+            await disturbed(world)
+            await judge(world)
+        except (AssertionError, BootstrapError) as error:
+            raise AssertionError(f"{kind} at call {number} ({name}): {error}") from error
+    raise AssertionError
+
+
+async def nothing(world: World) -> None:
+    """An empty tenant."""
+
+
+async def made_and_due(world: World) -> None:
+    await world.run()
+    world.worker = world.pem()
+    world.clock.advance(days=250)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_interrupted_create_is_finished_by_the_next(kind: str, tmp_path: Path) -> None:
+    async def judge(world: World) -> None:
+        world.assert_ready()
+        assert len(world.keys) == 1
+        before = len(world.wire.calls)
+        await world.run()
+        assert world.wire.writes(before) == []
+
+    assert await sweep(tmp_path, kind, nothing, World.run, judge) > 20
+
+
+@pytest.mark.parametrize(("kind", "lag"), [*((kind, 0.0) for kind in KINDS), ("killed-after", 12.0)])
+async def test_an_interrupted_renewal_never_locks_out(kind: str, lag: float, tmp_path: Path) -> None:
+    async def renew(world: World) -> None:
+        world.entra.lag = world.entra.key_lag = lag
+        await world.run("new.pem")
+
+    async def judge(world: World) -> None:
+        world.assert_ready("new.pem")
+        assert len(world.keys) == 2, "the worker still has the old one"
+        world.worker = world.pem("new.pem")
+        world.clock.advance(days=8)
+        await world.run("new.pem")
+        world.assert_ready("new.pem")
+        assert len(world.keys) == 1
+
+    assert await sweep(tmp_path, kind, made_and_due, renew, judge) > 15
+
+
+async def test_the_key_file_is_private_and_never_overwritten(world: World) -> None:
+    await world.run()
+    path = world.folder / "key.pem"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [item.name for item in world.folder.iterdir()] == ["key.pem"]
+    before = path.read_bytes()
+    strange = world.folder / "strange.pem"
+    strange.write_text("nobody's key\n")
+    with pytest.raises(ConfigError, match="certificate-file-invalid"):
+        await world.run("strange.pem")
+    other = certificates.make_key_pair(KEY_NAME, world.clock.now(), timedelta(days=1))
+    strange.write_text(other.pem.reveal())
+    with pytest.raises(ConfigError, match="certificate-not-registered"):
+        await world.run("strange.pem")
+    calls = len(world.wire.calls)
+    (world.folder / "gone").symlink_to(world.folder / "nowhere")
+    with pytest.raises(ConfigError, match="secret-file-unreadable"):
+        await world.run("gone")
+    with pytest.raises(ConfigError, match="secret-file-unwritable"):
+        await world.run("no-such-folder/key.pem", force=True)
+    assert world.wire.writes(calls) == []
+    assert path.read_bytes() == before
+
+
+async def test_a_due_certificate_wants_another_file(world: World) -> None:
+    await made_and_due(world)
+    with pytest.raises(ConfigError, match="certificate-file-in-use"):
+        await world.run()
+    await world.run("new.pem")
+    with pytest.raises(ConfigError, match="certificate-replaced"):
+        await world.run()
+    assert world.locked_out == []
+
+
+async def test_without_overlap_the_old_one_goes_at_once_and_only_ours(world: World) -> None:
+    await world.run()
+    world.entra.change_app(keys=(FOREIGN, *world.entra.app.keys))
+    before = len(world.wire.calls)
+    outcome = await world.run("new.pem", force=True, overlap=timedelta())
+    assert world.keys == {"foreign", key_of(world.pem("new.pem"))}
+    assert [step.target for step in outcome.changed] == ["certificate", "certificate"]
+    assert world.wire.writes(before).count("identities.replace_keys") == 2
+
+
+async def test_nothing_due_and_another_file_named_makes_nothing(world: World) -> None:
+    await world.run()
+    before = len(world.wire.calls)
+    await world.run("other.pem")
+    assert world.wire.writes(before) == []
+    assert not (world.folder / "other.pem").exists()
+
+
+async def test_more_than_the_one_permission_fails_the_proof(world: World) -> None:
+    world.entra.extra_roles = frozenset({"User.Read.All"})
+    with pytest.raises(VerificationFailed, match=r"User\.Read\.All"):
+        await world.run()
+    world.entra.extra_roles = frozenset()
+    await world.run()
+    world.assert_ready()
+
+
+async def test_somebody_else_s_application_is_left_alone(world: World) -> None:
+    await world.run()
+    world.entra.change_app(tags=("other",))
+    before = len(world.wire.calls)
+    with pytest.raises(Conflict, match="rotator-name-taken"):
+        await world.run()
+    await world.entra.delete_application(world.entra.app.app_object_id)
+    with pytest.raises(Conflict, match="rotator-deleted"):
+        await world.run("new.pem")
+    assert world.wire.writes(before) == ["entra.delete_application"]
+    assert UNIQUE_NAME == "authentik-entra-rotator"
+
+
+@pytest.mark.parametrize(
+    "left_out", ["Application.ReadWrite.All", "AppRoleAssignment.ReadWrite.All", "Directory.Read.All"]
+)
+async def test_what_the_operator_lacks_is_named_before_anything_is_written(
+    left_out: str, world: World
+) -> None:
+    claims = world.entra.operator_claims
+    await world.run()
+    world.entra.change(assignments=())
+    world.entra.connection_owners = frozenset({OPERATOR})
+    world.entra.operator_claims = replace(claims, roles=claims.roles - {left_out})
+    before = len(world.wire.calls)
+    with pytest.raises(Denied, match="entra-permission-missing") as caught:
+        await world.run()
+    # Application.ReadWrite.All includes reading, which granting needs besides.
+    assert left_out in caught.value.message or left_out == "Application.ReadWrite.All"
+    assert world.wire.writes(before) == []
+
+
+async def test_a_federated_credential_takes_the_place_of_a_certificate(world: World) -> None:
+    wanted = FederatedCredential(
+        "kubernetes", "https://cluster.example", "system:serviceaccount:a:b", "api://x"
+    )
+    asked = Wanted(federated=wanted)
+    for expected in (5, 0):
+        context = world.context()
+        prepared = await prepare_rotator(context, [DESIRED], asked)
+        assert len(prepared.plan.changes) == expected
+        outcome = await apply_rotator(context, [DESIRED], prepared, asked)
+        assert outcome.seen.federated == (wanted,)
+    assert world.entra.app.keys == ()
+    with pytest.raises(ConfigError, match="certificate-file-missing"):
+        await prepare_rotator(world.context(), [DESIRED], Wanted())

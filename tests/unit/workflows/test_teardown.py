@@ -1,0 +1,137 @@
+"""Teardown in memory: whatever happens at any call, the next run finishes, and authentik's provider never fails."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authentik_entra_bootstrap.errors import BootstrapError, Conflict, ServiceUnavailable
+from authentik_entra_bootstrap.marks import is_ours
+from authentik_entra_bootstrap.teardown_plan import TeardownPlan, plan_teardown
+from authentik_entra_bootstrap.workflows.deleted import Wish, find_deleted, settle
+from authentik_entra_bootstrap.workflows.teardown import look_before_teardown, teardown
+
+if TYPE_CHECKING:
+    from memory_world import World
+
+WAYS: tuple[dict[str, bool], ...] = ({}, {"purge": True}, {"keep_application": True})
+KINDS = ("killed-before", "killed-after", "unavailable", "lost")
+
+
+async def take_down(world: World, **options: bool) -> TeardownPlan:
+    context = world.context()
+    plan = plan_teardown(world.desired, await look_before_teardown(context, world.desired), **options)
+    await teardown(context, plan, purge=options.get("purge", False))
+    return plan
+
+
+def watch_provider(world: World) -> list[str]:
+    """Names of the calls after which authentik had a provider that could not sign in."""
+    failing: list[str] = []
+
+    def look(call: Any) -> None:
+        provider = world.authentik.stored
+        if (
+            provider is not None
+            and world.entra.accepts(provider.client_id, world.authentik.secret) is not None
+        ):
+            failing.append(call.name)
+
+    world.wire.watch = look
+    return failing
+
+
+def assert_gone(world: World, options: dict[str, bool]) -> None:
+    truth = world.entra.truth
+    assert world.authentik.stored is None
+    assert world.authentik.application is None
+    if options.get("keep_application"):
+        assert truth.application is not None
+        assert truth.application.tags == ()
+        assert not any(is_ours(item) for item in truth.application.secrets)
+    else:
+        assert truth.application is None
+        assert (truth.deleted is None) is options.get("purge", False)
+
+
+@pytest.mark.parametrize("options", WAYS)
+async def test_a_second_run_has_nothing_to_do(working: World, options: dict[str, bool]) -> None:
+    failing = watch_provider(working)
+    await take_down(working, **options)
+    assert_gone(working, options)
+    writes = len(working.wire.writes())
+    assert (await take_down(working, **options)).steps == ()
+    assert len(working.wire.writes()) == writes
+    assert failing == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("options", WAYS)
+async def test_an_accident_at_any_call_is_finished_by_the_next_run(
+    make_world: Any, options: dict[str, bool], kind: str
+) -> None:
+    from memory_wire import Killed, lost
+
+    happened = 0
+    for number in range(60):
+        world = make_world()
+        await world.run()
+        world.clock.advance(60)
+        failing = watch_provider(world)
+        start = len(world.wire.calls)
+        when = "after" if kind in {"killed-after", "lost"} else "before"
+        errors = {"unavailable": lambda: ServiceUnavailable("service-unavailable", "503"), "lost": lost}
+        world.wire.at(start + number, errors.get(kind, Killed), when)
+        try:
+            await take_down(world, **options)
+        except (BootstrapError, Killed):
+            pass
+        finally:
+            world.wire.calm()
+        if len(world.wire.calls) <= start + number:
+            break
+        happened += 1
+        world.clock.advance(60)
+        await take_down(world, **options)
+        assert_gone(world, options)
+        assert failing == [], (number, failing)
+    assert 15 < happened < 60
+
+
+async def test_replicas_that_lag_do_not_hide_the_application(working: World) -> None:
+    working.entra.lag, working.entra.flapping = 90.0, True
+    assert (await take_down(working)).steps
+    assert_gone(working, {})
+
+
+async def test_what_was_attached_in_the_meantime_keeps_authentik_s_application(working: World) -> None:
+    context = working.context()
+    plan = plan_teardown(working.desired, await look_before_teardown(context, working.desired))
+    working.authentik.bindings = 1
+    done = await teardown(context, plan)
+    assert [step.target.value for step in done] == ["provider", "application"]
+    assert working.authentik.application is not None
+    assert any("stays" in text for text in working.reporter.warnings)
+
+
+@pytest.mark.parametrize("wish", list(Wish))
+async def test_a_bootstrap_works_after_a_teardown(working: World, wish: Wish) -> None:
+    before = working.entra.app.app_id
+    await take_down(working)
+    context = working.context()
+    deleted = await find_deleted(context, working.desired)
+    assert deleted is not None
+    await settle(context, working.desired, deleted, wish)
+    assert await find_deleted(context, working.desired) is None
+    await working.run()
+    assert (working.entra.app.app_id == before) is (wish is Wish.RESTORE)
+    assert working.authentik.stored is not None
+    assert working.entra.accepts(working.entra.app.app_id, working.authentik.secret) is None
+
+
+async def test_a_stranger_s_deleted_application_is_neither_restored_nor_purged(working: World) -> None:
+    working.entra.change_app(tags=("authentik-entra", "authentik-entra:connection=staff"))
+    await working.entra.delete_application(working.entra.app.app_object_id)
+    with pytest.raises(Conflict, match="does not carry this connection's mark"):
+        await find_deleted(working.context(), working.desired)
