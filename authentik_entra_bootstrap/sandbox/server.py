@@ -19,6 +19,9 @@ from uvicorn.server import ServerState
 HOST = "127.0.0.1"
 NAMES = ("localhost", "127.0.0.1", "::1")
 START_SECONDS = 10.0
+KEEP_ALIVE_SECONDS = 60
+"""How long an idle connection stays open: longer than clients keep theirs (httpx: five seconds), so that none sends a
+request on a connection that is just being closed."""
 
 Hook = Callable[[], Awaitable[None]]
 
@@ -141,6 +144,7 @@ class TlsServer:
             date_header=False,
             proxy_headers=False,
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
         config.load()
         self._config = config
