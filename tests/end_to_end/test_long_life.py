@@ -6,8 +6,12 @@ import os
 import time
 from datetime import timedelta
 
+import pytest
+
 from authentik_entra_bootstrap.sandbox import Sandbox, Switches
 
+pytestmark = pytest.mark.no_cover
+"""Measuring what other tests cover as well would take three times as long."""
 ALL = bool(os.environ.get("AUTHENTIK_ENTRA_ALL_FAULTS"))
 STEP = timedelta(hours=4) if ALL else timedelta(days=45)
 """``make ordeal`` lets authentik sync every four hours, as its schedule has it; an ordinary run lets it sleep longer."""

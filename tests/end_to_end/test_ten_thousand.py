@@ -38,6 +38,9 @@ from authentik_entra_bootstrap.worker.attempts import Attempts
 from authentik_entra_bootstrap.worker.broker import LONGEST_COUNTDOWN, RUN_LIMIT
 from authentik_entra_bootstrap.worker.choosing import ROTATE, Due, choose
 
+pytestmark = pytest.mark.no_cover
+"""Measuring what other tests cover as well would take three times as long."""
+
 MANY = 10_000
 PROCESSES = 96
 """Of all workers: enough to be refused within seconds where nobody holds them back."""

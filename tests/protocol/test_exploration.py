@@ -10,6 +10,8 @@ from sim_explorer import explore, wander
 from sim_families import FAR, FLIGHT, ORDEAL, Family, families
 from sim_starts import PEOPLE, STARTS, Scenario
 
+pytestmark = pytest.mark.no_cover
+"""Measuring what other tests cover as well would take three times as long."""
 SEEDS = 10_000 if ORDEAL else 600
 CHUNKS = 4
 Property = Callable[[str, object], None]

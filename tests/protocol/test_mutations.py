@@ -24,6 +24,8 @@ from authentik_entra_bootstrap.phases import PROTOCOL, Came, Phase
 from authentik_entra_bootstrap.workflows import acceptance, rotate, secret_run, secret_state
 from authentik_entra_bootstrap.workflows.secret_run import SecretRun
 
+pytestmark = pytest.mark.no_cover
+"""Measuring what other tests cover as well would take three times as long."""
 Patch = pytest.MonkeyPatch
 Edit = Mapping[tuple[Phase, Came], Phase]
 GOOD, FAILED, UNKNOWN = Came.GOOD, Came.FAILED, Came.UNKNOWN
