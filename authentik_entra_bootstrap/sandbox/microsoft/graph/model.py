@@ -157,7 +157,8 @@ SERVICE_PRINCIPAL = EntityType(
     limits={"displayName": 256, "description": 1024, "notes": 1024, "tags": 256},
     filterable=words(
         "id appId accountEnabled alternativeNames appDisplayName appOwnerOrganizationId applicationTemplateId "
-        "createdDateTime description displayName homepage servicePrincipalNames servicePrincipalType tags"
+        "appRoleAssignmentRequired createdDateTime description disabledByMicrosoftStatus displayName homepage "
+        "servicePrincipalNames servicePrincipalType tags"
     ),
     relations={"owners": "_owners"},
 )
