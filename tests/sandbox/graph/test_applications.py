@@ -107,6 +107,39 @@ def test_patch_replaces_collections_whole_and_keeps_the_rest(graph: Any) -> None
     )
 
 
+def test_complex_values_change_in_part_and_are_shown_whole(graph: Any) -> None:
+    role = {"id": "11111111-2222-4333-8444-555555555555", "displayName": "R", "value": "r", "isEnabled": True}
+    app = graph.new_app(
+        web={"implicitGrantSettings": {"enableIdTokenIssuance": True}},
+        optionalClaims={"idToken": [{"name": "email"}]},
+        appRoles=[{**role, "allowedMemberTypes": ["Application"]}],
+    )
+    path = f"applications/{app['id']}"
+    change = {"implicitGrantSettings": {"enableAccessTokenIssuance": True}}
+    assert graph.patch(path, {"web": change}).status_code == 204
+    for shown in (app, graph.get(path).json()):
+        claim = {"additionalProperties": [], "essential": False, "name": "email", "source": None}
+        assert shown["optionalClaims"] == {"accessToken": [], "idToken": [claim], "saml2Token": []}
+        (found,) = shown["appRoles"]
+        assert found.items() >= {**role, "description": None}.items()
+    assert app["web"]["implicitGrantSettings"] == {
+        "enableAccessTokenIssuance": False,
+        "enableIdTokenIssuance": True,
+    }
+    assert graph.get(path).json()["web"]["implicitGrantSettings"] == {
+        "enableAccessTokenIssuance": True,
+        "enableIdTokenIssuance": True,
+    }
+    person = f"users/{graph.new_user('anna', employeeOrgData={'division': 'x'})['id']}"
+    assert graph.patch(person, {"employeeOrgData": {"costCenter": "y"}}).status_code == 204
+    kept = graph.get(f"{person}?$select=employeeOrgData").json()["employeeOrgData"]
+    assert kept == {"costCenter": "y", "division": "x"}
+    _, principal = graph.new_principal()
+    path = f"servicePrincipals/{principal['id']}"
+    assert graph.patch(path, {"samlSingleSignOnSettings": {}}).status_code == 204
+    assert graph.get(path).json()["samlSingleSignOnSettings"] == {"relayState": None}
+
+
 def test_tags_of_the_application_appear_on_its_principal(graph: Any) -> None:
     app, principal = graph.new_principal(tags=["app"])
     path = f"servicePrincipals/{principal['id']}"

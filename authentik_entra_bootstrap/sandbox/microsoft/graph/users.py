@@ -23,7 +23,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     list_reply,
     reader_for,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, require
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, merge, require
 from authentik_entra_bootstrap.sandbox.store import Object
 
 KIND = "user"
@@ -75,7 +75,7 @@ def _create(call: Call) -> Reply:
         **call.new_object(),
         "userType": "Member",
         "showInAddressList": None,
-        **props,
+        **merge(USER.props, {}, props),
         "passwordProfile": None,
         "_directoryRoles": [],
     }
@@ -94,7 +94,7 @@ def _update(call: Call) -> Reply:
             require(props, USER.label, name)
     _check(call, props, target["id"])
     # A password is taken and never shown again.
-    call.directory.put(KIND, target["id"], {**target, **props, "passwordProfile": None})
+    call.directory.put(KIND, target["id"], {**merge(USER.props, target, props), "passwordProfile": None})
     return NO_CONTENT
 
 
