@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+ROLE = "bf7b1a76-6e77-406b-b258-bf5c7720e98f"
 UNKNOWN = "00000000-1111-2222-3333-444444444444"
 EVENTUAL = {"ConsistencyLevel": "eventual"}
 
@@ -40,6 +41,43 @@ def test_what_somebody_owns(graph: Any) -> None:
     app = user.new_app()
     assert [item["id"] for item in user.get("me/ownedObjects").json()["value"]] == [app["id"]]
     assert [item["id"] for item in graph.get(f"users/{user.oid}/ownedObjects").json()["value"]] == [app["id"]]
+
+
+def test_relations_that_expand_takes(graph: Any, errors: Any) -> None:
+    person = graph.new_user("anna")
+    group = graph.new_group(**{"members@odata.bind": [graph.link(person["id"])]})
+    app, principal = graph.new_principal(**{"owners@odata.bind": [graph.link(person["id"])]})
+    body = {"principalId": principal["id"], "resourceId": graph.graph_principal_id, "appRoleId": ROLE}
+    granted = graph.post(f"servicePrincipals/{principal['id']}/appRoleAssignments", body).json()
+    credential = {"name": "ci", "issuer": "https://issuer.test", "subject": "s", "audiences": ["a"]}
+    graph.post(f"applications/{app['id']}/federatedIdentityCredentials", credential)
+
+    def expanded(path: str, relation: str, options: str = "") -> Any:
+        return graph.get(f"{path}?$select=id&$expand={relation}{options}").json()[relation]
+
+    own = f"servicePrincipals/{principal['id']}"
+    (found,) = expanded(own, "appRoleAssignments")
+    assert found == {name: value for name, value in granted.items() if name != "@odata.context"}
+    from_graph = expanded(f"servicePrincipals/{body['resourceId']}", "appRoleAssignedTo", "($select=id)")
+    assert {"id": granted["id"]} in from_graph
+    (member_of,) = expanded(f"users/{person['id']}", "memberOf", "($select=displayName)")
+    assert member_of == {"@odata.type": "#microsoft.graph.group", "displayName": "staff"}
+    (owned,) = expanded(f"users/{person['id']}", "ownedObjects", "($select=id)")
+    assert owned["id"] == app["id"]
+    (federated,) = expanded(f"applications(appId='{app['appId']}')", "federatedIdentityCredentials")
+    assert (federated["name"], "@odata.type" in federated) == ("ci", False)
+    assert expanded(f"groups/{group['id']}", "memberOf") == []
+    listed = graph.get("servicePrincipals?$select=id&$expand=appRoleAssignments($select=id)").json()["value"]
+    assert {"id": principal["id"], "appRoleAssignments": [{"id": granted["id"]}]} in listed
+    reader = graph.as_app("User.Read.All")
+    assert expanded_error(reader, errors, person["id"], "memberOf") is None
+    assert expanded_error(reader, errors, person["id"], "appRoleAssignments") == 403
+    assert expanded_error(reader, errors, person["id"], "authentication") == 400
+
+
+def expanded_error(graph: Any, errors: Any, user_id: str, relation: str) -> int | None:
+    reply = graph.get(f"users/{user_id}?$expand={relation}")
+    return None if reply.is_success else int(errors(reply)[0])
 
 
 def test_counts_of_relations(graph: Any) -> None:

@@ -8,13 +8,12 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import invalid_val
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import DIRECTORY_OBJECT
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import members_reply, present_member
+from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import memberships, owned_by
 from authentik_entra_bootstrap.sandbox.microsoft.graph.users import shown
 from authentik_entra_bootstrap.sandbox.microsoft.graph.values import is_guid
-from authentik_entra_bootstrap.sandbox.microsoft.tokens import ROLE_TEMPLATES
 from authentik_entra_bootstrap.sandbox.store import Object
 
 MOST_IDS = 1000
-OWNABLE = ("application", "servicePrincipal", "group")
 
 
 def principal(call: Call, object_id: str) -> tuple[str, Object] | None:
@@ -64,13 +63,7 @@ def _me(call: Call) -> Reply:
 
 
 def _owned(call: Call, owner_id: str) -> Reply:
-    owned = [
-        (kind, item)
-        for kind in OWNABLE
-        for item in call.view.all(kind)
-        if owner_id in item.get("_owners", ())
-    ]
-    return members_reply(call, owned, context="directoryObjects")
+    return members_reply(call, owned_by(call.view, owner_id), context="directoryObjects")
 
 
 def _owned_by_me(call: Call) -> Reply:
@@ -93,36 +86,10 @@ def read_member(call: Call, kind: str, key: Key) -> Object:
     return call.read(kind, key, operation)
 
 
-def groups_of(call: Call, member: Object, *, transitive: bool) -> list[Object]:
-    """The groups an object is a member of, directly or also through groups."""
-    found = {member["id"]}
-    groups: dict[str, Object] = {}
-    searching = True
-    while searching:
-        new = [
-            item
-            for item in call.view.all("group")
-            if found & set(item.get("_members", ())) and item["id"] not in groups
-        ]
-        groups |= {item["id"]: item for item in new}
-        found |= {item["id"] for item in new} if transitive else set()
-        searching = bool(new) and transitive
-    return list(groups.values())
-
-
 def _member_of(call: Call, kind: str, key: Key, *, transitive: bool) -> Reply:
-    """Groups, and the directory roles an object holds, which the directory lists among them."""
     member = read_member(call, kind, key)
-    groups = [("group", item) for item in groups_of(call, member, transitive=transitive)]
-    roles = [
-        (
-            "directoryRole",
-            {"id": ROLE_TEMPLATES[name], "displayName": name, "roleTemplateId": ROLE_TEMPLATES[name]},
-        )
-        for name in member.get("_directoryRoles", ())
-        if name in ROLE_TEMPLATES
-    ]
-    return members_reply(call, [*groups, *roles], context="directoryObjects")
+    found = memberships(call.view, member, transitive=transitive)
+    return members_reply(call, found, context="directoryObjects")
 
 
 def _my_groups(call: Call, *, transitive: bool) -> Reply:

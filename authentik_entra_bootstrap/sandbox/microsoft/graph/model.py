@@ -78,6 +78,7 @@ class EntityType:
     :param limits: greatest length of strings.
     :param filterable: properties ``$filter`` takes.
     :param relations: navigation properties ``$expand`` and ``owners/$count`` take, to their private list.
+    :param expands: further ones that only ``$expand`` takes.
     :param by_default: properties returned without ``$select`` (``None``: all).
     """
 
@@ -90,6 +91,7 @@ class EntityType:
     filterable: frozenset[str] = frozenset()
     relations: dict[str, str] = field(default_factory=dict)
     by_default: tuple[str, ...] | None = None
+    expands: frozenset[str] = frozenset()
 
     def empty(self) -> dict[str, Any]:
         """Every property with the value it has when nobody set it."""
@@ -131,6 +133,7 @@ APPLICATION = EntityType(
         "identifierUris isDisabled publisherDomain serviceManagementReference signInAudience tags uniqueName"
     ),
     relations={"owners": "_owners", "appManagementPolicies": "_appManagementPolicies"},
+    expands=words("federatedIdentityCredentials"),
 )
 
 SERVICE_PRINCIPAL = EntityType(
@@ -161,6 +164,7 @@ SERVICE_PRINCIPAL = EntityType(
         "servicePrincipalNames servicePrincipalType tags"
     ),
     relations={"owners": "_owners"},
+    expands=words("appRoleAssignedTo appRoleAssignments memberOf ownedObjects"),
 )
 
 USER = EntityType(
@@ -216,6 +220,7 @@ USER = EntityType(
         "userPrincipalName",
         "id",
     ),
+    expands=words("appRoleAssignments memberOf ownedObjects"),
 )
 
 GROUP = EntityType(
@@ -242,4 +247,5 @@ GROUP = EntityType(
         "proxyAddresses renewedDateTime securityEnabled uniqueName visibility"
     ),
     relations={"members": "_members", "owners": "_owners"},
+    expands=words("appRoleAssignments memberOf"),
 )

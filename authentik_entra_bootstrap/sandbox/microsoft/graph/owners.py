@@ -14,8 +14,8 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     count_reply,
     members_reply,
-    related_objects,
 )
+from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import related_objects
 from authentik_entra_bootstrap.sandbox.store import Object
 
 MOST_OWNERS = 100

@@ -106,7 +106,8 @@ class Query:
         names = [name.strip() for name in text.split(",") if name.strip()]
         if not names or "*" in names:
             return None
-        by_fold = {name.casefold(): name for name in (*entity.props, *entity.relations)}
+        names_known = (*entity.props, *entity.relations, *entity.expands)
+        by_fold = {name.casefold(): name for name in names_known}
         for name in names:
             if name.casefold() not in by_fold:
                 raise unknown_property(name, entity, _SELECT_AND_EXPAND)
@@ -121,7 +122,7 @@ class Query:
         result: dict[str, Query] = {}
         for part in _split_outside_parentheses(text, ","):
             match = _EXPAND.match(part)
-            if match is None or match.group(1) not in entity.relations:
+            if match is None or match.group(1) not in {*entity.relations, *entity.expands}:
                 raise unknown_property(part.strip(), entity, _SELECT_AND_EXPAND)
             inner = _split_outside_parentheses(match.group(2) or "", ";")
             result[match.group(1)] = Query.parse("&".join(inner))
