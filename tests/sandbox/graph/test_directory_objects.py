@@ -43,6 +43,45 @@ def test_what_somebody_owns(graph: Any) -> None:
     assert [item["id"] for item in graph.get(f"users/{user.oid}/ownedObjects").json()["value"]] == [app["id"]]
 
 
+def test_one_type_of_a_relation_and_its_count(graph: Any) -> None:
+    person = graph.new_user("anna")
+    inner = graph.new_group("inner", **{"members@odata.bind": [graph.link(person["id"])]})
+    outer = graph.new_group("outer", **{"members@odata.bind": [graph.link(inner["id"])]})
+    app = graph.new_app(**{"owners@odata.bind": [graph.link(person["id"]), graph.link(graph.oid)]})
+    for path, found in (
+        (f"groups/{outer['id']}/members/microsoft.graph.group", [inner]),
+        (f"groups/{outer['id']}/members/microsoft.graph.user", []),
+        (f"groups/{outer['id']}/transitiveMembers/graph.user", [person]),
+        (f"users/{person['id']}/memberOf/microsoft.graph.group", [inner]),
+        (f"users/{person['id']}/memberOf/microsoft.graph.directoryRole", []),
+        (f"users/{person['id']}/transitiveMemberOf/microsoft.graph.group", [inner, outer]),
+        (f"applications/{app['id']}/owners/microsoft.graph.user", [person]),
+        (f"users/{person['id']}/ownedObjects/microsoft.graph.application", [app]),
+        (f"users/{person['id']}/ownedObjects/microsoft.graph.group", []),
+    ):
+        listed = graph.get(path).json()["value"]
+        assert [item["id"] for item in listed] == [item["id"] for item in found], path
+        assert graph.get(f"{path}/$count", **EVENTUAL).text == str(len(found))
+    assert graph.get(f"users/{person['id']}/transitiveMemberOf/$count", **EVENTUAL).text == "2"
+    admin = graph.as_user("admin", "User.Read")
+    (role,) = admin.get("me/memberOf/microsoft.graph.directoryRole").json()["value"]
+    assert role["displayName"] == "Global Administrator"
+
+
+def test_actions_by_their_qualified_names(graph: Any, errors: Any) -> None:
+    app = graph.new_app()
+    path = f"applications/{app['id']}"
+    secret = graph.post(f"{path}/microsoft.graph.addPassword", {}).json()
+    removal = {"keyId": secret["keyId"]}
+    assert graph.post(f"{path}/graph.removePassword", removal).status_code == 204
+    found = graph.post("directoryObjects/microsoft.graph.getByIds", {"ids": [app["id"]]}).json()["value"]
+    assert [item["id"] for item in found] == [app["id"]]
+    graph.delete(path)
+    assert graph.post(f"directory/deletedItems/{app['id']}/microsoft.graph.restore").status_code == 200
+    assert errors(graph.get("microsoft.graph.applications"))[:2] == (400, "BadRequest")
+    assert errors(graph.get(f"{path}/microsoft.graph.addPassword"))[0] == 405
+
+
 def test_relations_that_expand_takes(graph: Any, errors: Any) -> None:
     person = graph.new_user("anna")
     group = graph.new_group(**{"members@odata.bind": [graph.link(person["id"])]})

@@ -6,9 +6,9 @@ from typing import Any
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import Call, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.directory_objects import (
+    own_key,
     principal,
     read_member,
-    signed_in,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import invalid_value, not_found, required_value
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import DIRECTORY_OBJECT
@@ -105,16 +105,12 @@ def _action_routes(kind: str, path: str) -> list[Route[Call]]:
     ]
 
 
-def _own_key(call: Call) -> Key:
-    return Key("id", signed_in(call))
-
-
 ROUTES: list[Route[Call]] = [
     *(route for relation in RELATIONS for route in _relation_routes(*relation)),
     *_action_routes("user", "users/{user}"),
     *_action_routes("group", "groups/{group}"),
     *_action_routes("servicePrincipal", "servicePrincipals/{sp}"),
     *_action_routes("directoryObject", "directoryObjects/{object}"),
-    Route("POST", "me/getMemberGroups", lambda call: _get_groups(call, "user", _own_key(call))),
-    Route("POST", "me/checkMemberGroups", lambda call: _check_groups(call, "user", _own_key(call))),
+    Route("POST", "me/getMemberGroups", lambda call: _get_groups(call, "user", own_key(call))),
+    Route("POST", "me/checkMemberGroups", lambda call: _check_groups(call, "user", own_key(call))),
 ]
