@@ -12,8 +12,11 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     bad_request,
     conflict,
     denied,
+    duplicate_value,
     invalid_value,
 )
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import APPLICATION
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import merge
 from authentik_entra_bootstrap.sandbox.microsoft.graph.values import is_guid
 from authentik_entra_bootstrap.sandbox.store import Object
 
@@ -53,6 +56,7 @@ def check_properties(call: Call, props: dict[str, Any], target: Object | None) -
     _check_resource_access(props.get("requiredResourceAccess") or [])
     _check_unique_name(call, props, target)
     _check_uris(call, props, target)
+    _check_permissions(props, target or {})
     if target is not None:
         _check_enabled(props.get("appRoles"), target.get("appRoles"))
         if props.get("api") is not None:
@@ -118,8 +122,10 @@ def _check_uris(call: Call, props: dict[str, Any], target: Object | None) -> Non
     uris = [uri.casefold() for uri in props.get("identifierUris") or ()]
     if not uris:
         return
+    if len(set(props["identifierUris"])) != len(uris):
+        raise duplicate_value("identifierUris")
     if len(set(uris)) != len(uris):
-        raise invalid_value("identifierUris", LABEL, "DuplicateValue")
+        raise duplicate_value("identifierUris", "DuplicateValueInDifferentCase")
     own = (target or {}).get("id")
     for other in call.directory.all("application"):
         if other["id"] != own and {uri.casefold() for uri in other.get("identifierUris") or ()} & set(uris):
@@ -142,6 +148,22 @@ def _check_uris(call: Call, props: dict[str, Any], target: Object | None) -> Non
                 f"'{uri}'",
                 details=[("HostNameNotOnVerifiedDomain", "identifierUris")],
             )
+
+
+def _check_permissions(props: dict[str, Any], target: Object) -> None:
+    """Roles and scopes have one namespace: a value stands twice only where both are one permission."""
+    if "appRoles" not in props and "oauth2PermissionScopes" not in (props.get("api") or {}):
+        return
+    now = merge(APPLICATION.props, target, props)
+    roles = now.get("appRoles") or []
+    scopes = (now.get("api") or {}).get("oauth2PermissionScopes") or []
+    for name, entries in (("appRoles", roles), ("oauth2PermissionScopes", scopes)):
+        if len({entry["id"] for entry in entries}) != len(entries):
+            raise duplicate_value(name)
+    ids: dict[str, str] = {}
+    for entry in (*roles, *scopes):
+        if entry.get("value") and ids.setdefault(entry["value"], entry["id"]) != entry["id"]:
+            raise duplicate_value("appRoles" if entry in roles else "oauth2PermissionScopes")
 
 
 def _check_enabled(wanted: list[dict[str, Any]] | None, before: list[dict[str, Any]] | None) -> None:
