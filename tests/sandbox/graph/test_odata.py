@@ -181,6 +181,12 @@ def test_principals_by_whether_they_need_an_assignment(graph: Any) -> None:
     assert graph.get("servicePrincipals?$filter=disabledByMicrosoftStatus eq 'x'").json()["value"] == []
 
 
+def test_only_one_relation_can_be_expanded(graph: Any, errors: Any, apps: Any) -> None:
+    query = "$expand=owners($select=id;$top=1),appManagementPolicies"
+    message = "The result of parsing $expand contained at least 2 items, but the maximum allowed is 1."
+    assert errors(graph.get(f"applications?{query}")) == (400, "BadRequest", message)
+
+
 def test_select_and_contexts(graph: Any, apps: Any) -> None:
     app = apps["Alpha"]
     one = graph.get(f"applications/{app['id']}?$select=appId,displayName").json()
@@ -215,6 +221,16 @@ def test_pages_hold_everything_once_even_when_objects_vanish_between_them(graph:
         reply = graph.http.get(link, headers={"Authorization": f"Bearer {graph.token}"}).json()
         seen += [item["id"] for item in reply["value"]]
     assert seen == made
+
+
+def test_only_the_first_page_tells_the_count(graph: Any, errors: Any, apps: Any) -> None:
+    query = "$filter=displayName ne 'x'&$count=true&$top=2&$select=id"
+    first = graph.get(f"applications?{query}", **EVENTUAL).json()
+    link = first["@odata.nextLink"].partition("/v1.0/")[2]
+    second = graph.get(link, **EVENTUAL).json()
+    assert (first["@odata.count"], len(second["value"])) == (4, 2)
+    assert "@odata.count" not in second
+    assert errors(graph.get(link))[1] == "Request_UnsupportedQuery"  # the header has to be sent again
 
 
 def test_default_page_is_one_hundred(graph: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import Call, find_by
+from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import PERSONAL_AUDIENCES
 from authentik_entra_bootstrap.sandbox.microsoft.graph.deleted import deleted_objects
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     GraphError,
@@ -50,6 +51,7 @@ def check_properties(call: Call, props: dict[str, Any], target: Object | None) -
     """
     if "signInAudience" in props and props["signInAudience"] not in AUDIENCES:
         raise invalid_value("signInAudience", LABEL)
+    _check_token_version(props, target)
     api = props.get("api") or {}
     if api.get("acceptMappedClaims") is not None and not _may_map_claims(call):
         raise denied()
@@ -64,6 +66,21 @@ def check_properties(call: Call, props: dict[str, Any], target: Object | None) -
             _check_enabled(api.get("oauth2PermissionScopes"), before)
     if sum(len(props.get(name) or ()) for name in _MANIFEST) > MOST_ENTRIES:
         raise bad_request(f"The number of entries in the manifest must not exceed {MOST_ENTRIES}.")
+
+
+def _check_token_version(props: dict[str, Any], target: Object | None) -> None:
+    """Applications for personal accounts take tokens of version 2 only; a new one does by default."""
+    before = target or {"api": {"requestedAccessTokenVersion": 2}}
+    audience = props.get("signInAudience", before.get("signInAudience"))
+    versions = {**(before.get("api") or {}), **(props.get("api") or {})}
+    if audience in PERSONAL_AUDIENCES and versions.get("requestedAccessTokenVersion") != 2:
+        name = "api.requestedAccessTokenVersion"
+        raise GraphError(
+            400,
+            "InvalidAccessTokenVersion",
+            f"Property {name} is invalid.",
+            details=[("GenericError", name)],
+        )
 
 
 def _may_map_claims(call: Call) -> bool:

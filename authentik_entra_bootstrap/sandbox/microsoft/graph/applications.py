@@ -93,6 +93,9 @@ def _create(call: Call, body: dict[str, Any]) -> Reply:
             "TSG `https://aka.ms/service-management-reference-error` for resolving the error.",
         )
     check_properties(call, props, None)
+    defaults = _defaults()
+    if props.get("signInAudience") in PERSONAL_AUDIENCES:
+        defaults["api"]["requestedAccessTokenVersion"] = 2
     passwords = props.pop("passwordCredentials", [])
     keys = props.pop("keyCredentials", [])
     created: Object = {
@@ -101,7 +104,7 @@ def _create(call: Call, body: dict[str, Any]) -> Reply:
         "appId": call.world.guid("graph"),
         "createdByAppId": call.caller.app_id,
         "publisherDomain": call.default_domain(),
-        **merge(APPLICATION.props, _defaults(), props),
+        **merge(APPLICATION.props, defaults, props),
         "_secrets": {},
         "_certificates": {},
         "_federated": [],

@@ -117,7 +117,7 @@ def _collection(
     names = query.select(entity)
     selected = f"({','.join(names)})" if names else ""
     body: dict[str, Any] = {"@odata.context": f"{call.base}/$metadata#{context or entity.path}{selected}"}
-    if query.count and query.eventual:
+    if query.count and query.eventual and query.first_page:
         body["@odata.count"] = total
     if token is not None:
         body["@odata.nextLink"] = f"{call.base}/{call.path.lstrip('/')}?{query.next_query(token)}"

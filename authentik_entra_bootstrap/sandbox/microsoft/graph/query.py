@@ -28,6 +28,8 @@ from authentik_entra_bootstrap.sandbox.store import Object
 
 DEFAULT_PAGE = 100
 LARGEST_PAGE = 999
+MOST_EXPANDED = 1
+"""Relations that one request can expand ("Use query parameters to customize responses")."""
 _OPTIONS = frozenset(
     {"select", "filter", "top", "count", "orderby", "search", "expand", "skiptoken", "skip", "format"}
 )
@@ -74,6 +76,11 @@ class Query:
         return self.options.get("count", "").lower() == "true"
 
     @property
+    def first_page(self) -> bool:
+        """Whether this is no next link: only the first page tells the count."""
+        return "skiptoken" not in self.options
+
+    @property
     def advanced(self) -> bool:
         """Whether the request has what advanced queries need; they read a separate, staler index."""
         return self.eventual and (self.count or "search" in self.options)
@@ -116,11 +123,17 @@ class Query:
     def expand(self, entity: EntityType) -> dict[str, Query]:
         """Relations to expand, each with its own options.
 
-        :raises GraphError: 400 for a relation the type does not have.
+        :raises GraphError: 400 for a relation the type does not have, or more than one.
         """
         text = self.options.get("expand", "").strip()
         result: dict[str, Query] = {}
-        for part in _split_outside_parentheses(text, ","):
+        parts = _split_outside_parentheses(text, ",")
+        if len(parts) > MOST_EXPANDED:
+            raise malformed(
+                f"The result of parsing $expand contained at least {len(parts)} items, but the maximum allowed is "
+                f"{MOST_EXPANDED}."
+            )
+        for part in parts:
             match = _EXPAND.match(part)
             if match is None or match.group(1) not in {*entity.relations, *entity.expands}:
                 raise unknown_property(part.strip(), entity, _SELECT_AND_EXPAND)
