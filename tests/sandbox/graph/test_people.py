@@ -192,6 +192,24 @@ def test_nested_members(graph: Any) -> None:
     assert [item["id"] for item in only] == [user["id"]]
 
 
+def test_properties_of_the_profile_service_stand_alone(graph: Any, errors: Any) -> None:
+    person = graph.new_user("anna")
+    refused = graph.patch(f"users/{person['id']}", {"jobTitle": "Cook", "aboutMe": "I cook."})
+    message = "The request is currently not supported on the targeted entity set"
+    assert errors(refused) == (400, "BadRequest", message)
+    assert graph.get(f"users/{person['id']}").json()["jobTitle"] is None
+
+
+def test_references_with_a_type_behind_the_id(graph: Any) -> None:
+    person, group = graph.new_user("anna"), graph.new_group()
+    place = f"https://graph.microsoft.com/v2/{graph.operator.tenant_id}/directoryObjects/{person['id']}"
+    body = {"@odata.id": f"{place}/Microsoft.DirectoryServices.User"}
+    assert graph.post(f"groups/{group['id']}/members/$ref", body).status_code == 204
+    app = graph.new_app(**{"owners@odata.bind": [f"{place}/microsoft.graph.user"]})
+    owners = graph.get(f"applications/{app['id']}/owners?$select=id").json()["value"]
+    assert [item["id"] for item in owners] == [person["id"]]
+
+
 def test_user_filters(graph: Any) -> None:
     ada = graph.new_user("ada", mail="ada@x.test")
     graph.new_user("bob", accountEnabled=False)
