@@ -173,8 +173,13 @@ def test_without_ref_the_member_itself_is_deleted(graph: Any) -> None:
     assert graph.get(f"groups/{group['id']}/members").json()["value"] == []
 
 
-def test_members_of_role_assignable_groups_need_more(graph: Any) -> None:
-    group, user = graph.new_group(isAssignableToRole=True), graph.new_user("ada")
+def test_role_assignable_groups_and_their_members_need_more(graph: Any, errors: Any) -> None:
+    body = {"displayName": "x", "mailNickname": "x", "mailEnabled": False, "securityEnabled": True}
+    refused = graph.post("groups", {**body, "isAssignableToRole": True})
+    assert errors(refused)[:2] == (403, "Authorization_RequestDenied")
+    assert graph.post("groups", {**body, "isAssignableToRole": False}).status_code == 201
+    maker = graph.as_app("RoleManagement.ReadWrite.Directory", "Group.Create")
+    group, user = maker.new_group(isAssignableToRole=True), graph.new_user("ada")
     path = f"groups/{group['id']}/members/$ref"
     assert graph.post(path, graph.ref(user["id"])).status_code == 403
     privileged = graph.as_app("RoleManagement.ReadWrite.Directory", "GroupMember.ReadWrite.All")
