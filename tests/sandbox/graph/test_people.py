@@ -197,6 +197,19 @@ def test_nested_members(graph: Any) -> None:
     assert [item["id"] for item in only] == [user["id"]]
 
 
+def test_what_only_a_synchronised_directory_fills(graph: Any, errors: Any) -> None:
+    person, group = graph.new_user("anna"), graph.new_group()
+    path = f"users/{person['id']}"
+    shown = graph.get(f"{path}?$select=onPremisesSamAccountName,onPremisesDistinguishedName").json()
+    assert (shown["onPremisesSamAccountName"], shown["onPremisesDistinguishedName"]) == (None, None)
+    assert "onPremisesSamAccountName" not in graph.get(path).json()
+    assert (group["onPremisesNetBiosName"], group["onPremisesProvisioningErrors"]) == (None, [])
+    refused = graph.patch(path, {"onPremisesSamAccountName": "anna"})
+    assert errors(refused)[2] == "Property 'onPremisesSamAccountName' is read-only and cannot be set."
+    found = graph.get("groups?$select=id&$filter=startswith(onPremisesSamAccountName,'a')").json()["value"]
+    assert found == []
+
+
 def test_properties_of_the_profile_service_stand_alone(graph: Any, errors: Any) -> None:
     person = graph.new_user("anna")
     refused = graph.patch(f"users/{person['id']}", {"jobTitle": "Cook", "aboutMe": "I cook."})

@@ -104,7 +104,7 @@ def _create(call: Call, body: dict[str, Any]) -> Reply:
         "appId": call.world.guid("graph"),
         "createdByAppId": call.caller.app_id,
         "publisherDomain": call.default_domain(),
-        **merge(APPLICATION.props, defaults, props),
+        **_merged(defaults, props),
         "_secrets": {},
         "_certificates": {},
         "_federated": [],
@@ -128,6 +128,12 @@ def _with_passwords(
         created, credential = new_password(call, KIND, created, entry)
         shown.insert(0, credential)
     return created, shown
+
+
+def _merged(before: dict[str, Any], props: dict[str, Any]) -> dict[str, Any]:
+    """The properties after a change; roles tell that they are defined on the application."""
+    after = merge(APPLICATION.props, before, props)
+    return {**after, "appRoles": [{**role, "origin": "Application"} for role in after.get("appRoles", ())]}
 
 
 def _check_may_register(call: Call) -> None:
@@ -167,7 +173,7 @@ def _store(call: Call, target: Object, body: dict[str, Any]) -> None:
         require(props, APPLICATION.label, "displayName")
     check_properties(call, props, target)
     keys = props.pop("keyCredentials", None)
-    changed = merge(APPLICATION.props, target, props)
+    changed = _merged(target, props)
     if keys is not None:
         changed = replace_keys(call, KIND, changed, keys)
     check_size(changed)

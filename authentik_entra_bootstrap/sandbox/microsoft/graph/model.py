@@ -115,7 +115,7 @@ APPLICATION = EntityType(
         "defaultRedirectUri description disabledByMicrosoftStatus displayName groupMembershipClaims "
         "identifierUris:[str] info:@informationalUrl isDeviceOnlyAuthSupported:bool isDisabled:bool "
         "isFallbackPublicClient:bool keyCredentials:[@keyCredential] managerApplications:[guid] "
-        "nativeAuthenticationApisEnabled notes optionalClaims:@optionalClaims "
+        "nativeAuthenticationApisEnabled notes oauth2RequirePostResponse:bool! optionalClaims:@optionalClaims "
         "parentalControlSettings:@parentalControlSettings passwordCredentials:[@passwordCredential] "
         "publicClient:@publicClientApplication publisherDomain "
         "requestSignatureVerification:@requestSignatureVerification "
@@ -176,8 +176,10 @@ USER = EntityType(
         "companyName consentProvidedForMinor country createdDateTime:time creationType department displayName "
         "employeeHireDate:time employeeId employeeOrgData:@employeeOrgData employeeType externalUserState faxNumber "
         "givenName identities:[@identity] imAddresses:[str] jobTitle lastPasswordChangeDateTime:time "
-        "legalAgeGroupClassification mail mailNickname mobilePhone officeLocation onPremisesExtensionAttributes:any "
-        "onPremisesImmutableId onPremisesSyncEnabled:bool otherMails:[str] passwordPolicies "
+        "legalAgeGroupClassification mail mailNickname mobilePhone officeLocation onPremisesDistinguishedName "
+        "onPremisesDomainName onPremisesExtensionAttributes:any onPremisesImmutableId onPremisesLastSyncDateTime:time "
+        "onPremisesProvisioningErrors:[any] onPremisesSamAccountName onPremisesSecurityIdentifier "
+        "onPremisesSyncEnabled:bool onPremisesUserPrincipalName otherMails:[str] passwordPolicies "
         "passwordProfile:@passwordProfile postalCode preferredDataLocation preferredLanguage proxyAddresses:[str] "
         "securityIdentifier showInAddressList:bool signInSessionsValidFromDateTime:time state streetAddress surname "
         "usageLocation userPrincipalName userType"
@@ -185,7 +187,9 @@ USER = EntityType(
     read_only=_DIRECTORY
     | words(
         "assignedLicenses creationType externalUserState imAddresses lastPasswordChangeDateTime "
-        "legalAgeGroupClassification onPremisesSyncEnabled proxyAddresses securityIdentifier "
+        "legalAgeGroupClassification onPremisesDistinguishedName onPremisesDomainName onPremisesLastSyncDateTime "
+        "onPremisesProvisioningErrors onPremisesSamAccountName onPremisesSecurityIdentifier onPremisesSyncEnabled "
+        "onPremisesUserPrincipalName proxyAddresses securityIdentifier "
         "signInSessionsValidFromDateTime"
     ),
     limits={
@@ -204,7 +208,9 @@ USER = EntityType(
     filterable=words(
         "id accountEnabled ageGroup businessPhones city companyName country createdDateTime creationType department "
         "displayName employeeHireDate employeeId employeeType externalUserState givenName identities jobTitle mail "
-        "mailNickname mobilePhone officeLocation onPremisesImmutableId onPremisesSyncEnabled otherMails postalCode "
+        "mailNickname mobilePhone officeLocation onPremisesImmutableId onPremisesLastSyncDateTime "
+        "onPremisesSamAccountName onPremisesSecurityIdentifier onPremisesSyncEnabled onPremisesUserPrincipalName "
+        "otherMails postalCode "
         "preferredLanguage proxyAddresses state streetAddress surname usageLocation userPrincipalName userType"
     ),
     by_default=(
@@ -230,20 +236,25 @@ GROUP = EntityType(
     properties(
         "id deletedDateTime:time classification createdDateTime:time creationOptions:[str] description displayName "
         "expirationDateTime:time groupTypes:[str] hasMembersWithLicenseErrors:bool isAssignableToRole:bool mail "
-        "mailEnabled:bool mailNickname membershipRule membershipRuleProcessingState onPremisesSyncEnabled:bool "
+        "mailEnabled:bool mailNickname membershipRule membershipRuleProcessingState onPremisesDomainName "
+        "onPremisesLastSyncDateTime:time onPremisesNetBiosName onPremisesProvisioningErrors:[any] "
+        "onPremisesSamAccountName onPremisesSecurityIdentifier onPremisesSyncEnabled:bool "
         "preferredDataLocation preferredLanguage proxyAddresses:[str] renewedDateTime:time "
         "resourceBehaviorOptions:[str] resourceProvisioningOptions:[str] securityEnabled:bool securityIdentifier "
         "theme uniqueName visibility"
     ),
     read_only=_DIRECTORY
     | words(
-        "creationOptions expirationDateTime hasMembersWithLicenseErrors mail onPremisesSyncEnabled proxyAddresses "
+        "creationOptions expirationDateTime hasMembersWithLicenseErrors mail onPremisesDomainName "
+        "onPremisesLastSyncDateTime onPremisesNetBiosName onPremisesProvisioningErrors onPremisesSamAccountName "
+        "onPremisesSecurityIdentifier onPremisesSyncEnabled proxyAddresses "
         "renewedDateTime securityIdentifier"
     ),
     limits={"displayName": 256, "mailNickname": 64, "description": 1024, "uniqueName": 128},
     filterable=words(
         "id classification createdDateTime description displayName expirationDateTime groupTypes isAssignableToRole mail "
-        "mailEnabled mailNickname membershipRule membershipRuleProcessingState onPremisesSyncEnabled preferredLanguage "
+        "mailEnabled mailNickname membershipRule membershipRuleProcessingState onPremisesLastSyncDateTime "
+        "onPremisesSamAccountName onPremisesSecurityIdentifier onPremisesSyncEnabled preferredLanguage "
         "proxyAddresses renewedDateTime securityEnabled uniqueName visibility"
     ),
     relations={"members": "_members", "owners": "_owners"},
