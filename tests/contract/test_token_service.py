@@ -403,6 +403,13 @@ def test_conditional_access(tenant: Tenant) -> None:
     refused(tenant.as_operator(client_secret="wrong"), 7000215, "invalid_client", 401)
 
 
+def test_the_headers_of_a_reply(tenant: Tenant) -> None:
+    for reply in (tenant.as_operator(), tenant.as_operator(client_secret="wrong")):
+        assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
+        assert (reply.headers["Cache-Control"], reply.headers["Expires"]) == ("no-store, no-cache", "-1")
+        assert reply.headers["x-ms-request-id"]
+
+
 def test_the_callers_correlation_id_comes_back(tenant: Tenant) -> None:
     sent = str(uuid4())
     reply = tenant.as_operator(client_secret="wrong", headers={"client-request-id": sent})
