@@ -12,7 +12,8 @@ from starlette.types import ASGIApp
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-LEVEL = 6
+LEVEL = 1
+"""Of compression: here the processor is scarcer than the line."""
 
 
 class Transfer:
