@@ -39,6 +39,7 @@ NUMBERS: dict[int, tuple[str, str]] = {
     700212: ("operator-credential-invalid", "operator-credential-invalid"),
     700213: ("operator-credential-invalid", "operator-credential-invalid"),
     7000214: ("operator-credential-invalid", "operator-credential-invalid"),
+    7000216: ("operator-credential-invalid", "operator-credential-invalid"),
     7000218: ("operator-credential-invalid", "operator-credential-invalid"),
     50076: ("interaction-required", "interaction-required"),
     50079: ("interaction-required", "interaction-required"),

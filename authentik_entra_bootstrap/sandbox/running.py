@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.routing import Mount, Router
 
 from authentik_entra_bootstrap.sandbox.clock import SandboxClock
 from authentik_entra_bootstrap.sandbox.control import Control
@@ -23,6 +23,7 @@ from authentik_entra_bootstrap.sandbox.instrument import (
 )
 from authentik_entra_bootstrap.sandbox.microsoft.app import entra_routes
 from authentik_entra_bootstrap.sandbox.microsoft.seed import Operator, seed_tenant
+from authentik_entra_bootstrap.sandbox.microsoft.transfer import Transfer
 from authentik_entra_bootstrap.sandbox.server import Authority, TlsServer
 from authentik_entra_bootstrap.sandbox.switches import Switches
 from authentik_entra_bootstrap.sandbox.world import World
@@ -143,7 +144,8 @@ class Sandbox:
     def _entra_app(self) -> Starlette:
         from authentik_entra_bootstrap.sandbox.microsoft.graph import graph_routes  # noqa: PLC0415  # heavy
 
-        return Starlette(routes=[Mount("/v1.0", routes=graph_routes(self.world)), *entra_routes(self.world)])
+        graph = Transfer(Router(graph_routes(self.world)))
+        return Starlette(routes=[Mount("/v1.0", graph), *entra_routes(self.world)])
 
     def stop(self) -> None:
         """Stop both servers, authentik first, and remove the CA file. Harmless when stopped already."""

@@ -144,6 +144,15 @@ MISSING = "00000000-1111-2222-3333-444444444444"
 def applications(call: Client) -> None:
     app = call("POST", "/applications", {"displayName": "A", "uniqueName": "a"}, expect=201)
     call("POST", "/applications", {}, expect=400)
+    rich = {
+        "displayName": "Rich",
+        "web": {"implicitGrantSettings": {"enableIdTokenIssuance": True}},
+        "optionalClaims": {"idToken": [{"name": "email"}]},
+        "appRoles": [{"id": MISSING, "displayName": "R", "isEnabled": True, "allowedMemberTypes": ["User"]}],
+        "api": {"oauth2PermissionScopes": [{"id": MISSING, "value": "s", "isEnabled": False}]},
+        "servicePrincipalLockConfiguration": {"isEnabled": True},
+    }
+    call("POST", "/applications", rich, expect=201)
     call("GET", "/applications", expect=200)
     call("GET", "/applications?$filter=displayName eq 'A'&$select=id,appId&$top=1", expect=200)
     call("GET", "/applications?$filter=nothing eq 1", expect=400)

@@ -345,7 +345,15 @@ def test_refusals_of_the_request_itself(tenant: Tenant) -> None:
     for name in ("client_id", "scope", "grant_type"):
         body = refused(tenant.as_operator(**{name: None}), 900144, "invalid_request")
         assert f"parameter: '{name}'." in body["error_description"]
-    refused(tenant.as_operator(client_secret=None), 7000218, "invalid_client", 401)
+
+
+def test_a_client_that_sends_no_proof_hears_of_that_first(tenant: Tenant) -> None:
+    # Recorded by Azure's JavaScript SDK: neither client nor tenant stood in that request either.
+    for changes in ({}, {"client_secret": ""}, {"client_id": None}, {"tenant": "undefined"}):
+        reply = tenant.as_operator(**{"client_secret": None} | changes)
+        body = refused(reply, 7000216, "invalid_client", 401)
+        assert "is required for the 'client_credentials' grant type." in body["error_description"]
+    refused(tenant.as_operator(tenant="undefined"), 900023, "invalid_request")
 
 
 def test_refusals_of_the_tenant(tenant: Tenant) -> None:
@@ -375,7 +383,7 @@ def test_refusals_of_the_client(tenant: Tenant) -> None:
     reply = tenant.token(client_id=app["appId"], client_secret="text")
     refused(reply, 7000112, "unauthorized_client", 401)
     tenant.directory.remove("servicePrincipal", principal["id"])
-    refused(tenant.token(client_id=app["appId"], client_secret="text"), 7000229, "unauthorized_client")
+    refused(tenant.token(client_id=app["appId"], client_secret="text"), 7000229, "invalid_client", 401)
     tenant.directory.remove("application", app["id"])
     refused(tenant.token(client_id=app["appId"], client_secret="text"), 700016, "unauthorized_client")
 
@@ -393,6 +401,13 @@ def test_conditional_access(tenant: Tenant) -> None:
     tenant.world.switches.conditional_access_blocks = True
     refused(tenant.as_operator(), 53003, "access_denied")
     refused(tenant.as_operator(client_secret="wrong"), 7000215, "invalid_client", 401)
+
+
+def test_the_headers_of_a_reply(tenant: Tenant) -> None:
+    for reply in (tenant.as_operator(), tenant.as_operator(client_secret="wrong")):
+        assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
+        assert (reply.headers["Cache-Control"], reply.headers["Expires"]) == ("no-store, no-cache", "-1")
+        assert reply.headers["x-ms-request-id"]
 
 
 def test_the_callers_correlation_id_comes_back(tenant: Tenant) -> None:
@@ -505,9 +520,34 @@ def test_a_federated_identity(tenant: Tenant, tmp_path: Path) -> None:
         **tenant.options(),
     ) as workload:
         assert workload.get_token(GRAPH_SCOPE).token
-    wrong = key.sign(claims | {"sub": "repo:org/other:ref:refs/heads/main"})
-    refused(by_assertion(tenant, app["appId"], wrong), 700213, "invalid_client", 401)
+    for claim, other, code in (
+        ("sub", "repo:org/other:ref:refs/heads/main", 700213),
+        ("aud", "https://elsewhere.example", 700212),
+        ("iss", "https://issuer.example", 700211),
+    ):
+        wrong = key.sign(claims | {claim: other})
+        body = refused(by_assertion(tenant, app["appId"], wrong), code, "invalid_client", 401)
+        assert f"'{other}'" in body["error_description"]
     refused(by_assertion(tenant, app["appId"], key.sign(claims | {"exp": 1})), 700024, "invalid_client", 401)
+
+
+def test_credentials_of_the_service_principal_sign_in_too(
+    tenant: Tenant, certificate: tuple[str, bytes]
+) -> None:
+    app, principal = tenant.register()
+    bearer = {"Authorization": f"Bearer {tenant.as_operator().json()['access_token']}"}
+    place = f"/v1.0/servicePrincipals/{principal['id']}"
+    made = tenant.http.post(f"{place}/addPassword", json={}, headers=bearer).json()
+    sent = {"client_id": app["appId"], "client_secret": made["secretText"]}
+    assert tenant.caller(tenant.token(**sent)).oid == principal["id"]
+    der = x509.load_pem_x509_certificate(certificate[0].encode()).public_bytes(serialization.Encoding.DER)
+    entry = {"type": "AsymmetricX509Cert", "usage": "Verify", "key": base64.b64encode(der).decode()}
+    reply = tenant.http.patch(place, json={"keyCredentials": [entry]}, headers=bearer)
+    assert reply.status_code == 204, reply.text
+    text = assertion(tenant, app["appId"], certificate)
+    assert tenant.caller(by_assertion(tenant, app["appId"], text)).oid == principal["id"]
+    tenant.http.post(f"{place}/removePassword", json={"keyId": made["keyId"]}, headers=bearer)
+    refused(tenant.token(**sent), 7000215, "invalid_client", 401)
 
 
 # Replicas

@@ -79,8 +79,10 @@ def answer(world: World, request: Request, error: Aadsts) -> JSONResponse:
 def reply_headers(world: World, request: Request) -> dict[str, str]:
     """Headers of every reply of the token service."""
     headers = {
+        "Content-Type": "application/json; charset=utf-8",
         "Cache-Control": "no-store, no-cache",
         "Pragma": "no-cache",
+        "Expires": "-1",
         "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
         "X-Content-Type-Options": "nosniff",
         "P3P": 'CP="DSP CUR OTPi IND OTRi ONL FIN"',

@@ -47,7 +47,7 @@ def verify(
     :param certificates: the ones that the replica takes.
     :param origin: the address under which the caller reached us.
     :raises Aadsts: 50027 for no JWT, 700027 for the key or signature, 700021 for issuer or subject, 700023
-        for the audience, 700024 for the time, 700213 when no federated credential fits.
+        for the audience, 700024 for the time, 700211 to 700213 when no federated credential fits.
     """
     try:
         header = jwt.get_unverified_header(assertion)
@@ -124,20 +124,14 @@ def _by_federation(
 ) -> None:
     issuer, subject = str(claims.get("iss", "")), str(claims.get("sub", ""))
     audiences = _listed(claims.get("aud"))
-    matching = [
-        entry
-        for entry in application.get("_federated", ())
-        if entry.get("issuer") == issuer
-        and entry.get("subject") == subject
-        and any(audience in entry.get("audiences", ()) for audience in audiences)
-    ]
+    matching = [entry for entry in application.get("_federated", ()) if entry.get("issuer") == issuer]
     if not matching:
-        raise _invalid(
-            700213,
-            f"No matching federated identity record found for presented assertion subject '{subject}'. Check your "
-            "federated identity credential Subject, Audience and Issuer against the presented assertion. "
-            "https://learn.microsoft.com/entra/workload-id/workload-identity-federation",
-        )
+        raise _no_record(700211, "issuer", issuer)
+    matching = [entry for entry in matching if set(audiences) & set(entry.get("audiences", ()))]
+    if not matching:
+        raise _no_record(700212, "audience", " ".join(audiences))
+    if not any(entry.get("subject") == subject for entry in matching):
+        raise _no_record(700213, "subject", subject)
     keys: jwt.PyJWKSet | None = replica.world.extras.get("issuers", {}).get(issuer.rstrip("/"))
     try:
         key = (keys or jwt.PyJWKSet([]))[str(header.get("kid", ""))]
@@ -171,6 +165,16 @@ def _is_our_audience(replica: Replica, audience: str, origin: str) -> bool:
 
 def _listed(value: Any) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+
+
+def _no_record(code: int, part: str, presented: str) -> Aadsts:
+    """Each part of a federated credential has its own number (azure-identity's troubleshooting guide names them)."""
+    return _invalid(
+        code,
+        f"No matching federated identity record found for presented assertion {part} '{presented}'. Check your "
+        "federated identity credential Subject, Audience and Issuer against the presented assertion. "
+        "https://learn.microsoft.com/entra/workload-id/workload-identity-federation",
+    )
 
 
 def _key_error(reason: str, thumbprint: str) -> Aadsts:

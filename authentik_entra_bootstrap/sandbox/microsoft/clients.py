@@ -13,7 +13,7 @@ from starlette.requests import Request
 from authentik_entra_bootstrap.sandbox.microsoft import aadsts, assertions
 from authentik_entra_bootstrap.sandbox.microsoft.aadsts import Aadsts
 from authentik_entra_bootstrap.sandbox.microsoft.objects import MICROSOFT_TENANT, hash_secret
-from authentik_entra_bootstrap.sandbox.microsoft.replica import Replica
+from authentik_entra_bootstrap.sandbox.microsoft.replica import Credential, Replica
 from authentik_entra_bootstrap.sandbox.requestlog import note_caller
 from authentik_entra_bootstrap.sandbox.store import Directory, Object
 
@@ -67,6 +67,19 @@ def required(form: Form, *names: str) -> list[str]:
     return [form[name] for name in names]
 
 
+def check_proof_given(form: Form) -> None:
+    """Check that a client that signs in for itself sends a secret or an assertion at all.
+
+    The service says so before it looks at tenant and client: in a recording of Azure's JavaScript SDK both are
+    missing.
+
+    :raises Aadsts: 7000216.
+    """
+    if not form.get("client_secret") and not form.get("client_assertion"):
+        message = "'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type."
+        raise Aadsts(7000216, aadsts.INVALID_CLIENT, message, status=401)
+
+
 def find_client(replica: Replica, app_id: str) -> Client:
     """The client, enabled and with a service principal in the tenant.
 
@@ -81,7 +94,7 @@ def find_client(replica: Replica, app_id: str) -> Client:
                 f"The client application {app_id} is missing service principal in the tenant "
                 f"{replica.tenant_id}. See instructions here: https://go.microsoft.com/fwlink/?linkid=2225119"
             )
-            raise Aadsts(7000229, aadsts.UNAUTHORIZED_CLIENT, message)
+            raise Aadsts(7000229, aadsts.INVALID_CLIENT, message, status=401)
         raise _unknown(replica, app_id)
     home, application = located or (None, None)
     if application is None and principal.get("appOwnerOrganizationId") != MICROSOFT_TENANT:
@@ -121,19 +134,18 @@ def authenticate(replica: Replica, client: Client, form: Form, origin: str) -> N
                 aadsts.INVALID_REQUEST,
                 "The request body must contain the following parameter: 'client_assertion_type'.",
             )
-        certificates = replica.certificates(client.home, client.application["id"])
+        certificates = replica.certificates(
+            client.home, client.application["id"], client.service_principal["id"]
+        )
         assertions.verify(replica, client.application, certificates, assertion, origin)
         return
-    _check_secret(replica, client.app_id, client.home, client.application, str(secret))
+    secrets = replica.secrets(client.home, client.application["id"], client.service_principal["id"])
+    _check_secret(replica, client.app_id, secrets, str(secret))
 
 
-def _check_secret(replica: Replica, app_id: str, home: Directory, application: Object, secret: str) -> None:
+def _check_secret(replica: Replica, app_id: str, secrets: list[Credential], secret: str) -> None:
     hashed = hash_secret(secret)
-    fitting = [
-        credential
-        for credential in replica.secrets(home, application["id"])
-        if hmac.compare_digest(credential.private, hashed)
-    ]
+    fitting = [credential for credential in secrets if hmac.compare_digest(credential.private, hashed)]
     if any(credential.lives(replica.now) for credential in fitting):
         return
     if any(credential.expired(replica.now) for credential in fitting):

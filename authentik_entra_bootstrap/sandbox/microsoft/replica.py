@@ -96,18 +96,31 @@ class Replica:
 
         return self.apps.find("servicePrincipal", named)
 
-    def secrets(self, home: Directory, application_id: str) -> list[Credential]:
-        """The client secrets that this replica takes; ``private`` is the text's hash."""
-        return self._credentials(home, application_id, "passwordCredentials", "_secrets")
+    def secrets(self, home: Directory, application_id: str, principal_id: str) -> list[Credential]:
+        """The client secrets that this replica takes; ``private`` is the text's hash.
 
-    def certificates(self, home: Directory, application_id: str) -> list[Credential]:
-        """The certificates that this replica takes; ``private`` is the certificate as PEM."""
-        return self._credentials(home, application_id, "keyCredentials", "_certificates")
+        A secret of the service principal signs in like one of the application, in its own tenant.
+        """
+        return self._of_both(home, application_id, principal_id, "passwordCredentials", "_secrets")
 
-    def _credentials(self, home: Directory, object_id: str, listed: str, private: str) -> list[Credential]:
+    def certificates(self, home: Directory, application_id: str, principal_id: str) -> list[Credential]:
+        """The certificates that this replica takes, of both; ``private`` is the certificate as PEM."""
+        return self._of_both(home, application_id, principal_id, "keyCredentials", "_certificates")
+
+    def _of_both(
+        self, home: Directory, application_id: str, principal_id: str, listed: str, private: str
+    ) -> list[Credential]:
+        return [
+            *self._credentials(home, ("application", application_id), listed, private),
+            *self._credentials(self.directory, ("servicePrincipal", principal_id), listed, private),
+        ]
+
+    def _credentials(
+        self, home: Directory, holder: tuple[str, str], listed: str, private: str
+    ) -> list[Credential]:
         switches = self.world.switches
         if not switches.secret_lag and not switches.removed_secret_lag:
-            newest = home.get("application", object_id) or {}
+            newest = home.get(*holder) or {}
             hidden = newest.get(private, {})
             return [
                 Credential(entry["keyId"], entry, hidden[entry["keyId"]])
@@ -117,7 +130,7 @@ class Replica:
         added: dict[str, datetime] = {}
         removed: dict[str, datetime] = {}
         found: dict[str, Credential] = {}
-        for moment, version in home.history("application", object_id):
+        for moment, version in home.history(*holder):
             entries = {entry["keyId"]: entry for entry in (version or {}).get(listed, ())}
             present = {
                 key: value for key, value in (version or {}).get(private, {}).items() if key in entries

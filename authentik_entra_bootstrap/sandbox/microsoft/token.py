@@ -21,6 +21,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.clients import (
     Client,
     Form,
     authenticate,
+    check_proof_given,
     credentials_from_header,
     find_client,
     required,
@@ -92,6 +93,8 @@ async def _answer(world: World, request: Request) -> dict[str, Any]:
         origin(world, request),
         v2=request.url.path.endswith("/oauth2/v2.0/token"),
     )
+    if form.get("grant_type") == "client_credentials":
+        check_proof_given(form)
     if call.tenant.lower() not in SHARED:
         find_tenant(world, call.tenant)
     (grant_type,) = required(form, "grant_type")

@@ -71,6 +71,16 @@ def test_unique_name_stays_reserved_by_the_deleted_application(graph: Any, error
     assert graph.patch("applications(uniqueName='sync')", {"displayName": "B"}, **UPSERT).status_code == 201
 
 
+def test_a_deleted_object_by_its_type(graph: Any, errors: Any) -> None:
+    app, principal = graph.new_principal()
+    graph.delete(f"applications/{app['id']}")
+    place = "directory/deletedItems"
+    assert graph.get(f"{place}/{app['id']}/microsoft.graph.application").json()["appId"] == app["appId"]
+    assert errors(graph.get(f"{place}/{app['id']}/microsoft.graph.user"))[0] == 404
+    assert graph.get(f"{place}/graph.servicePrincipal/$count", ConsistencyLevel="eventual").text == "1"
+    assert graph.get(f"{place}/{principal['id']}/graph.servicePrincipal").json()["id"] == principal["id"]
+
+
 def test_unique_name_is_free_after_thirty_days(graph: Any, world: Any) -> None:
     app = graph.new_app(uniqueName="sync")
     graph.delete(f"applications/{app['id']}")
@@ -105,6 +115,45 @@ def test_patch_replaces_collections_whole_and_keeps_the_rest(graph: Any) -> None
         "https://x.test",
         ["https://y.test"],
     )
+
+
+def test_a_property_that_terraform_always_sends(graph: Any) -> None:
+    app = graph.new_app(oauth2RequirePostResponse=False)
+    assert app["oauth2RequirePostResponse"] is False
+    assert "oauth2RequirePostResponse" not in graph.new_app()
+
+
+def test_complex_values_change_in_part_and_are_shown_whole(graph: Any) -> None:
+    role = {"id": "11111111-2222-4333-8444-555555555555", "displayName": "R", "value": "r", "isEnabled": True}
+    app = graph.new_app(
+        web={"implicitGrantSettings": {"enableIdTokenIssuance": True}},
+        optionalClaims={"idToken": [{"name": "email"}]},
+        appRoles=[{**role, "allowedMemberTypes": ["Application"]}],
+    )
+    path = f"applications/{app['id']}"
+    change = {"implicitGrantSettings": {"enableAccessTokenIssuance": True}}
+    assert graph.patch(path, {"web": change}).status_code == 204
+    for shown in (app, graph.get(path).json()):
+        claim = {"additionalProperties": [], "essential": False, "name": "email", "source": None}
+        assert shown["optionalClaims"] == {"accessToken": [], "idToken": [claim], "saml2Token": []}
+        (found,) = shown["appRoles"]
+        assert found.items() >= {**role, "description": None, "origin": "Application"}.items()
+    assert app["web"]["implicitGrantSettings"] == {
+        "enableAccessTokenIssuance": False,
+        "enableIdTokenIssuance": True,
+    }
+    assert graph.get(path).json()["web"]["implicitGrantSettings"] == {
+        "enableAccessTokenIssuance": True,
+        "enableIdTokenIssuance": True,
+    }
+    person = f"users/{graph.new_user('anna', employeeOrgData={'division': 'x'})['id']}"
+    assert graph.patch(person, {"employeeOrgData": {"costCenter": "y"}}).status_code == 204
+    kept = graph.get(f"{person}?$select=employeeOrgData").json()["employeeOrgData"]
+    assert kept == {"costCenter": "y", "division": "x"}
+    _, principal = graph.new_principal()
+    path = f"servicePrincipals/{principal['id']}"
+    assert graph.patch(path, {"samlSingleSignOnSettings": {}}).status_code == 204
+    assert graph.get(path).json()["samlSingleSignOnSettings"] == {"relayState": None}
 
 
 def test_tags_of_the_application_appear_on_its_principal(graph: Any) -> None:

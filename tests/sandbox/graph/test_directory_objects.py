@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+ROLE = "bf7b1a76-6e77-406b-b258-bf5c7720e98f"
 UNKNOWN = "00000000-1111-2222-3333-444444444444"
 EVENTUAL = {"ConsistencyLevel": "eventual"}
 
@@ -40,6 +41,82 @@ def test_what_somebody_owns(graph: Any) -> None:
     app = user.new_app()
     assert [item["id"] for item in user.get("me/ownedObjects").json()["value"]] == [app["id"]]
     assert [item["id"] for item in graph.get(f"users/{user.oid}/ownedObjects").json()["value"]] == [app["id"]]
+
+
+def test_one_type_of_a_relation_and_its_count(graph: Any) -> None:
+    person = graph.new_user("anna")
+    inner = graph.new_group("inner", **{"members@odata.bind": [graph.link(person["id"])]})
+    outer = graph.new_group("outer", **{"members@odata.bind": [graph.link(inner["id"])]})
+    app = graph.new_app(**{"owners@odata.bind": [graph.link(person["id"]), graph.link(graph.oid)]})
+    for path, found in (
+        (f"groups/{outer['id']}/members/microsoft.graph.group", [inner]),
+        (f"groups/{outer['id']}/members/microsoft.graph.user", []),
+        (f"groups/{outer['id']}/transitiveMembers/graph.user", [person]),
+        (f"users/{person['id']}/memberOf/microsoft.graph.group", [inner]),
+        (f"users/{person['id']}/memberOf/microsoft.graph.directoryRole", []),
+        (f"users/{person['id']}/transitiveMemberOf/microsoft.graph.group", [inner, outer]),
+        (f"applications/{app['id']}/owners/microsoft.graph.user", [person]),
+        (f"users/{person['id']}/ownedObjects/microsoft.graph.application", [app]),
+        (f"users/{person['id']}/ownedObjects/microsoft.graph.group", []),
+    ):
+        listed = graph.get(path).json()["value"]
+        assert [item["id"] for item in listed] == [item["id"] for item in found], path
+        assert graph.get(f"{path}/$count", **EVENTUAL).text == str(len(found))
+    assert graph.get(f"users/{person['id']}/transitiveMemberOf/$count", **EVENTUAL).text == "2"
+    admin = graph.as_user("admin", "User.Read")
+    (role,) = admin.get("me/memberOf/microsoft.graph.directoryRole").json()["value"]
+    assert role["displayName"] == "Global Administrator"
+
+
+def test_actions_by_their_qualified_names(graph: Any, errors: Any) -> None:
+    app = graph.new_app()
+    path = f"applications/{app['id']}"
+    secret = graph.post(f"{path}/microsoft.graph.addPassword", {}).json()
+    removal = {"keyId": secret["keyId"]}
+    assert graph.post(f"{path}/graph.removePassword", removal).status_code == 204
+    found = graph.post("directoryObjects/microsoft.graph.getByIds", {"ids": [app["id"]]}).json()["value"]
+    assert [item["id"] for item in found] == [app["id"]]
+    graph.delete(path)
+    assert graph.post(f"directory/deletedItems/{app['id']}/microsoft.graph.restore").status_code == 200
+    assert errors(graph.get("microsoft.graph.applications"))[:2] == (400, "BadRequest")
+    assert errors(graph.get(f"{path}/microsoft.graph.addPassword"))[0] == 405
+
+
+def test_relations_that_expand_takes(graph: Any, errors: Any) -> None:
+    person = graph.new_user("anna")
+    group = graph.new_group(**{"members@odata.bind": [graph.link(person["id"])]})
+    app, principal = graph.new_principal(**{"owners@odata.bind": [graph.link(person["id"])]})
+    body = {"principalId": principal["id"], "resourceId": graph.graph_principal_id, "appRoleId": ROLE}
+    granted = graph.post(f"servicePrincipals/{principal['id']}/appRoleAssignments", body).json()
+    credential = {"name": "ci", "issuer": "https://issuer.test", "subject": "s", "audiences": ["a"]}
+    graph.post(f"applications/{app['id']}/federatedIdentityCredentials", credential)
+
+    def expanded(path: str, relation: str, options: str = "") -> Any:
+        return graph.get(f"{path}?$select=id&$expand={relation}{options}").json()[relation]
+
+    own = f"servicePrincipals/{principal['id']}"
+    (found,) = expanded(own, "appRoleAssignments")
+    assert found == {name: value for name, value in granted.items() if name != "@odata.context"}
+    from_graph = expanded(f"servicePrincipals/{body['resourceId']}", "appRoleAssignedTo", "($select=id)")
+    assert {"id": granted["id"]} in from_graph
+    (member_of,) = expanded(f"users/{person['id']}", "memberOf", "($select=displayName)")
+    assert member_of == {"@odata.type": "#microsoft.graph.group", "displayName": "staff"}
+    (owned,) = expanded(f"users/{person['id']}", "ownedObjects", "($select=id)")
+    assert owned["id"] == app["id"]
+    (federated,) = expanded(f"applications(appId='{app['appId']}')", "federatedIdentityCredentials")
+    assert (federated["name"], "@odata.type" in federated) == ("ci", False)
+    assert expanded(f"groups/{group['id']}", "memberOf") == []
+    listed = graph.get("servicePrincipals?$select=id&$expand=appRoleAssignments($select=id)").json()["value"]
+    assert {"id": principal["id"], "appRoleAssignments": [{"id": granted["id"]}]} in listed
+    reader = graph.as_app("User.Read.All")
+    assert expanded_error(reader, errors, person["id"], "memberOf") is None
+    assert expanded_error(reader, errors, person["id"], "appRoleAssignments") == 403
+    assert expanded_error(reader, errors, person["id"], "authentication") == 400
+
+
+def expanded_error(graph: Any, errors: Any, user_id: str, relation: str) -> int | None:
+    reply = graph.get(f"users/{user_id}?$expand={relation}")
+    return None if reply.is_success else int(errors(reply)[0])
 
 
 def test_counts_of_relations(graph: Any) -> None:

@@ -80,6 +80,49 @@ def test_search_and_count(graph: Any, errors: Any, apps: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('"displayName:blue"', ["BlueWhale", "Blue-Sky team", "A sky so blue"]),
+        ('"displayName:sky blue"', ["Blue-Sky team", "A sky so blue"]),
+        ('"displayName:bluesky"', ["Blue-Sky team"]),
+        ('"displayName:whale"', ["BlueWhale"]),
+        ('"displayName:hale"', []),
+        ('"displayName:blue" AND "uniqueName:b"', ["Blue-Sky team", "A sky so blue"]),
+        ('"displayName:team" OR "displayName:whale"', ["BlueWhale", "Blue-Sky team"]),
+        ('"displayName:so" OR "displayName:blue" AND "displayName:team"', ["Blue-Sky team", "A sky so blue"]),
+        ('("displayName:so" OR "displayName:blue") AND "displayName:team"', ["Blue-Sky team"]),
+        ('"uniqueName:a \\"b\\""', ["BlueWhale"]),
+        ('"uniqueName:b2"', ["A sky so blue"]),
+        ('"tags:x"', ["BlueWhale"]),
+        ('"tags:y"', []),
+    ],
+)
+def test_searches_join_clauses_and_go_by_words(graph: Any, text: str, found: list[str]) -> None:
+    for name, unique, tags in (
+        ("BlueWhale", 'a "b"', ["x y"]),
+        ("Blue-Sky team", "b1", []),
+        ("A sky so blue", "b2", []),
+    ):
+        graph.new_app(displayName=name, uniqueName=unique, tags=tags)
+    assert names(graph.get(f"applications?$search={quote(text)}", **EVENTUAL)) == found
+
+
+def test_what_is_no_search(graph: Any, errors: Any, apps: Any) -> None:
+    for text, position in (
+        ("displayName:alpha", 11),
+        ('"displayName:a" and "displayName:b"', 20),
+        ('("displayName:a"', 16),
+        ('"displayName:a" AND', 19),
+        ("(" * 3000, None),
+    ):
+        status, code, message = errors(graph.get(f"applications?$search={quote(text)}", **EVENTUAL))
+        assert (status, code.endswith("BadRequest")) == (400, True)
+        assert position is None or f"is not valid at position {position} in" in message
+    unsearchable = errors(graph.get('applications?$search="notes:a"', **EVENTUAL))
+    assert unsearchable[1] == "Request_UnsupportedQuery"
+
+
+@pytest.mark.parametrize(
     ("query", "code"),
     [
         ("$filter=nothing eq 'x'", "BadRequest"),
@@ -87,6 +130,9 @@ def test_search_and_count(graph: Any, errors: Any, apps: Any) -> None:
         ("$filter=displayName = 'x'", "BadRequest"),
         ("$filter=displayName eq 'x", "BadRequest"),
         ("$filter=displayName eq true", "BadRequest"),
+        ("$filter=appId eq 00000003-0000-0000-c000-000000000000", "BadRequest"),
+        ("$filter=createdDateTime ge '2026-11-02'", "BadRequest"),
+        ("$filter=isDisabled eq 'true'", "BadRequest"),
         ("$filter=tags eq 'x'", "Request_UnsupportedQuery"),
         ("$filter=displayName/any(x:x eq 'y')", "BadRequest"),
         ("$filter=contains(displayName,'x')", "Request_UnsupportedQuery"),
@@ -107,6 +153,38 @@ def test_search_and_count(graph: Any, errors: Any, apps: Any) -> None:
 )
 def test_queries_that_are_refused(graph: Any, errors: Any, apps: Any, query: str, code: str) -> None:
     assert errors(graph.get(f"applications?{query}"))[:2] == (400, code)
+
+
+def test_refusals_name_the_clause_and_the_types(graph: Any, errors: Any) -> None:
+    unknown = "Could not find a property named 'nothing' on type 'microsoft.graph.application'."
+    types = "A binary operator with incompatible types was detected. Found operand types 'Edm.String' and "
+    for query, message in (
+        ("$select=id,nothing", f"Parsing OData Select and Expand failed: {unknown}"),
+        ("$expand=nothing", f"Parsing OData Select and Expand failed: {unknown}"),
+        ("$filter=nothing eq 1", f"Invalid filter clause: {unknown}"),
+        (
+            "$filter=appId ge 00000003-0000-0000-c000-000000000000",
+            f"Invalid filter clause: {types}'Edm.Guid' for operator kind 'GreaterThanOrEqual'.",
+        ),
+        ("$filter=appId eq 3", f"Invalid filter clause: {types}'Edm.Int32' for operator kind 'Equal'."),
+    ):
+        assert errors(graph.get(f"applications?{query}")) == (400, "BadRequest", message)
+    tenant = f"servicePrincipals?$select=id&$filter=appOwnerOrganizationId eq {graph.operator.tenant_id}"
+    assert [item["id"] for item in graph.get(tenant).json()["value"]] == [graph.oid]
+
+
+def test_principals_by_whether_they_need_an_assignment(graph: Any) -> None:
+    path = "servicePrincipals?$select=id&$filter=appRoleAssignmentRequired eq true"
+    assert graph.get(path).json()["value"] == []
+    graph.patch(f"servicePrincipals/{graph.oid}", {"appRoleAssignmentRequired": True})
+    assert graph.get(path).json()["value"] == [{"id": graph.oid}]
+    assert graph.get("servicePrincipals?$filter=disabledByMicrosoftStatus eq 'x'").json()["value"] == []
+
+
+def test_only_one_relation_can_be_expanded(graph: Any, errors: Any, apps: Any) -> None:
+    query = "$expand=owners($select=id;$top=1),appManagementPolicies"
+    message = "The result of parsing $expand contained at least 2 items, but the maximum allowed is 1."
+    assert errors(graph.get(f"applications?{query}")) == (400, "BadRequest", message)
 
 
 def test_select_and_contexts(graph: Any, apps: Any) -> None:
@@ -143,6 +221,16 @@ def test_pages_hold_everything_once_even_when_objects_vanish_between_them(graph:
         reply = graph.http.get(link, headers={"Authorization": f"Bearer {graph.token}"}).json()
         seen += [item["id"] for item in reply["value"]]
     assert seen == made
+
+
+def test_only_the_first_page_tells_the_count(graph: Any, errors: Any, apps: Any) -> None:
+    query = "$filter=displayName ne 'x'&$count=true&$top=2&$select=id"
+    first = graph.get(f"applications?{query}", **EVENTUAL).json()
+    link = first["@odata.nextLink"].partition("/v1.0/")[2]
+    second = graph.get(link, **EVENTUAL).json()
+    assert (first["@odata.count"], len(second["value"])) == (4, 2)
+    assert "@odata.count" not in second
+    assert errors(graph.get(link))[1] == "Request_UnsupportedQuery"  # the header has to be sent again
 
 
 def test_default_page_is_one_hundred(graph: Any) -> None:

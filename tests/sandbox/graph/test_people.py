@@ -173,8 +173,13 @@ def test_without_ref_the_member_itself_is_deleted(graph: Any) -> None:
     assert graph.get(f"groups/{group['id']}/members").json()["value"] == []
 
 
-def test_members_of_role_assignable_groups_need_more(graph: Any) -> None:
-    group, user = graph.new_group(isAssignableToRole=True), graph.new_user("ada")
+def test_role_assignable_groups_and_their_members_need_more(graph: Any, errors: Any) -> None:
+    body = {"displayName": "x", "mailNickname": "x", "mailEnabled": False, "securityEnabled": True}
+    refused = graph.post("groups", {**body, "isAssignableToRole": True})
+    assert errors(refused)[:2] == (403, "Authorization_RequestDenied")
+    assert graph.post("groups", {**body, "isAssignableToRole": False}).status_code == 201
+    maker = graph.as_app("RoleManagement.ReadWrite.Directory", "Group.Create")
+    group, user = maker.new_group(isAssignableToRole=True), graph.new_user("ada")
     path = f"groups/{group['id']}/members/$ref"
     assert graph.post(path, graph.ref(user["id"])).status_code == 403
     privileged = graph.as_app("RoleManagement.ReadWrite.Directory", "GroupMember.ReadWrite.All")
@@ -190,6 +195,37 @@ def test_nested_members(graph: Any) -> None:
     assert {item["id"] for item in found} >= {inner["id"], user["id"]}
     only = graph.get(f"groups/{inner['id']}/members/microsoft.graph.user").json()["value"]
     assert [item["id"] for item in only] == [user["id"]]
+
+
+def test_what_only_a_synchronised_directory_fills(graph: Any, errors: Any) -> None:
+    person, group = graph.new_user("anna"), graph.new_group()
+    path = f"users/{person['id']}"
+    shown = graph.get(f"{path}?$select=onPremisesSamAccountName,onPremisesDistinguishedName").json()
+    assert (shown["onPremisesSamAccountName"], shown["onPremisesDistinguishedName"]) == (None, None)
+    assert "onPremisesSamAccountName" not in graph.get(path).json()
+    assert (group["onPremisesNetBiosName"], group["onPremisesProvisioningErrors"]) == (None, [])
+    refused = graph.patch(path, {"onPremisesSamAccountName": "anna"})
+    assert errors(refused)[2] == "Property 'onPremisesSamAccountName' is read-only and cannot be set."
+    found = graph.get("groups?$select=id&$filter=startswith(onPremisesSamAccountName,'a')").json()["value"]
+    assert found == []
+
+
+def test_properties_of_the_profile_service_stand_alone(graph: Any, errors: Any) -> None:
+    person = graph.new_user("anna")
+    refused = graph.patch(f"users/{person['id']}", {"jobTitle": "Cook", "aboutMe": "I cook."})
+    message = "The request is currently not supported on the targeted entity set"
+    assert errors(refused) == (400, "BadRequest", message)
+    assert graph.get(f"users/{person['id']}").json()["jobTitle"] is None
+
+
+def test_references_with_a_type_behind_the_id(graph: Any) -> None:
+    person, group = graph.new_user("anna"), graph.new_group()
+    place = f"https://graph.microsoft.com/v2/{graph.operator.tenant_id}/directoryObjects/{person['id']}"
+    body = {"@odata.id": f"{place}/Microsoft.DirectoryServices.User"}
+    assert graph.post(f"groups/{group['id']}/members/$ref", body).status_code == 204
+    app = graph.new_app(**{"owners@odata.bind": [f"{place}/microsoft.graph.user"]})
+    owners = graph.get(f"applications/{app['id']}/owners?$select=id").json()["value"]
+    assert [item["id"] for item in owners] == [person["id"]]
 
 
 def test_user_filters(graph: Any) -> None:

@@ -42,6 +42,50 @@ def test_identifier_uris_are_unique_and_on_verified_domains(graph: Any, errors: 
         assert graph.patch(f"applications/{first['id']}", {"identifierUris": uris}).status_code == 400
 
 
+def test_personal_accounts_need_tokens_of_version_two(graph: Any, errors: Any) -> None:
+    personal = {"signInAudience": "AzureADandPersonalMicrosoftAccount"}
+    first = {"requestedAccessTokenVersion": 1}
+    made = graph.new_app(**personal)
+    assert made["api"]["requestedAccessTokenVersion"] == 2
+    refused = graph.post("applications", {"displayName": "x", **personal, "api": first})
+    message = "Property api.requestedAccessTokenVersion is invalid."
+    assert errors(refused) == (400, "InvalidAccessTokenVersion", message)
+    assert errors(graph.patch(f"applications/{made['id']}", {"api": first}))[2] == message
+    path = f"applications/{graph.new_app()['id']}"
+    assert errors(graph.patch(path, personal))[1] == "InvalidAccessTokenVersion"
+    assert graph.patch(path, {"api": first}).status_code == 204
+    change = {**personal, "api": {"requestedAccessTokenVersion": 2}}
+    assert graph.patch(path, change).status_code == 204
+    assert graph.patch(path, {"notes": "still"}).status_code == 204
+
+
+def test_values_that_stand_twice(graph: Any, errors: Any) -> None:
+    def role(number: int, value: str, **more: Any) -> dict[str, Any]:
+        return {"id": str(uuid.UUID(int=number)), "value": value, "isEnabled": False, **more}
+
+    message = "Request contains a property with duplicate values."
+    for wanted, code in (
+        ({"appRoles": [role(1, "a"), role(2, "a")]}, "DuplicateValue"),
+        ({"appRoles": [role(1, "a"), role(1, "b")]}, "DuplicateValue"),
+        ({"api": {"oauth2PermissionScopes": [role(1, "a"), role(2, "a")]}}, "DuplicateValue"),
+        (
+            {"appRoles": [role(1, "a")], "api": {"oauth2PermissionScopes": [role(2, "a")]}},
+            "DuplicateValue",
+        ),
+        ({"identifierUris": ["api://a", "api://a"]}, "DuplicateValue"),
+        ({"identifierUris": ["api://a", "API://a"]}, "DuplicateValueInDifferentCase"),
+    ):
+        reply = graph.post("applications", {"displayName": "x", **wanted})
+        assert errors(reply) == (400, code, message)
+        assert reply.json()["error"]["details"][0]["code"] == code
+    app = graph.new_app(appRoles=[role(1, "a"), role(3, "")])
+    path = f"applications/{app['id']}"
+    taken = {"api": {"oauth2PermissionScopes": [role(2, "a")]}}
+    assert errors(graph.patch(path, taken))[1] == "DuplicateValue"
+    same = {"api": {"oauth2PermissionScopes": [role(1, "a"), role(4, "")]}}
+    assert graph.patch(path, same).status_code == 204
+
+
 def test_owner_only_apps_may_not_map_claims(graph: Any) -> None:
     body = {"displayName": "x", "api": {"acceptMappedClaims": True}}
     assert graph.as_app("Application.ReadWrite.OwnedBy").post("applications", body).status_code == 403

@@ -6,14 +6,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import Call, find_by
+from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import PERSONAL_AUDIENCES
 from authentik_entra_bootstrap.sandbox.microsoft.graph.deleted import deleted_objects
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     GraphError,
     bad_request,
     conflict,
     denied,
+    duplicate_value,
     invalid_value,
 )
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import APPLICATION
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import merge
 from authentik_entra_bootstrap.sandbox.microsoft.graph.values import is_guid
 from authentik_entra_bootstrap.sandbox.store import Object
 
@@ -47,12 +51,14 @@ def check_properties(call: Call, props: dict[str, Any], target: Object | None) -
     """
     if "signInAudience" in props and props["signInAudience"] not in AUDIENCES:
         raise invalid_value("signInAudience", LABEL)
+    _check_token_version(props, target)
     api = props.get("api") or {}
     if api.get("acceptMappedClaims") is not None and not _may_map_claims(call):
         raise denied()
     _check_resource_access(props.get("requiredResourceAccess") or [])
     _check_unique_name(call, props, target)
     _check_uris(call, props, target)
+    _check_permissions(props, target or {})
     if target is not None:
         _check_enabled(props.get("appRoles"), target.get("appRoles"))
         if props.get("api") is not None:
@@ -60,6 +66,21 @@ def check_properties(call: Call, props: dict[str, Any], target: Object | None) -
             _check_enabled(api.get("oauth2PermissionScopes"), before)
     if sum(len(props.get(name) or ()) for name in _MANIFEST) > MOST_ENTRIES:
         raise bad_request(f"The number of entries in the manifest must not exceed {MOST_ENTRIES}.")
+
+
+def _check_token_version(props: dict[str, Any], target: Object | None) -> None:
+    """Applications for personal accounts take tokens of version 2 only; a new one does by default."""
+    before = target or {"api": {"requestedAccessTokenVersion": 2}}
+    audience = props.get("signInAudience", before.get("signInAudience"))
+    versions = {**(before.get("api") or {}), **(props.get("api") or {})}
+    if audience in PERSONAL_AUDIENCES and versions.get("requestedAccessTokenVersion") != 2:
+        name = "api.requestedAccessTokenVersion"
+        raise GraphError(
+            400,
+            "InvalidAccessTokenVersion",
+            f"Property {name} is invalid.",
+            details=[("GenericError", name)],
+        )
 
 
 def _may_map_claims(call: Call) -> bool:
@@ -118,8 +139,10 @@ def _check_uris(call: Call, props: dict[str, Any], target: Object | None) -> Non
     uris = [uri.casefold() for uri in props.get("identifierUris") or ()]
     if not uris:
         return
+    if len(set(props["identifierUris"])) != len(uris):
+        raise duplicate_value("identifierUris")
     if len(set(uris)) != len(uris):
-        raise invalid_value("identifierUris", LABEL, "DuplicateValue")
+        raise duplicate_value("identifierUris", "DuplicateValueInDifferentCase")
     own = (target or {}).get("id")
     for other in call.directory.all("application"):
         if other["id"] != own and {uri.casefold() for uri in other.get("identifierUris") or ()} & set(uris):
@@ -142,6 +165,22 @@ def _check_uris(call: Call, props: dict[str, Any], target: Object | None) -> Non
                 f"'{uri}'",
                 details=[("HostNameNotOnVerifiedDomain", "identifierUris")],
             )
+
+
+def _check_permissions(props: dict[str, Any], target: Object) -> None:
+    """Roles and scopes have one namespace: a value stands twice only where both are one permission."""
+    if "appRoles" not in props and "oauth2PermissionScopes" not in (props.get("api") or {}):
+        return
+    now = merge(APPLICATION.props, target, props)
+    roles = now.get("appRoles") or []
+    scopes = (now.get("api") or {}).get("oauth2PermissionScopes") or []
+    for name, entries in (("appRoles", roles), ("oauth2PermissionScopes", scopes)):
+        if len({entry["id"] for entry in entries}) != len(entries):
+            raise duplicate_value(name)
+    ids: dict[str, str] = {}
+    for entry in (*roles, *scopes):
+        if entry.get("value") and ids.setdefault(entry["value"], entry["id"]) != entry["id"]:
+            raise duplicate_value("appRoles" if entry in roles else "oauth2PermissionScopes")
 
 
 def _check_enabled(wanted: list[dict[str, Any]] | None, before: list[dict[str, Any]] | None) -> None:

@@ -34,7 +34,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     reader_for,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.service_principals import follow_application
-from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, require
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, merge, require
 from authentik_entra_bootstrap.sandbox.store import Object
 
 KIND = "application"
@@ -93,16 +93,18 @@ def _create(call: Call, body: dict[str, Any]) -> Reply:
             "TSG `https://aka.ms/service-management-reference-error` for resolving the error.",
         )
     check_properties(call, props, None)
+    defaults = _defaults()
+    if props.get("signInAudience") in PERSONAL_AUDIENCES:
+        defaults["api"]["requestedAccessTokenVersion"] = 2
     passwords = props.pop("passwordCredentials", [])
     keys = props.pop("keyCredentials", [])
     created: Object = {
         **APPLICATION.empty(),
-        **_defaults(),
         **call.new_object(),
         "appId": call.world.guid("graph"),
         "createdByAppId": call.caller.app_id,
         "publisherDomain": call.default_domain(),
-        **_merged(_defaults(), props),
+        **_merged(defaults, props),
         "_secrets": {},
         "_certificates": {},
         "_federated": [],
@@ -128,14 +130,10 @@ def _with_passwords(
     return created, shown
 
 
-def _merged(defaults: dict[str, Any], props: dict[str, Any]) -> dict[str, Any]:
-    """Complex values given in part keep the defaults of the rest."""
-    return {
-        name: {**defaults[name], **value}
-        if isinstance(value, dict) and isinstance(defaults.get(name), dict)
-        else value
-        for name, value in props.items()
-    }
+def _merged(before: dict[str, Any], props: dict[str, Any]) -> dict[str, Any]:
+    """The properties after a change; roles tell that they are defined on the application."""
+    after = merge(APPLICATION.props, before, props)
+    return {**after, "appRoles": [{**role, "origin": "Application"} for role in after.get("appRoles", ())]}
 
 
 def _check_may_register(call: Call) -> None:
@@ -175,7 +173,7 @@ def _store(call: Call, target: Object, body: dict[str, Any]) -> None:
         require(props, APPLICATION.label, "displayName")
     check_properties(call, props, target)
     keys = props.pop("keyCredentials", None)
-    changed = {**target, **_merged(target, props)}
+    changed = _merged(target, props)
     if keys is not None:
         changed = replace_keys(call, KIND, changed, keys)
     check_size(changed)

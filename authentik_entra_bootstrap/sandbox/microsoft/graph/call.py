@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -32,6 +33,7 @@ ALTERNATE_KEYS = {
 }
 PRINCIPALS = ("user", "group", "servicePrincipal", "application")
 """Kinds that can stand behind a directory object's id."""
+_TYPE = re.compile(r"/[a-z]+(\.[a-z]+)+\Z", re.IGNORECASE)
 KEPT = timedelta(days=30)
 """How long a deleted object can be restored."""
 
@@ -231,10 +233,12 @@ def find_by(reader: Reader, kind: str, name: str, value: str) -> Object | None:
 def reference_id(link: object) -> str:
     """The object id at the end of an ``@odata.id`` link, whatever its host and collection.
 
+    A type may follow it, as in the links that the directory itself gives.
+
     :raises GraphError: 400 when there is none.
     """
     if isinstance(link, str) and "/" in link:
-        tail = link.rstrip("/").rpartition("/")[2]
+        tail = _TYPE.sub("", link.rstrip("/")).rpartition("/")[2]
         if tail.endswith(")") and "(" in tail:
             tail = tail.rpartition("(")[2][:-1].strip("'")
         if is_guid(tail):

@@ -14,7 +14,12 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import conflict, not_found, same_key
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import ENTITIES
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key, Route
-from authentik_entra_bootstrap.sandbox.microsoft.graph.present import list_reply, public, reader_for
+from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
+    count_reply,
+    list_reply,
+    public,
+    reader_for,
+)
 from authentik_entra_bootstrap.sandbox.microsoft.graph.values import parse_moment, whole_seconds
 from authentik_entra_bootstrap.sandbox.store import Object
 
@@ -60,8 +65,15 @@ def _list(call: Call, kind: str) -> Reply:
     return list_reply(call, entity, deleted_objects(call, reader_for(call), kind))
 
 
-def _get(call: Call) -> Reply:
+def _count(call: Call, kind: str) -> Reply:
+    authorize(call.caller, f"{kind}.read")
+    return count_reply(call, ENTITIES[kind], deleted_objects(call, reader_for(call), kind))
+
+
+def _get(call: Call, kind: str | None = None) -> Reply:
     item = _find(call, call.view, call.keys[0])
+    if kind not in (None, item["_kind"]):
+        raise not_found(call.keys[0].value)
     authorize(call.caller, f"{item['_kind']}.read")
     return _shown(call, item)
 
@@ -129,12 +141,17 @@ def _writable(call: Call, action: str) -> Object:
     return _find(call, call.directory, call.keys[0])
 
 
-def _list_route(kind: str) -> Route[Call]:
-    return Route("GET", f"directory/deletedItems/microsoft.graph.{kind}", lambda call: _list(call, kind))
+def _kind_routes(kind: str) -> list[Route[Call]]:
+    cast = f"microsoft.graph.{kind}"
+    return [
+        Route("GET", f"directory/deletedItems/{cast}", lambda call: _list(call, kind)),
+        Route("GET", f"directory/deletedItems/{cast}/$count", lambda call: _count(call, kind)),
+        Route("GET", f"directory/deletedItems/{{item}}/{cast}", lambda call: _get(call, kind)),
+    ]
 
 
 ROUTES: list[Route[Call]] = [
-    *(_list_route(kind) for kind in KINDS),
+    *(route for kind in KINDS for route in _kind_routes(kind)),
     Route("GET", "directory/deletedItems/{item}", _get),
     Route("DELETE", "directory/deletedItems/{item}", _purge),
     Route("POST", "directory/deletedItems/{item}/restore", _restore),

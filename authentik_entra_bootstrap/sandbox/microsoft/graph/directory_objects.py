@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import allowed, authorize
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import PRINCIPALS, Call, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import invalid_value, malformed, not_found
+from authentik_entra_bootstrap.sandbox.microsoft.graph.listings import listing_routes
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import DIRECTORY_OBJECT
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import members_reply, present_member
+from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import OWNABLE, memberships, owned_by
 from authentik_entra_bootstrap.sandbox.microsoft.graph.users import shown
 from authentik_entra_bootstrap.sandbox.microsoft.graph.values import is_guid
-from authentik_entra_bootstrap.sandbox.microsoft.tokens import ROLE_TEMPLATES
 from authentik_entra_bootstrap.sandbox.store import Object
 
 MOST_IDS = 1000
-OWNABLE = ("application", "servicePrincipal", "group")
+BELONGED_TO = ("group", "directoryRole")
+"""Kinds that have members."""
 
 
 def principal(call: Call, object_id: str) -> tuple[str, Object] | None:
@@ -60,27 +64,20 @@ def signed_in(call: Call) -> str:
 
 def _me(call: Call) -> Reply:
     """The signed-in user; apps have none."""
-    return shown(call, Key("id", signed_in(call)))
+    return shown(call, own_key(call))
 
 
-def _owned(call: Call, owner_id: str) -> Reply:
-    owned = [
-        (kind, item)
-        for kind in OWNABLE
-        for item in call.view.all(kind)
-        if owner_id in item.get("_owners", ())
-    ]
-    return members_reply(call, owned, context="directoryObjects")
-
-
-def _owned_by_me(call: Call) -> Reply:
+def _owned_by_me(call: Call) -> list[tuple[str, Object]]:
     owner_id = signed_in(call)
     authorize(call.caller, "application.read")
-    return _owned(call, owner_id)
+    return owned_by(call.view, owner_id)
 
 
-def _owned_by(call: Call, kind: str) -> Reply:
-    return _owned(call, call.read(kind, call.keys[0], f"{kind}.read")["id"])
+def _owned(kind: str, path: str) -> list[Route[Call]]:
+    def find(call: Call) -> list[tuple[str, Object]]:
+        return owned_by(call.view, call.read(kind, call.keys[0], f"{kind}.read")["id"])
+
+    return listing_routes(f"{path}/ownedObjects", OWNABLE, find)
 
 
 def read_member(call: Call, kind: str, key: Key) -> Object:
@@ -93,63 +90,40 @@ def read_member(call: Call, kind: str, key: Key) -> Object:
     return call.read(kind, key, operation)
 
 
-def groups_of(call: Call, member: Object, *, transitive: bool) -> list[Object]:
-    """The groups an object is a member of, directly or also through groups."""
-    found = {member["id"]}
-    groups: dict[str, Object] = {}
-    searching = True
-    while searching:
-        new = [
-            item
-            for item in call.view.all("group")
-            if found & set(item.get("_members", ())) and item["id"] not in groups
-        ]
-        groups |= {item["id"]: item for item in new}
-        found |= {item["id"] for item in new} if transitive else set()
-        searching = bool(new) and transitive
-    return list(groups.values())
+def _member_routes(kind: str, path: str, key: Callable[[Call], Key]) -> list[Route[Call]]:
+    def direct(call: Call) -> list[tuple[str, Object]]:
+        return memberships(call.view, read_member(call, kind, key(call)), transitive=False)
 
+    def transitive(call: Call) -> list[tuple[str, Object]]:
+        return memberships(call.view, read_member(call, kind, key(call)), transitive=True)
 
-def _member_of(call: Call, kind: str, key: Key, *, transitive: bool) -> Reply:
-    """Groups, and the directory roles an object holds, which the directory lists among them."""
-    member = read_member(call, kind, key)
-    groups = [("group", item) for item in groups_of(call, member, transitive=transitive)]
-    roles = [
-        (
-            "directoryRole",
-            {"id": ROLE_TEMPLATES[name], "displayName": name, "roleTemplateId": ROLE_TEMPLATES[name]},
-        )
-        for name in member.get("_directoryRoles", ())
-        if name in ROLE_TEMPLATES
-    ]
-    return members_reply(call, [*groups, *roles], context="directoryObjects")
-
-
-def _my_groups(call: Call, *, transitive: bool) -> Reply:
-    return _member_of(call, "user", Key("id", signed_in(call)), transitive=transitive)
-
-
-def _member_routes(kind: str, path: str) -> list[Route[Call]]:
     return [
-        Route("GET", f"{path}/memberOf", lambda call: _member_of(call, kind, call.keys[0], transitive=False)),
-        Route(
-            "GET",
-            f"{path}/transitiveMemberOf",
-            lambda call: _member_of(call, kind, call.keys[0], transitive=True),
-        ),
+        *listing_routes(f"{path}/memberOf", BELONGED_TO, direct),
+        *listing_routes(f"{path}/transitiveMemberOf", BELONGED_TO, transitive),
     ]
+
+
+def _first_key(call: Call) -> Key:
+    return call.keys[0]
+
+
+def own_key(call: Call) -> Key:
+    """The key of the person who calls.
+
+    :raises GraphError: 400 for an app.
+    """
+    return Key("id", signed_in(call))
 
 
 ROUTES: list[Route[Call]] = [
     Route("GET", "directoryObjects/{object}", _get),
     Route("POST", "directoryObjects/getByIds", _by_ids),
     Route("GET", "me", _me),
-    Route("GET", "me/ownedObjects", _owned_by_me),
-    Route("GET", "me/memberOf", lambda call: _my_groups(call, transitive=False)),
-    Route("GET", "me/transitiveMemberOf", lambda call: _my_groups(call, transitive=True)),
-    *_member_routes("user", "users/{user}"),
-    *_member_routes("group", "groups/{group}"),
-    *_member_routes("servicePrincipal", "servicePrincipals/{sp}"),
-    Route("GET", "users/{user}/ownedObjects", lambda call: _owned_by(call, "user")),
-    Route("GET", "servicePrincipals/{sp}/ownedObjects", lambda call: _owned_by(call, "servicePrincipal")),
+    *listing_routes("me/ownedObjects", OWNABLE, _owned_by_me),
+    *_member_routes("user", "me", own_key),
+    *_member_routes("user", "users/{user}", _first_key),
+    *_member_routes("group", "groups/{group}", _first_key),
+    *_member_routes("servicePrincipal", "servicePrincipals/{sp}", _first_key),
+    *_owned("user", "users/{user}"),
+    *_owned("servicePrincipal", "servicePrincipals/{sp}"),
 ]

@@ -115,6 +115,12 @@ def invalid_value(name: str, resource: str, reason: str = "InvalidValue") -> Gra
     )
 
 
+def duplicate_value(name: str, code: str = "DuplicateValue") -> GraphError:
+    """400 for a collection that holds a value twice; unlike other faults of values it has a code of its own."""
+    message = "Request contains a property with duplicate values."
+    return GraphError(400, code, message, details=[(code, name)])
+
+
 def read_only(name: str) -> GraphError:
     """400 for a property only the service sets."""
     return bad_request(f"Property '{name}' is read-only and cannot be set.", ("PropertyReadOnly", name))

@@ -31,7 +31,18 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
 }
 MAX_ALTERNATIVES = 15
 """Clauses joined by ``or``, or values of one ``in``, that the directory takes."""
+_CLAUSE = "Invalid filter clause: "
 _WITHOUT_HEADER = frozenset({"eq", "ge", "le"})
+_EDM = {"str": "String", "guid": "Guid", "bool": "Boolean", "int": "Int32", "time": "DateTimeOffset"}
+"""Kinds whose literals have a form of their own: OData converts none of them into another."""
+_OPERATOR_KINDS = {
+    "eq": "Equal",
+    "ne": "NotEqual",
+    "gt": "GreaterThan",
+    "ge": "GreaterThanOrEqual",
+    "lt": "LessThan",
+    "le": "LessThanOrEqual",
+}
 
 
 def check_filter(node: Node, entity: EntityType, *, advanced: bool) -> None:
@@ -83,7 +94,8 @@ class _Check:
         kind = self._kind(node.path, None)
         if not kind.startswith("["):
             raise malformed(
-                f"Any/All may only be used following a collection: '{'/'.join(node.path.names)}'."
+                "Invalid filter clause: Any/All may only be used following a collection: "
+                f"'{'/'.join(node.path.names)}'."
             )
         if node.quantifier == "all" or node.body is None:
             self._needs_advanced(node.path.names[0])
@@ -93,10 +105,12 @@ class _Check:
     def _compare(self, node: Compare, kind: str) -> None:
         if node.op not in _WITHOUT_HEADER or node.path.names[-1] == "$count":
             self._needs_advanced(node.path.names[0])
-        if kind == "bool" and node.value.value is not None and not isinstance(node.value.value, bool):
-            self._mismatch("Edm.Boolean", node.value.value)
-        if kind == "str" and isinstance(node.value.value, bool):
-            self._mismatch("Edm.String", node.value.value)
+        given = _edm(node.value)
+        if given is not None and kind in _EDM and given != _EDM[kind]:
+            raise malformed(
+                "Invalid filter clause: A binary operator with incompatible types was detected. Found operand types "
+                f"'Edm.{_EDM[kind]}' and 'Edm.{given}' for operator kind '{_OPERATOR_KINDS[node.op]}'."
+            )
         if kind.startswith("["):
             raise unsupported_query(self._clause(node.path.names[0]))
 
@@ -114,14 +128,14 @@ class _Check:
             return "int"
         else:
             if names[0] not in self.entity.props:
-                raise unknown_property(names[0], self.entity)
+                raise unknown_property(names[0], self.entity, _CLAUSE)
             if names[0] not in self.entity.filterable:
                 raise unsupported_query(self._clause(names[0]))
             kind, names = self.entity.props[names[0]], names[1:]
         for name in names:
             inner = COMPLEX.get(kind.strip("@!"), {}) if kind.startswith("@") else {}
             if name not in inner:
-                raise unknown_property(name, self.entity)
+                raise unknown_property(name, self.entity, _CLAUSE)
             kind = inner[name]
         return kind.rstrip("!")
 
@@ -135,17 +149,31 @@ class _Check:
             f"'{self.entity.label}'."
         )
 
-    def _mismatch(self, expected: str, value: object) -> None:
-        given = "Edm.Boolean" if isinstance(value, bool) else "Edm.String"
-        raise malformed(
-            "A binary operator with incompatible types was detected. Found operand types "
-            f"'{expected}' and '{given}' for operator kind 'Equal'."
-        )
+
+def _edm(literal: Literal) -> str | None:
+    """The type that a literal's form gives it; ``None`` for null, which fits every type."""
+    value = literal.value
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "Boolean"
+    if isinstance(value, int):
+        return "Int32"
+    if isinstance(value, float):
+        return "Double"
+    if isinstance(value, datetime):
+        return "DateTimeOffset"
+    return "Guid" if literal.guid else "String"
 
 
-def unknown_property(name: str, entity: EntityType) -> Exception:
-    """400 for a property a query names and the type does not have."""
-    return malformed(f"Could not find a property named '{name}' on type 'microsoft.graph.{entity.name}'.")
+def unknown_property(name: str, entity: EntityType, clause: str = "") -> Exception:
+    """400 for a property a query names and the type does not have.
+
+    :param clause: begins the message: what could not be read.
+    """
+    return malformed(
+        f"{clause}Could not find a property named '{name}' on type 'microsoft.graph.{entity.name}'."
+    )
 
 
 def matches(node: Node, value: dict[str, Any], relations: dict[str, str] | None = None) -> bool:

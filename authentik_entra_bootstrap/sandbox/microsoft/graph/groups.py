@@ -62,6 +62,8 @@ def _create(call: Call) -> Reply:
 def _make(call: Call, body: dict[str, Any]) -> Reply:
     checked = check_entity(GROUP, body, binds=("owners", "members"))
     props = checked.props
+    if props.get("isAssignableToRole"):
+        authorize(call.caller, "group.create.privileged")
     require(props, GROUP.label, "displayName", "mailNickname")
     for name in ("mailEnabled", "securityEnabled"):
         if props.get(name) is None:

@@ -11,13 +11,10 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     references_exist,
     wrong_reference,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import DIRECTORY_OBJECT, ENTITIES
+from authentik_entra_bootstrap.sandbox.microsoft.graph.listings import listing_routes
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import ENTITIES
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
-from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
-    count_reply,
-    members_reply,
-    related_objects,
-)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import related_objects
 from authentik_entra_bootstrap.sandbox.store import Object
 
 MEMBER_KINDS = ("user", "group", "servicePrincipal")
@@ -62,21 +59,12 @@ def add_members(call: Call, group: Object, links: list[str]) -> Object:
     return {**group, "_members": [*members, *new]}
 
 
-def _list(call: Call, kind: str | None) -> Reply:
+def _direct(call: Call) -> list[tuple[str, Object]]:
     group = call.read(KIND, call.keys[0], "group.members.read")
-    members = related_objects(call.view, group, "_members")
-    chosen = [(own, item) for own, item in members if kind is None or own == kind]
-    return members_reply(call, chosen, context=f"{kind}s" if kind else "directoryObjects")
+    return related_objects(call.view, group, "_members")
 
 
-def _count(call: Call) -> Reply:
-    group = call.read(KIND, call.keys[0], "group.members.read")
-    return count_reply(
-        call, DIRECTORY_OBJECT, [item for _, item in related_objects(call.view, group, "_members")]
-    )
-
-
-def _transitive(call: Call) -> Reply:
+def _transitive(call: Call) -> list[tuple[str, Object]]:
     group = call.read(KIND, call.keys[0], "group.members.read")
     found: dict[str, tuple[str, Object]] = {}
     waiting = [group]
@@ -85,7 +73,7 @@ def _transitive(call: Call) -> Reply:
             if item["id"] not in found:
                 found[item["id"]] = (kind, item)
                 waiting += [item] if kind == KIND else []
-    return members_reply(call, list(found.values()), context="directoryObjects")
+    return list(found.values())
 
 
 def _add(call: Call) -> Reply:
@@ -125,15 +113,9 @@ def _delete_object(call: Call) -> Reply:
     raise not_found(call.keys[1].value)
 
 
-def _cast_route(kind: str) -> Route[Call]:
-    return Route("GET", f"groups/{{group}}/members/microsoft.graph.{kind}", lambda call: _list(call, kind))
-
-
 ROUTES: list[Route[Call]] = [
-    Route("GET", "groups/{group}/members", lambda call: _list(call, None)),
-    *(_cast_route(kind) for kind in MEMBER_KINDS),
-    Route("GET", "groups/{group}/members/$count", _count),
-    Route("GET", "groups/{group}/transitiveMembers", _transitive),
+    *listing_routes("groups/{group}/members", MEMBER_KINDS, _direct),
+    *listing_routes("groups/{group}/transitiveMembers", MEMBER_KINDS, _transitive),
     Route("POST", "groups/{group}/members/$ref", _add),
     Route("DELETE", "groups/{group}/members/{member}/$ref", _remove),
     Route("DELETE", "groups/{group}/members/{member}", _delete_object),

@@ -78,6 +78,7 @@ class EntityType:
     :param limits: greatest length of strings.
     :param filterable: properties ``$filter`` takes.
     :param relations: navigation properties ``$expand`` and ``owners/$count`` take, to their private list.
+    :param expands: further ones that only ``$expand`` takes.
     :param by_default: properties returned without ``$select`` (``None``: all).
     """
 
@@ -90,6 +91,7 @@ class EntityType:
     filterable: frozenset[str] = frozenset()
     relations: dict[str, str] = field(default_factory=dict)
     by_default: tuple[str, ...] | None = None
+    expands: frozenset[str] = frozenset()
 
     def empty(self) -> dict[str, Any]:
         """Every property with the value it has when nobody set it."""
@@ -113,7 +115,7 @@ APPLICATION = EntityType(
         "defaultRedirectUri description disabledByMicrosoftStatus displayName groupMembershipClaims "
         "identifierUris:[str] info:@informationalUrl isDeviceOnlyAuthSupported:bool isDisabled:bool "
         "isFallbackPublicClient:bool keyCredentials:[@keyCredential] managerApplications:[guid] "
-        "nativeAuthenticationApisEnabled notes optionalClaims:@optionalClaims "
+        "nativeAuthenticationApisEnabled notes oauth2RequirePostResponse:bool! optionalClaims:@optionalClaims "
         "parentalControlSettings:@parentalControlSettings passwordCredentials:[@passwordCredential] "
         "publicClient:@publicClientApplication publisherDomain "
         "requestSignatureVerification:@requestSignatureVerification "
@@ -131,6 +133,7 @@ APPLICATION = EntityType(
         "identifierUris isDisabled publisherDomain serviceManagementReference signInAudience tags uniqueName"
     ),
     relations={"owners": "_owners", "appManagementPolicies": "_appManagementPolicies"},
+    expands=words("federatedIdentityCredentials"),
 )
 
 SERVICE_PRINCIPAL = EntityType(
@@ -157,9 +160,11 @@ SERVICE_PRINCIPAL = EntityType(
     limits={"displayName": 256, "description": 1024, "notes": 1024, "tags": 256},
     filterable=words(
         "id appId accountEnabled alternativeNames appDisplayName appOwnerOrganizationId applicationTemplateId "
-        "createdDateTime description displayName homepage servicePrincipalNames servicePrincipalType tags"
+        "appRoleAssignmentRequired createdDateTime description disabledByMicrosoftStatus displayName homepage "
+        "servicePrincipalNames servicePrincipalType tags"
     ),
     relations={"owners": "_owners"},
+    expands=words("appRoleAssignedTo appRoleAssignments memberOf ownedObjects"),
 )
 
 USER = EntityType(
@@ -171,8 +176,10 @@ USER = EntityType(
         "companyName consentProvidedForMinor country createdDateTime:time creationType department displayName "
         "employeeHireDate:time employeeId employeeOrgData:@employeeOrgData employeeType externalUserState faxNumber "
         "givenName identities:[@identity] imAddresses:[str] jobTitle lastPasswordChangeDateTime:time "
-        "legalAgeGroupClassification mail mailNickname mobilePhone officeLocation onPremisesExtensionAttributes:any "
-        "onPremisesImmutableId onPremisesSyncEnabled:bool otherMails:[str] passwordPolicies "
+        "legalAgeGroupClassification mail mailNickname mobilePhone officeLocation onPremisesDistinguishedName "
+        "onPremisesDomainName onPremisesExtensionAttributes:any onPremisesImmutableId onPremisesLastSyncDateTime:time "
+        "onPremisesProvisioningErrors:[any] onPremisesSamAccountName onPremisesSecurityIdentifier "
+        "onPremisesSyncEnabled:bool onPremisesUserPrincipalName otherMails:[str] passwordPolicies "
         "passwordProfile:@passwordProfile postalCode preferredDataLocation preferredLanguage proxyAddresses:[str] "
         "securityIdentifier showInAddressList:bool signInSessionsValidFromDateTime:time state streetAddress surname "
         "usageLocation userPrincipalName userType"
@@ -180,7 +187,9 @@ USER = EntityType(
     read_only=_DIRECTORY
     | words(
         "assignedLicenses creationType externalUserState imAddresses lastPasswordChangeDateTime "
-        "legalAgeGroupClassification onPremisesSyncEnabled proxyAddresses securityIdentifier "
+        "legalAgeGroupClassification onPremisesDistinguishedName onPremisesDomainName onPremisesLastSyncDateTime "
+        "onPremisesProvisioningErrors onPremisesSamAccountName onPremisesSecurityIdentifier onPremisesSyncEnabled "
+        "onPremisesUserPrincipalName proxyAddresses securityIdentifier "
         "signInSessionsValidFromDateTime"
     ),
     limits={
@@ -199,7 +208,9 @@ USER = EntityType(
     filterable=words(
         "id accountEnabled ageGroup businessPhones city companyName country createdDateTime creationType department "
         "displayName employeeHireDate employeeId employeeType externalUserState givenName identities jobTitle mail "
-        "mailNickname mobilePhone officeLocation onPremisesImmutableId onPremisesSyncEnabled otherMails postalCode "
+        "mailNickname mobilePhone officeLocation onPremisesImmutableId onPremisesLastSyncDateTime "
+        "onPremisesSamAccountName onPremisesSecurityIdentifier onPremisesSyncEnabled onPremisesUserPrincipalName "
+        "otherMails postalCode "
         "preferredLanguage proxyAddresses state streetAddress surname usageLocation userPrincipalName userType"
     ),
     by_default=(
@@ -215,6 +226,7 @@ USER = EntityType(
         "userPrincipalName",
         "id",
     ),
+    expands=words("appRoleAssignments memberOf ownedObjects"),
 )
 
 GROUP = EntityType(
@@ -224,21 +236,27 @@ GROUP = EntityType(
     properties(
         "id deletedDateTime:time classification createdDateTime:time creationOptions:[str] description displayName "
         "expirationDateTime:time groupTypes:[str] hasMembersWithLicenseErrors:bool isAssignableToRole:bool mail "
-        "mailEnabled:bool mailNickname membershipRule membershipRuleProcessingState onPremisesSyncEnabled:bool "
+        "mailEnabled:bool mailNickname membershipRule membershipRuleProcessingState onPremisesDomainName "
+        "onPremisesLastSyncDateTime:time onPremisesNetBiosName onPremisesProvisioningErrors:[any] "
+        "onPremisesSamAccountName onPremisesSecurityIdentifier onPremisesSyncEnabled:bool "
         "preferredDataLocation preferredLanguage proxyAddresses:[str] renewedDateTime:time "
         "resourceBehaviorOptions:[str] resourceProvisioningOptions:[str] securityEnabled:bool securityIdentifier "
         "theme uniqueName visibility"
     ),
     read_only=_DIRECTORY
     | words(
-        "creationOptions expirationDateTime hasMembersWithLicenseErrors mail onPremisesSyncEnabled proxyAddresses "
+        "creationOptions expirationDateTime hasMembersWithLicenseErrors mail onPremisesDomainName "
+        "onPremisesLastSyncDateTime onPremisesNetBiosName onPremisesProvisioningErrors onPremisesSamAccountName "
+        "onPremisesSecurityIdentifier onPremisesSyncEnabled proxyAddresses "
         "renewedDateTime securityIdentifier"
     ),
     limits={"displayName": 256, "mailNickname": 64, "description": 1024, "uniqueName": 128},
     filterable=words(
         "id classification createdDateTime description displayName expirationDateTime groupTypes isAssignableToRole mail "
-        "mailEnabled mailNickname membershipRule membershipRuleProcessingState onPremisesSyncEnabled preferredLanguage "
+        "mailEnabled mailNickname membershipRule membershipRuleProcessingState onPremisesLastSyncDateTime "
+        "onPremisesSamAccountName onPremisesSecurityIdentifier onPremisesSyncEnabled preferredLanguage "
         "proxyAddresses renewedDateTime securityEnabled uniqueName visibility"
     ),
     relations={"members": "_members", "owners": "_owners"},
+    expands=words("appRoleAssignments memberOf"),
 )

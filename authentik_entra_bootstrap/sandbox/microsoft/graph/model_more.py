@@ -52,7 +52,8 @@ APP_ROLE_ASSIGNMENT = EntityType(
     read_only=words(
         "id deletedDateTime createdDateTime principalDisplayName principalType resourceDisplayName"
     ),
-    filterable=words("id appRoleId principalId principalDisplayName resourceId principalType"),
+    # By nothing else (microsoftgraph/msgraph-sdk-dotnet#990 and #2306).
+    filterable=words("principalDisplayName resourceId"),
 )
 
 OAUTH2_PERMISSION_GRANT = EntityType(

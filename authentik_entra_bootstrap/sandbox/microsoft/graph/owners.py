@@ -9,13 +9,10 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     references_exist,
     wrong_reference,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import DIRECTORY_OBJECT, ENTITIES
+from authentik_entra_bootstrap.sandbox.microsoft.graph.listings import listing_routes
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import ENTITIES
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
-from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
-    count_reply,
-    members_reply,
-    related_objects,
-)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import related_objects
 from authentik_entra_bootstrap.sandbox.store import Object
 
 MOST_OWNERS = 100
@@ -48,17 +45,10 @@ def owner_id(call: Call, link: object) -> str:
     return str(found["id"])
 
 
-def list_owners(call: Call, kind: str) -> Reply:
-    """``GET .../owners``."""
+def owners_of(call: Call, kind: str) -> list[tuple[str, Object]]:
+    """Kind and object of each owner."""
     target = call.read(kind, call.keys[0], f"{kind}.read")
-    return members_reply(call, related_objects(call.view, target, "_owners"), context="directoryObjects")
-
-
-def count_owners(call: Call, kind: str) -> Reply:
-    """``GET .../owners/$count``."""
-    target = call.read(kind, call.keys[0], f"{kind}.read")
-    related = related_objects(call.view, target, "_owners")
-    return count_reply(call, DIRECTORY_OBJECT, [item for _, item in related])
+    return related_objects(call.view, target, "_owners")
 
 
 def add_owner(call: Call, kind: str) -> Reply:
@@ -99,8 +89,7 @@ def _store(call: Call, kind: str, target: Object, owners: list[str]) -> Reply:
 
 def _routes(kind: str, path: str) -> list[Route[Call]]:
     return [
-        Route("GET", f"{path}/{{{kind}}}/owners", lambda call: list_owners(call, kind)),
-        Route("GET", f"{path}/{{{kind}}}/owners/$count", lambda call: count_owners(call, kind)),
+        *listing_routes(f"{path}/{{{kind}}}/owners", OWNER_KINDS, lambda call: owners_of(call, kind)),
         Route("POST", f"{path}/{{{kind}}}/owners/$ref", lambda call: add_owner(call, kind)),
         Route("DELETE", f"{path}/{{{kind}}}/owners/{{owner}}/$ref", lambda call: remove_owner(call, kind)),
     ]

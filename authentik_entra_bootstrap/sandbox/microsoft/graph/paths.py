@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
@@ -14,6 +15,10 @@ _CALL = re.compile(r"([A-Za-z][\w.]*)\((.*)\)\Z", re.DOTALL)
 _NAMED = re.compile(r"\s*([A-Za-z]\w*)\s*=\s*(.*)\Z", re.DOTALL)
 _QUOTED = re.compile(r"'((?:[^']|'')*)'\Z", re.DOTALL)
 _T = TypeVar("_T")
+ACTIONS = frozenset(
+    {"addPassword", "removePassword", "restore", "getByIds", "getMemberGroups", "checkMemberGroups"}
+)
+"""Operations that may also be called by their qualified name, as OData has it."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Route(Generic[_T]):
     pattern: str
     handler: Callable[[_T], object]
 
-    @property
+    @cached_property
     def parts(self) -> list[str]:
         """The pattern's segments."""
         return self.pattern.split("/")
@@ -85,9 +90,13 @@ def match_keys(parts: list[str], segments: list[Segment]) -> tuple[Key, ...] | N
             if isinstance(segment, str) and segment.startswith("$"):
                 return None
             keys.append(segment if isinstance(segment, Key) else Key("id", segment))
-        elif not isinstance(segment, str) or segment.casefold() != part.casefold():
+        elif not isinstance(segment, str) or not _named(part, segment.casefold()):
             return None
     return tuple(keys)
+
+
+def _named(part: str, segment: str) -> bool:
+    return segment == part.casefold() or (part in ACTIONS and segment == f"microsoft.graph.{part}".casefold())
 
 
 def find_route(

@@ -61,6 +61,7 @@ _APP_READ = _APP_READ_SCOPES | _OWNED_BY
 _POLICY_WRITE = _names("Policy.ReadWrite.ApplicationConfiguration")
 _POLICY_READ = _POLICY_WRITE | _names("Policy.Read.All Policy.Read.ApplicationConfiguration")
 _GRANT_WRITE = _names("DelegatedPermissionGrant.ReadWrite.All Directory.ReadWrite.All")
+_ROLE_MANAGEMENT = _names("RoleManagement.ReadWrite.Directory")
 _ROLE_WRITE = _names("AppRoleAssignment.ReadWrite.All")
 _USER_WRITE = _names("User.ReadWrite.All Directory.ReadWrite.All")
 _USER_READ = _USER_WRITE | _names("User.ReadBasic.All User.Read.All Directory.Read.All")
@@ -160,15 +161,15 @@ RULES: dict[str, Rule] = {
     "group.read": _plain(_GROUP_READ),
     # Ordinary users may create security groups by default.
     "group.create": Rule(app=_GROUP_WRITE | {"Group.Create"}, scopes=_GROUP_WRITE),
+    # A group that can hold directory roles takes this besides.
+    "group.create.privileged": _plain(_ROLE_MANAGEMENT, ROLE_ADMINISTRATORS),
     "group.update": _plain(_GROUP_WRITE, GROUP_ADMINISTRATORS, owner=True),
     "group.delete": _plain(_names("Group.ReadWrite.All"), GROUP_ADMINISTRATORS, owner=True),
     "group.purge": _plain(_names("Group.ReadWrite.All"), GROUP_ADMINISTRATORS, owner=True),
     "group.owners": _plain(_GROUP_WRITE, GROUP_ADMINISTRATORS, owner=True),
     "group.members.read": _plain(_MEMBERS_READ),
     "group.members.write": _plain(_MEMBERS_WRITE, GROUP_ADMINISTRATORS, owner=True),
-    "group.members.write.privileged": _plain(
-        _names("RoleManagement.ReadWrite.Directory"), ROLE_ADMINISTRATORS, owner=True
-    ),
+    "group.members.write.privileged": _plain(_ROLE_MANAGEMENT, ROLE_ADMINISTRATORS, owner=True),
     "directoryObject.read": _plain(_DIRECTORY_READ),
 }
 """Operation to rule."""

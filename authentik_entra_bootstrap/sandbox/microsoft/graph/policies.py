@@ -27,8 +27,8 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     list_reply,
     members_reply,
     reader_for,
-    related_objects,
 )
+from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import related_objects
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, require
 from authentik_entra_bootstrap.sandbox.microsoft.graph.values import EMPTY_GUID, parse_duration
 from authentik_entra_bootstrap.sandbox.store import Object

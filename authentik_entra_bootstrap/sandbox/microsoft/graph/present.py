@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import PRINCIPALS, Call, Reader, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import bad_request
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import EntityType
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import (
-    APP_POLICY,
     DIRECTORY_OBJECT,
+    DIRECTORY_ROLE,
     ENTITIES,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.query import Query
+from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import SIDES, related
 from authentik_entra_bootstrap.sandbox.store import Object
 
 EXPANDED = 20
@@ -48,13 +50,22 @@ def public(entity: EntityType, value: Object, select: Sequence[str] | None = Non
 def present(call: Call, entity: EntityType, value: Object, query: Query) -> dict[str, Any]:
     """An object with selection and expansion.
 
-    :raises GraphError: 400 for unknown properties or relations.
+    :raises GraphError: 400 for unknown properties or relations, 403 for one the caller may not read.
     """
     result = public(entity, value, query.select(entity))
     for relation, inner in query.expand(entity).items():
-        related = related_objects(call.view, value, entity.relations[relation])[:EXPANDED]
-        result[relation] = [present_member(kind, item, inner) for kind, item in related]
+        if relation in SIDES:
+            authorize(call.caller, "roleGrant.read")
+        found = related(call.view, entity.name, value, relation)[:EXPANDED]
+        result[relation] = [_expanded(kind, item, inner) for kind, item in found]
     return result
+
+
+def _expanded(kind: str, value: Object, query: Query) -> dict[str, Any]:
+    """One object of a relation: with its type only where the relation holds several."""
+    if kind in PRINCIPALS or kind == DIRECTORY_ROLE.name:
+        return present_member(kind, value, query)
+    return public(ENTITIES[kind], value, query.select(ENTITIES[kind]))
 
 
 def present_member(kind: str, value: Object, query: Query) -> dict[str, Any]:
@@ -63,19 +74,6 @@ def present_member(kind: str, value: Object, query: Query) -> dict[str, Any]:
     chosen = query.select(DIRECTORY_OBJECT)
     select = None if chosen is None else [name for name in chosen if name in entity.props]
     return {"@odata.type": f"#microsoft.graph.{kind}", **public(entity, value, select)}
-
-
-def related_objects(reader: Reader, value: Object, relation: str) -> list[tuple[str, Object]]:
-    """Kind and object for each id in a private list, as far as the reader knows them."""
-    kinds = ("policy",) if relation == "_appManagementPolicies" else PRINCIPALS
-    found = []
-    for object_id in value.get(relation, ()):
-        for kind in kinds:
-            item = reader.get(kind, object_id)
-            if item is not None:
-                found.append((APP_POLICY.name if kind == "policy" else kind, item))
-                break
-    return found
 
 
 def entity_reply(
@@ -119,7 +117,7 @@ def _collection(
     names = query.select(entity)
     selected = f"({','.join(names)})" if names else ""
     body: dict[str, Any] = {"@odata.context": f"{call.base}/$metadata#{context or entity.path}{selected}"}
-    if query.count and query.eventual:
+    if query.count and query.eventual and query.first_page:
         body["@odata.count"] = total
     if token is not None:
         body["@odata.nextLink"] = f"{call.base}/{call.path.lstrip('/')}?{query.next_query(token)}"

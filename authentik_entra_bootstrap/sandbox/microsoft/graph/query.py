@@ -23,15 +23,18 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.filter_eval import (
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.filter_syntax import parse_filter
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import EntityType
+from authentik_entra_bootstrap.sandbox.microsoft.graph.search import found_by, parse_search
 from authentik_entra_bootstrap.sandbox.store import Object
 
 DEFAULT_PAGE = 100
 LARGEST_PAGE = 999
+MOST_EXPANDED = 1
+"""Relations that one request can expand ("Use query parameters to customize responses")."""
 _OPTIONS = frozenset(
     {"select", "filter", "top", "count", "orderby", "search", "expand", "skiptoken", "skip", "format"}
 )
 _EXPAND = re.compile(r"\s*(\w+)\s*(?:\((.*)\))?\s*\Z", re.DOTALL)
-_SEARCH = re.compile(r'"(\w+):((?:[^"\\]|\\.)*)"')
+_SELECT_AND_EXPAND = "Parsing OData Select and Expand failed: "
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,11 @@ class Query:
         return self.options.get("count", "").lower() == "true"
 
     @property
+    def first_page(self) -> bool:
+        """Whether this is no next link: only the first page tells the count."""
+        return "skiptoken" not in self.options
+
+    @property
     def advanced(self) -> bool:
         """Whether the request has what advanced queries need; they read a separate, staler index."""
         return self.eventual and (self.count or "search" in self.options)
@@ -105,26 +113,30 @@ class Query:
         names = [name.strip() for name in text.split(",") if name.strip()]
         if not names or "*" in names:
             return None
-        by_fold = {name.casefold(): name for name in (*entity.props, *entity.relations)}
+        names_known = (*entity.props, *entity.relations, *entity.expands)
+        by_fold = {name.casefold(): name for name in names_known}
         for name in names:
             if name.casefold() not in by_fold:
-                raise unknown_property(name, entity)
+                raise unknown_property(name, entity, _SELECT_AND_EXPAND)
         return [by_fold[name.casefold()] for name in names]
 
     def expand(self, entity: EntityType) -> dict[str, Query]:
         """Relations to expand, each with its own options.
 
-        :raises GraphError: 400 for a relation the type does not have.
+        :raises GraphError: 400 for a relation the type does not have, or more than one.
         """
         text = self.options.get("expand", "").strip()
         result: dict[str, Query] = {}
-        for part in _split_outside_parentheses(text, ","):
+        parts = _split_outside_parentheses(text, ",")
+        if len(parts) > MOST_EXPANDED:
+            raise malformed(
+                f"The result of parsing $expand contained at least {len(parts)} items, but the maximum allowed is "
+                f"{MOST_EXPANDED}."
+            )
+        for part in parts:
             match = _EXPAND.match(part)
-            if match is None or match.group(1) not in entity.relations:
-                raise malformed(
-                    f"Parsing OData Select and Expand failed: Could not find a property named '{part.strip()}' on "
-                    f"type 'microsoft.graph.{entity.name}'."
-                )
+            if match is None or match.group(1) not in {*entity.relations, *entity.expands}:
+                raise unknown_property(part.strip(), entity, _SELECT_AND_EXPAND)
             inner = _split_outside_parentheses(match.group(2) or "", ";")
             result[match.group(1)] = Query.parse("&".join(inner))
         return result
@@ -141,25 +153,14 @@ class Query:
             check_filter(node, entity, advanced=self.advanced)
             items = [item for item in items if matches(node, item, entity.relations)]
         if "search" in self.options:
-            terms = self._search_terms(entity)
-            items = [item for item in items if any(_has_word(item.get(name), text) for name, text in terms)]
+            if not self.eventual:
+                raise unsupported_query(
+                    "Request with $search query parameter only works through MSGraph with a special request header: "
+                    "'ConsistencyLevel: eventual'"
+                )
+            search = parse_search(self.options["search"], entity)
+            items = [item for item in items if found_by(search, item)]
         return items
-
-    def _search_terms(self, entity: EntityType) -> list[tuple[str, str]]:
-        if not self.eventual:
-            raise unsupported_query(
-                "Request with $search query parameter only works through MSGraph with a special request header: "
-                "'ConsistencyLevel: eventual'"
-            )
-        terms = _SEARCH.findall(self.options["search"])
-        if not terms:
-            raise bad_request(
-                f"Syntax error: character ':' is not valid at position 0 in '{self.options['search']}'."
-            )
-        for name, _ in terms:
-            if name not in entity.filterable or entity.props[name] not in ("str", "[str]"):
-                raise unsupported_query(f"Property '{name}' does not support $search.")
-        return [(name, text.replace('\\"', '"')) for name, text in terms]
 
     def ordered(self, items: list[Object], entity: EntityType) -> list[Object]:
         """The objects in the order of ``$orderby``; of creation without it.
@@ -208,16 +209,6 @@ def _sort_key(value: object) -> tuple[int, Any]:
     if value is None:
         return (0, "")
     return (1, value.casefold()) if isinstance(value, str) else (2, str(value))
-
-
-def _has_word(value: object, text: str) -> bool:
-    """Whether text begins a word of the value: how the directory's search tokenises names."""
-    words = [str(item) for item in value] if isinstance(value, list) else [value or ""]
-    return any(
-        re.search(rf"(?:^|[\W_]){re.escape(text)}", str(word), re.IGNORECASE) is not None
-        for word in words
-        if word
-    )
 
 
 def _split_outside_parentheses(text: str, mark: str) -> list[str]:

@@ -6,15 +6,14 @@ from typing import Any
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import Call, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.directory_objects import (
-    groups_of,
+    own_key,
     principal,
     read_member,
-    signed_in,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import invalid_value, not_found, required_value
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import DIRECTORY_OBJECT
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key, Route
-from authentik_entra_bootstrap.sandbox.microsoft.graph.present import related_objects
+from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import groups_of, related_objects
 from authentik_entra_bootstrap.sandbox.store import Object
 
 MOST_CHECKED = 20
@@ -62,7 +61,7 @@ def _groups(call: Call, kind: str, key: Key) -> list[str]:
             raise not_found(key.value)
         kind = found[0]
     member = read_member(call, kind, key)
-    wanted = groups_of(call, member, transitive=True)
+    wanted = groups_of(call.view, member, transitive=True)
     if call.json().get("securityEnabledOnly"):
         wanted = [group for group in wanted if group.get("securityEnabled")]
     return [group["id"] for group in wanted]
@@ -106,16 +105,12 @@ def _action_routes(kind: str, path: str) -> list[Route[Call]]:
     ]
 
 
-def _own_key(call: Call) -> Key:
-    return Key("id", signed_in(call))
-
-
 ROUTES: list[Route[Call]] = [
     *(route for relation in RELATIONS for route in _relation_routes(*relation)),
     *_action_routes("user", "users/{user}"),
     *_action_routes("group", "groups/{group}"),
     *_action_routes("servicePrincipal", "servicePrincipals/{sp}"),
     *_action_routes("directoryObject", "directoryObjects/{object}"),
-    Route("POST", "me/getMemberGroups", lambda call: _get_groups(call, "user", _own_key(call))),
-    Route("POST", "me/checkMemberGroups", lambda call: _check_groups(call, "user", _own_key(call))),
+    Route("POST", "me/getMemberGroups", lambda call: _get_groups(call, "user", own_key(call))),
+    Route("POST", "me/checkMemberGroups", lambda call: _check_groups(call, "user", own_key(call))),
 ]

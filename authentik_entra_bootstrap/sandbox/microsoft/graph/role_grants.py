@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import allowed, authorize
-from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reader, Reply
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     GraphError,
     bad_request,
@@ -18,6 +18,11 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import APP_ROL
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.permissions import ROLE_ADMINISTRATORS
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, list_reply, reader_for
+from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import (
+    ASSIGNABLE,
+    SIDES,
+    live_assignments,
+)
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity
 from authentik_entra_bootstrap.sandbox.microsoft.graph.values import EMPTY_GUID, opaque_id, seven_digits
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import GRAPH_APP_ID
@@ -25,20 +30,6 @@ from authentik_entra_bootstrap.sandbox.store import Object
 
 KIND = "appRoleAssignment"
 MOST_ASSIGNMENTS = 1500
-PRINCIPAL_KINDS = ("servicePrincipal", "user", "group")
-SIDES = {"appRoleAssignedTo": "resourceId", "appRoleAssignments": "principalId"}
-"""Collection to the property that the address fixes."""
-
-
-def live_assignments(reader: Reader, **wanted: str) -> list[Object]:
-    """Assignments with these property values whose both ends the reader knows."""
-    return [
-        item
-        for item in reader.all(KIND)
-        if all(item[name] == value for name, value in wanted.items())
-        and reader.has("servicePrincipal", item["resourceId"])
-        and any(reader.has(kind, item["principalId"]) for kind in PRINCIPAL_KINDS)
-    ]
 
 
 def _list(call: Call, kind: str, side: str) -> Reply:
@@ -67,7 +58,7 @@ def _create(call: Call, kind: str, side: str) -> Reply:
         raise bad_request("Not a valid reference update.")
     resource = _end(call, ("servicePrincipal",), props["resourceId"])[1]
     _check_may_grant(call, resource)
-    principal_kind, principal = _end(call, PRINCIPAL_KINDS, props["principalId"])
+    principal_kind, principal = _end(call, ASSIGNABLE, props["principalId"])
     _check_role(resource, props["appRoleId"], principal_kind)
     _check_new(call, props)
     created: Object = {

@@ -31,7 +31,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     list_reply,
     reader_for,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import Body, check_entity
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import Body, check_entity, merge
 from authentik_entra_bootstrap.sandbox.store import Directory, Object
 
 KIND = "servicePrincipal"
@@ -101,7 +101,7 @@ def _create(call: Call, body: dict[str, Any]) -> Reply:
         "servicePrincipalType": "Application",
         "verifiedPublisher": {"displayName": None, "verifiedPublisherId": None, "addedDateTime": None},
         **inherited(application, own_tags),
-        **checked.props,
+        **merge(SERVICE_PRINCIPAL.props, {}, checked.props),
         "_ownTags": own_tags,
         "_secrets": {},
         "_certificates": {},
@@ -183,7 +183,7 @@ def _store(call: Call, target: Object, checked: Body) -> None:
             "New password credentials must be generated with service actions.",
             ("InvalidValue", "passwordCredentials"),
         )
-    changed = {**target, **props}
+    changed = merge(SERVICE_PRINCIPAL.props, target, props)
     if "tags" in props:
         application = find_by(call.directory, "application", "appId", target["appId"]) or {}
         changed["_ownTags"] = props["tags"]

@@ -12,6 +12,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     bad_request,
     conflict,
     invalid_value,
+    malformed,
     not_found,
     required_value,
 )
@@ -23,11 +24,18 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     list_reply,
     reader_for,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, require
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, merge, require
 from authentik_entra_bootstrap.sandbox.store import Object
 
 KIND = "user"
 _NAME = re.compile(r"[A-Za-z0-9'._!#^~-]+@[A-Za-z0-9.-]+\Z")
+PROFILE = frozenset(
+    {
+        *("aboutMe", "birthday", "hireDate", "interests", "mySite", "pastProjects", "preferredName"),
+        *("responsibilities", "schools", "skills"),
+    }
+)
+"""Properties kept by SharePoint's profile service, which a tenant of the sandbox does not have."""
 _SPECIAL = ("accountEnabled", "passwordProfile")
 _UNIQUE = ("userPrincipalName", "onPremisesImmutableId")
 
@@ -61,9 +69,16 @@ def _check_name(call: Call, name: str) -> None:
         raise invalid_value("userPrincipalName", USER.label)
 
 
+def _checked(body: dict[str, Any]) -> dict[str, Any]:
+    """A body's properties; those of the profile service cannot stand beside the directory's."""
+    if PROFILE & body.keys():
+        raise malformed("The request is currently not supported on the targeted entity set")
+    return check_entity(USER, body).props
+
+
 def _create(call: Call) -> Reply:
     authorize(call.caller, "user.create")
-    props = check_entity(USER, call.json()).props
+    props = _checked(call.json())
     require(props, USER.label, "displayName", "mailNickname", "userPrincipalName")
     if props.get("accountEnabled") is None:
         raise required_value("accountEnabled", USER.label)
@@ -75,7 +90,7 @@ def _create(call: Call) -> Reply:
         **call.new_object(),
         "userType": "Member",
         "showInAddressList": None,
-        **props,
+        **merge(USER.props, {}, props),
         "passwordProfile": None,
         "_directoryRoles": [],
     }
@@ -88,13 +103,13 @@ def _update(call: Call) -> Reply:
     changed = [name for name in body if "@odata." not in name]
     special = changed[0] if len(changed) == 1 and changed[0] in _SPECIAL else ""
     target = call.target(KIND, call.keys[0], f"user.update.{special}" if special else "user.update")
-    props = check_entity(USER, body).props
+    props = _checked(body)
     for name in ("displayName", "mailNickname", "userPrincipalName"):
         if name in props:
             require(props, USER.label, name)
     _check(call, props, target["id"])
     # A password is taken and never shown again.
-    call.directory.put(KIND, target["id"], {**target, **props, "passwordProfile": None})
+    call.directory.put(KIND, target["id"], {**merge(USER.props, target, props), "passwordProfile": None})
     return NO_CONTENT
 
 

@@ -96,6 +96,32 @@ def check_complex(type_name: str, value: object, name: str, label: str) -> dict[
     return result
 
 
+def merge(kinds: dict[str, str], before: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """An object or complex value after a change: complex values are changed in part, collections replaced whole.
+
+    Complex values are shown with all their properties, whether they were given or not.
+
+    :param kinds: property to kind, as in :mod:`~.model`.
+    :param changes: properties in normal form, as :func:`check_entity` returns them.
+    """
+    result = dict(before)
+    for name, value in changes.items():
+        kind = kinds[name].rstrip("!")
+        if kind.startswith("@") and value is not None:
+            inner = COMPLEX[kind[1:]]
+            result[name] = merge(inner, {**_empty(inner), **(before.get(name) or {})}, value)
+        elif kind.startswith("[@"):
+            inner = COMPLEX[kind[2:-1]]
+            result[name] = [merge(inner, _empty(inner), item) for item in value]
+        else:
+            result[name] = value
+    return result
+
+
+def _empty(kinds: dict[str, str]) -> dict[str, Any]:
+    return {name: [] if kind.startswith("[") else None for name, kind in kinds.items()}
+
+
 def require(props: dict[str, Any], label: str, *names: str) -> None:
     """Check that properties are there and neither null nor empty.
 
