@@ -16,7 +16,7 @@ from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import PermissionDenied, ValidationError
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Choice, Field, Moment, Uuid
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
-from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import Rights
+from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import Rights, grant
 from authentik_entra_bootstrap.sandbox.authentik.rest.relations import Related
 from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
 from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
@@ -103,16 +103,6 @@ def add_secret(state: State, name: str, value: str) -> Record:
     moment = state.now()
     row = {"pk": state.uuid(), "name": candidate, "type": "text", "managed": None, "value": value}
     return state.tables["secret"].add(row | {"created": moment, "last_updated": moment})
-
-
-def grant(state: State, user: Record, permissions: list[str], key: str) -> None:
-    """Give a user rights on one object, through the role that authentik keeps for each user."""
-    name = f"ak-managed-role--user-{user['pk']}"
-    role = state.tables["role"].find(name=name)
-    if role is None:
-        role = state.tables["role"].add({"pk": state.uuid(), "name": name, "permissions": []})
-        user["roles"] = [*user["roles"], role["pk"]]
-    role["permissions"] += [(permission, key) for permission in permissions]
 
 
 def client_secret_of(state: State, provider: Record) -> str:

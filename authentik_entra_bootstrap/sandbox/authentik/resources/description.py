@@ -127,6 +127,7 @@ def components(*, newest: bool) -> dict[str, Any]:
             results=list_of(ref("ExtraRoleObjectPermission")),
             autocomplete=ref("Autocomplete"),
         ),
+        "Link": thing(link=text),
         "UserPath": thing(paths=list_of(text)),
         "UserServiceAccountResponse": thing(
             ["group_pk"], username=text, token=text, user_uid=text, user_pk=INTEGER, group_pk=text

@@ -61,7 +61,7 @@ def mapping_serializer(name: str) -> Serializer:
         name,
         {
             "pk": Uuid(read_only=True, label="Pm uuid"),
-            "managed": common.managed_field(),
+            "managed": common.managed_field("Property Mapping", "mapping"),
             "name": Text(unique="Property Mapping with this name already exists.", unique_table="mapping"),
             "expression": Expression(trim=False),
             **meta,
@@ -128,6 +128,7 @@ def connection_serializer(state: State, kind: str) -> Serializer:
             "provider": Related(table="provider", integer=True),
             "attributes": Dictionary(read_only=True, default=dict),
         },
+        check=common.together(f"entra_{kind}", ("microsoft_id", kind, "provider")),
     )
 
 
@@ -149,6 +150,7 @@ def connection_view(state: State, kind: str) -> View:
         title=lambda record: (
             f"Microsoft Entra Provider {kind.title()} {record[kind]} to {record['provider']}"
         ),
+        audited=False,
     )
     state.models[model.label] = model
     table = state.tables[kind]

@@ -11,11 +11,12 @@ from uuid import UUID
 from authentik_entra_bootstrap.sandbox.authentik import audit
 from authentik_entra_bootstrap.sandbox.authentik.resources import common
 from authentik_entra_bootstrap.sandbox.authentik.resources.accounts import (
+    SuperuserFlag,
     UserType,
     no_internal_account,
     sound_path,
 )
-from authentik_entra_bootstrap.sandbox.authentik.rest.errors import Rejected, ValidationError
+from authentik_entra_bootstrap.sandbox.authentik.rest.errors import Rejected
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import (
     Boolean,
     Dictionary,
@@ -25,7 +26,7 @@ from authentik_entra_bootstrap.sandbox.authentik.rest.fields import (
     Uuid,
 )
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
-from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import Rights, is_superuser
+from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import ancestors, is_superuser
 from authentik_entra_bootstrap.sandbox.authentik.rest.relations import ManyRelated, Nested
 from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
 from authentik_entra_bootstrap.sandbox.authentik.rest.texts import Email, Text
@@ -82,6 +83,20 @@ def partial_group() -> Serializer:
     )
 
 
+def related_group() -> Serializer:
+    """A group as its parents and children show it."""
+    return Serializer(
+        "RelatedGroup",
+        {
+            "pk": Uuid(read_only=True),
+            "name": Text(),
+            "is_superuser": Boolean(default=False),
+            "attributes": Dictionary(required=False),
+            "group_uuid": Uuid(read_only=True, source="pk"),
+        },
+    )
+
+
 def partial_user() -> Serializer:
     """A user without groups and roles."""
     return Serializer(
@@ -99,13 +114,17 @@ def partial_user() -> Serializer:
     )
 
 
-def role_serializer() -> Serializer:
+def role_serializer(state: State) -> Serializer:
     """A role as users and groups show it."""
     return Serializer(
         "Role",
         {
             "pk": Uuid(read_only=True),
-            "name": Text(max_length=150, unique="Role with this name already exists.", unique_table="role"),
+            "name": Text(
+                max_length=None if state.profile.at_least("2026.2") else 150,
+                unique="Role with this name already exists.",
+                unique_table="role",
+            ),
         },
     )
 
@@ -114,10 +133,9 @@ def put_groups(state: State, user: Record, keys: list[str]) -> None:
     """Make the user a member of these groups and of no others."""
     for group in state.tables["group"]:
         member, wanted = user["pk"] in group["users"], group["pk"] in keys
-        if member and not wanted:
-            group["users"] = [key for key in group["users"] if key != user["pk"]]
-        elif wanted and not member:
-            group["users"] = [*group["users"], user["pk"]]
+        if member is not wanted:
+            others = [key for key in group["users"] if key != user["pk"]]
+            group["users"] = [*others, user["pk"]] if wanted else others
 
 
 def direct_groups(user: Record, ctx: Context) -> list[Record]:
@@ -134,9 +152,9 @@ def rows_of(table: str, column: str) -> Any:
     return read
 
 
-def user_serializer() -> Serializer:
+def user_serializer(state: State) -> Serializer:
     """The user."""
-    groups, roles = partial_group(), role_serializer()
+    groups, roles = partial_group(), role_serializer(state)
     return Serializer(
         "User",
         {
@@ -186,18 +204,9 @@ def user_serializer() -> Serializer:
     )
 
 
-def may_set_superuser(value: Any, ctx: Context) -> None:
-    """Refuse the flag to callers without the permission.
-
-    :raises ValidationError: for them.
-    """
-    if value and ctx.request and not Rights(ctx.state, ctx.user).has("authentik_core.enable_group_superuser"):
-        raise ValidationError("User does not have permission to set superuser status to True.")
-
-
-def group_serializer() -> Serializer:
+def group_serializer(state: State) -> Serializer:
     """The group."""
-    users, roles, groups = partial_user(), role_serializer(), partial_group()
+    users, roles, groups = partial_user(), role_serializer(state), related_group()
 
     def children(record: Record, ctx: Context) -> list[Record]:
         return [row for row in ctx.state.tables["group"] if record["pk"] in row["parents"]]
@@ -205,7 +214,7 @@ def group_serializer() -> Serializer:
     def inherited(record: Record, ctx: Context) -> list[Record] | None:
         if not wants(ctx, "include_inherited_roles", "false"):
             return None
-        keys = [key for parent in rows_of("group", "parents")(record, ctx) for key in parent["roles"]]
+        keys = [key for group in ancestors(ctx.state, record) for key in group["roles"]]
         return [
             ctx.state.tables["role"].rows[key] for key in dict.fromkeys(keys) if key not in record["roles"]
         ]
@@ -215,10 +224,9 @@ def group_serializer() -> Serializer:
         {
             "pk": Uuid(read_only=True, label="Group uuid"),
             "num_pk": Plain(shape={"type": "integer"}, get=lambda record, _: num_pk(record)),
-            "name": Text(unique="This field must be unique.", unique_table="group"),
-            "is_superuser": Boolean(
+            "name": Text(unique="Group with this name already exists.", unique_table="group"),
+            "is_superuser": SuperuserFlag(
                 default=False,
-                validators=[may_set_superuser],
                 help_text="Users added to this group will be superusers.",
             ),
             "parents": ManyRelated(table="group", default=list),
@@ -262,18 +270,21 @@ def group_serializer() -> Serializer:
 
 
 def user_deleting(record: Record, ctx: Context) -> None:
-    """Tokens and memberships go with the user."""
+    """Tokens, bindings, notifications and memberships go with the user."""
     tables = ctx.state.tables
-    for token in tables["token"].where(user=record["pk"]):
-        tables["token"].remove(token["pk"])
+    for table in (tables["token"], tables["binding"], tables["notification"]):
+        for row in table.where(user=record["pk"]):
+            table.remove(row["pk"])
     put_groups(ctx.state, record, [])
 
 
 def group_deleting(record: Record, ctx: Context) -> None:
-    """Providers lose the filter, bindings and children the group."""
+    """Bindings go with the group; providers lose their filter, rules their group, children their parent."""
     tables = ctx.state.tables
     for provider in tables["provider"].where(filter_group=record["pk"]):
         provider["filter_group"] = None
+    for rule in tables["rule"].where(destination_group=record["pk"]):
+        rule["destination_group"] = None
     for binding in tables["binding"].where(group=record["pk"]):
         tables["binding"].remove(binding["pk"])
     for group in tables["group"]:
@@ -300,7 +311,7 @@ def register(state: State) -> None:
         label=USER,
         class_name="User",
         table_name="user",
-        serializer=user_serializer(),
+        serializer=user_serializer(state),
         verbose_name="User",
         key_kind="integer",
         title=lambda record: str(record["username"]),
@@ -318,7 +329,7 @@ def register(state: State) -> None:
         label=GROUP,
         class_name="Group",
         table_name="group",
-        serializer=group_serializer(),
+        serializer=group_serializer(state),
         verbose_name="Group",
         title=lambda record: f"Group {record['name']}",
         deleting=group_deleting,
@@ -326,9 +337,9 @@ def register(state: State) -> None:
 
 
 def read_attributes(values: list[str]) -> dict[str, Any]:
-    """The ``attributes`` filter: a JSON object.
+    """The ``attributes`` filter.
 
-    :raises Rejected: for anything else; the refusal does not name the filter.
+    :raises Rejected: for what is no JSON object; the refusal does not name the filter.
     """
     try:
         found = json.loads(values[-1])

@@ -10,7 +10,7 @@ from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import NotFound, ServerCrash
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Integer, Plain
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
-from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import roles_of
+from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import ancestors, roles_of
 from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
 from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
 from authentik_entra_bootstrap.sandbox.authentik.rest.texts import Text
@@ -136,13 +136,8 @@ def inherited(state: State, table: str, row: Record) -> list[Record]:
     """The roles of a user's groups, or of a group's ancestors."""
     if table == "user":
         return roles_of(state, row)
-    found, queue = [], [*row["parents"]]
-    while queue:
-        group = state.tables["group"].get(queue.pop())
-        if group is not None:
-            found += [role for key in group["roles"] if (role := state.tables["role"].get(key))]
-            queue += group["parents"]
-    return found
+    keys = [key for group in ancestors(state, row) for key in group["roles"]]
+    return [role for key in keys if (role := state.tables["role"].get(key))]
 
 
 def deleting(record: Record, ctx: Context) -> None:
@@ -159,7 +154,7 @@ def views(state: State) -> list[View]:
         label=LABEL,
         class_name="Role",
         table_name="role",
-        serializer=people.role_serializer(),
+        serializer=people.role_serializer(state),
         verbose_name="Role",
         title=lambda record: f"Role {record['name']}",
         extra={"permissions": list, "managed": None},

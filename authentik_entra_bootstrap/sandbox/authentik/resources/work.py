@@ -110,7 +110,7 @@ class TaskView(ModelView):
             lookup_name="message_id",
             filters=related("queue_name")
             | {
-                "state": listing.one_of("state", lambda _: TASK_STATES),
+                "state": listing.choice("state", lambda _: TASK_STATES),
                 "aggregated_status": listing.one_of("aggregated_status", lambda _: TASK_STATUSES),
             },
             search=[

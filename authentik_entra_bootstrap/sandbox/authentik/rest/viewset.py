@@ -119,7 +119,7 @@ class ModelView(View):
     :param standard: which of list, create, retrieve, update, partial_update, destroy exist.
     :param lookup: the column that the address holds.
     :param lookup_name: its name in the API description.
-    :param search: columns that ``search`` looks into.
+    :param search: columns that ``search`` looks into, or what is found by way of a row.
     :param ordering: the order when the request asks for none.
     :param owner: column that holds the owner's key; owners see and change their own.
     :param create_free: whether creation needs no permission.
@@ -138,7 +138,7 @@ class ModelView(View):
         lookup: str = "",
         lookup_name: str = "",
         filters: Mapping[str, listing.Filter] | None = None,
-        search: Sequence[str] = (),
+        search: Sequence[listing.Column] = (),
         ordering: Sequence[str] = (),
         owner: str = "",
         create_free: bool = False,
