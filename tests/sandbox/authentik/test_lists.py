@@ -38,6 +38,18 @@ async def test_the_size_of_a_page(admin: Any, query: str, shown: int) -> None:
     assert len(found["results"]) == shown
 
 
+async def test_a_list_with_smaller_pages(admin: Any) -> None:
+    role = await admin.must("POST", "/rbac/roles/", {"name": "many"})
+    path = f"/rbac/permissions/assigned_by_roles/{role['pk']}/assign/"
+    for number in range(12):
+        group = await admin.must("POST", GROUPS, {"name": f"g{number}"})
+        grant = {"permissions": ["view_group"], "model": "authentik_core.group", "object_pk": group["pk"]}
+        await admin.must("POST", path, grant)
+    for query, shown in (("", 12), ("page_size=50", 10), ("page_size=0", 12)):
+        found = await admin.must("GET", f"/rbac/permissions/roles/?{query}")
+        assert len(found["results"]) == shown
+
+
 @pytest.mark.parametrize(
     ("text", "terms"),
     [

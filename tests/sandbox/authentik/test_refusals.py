@@ -195,6 +195,11 @@ async def test_roles_by_who_holds_them(admin: Any, robot: Any) -> None:
     assert await names(f"users={user}&inherited=true") == ["robot"]
     assert await names(f"groups={child['pk']}") == []
     assert await names(f"groups={child['pk']}&inherited=true") == ["robot"]
+    assert await names(f"groups={child['pk']}&inherited=1") == []
+    assert await names("users=999") == []
+    assert await names("groups=00000000-0000-4000-8000-000000000000") == []
+    assert (await admin("GET", "/rbac/roles/?users=x")).json() == {"users": ["Enter a number."]}
+    assert (await admin("GET", "/rbac/roles/?groups=x")).status_code == 500
 
 
 async def test_options_of_an_action_speak_of_the_action(admin: Any, provider: Any) -> None:

@@ -40,6 +40,15 @@ def show_grant(state: State, index: int, permission: str, key: str) -> Record:
     }
 
 
+def holds(ctx: Context, role: Record, label: str) -> bool:
+    """Whether a role may anything on all objects of a model, or on the one that the request names."""
+    app, _, model = label.partition(".")
+    rows = ctx.state.tables["permission"].where(app_label=app, model=model)
+    names = {f"{app}.{row['codename']}" for row in rows}
+    wanted = {"", ctx.request.param("object_pk").strip() if ctx.request else ""}
+    return any(permission in names and key in wanted for permission, key in role["permissions"])
+
+
 class AssignedView(ModelView):
     """``permissions/assigned_by_roles``: a list for one model, and assigning."""
 
@@ -78,27 +87,21 @@ class AssignedView(ModelView):
         if label not in self.models:
             text = f"Select a valid choice. {label} is not one of the available choices."
             raise ValidationError({"model": [text]})
-        results = [self._role(role, label, ctx) for role in self.visible(ctx)]
-        rows = [row for row in results if row["object_permissions"] or row["model_permissions"]]
-        page = listing.paginate(sorted(rows, key=lambda row: str(row["name"])), ctx)
-        return Reply(page.envelope(page.rows))
+        rows = [role for role in self.visible(ctx) if holds(ctx, role, label)]
+        rows = listing.search(rows, ["name"], ctx.request.param("search"))
+        page = listing.paginate(listing.order(rows, ["name"]), ctx)
+        return Reply(page.envelope([self._role(role) for role in page.rows]))
 
-    def _role(self, role: Record, label: str, ctx: Context) -> Record:
-        app, _, model = label.partition(".")
-        wanted = ctx.request.param("object_pk") if ctx.request else ""
+    def _role(self, role: Record) -> Record:
+        """The role with everything it may, on whatever model."""
         grants = [
-            show_grant(ctx.state, index, *grant) for index, grant in enumerate(role["permissions"], start=1)
+            show_grant(self.state, index, *grant) for index, grant in enumerate(role["permissions"], start=1)
         ]
-        grants = [row for row in grants if (row["app_label"], row["model"]) == (app, model)]
         return {
             "role_pk": role["pk"],
             "name": role["name"],
-            "object_permissions": [
-                row for row in grants if row["object_pk"] and wanted in {"", row["object_pk"]}
-            ],
-            "model_permissions": []
-            if wanted
-            else [
+            "object_permissions": [row for row in grants if row["object_pk"]],
+            "model_permissions": [
                 {name: value for name, value in row.items() if name != "object_pk"}
                 for row in grants
                 if not row["object_pk"]
@@ -182,7 +185,7 @@ def object_permissions(ctx: Context) -> Reply:
             for index, (permission, key) in enumerate(role["permissions"], start=1):
                 if key:
                     rows.append(describe_grant(ctx.state, index, permission, key))
-    page = listing.paginate(rows, ctx)
+    page = listing.paginate(rows, ctx, largest=10)
     envelope = page.envelope(page.rows)
     if not ctx.state.profile.at_least("2026.5"):
         del envelope["autocomplete"]  # this list alone had a pagination of its own

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik.resources import common, people
 from authentik_entra_bootstrap.sandbox.authentik.resources.assignments import AssignedView, grants_view
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
-from authentik_entra_bootstrap.sandbox.authentik.rest.errors import NotFound, ServerCrash
+from authentik_entra_bootstrap.sandbox.authentik.rest.errors import NotFound, ServerCrash, ValidationError
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Integer, Plain
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
 from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import ancestors, roles_of
+from authentik_entra_bootstrap.sandbox.authentik.rest.relations import read_uuid
 from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
 from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
 from authentik_entra_bootstrap.sandbox.authentik.rest.texts import Text
@@ -112,24 +114,48 @@ def managed_names(ctx: Context) -> list[str]:
 
 
 def memberships(state: State) -> dict[str, listing.Filter]:
-    """Roles by who holds them; with ``inherited=true`` also through groups and their ancestors."""
+    """Roles by who holds them; with ``inherited=true`` also through groups and their ancestors.
 
-    def by(table: str) -> listing.Filter:
+    Nobody holds any who does not exist.
+    """
+
+    def by(table: str, read: Callable[[str], Any]) -> listing.Filter:
         def build(values: list[str], ctx: Context) -> listing.Keep | None:
-            rows = ctx.state.tables[table]
-            keep = listing.reference("pk", table, many=True)(values, ctx)
-            if keep is None:
+            text = listing.plain(values)
+            if not text:
                 return None
-            wanted = [row for row in rows if keep({"pk": [row["pk"]]})]
-            held = {key for row in wanted for key in row["roles"]}
-            if ctx.request and listing.FLAGS.get(ctx.request.param("inherited").lower()):
-                held |= {role["pk"] for row in wanted for role in inherited(ctx.state, table, row)}
+            row = ctx.state.tables[table].get(read(text))
+            held = set(row["roles"]) if row else set()
+            if row and ctx.request and ctx.request.param("inherited").lower() == "true":
+                held |= {role["pk"] for role in inherited(ctx.state, table, row)}
             return lambda record: record["pk"] in held
 
         return build
 
     groups = "groups" if state.profile.at_least("2026.2") else "ak_groups"
-    return {"users": by("user"), groups: by("group")}
+    return {"users": by("user", read_number), groups: by("group", read_key)}
+
+
+def read_number(text: str) -> float:
+    """A user's key.
+
+    :raises ValidationError: for what is no number.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise ValidationError("Enter a number.") from None
+
+
+def read_key(text: str) -> str:
+    """A group's key, which this filter takes as any text: the database's complaint is not caught.
+
+    :raises ServerCrash: for what is no UUID.
+    """
+    try:
+        return read_uuid(text)
+    except ValidationError:
+        raise ServerCrash from None
 
 
 def inherited(state: State, table: str, row: Record) -> list[Record]:

@@ -260,6 +260,7 @@ def license_view(state: State) -> View:
                 "GET",
                 forecast,
                 doc="Forecast how many users will be required in a year",
+                permission="authentik_enterprise.view_license",
                 response={"$ref": "#/components/schemas/LicenseForecast"},
             ),
             Action(
@@ -267,6 +268,7 @@ def license_view(state: State) -> View:
                 "GET",
                 lambda _: Reply({"install_id": install_id}),
                 doc="Get install_id",
+                permission="authentik_enterprise.view_license",
                 response=shown,
             ),
         ],

@@ -317,12 +317,14 @@ class Page:
         }
 
 
-def paginate(rows: list[Record], ctx: Context) -> Page:
+def paginate(rows: list[Record], ctx: Context, *, largest: int = LARGEST_PAGE) -> Page:
     """The page that the request asks for.
+
+    :param largest: how many rows a request may ask for.
 
     :raises NotFound: "Invalid page." for a page that does not exist.
     """
-    size = _page_size(ctx)
+    size = _page_size(ctx, largest)
     page = Page(rows=[], number=1, count=len(rows), size=size)
     text = (ctx.request.param("page") if ctx.request else "") or "1"
     number = page.pages if text == "last" else None
@@ -333,9 +335,9 @@ def paginate(rows: list[Record], ctx: Context) -> Page:
     return Page(rows=rows[(number - 1) * size : number * size], number=number, count=len(rows), size=size)
 
 
-def _page_size(ctx: Context) -> int:
+def _page_size(ctx: Context, largest: int) -> int:
     if ctx.request is None or "page_size" not in ctx.request.params:
         return PAGE_SIZE
     asked = ctx.request.param("page_size")
     whole = re.fullmatch(r"\s*\+?\d+\s*", asked) is not None
-    return min(int(asked), LARGEST_PAGE) if whole and int(asked) > 0 else LARGEST_PAGE
+    return min(int(asked), largest) if whole and int(asked) > 0 else LARGEST_PAGE
