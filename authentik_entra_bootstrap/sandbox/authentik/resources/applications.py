@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, usage
 from authentik_entra_bootstrap.sandbox.authentik.resources.providers import LABEL as PROVIDER
 from authentik_entra_bootstrap.sandbox.authentik.resources.providers import provider_serializer
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
@@ -179,7 +179,7 @@ class ApplicationView(ModelView):
             filters={name: listing.exact(name) for name in SEARCHED},
             search=SEARCHED,
             ordering=["name"],
-            used_by=used_by,
+            used_by=usage.OF_APPLICATION,
             actions=[
                 Action(
                     "check_access",
@@ -247,16 +247,6 @@ class ApplicationView(ModelView):
             user = self._other_user(ctx, {"for_user": "for_user must be numerical"})
         passing = may_use(self.state, application, user)
         return Reply({"passing": passing, "messages": [], "log_messages": []})
-
-
-def used_by(record: Record, ctx: Context) -> list[Record]:
-    """The backchannel providers, which go with the application."""
-    model = ctx.state.models[PROVIDER]
-    return [
-        common.user_entry(model, row, row["name"], "cascade")
-        | {"app": "authentik_core", "model_name": "provider"}
-        for row in backchannel_rows(record, ctx)
-    ]
 
 
 def views(state: State) -> list[View]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common
+from authentik_entra_bootstrap.sandbox.authentik.resources import usage
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ValidationError
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import (
@@ -86,7 +86,7 @@ def brand_view(state: State) -> View:
         },
         search=["domain", "branding_title"],
         ordering=["domain"],
-        used_by=common.nobody,
+        used_by=usage.NOTHING,
     )
 
 

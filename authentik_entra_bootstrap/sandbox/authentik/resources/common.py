@@ -13,7 +13,6 @@ from authentik_entra_bootstrap.sandbox.authentik.rest.viewset import Action
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
-    from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
     from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
     from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Check
     from authentik_entra_bootstrap.sandbox.authentik.state import Record
@@ -21,13 +20,6 @@ if TYPE_CHECKING:
 STRING: dict[str, Any] = {"type": "string"}
 NULLABLE_STRING: dict[str, Any] = {"type": "string", "nullable": True}
 OBJECT: dict[str, Any] = {"type": "object", "additionalProperties": {}}
-
-UsedBy = Callable[["Record", "Context"], list["Record"]]
-
-
-def nobody(record: Record, ctx: Context) -> list[Record]:  # noqa: ARG001 - the signature of all used_by
-    """``used_by`` of an object that nothing points to."""
-    return []
 
 
 class Membership(Protocol):
@@ -65,17 +57,6 @@ def together(table: str, names: Sequence[str]) -> Check:
             raise ValidationError(text, "unique")
 
     return check
-
-
-def user_entry(model: Model, record: Record, name: str, action: str) -> Record:
-    """One entry of a ``used_by`` reply."""
-    return {
-        "app": model.app,
-        "model_name": model.model_name,
-        "pk": str(record[model.table.key]),
-        "name": name,
-        "action": action,
-    }
 
 
 def text_of(value: str) -> Callable[[Record, Context], str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik import audit
-from authentik_entra_bootstrap.sandbox.authentik.resources import common
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, usage
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import PermissionDenied, ValidationError
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Choice, Field, Moment, Uuid
@@ -207,7 +207,7 @@ class SecretView(ModelView):
             search=["name"],
             ordering=["name"],
             lookup_name="secret_uuid",
-            used_by=used_by,
+            used_by=usage.OF_SECRET,
             actions=[
                 Action("view_value", "GET", self.view_value, detail=True, response=value),
                 Action("rotate", "POST", self.rotate, detail=True, response=value),
@@ -244,13 +244,6 @@ def protect(record: Record, ctx: Context) -> None:
     """
     if ctx.state.tables["provider"].find(client_secret_ref=record["pk"]):
         raise ValidationError("Secret is in use. Remove it from the objects referencing it first.")
-
-
-def used_by(record: Record, ctx: Context) -> list[Record]:
-    """The providers that refer to a Secret."""
-    model = ctx.state.models["authentik_providers_microsoft_entra.microsoftentraprovider"]
-    rows = ctx.state.tables["provider"].where(client_secret_ref=record["pk"])
-    return [common.user_entry(model, row, row["name"], "left_dangling") for row in rows]
 
 
 def views(state: State) -> list[View]:

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, people
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, people, usage
 from authentik_entra_bootstrap.sandbox.authentik.resources.tokens import (
     TOKEN,
     TOKEN_EXPIRES,
@@ -129,7 +129,7 @@ class UserView(ModelView):
             },
             search=["email", "name", "uuid", "username"],
             ordering=["username"],
-            used_by=common.nobody,
+            used_by=usage.OF_USER,
             actions=[
                 Action(
                     "user_me",
@@ -287,7 +287,7 @@ class GroupView(ModelView):
             },
             search=["name", "is_superuser"],
             ordering=["name"],
-            used_by=common.nobody,
+            used_by=usage.OF_GROUP,
             actions=common.member_actions("group", self.member),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, people
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, people, usage
 from authentik_entra_bootstrap.sandbox.authentik.resources.policies import forget_bindings
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Boolean, Choice, Plain, Uuid
@@ -61,6 +61,7 @@ def transport_model(state: State) -> Model:
         table_name="transport",
         serializer=serializer,
         verbose_name="Notification Transport",
+        title=lambda record: f"Notification Transport {record['name']}",
         deleting=transport_deleting,
     )
 
@@ -127,7 +128,7 @@ def views(state: State) -> list[View]:
             },
             search=["name", "mode", "webhook_url"],
             ordering=["name"],
-            used_by=common.nobody,
+            used_by=usage.OF_TRANSPORT,
         ),
         ModelView(
             state,
@@ -141,6 +142,6 @@ def views(state: State) -> list[View]:
             },
             search=["name", "severity"],
             ordering=["name"],
-            used_by=common.nobody,
+            used_by=usage.OF_RULE,
         ),
     ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, people
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, people, usage
 from authentik_entra_bootstrap.sandbox.authentik.resources.mappings import Expression
 from authentik_entra_bootstrap.sandbox.authentik.resources.trail import actions_of
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
@@ -269,7 +269,7 @@ def views(state: State) -> list[View]:
             | {"action": listing.choice("action", lambda _: list(actions_of(state)))},
             search=["name"],
             ordering=["name"],
-            used_by=common.nobody,
+            used_by=usage.OF_POLICY,
         ),
         ModelView(
             state,
@@ -279,7 +279,7 @@ def views(state: State) -> list[View]:
             filters=common_filters | {"expression": listing.exact("expression")},
             search=["name"],
             ordering=["name"],
-            used_by=common.nobody,
+            used_by=usage.OF_POLICY,
         ),
         ModelView(
             state,
@@ -296,6 +296,6 @@ def views(state: State) -> list[View]:
                 "order": listing.number("order"),
             },
             ordering=["target", "order"],
-            used_by=common.nobody,
+            used_by=usage.NOTHING,
         ),
     ]

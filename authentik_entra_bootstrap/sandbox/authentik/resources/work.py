@@ -206,6 +206,7 @@ def views(state: State) -> list[View]:
         table_name="task",
         serializer=task_serializer(),
         verbose_name="Task",
+        title=lambda record: str(record["message_id"]),
         audited=False,
     )
     schedule = Model(
