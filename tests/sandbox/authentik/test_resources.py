@@ -205,6 +205,19 @@ async def test_the_secret_is_shown_as_the_release_does(build: Any, caller_of: An
     assert (await caller.must("GET", "/admin/version/"))["version_current"].startswith(profile)
 
 
+async def test_a_launch_address_names_the_caller(admin: Any) -> None:
+    for number, (address, launched) in enumerate(
+        (
+            ("https://%(username)s.example/%(pk)s", "https://akadmin.example/3"),
+            ("https://a.example/%20b%(nothing)s", "https://a.example/%20b%(nothing)s"),
+            ("", None),
+        )
+    ):
+        body = {"name": "a", "slug": f"a{number}", "meta_launch_url": address}
+        made = await admin.must("POST", "/core/applications/", body)
+        assert (made["meta_launch_url"], made["launch_url"]) == (address, launched)
+
+
 @pytest.fixture
 def draft(build: Any, caller_of: Any) -> Any:
     ak = build("2026.11")

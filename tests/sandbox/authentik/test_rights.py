@@ -116,6 +116,8 @@ async def test_tokens_of_the_wrong_kind_are_refused(
         "Authentication credentials were not provided.",
     )
     assert (await caller_of(ak, None)("GET", "/root/config/")).status_code == 200
+    two_blanks = {"Authorization": f"Bearer  {ak.token}"}
+    assert (await caller_of(ak, None)("GET", "/core/users/me/", headers=two_blanks)).json() == INVALID
     unknown = await caller_of(ak, "nonsense")("GET", "/root/config/")
     assert (unknown.status_code, unknown.json()) == (403, INVALID)
     account = await admin.must("POST", "/core/users/service_account/", {"name": "robot"})

@@ -6,6 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik.resources import common, usage
+from authentik_entra_bootstrap.sandbox.authentik.resources.people import USER
 from authentik_entra_bootstrap.sandbox.authentik.resources.providers import LABEL as PROVIDER
 from authentik_entra_bootstrap.sandbox.authentik.resources.providers import provider_serializer
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
@@ -108,6 +109,17 @@ def deleting(record: Record, ctx: Context) -> None:
         cached[:] = [row for row in cached if row["pk"] != record["pk"]]
 
 
+def launch_url(record: Record, ctx: Context) -> str | None:
+    """The application's address with the caller's own data in it, or as it stands where that does not work."""
+    address = str(record["meta_launch_url"])
+    if not address or ctx.user is None:
+        return address or None
+    try:
+        return address % ctx.state.models[USER].serializer.show(ctx.user, ctx)
+    except (KeyError, TypeError, ValueError):
+        return address
+
+
 def serializer_for(state: State) -> Serializer:
     """The application with the fields of the state's release."""
     profile = state.profile
@@ -134,7 +146,7 @@ def serializer_for(state: State) -> Serializer:
                 put=remember_backchannel,
             ),
             "backchannel_providers_obj": Nested(serializer=lambda: base, many=True, get=backchannel_rows),
-            "launch_url": Plain(shape=null_string, get=lambda record, _: record["meta_launch_url"] or None),
+            "launch_url": Plain(shape=null_string, get=launch_url),
             "open_in_new_tab": Boolean(
                 default=False, help_text="Open launch URL in a new browser tab or window."
             ),
