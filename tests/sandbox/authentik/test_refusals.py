@@ -66,6 +66,15 @@ async def test_an_import_names_the_entry_it_refuses(robot: Any) -> None:
         assert (answer.status_code, answer.json()) == (403, told)
 
 
+async def test_a_file_of_authentiks_own_is_imported_by_its_path(admin: Any) -> None:
+    async def upload(path: str) -> Any:
+        return await admin("POST", "/managed/blueprints/import/", files={"path": (None, path)})
+
+    assert (await upload("default/default-brand.yaml")).json()["success"] is True
+    answer = await upload("no.yaml")
+    assert (answer.status_code, answer.json()) == (400, {"path": ["Blueprint file does not exist"]})
+
+
 async def test_every_save_of_a_blueprint_says_what_to_apply(admin: Any) -> None:
     content = "version: 1\nentries: []\n"
     made = await admin.must("POST", "/managed/blueprints/", {"name": "x", "content": content})

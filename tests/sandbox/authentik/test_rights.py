@@ -148,10 +148,33 @@ async def test_permissions_are_assigned_by_name(admin: Any) -> None:
     answer = await admin("POST", path, {"permissions": ["fly"]})
     text = "When assigning global permissions, codename must be given as app_label.codename"
     assert answer.json() == {"permissions": [text]}
-    answer = await admin("POST", path, {"permissions": [1, None, "x"]})
+    answer = await admin("POST", path, {"permissions": [1, None, "x", True, ""]})
     assert answer.json() == {
-        "permissions": {"0": ["Not a valid string."], "1": ["This field may not be null."]}
+        "permissions": {
+            "1": ["This field may not be null."],
+            "3": ["Not a valid string."],
+            "4": ["This field may not be blank."],
+        }
     }
+    group, null = "authentik_core.group", ["This field may not be null."]
+    for body, told in (
+        ({"permissions": None}, {"permissions": null}),
+        ({"model": group, "object_pk": None}, {"object_pk": null}),
+        ({"model": None, "object_pk": "1"}, {"model": null}),
+    ):
+        answer = await admin("POST", path, {"permissions": ["view_group"]} | body)
+        assert (answer.status_code, answer.json()) == (400, told)
+    made = await admin.must("POST", "/core/groups/", {"name": "g"})
+    missing = "00000000-0000-4000-8000-000000000000"
+    for permission, key, status in (
+        ("view_group", made["pk"], 200),
+        ("authentik_core.view_group", made["pk"], 200),
+        ("view_user", made["pk"], 405),
+        ("view_group", missing, 405),
+        ("authentik_core.view_group", missing, 200),
+    ):
+        body = {"permissions": [permission], "model": group, "object_pk": key}
+        assert (await admin("POST", path, body)).status_code == status, body
     answer = await admin("POST", path, {"permissions": ["view_group"], "model": "authentik_core.group"})
     assert answer.json() == {"non_field_errors": ["The fields model, object_pk must be used together."]}
     again = await admin("POST", "/rbac/roles/", {"name": "role"})

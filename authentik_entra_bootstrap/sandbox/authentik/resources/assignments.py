@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import (
-    ErrorDetail,
     PermissionDenied,
     ServerCrash,
     ValidationError,
 )
+from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Choice
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
 from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import Rights
+from authentik_entra_bootstrap.sandbox.authentik.rest.relations import TextList
 from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
+from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
+from authentik_entra_bootstrap.sandbox.authentik.rest.texts import Text
 from authentik_entra_bootstrap.sandbox.authentik.rest.viewset import Action, ModelView, View
 
 if TYPE_CHECKING:
@@ -54,6 +57,15 @@ class AssignedView(ModelView):
 
     def __init__(self, state: State, model: Model) -> None:
         self.models = {name: name for name in state.models}
+        self.request = Serializer(
+            "PermissionAssign",
+            {
+                "permissions": TextList(),
+                "model": Choice(choices=self.models, enum="ModelEnum", required=False),
+                "object_pk": Text(required=False),
+            },
+            check=used_together,
+        )
         super().__init__(
             state,
             "rbac/permissions/assigned_by_roles",
@@ -131,43 +143,35 @@ class AssignedView(ModelView):
         return Reply(status=204)
 
     def _wanted(self, ctx: Context) -> tuple[list[str], str]:
-        data: Any = ctx.request.data if ctx.request else {}
-        if not isinstance(data, dict):
-            text = f"Invalid data. Expected a dictionary, but got {type(data).__name__}."
-            raise ValidationError({"non_field_errors": [text]})
-        if "permissions" not in data:
-            raise ValidationError({"permissions": [ErrorDetail("This field is required.", "required")]})
-        permissions = data["permissions"]
-        if not isinstance(permissions, list):
-            kind = type(permissions).__name__
-            raise ValidationError({"permissions": [f'Expected a list of items but got type "{kind}".']})
-        wrong = {
-            str(index): ["Not a valid string." if name is not None else "This field may not be null."]
-            for index, name in enumerate(permissions)
-            if not isinstance(name, str)
-        }
-        if wrong:
-            raise ValidationError({"permissions": wrong})
-        label, key = data.get("model"), data.get("object_pk")
-        if label is not None and label not in self.models:
-            raise ValidationError({"model": [f'"{label}" is not a valid choice.']})
-        if (label is None) is not (key is None):
-            raise ValidationError(
-                {"non_field_errors": ["The fields model, object_pk must be used together."]}
-            )
-        if label is None and not all("." in name for name in permissions):
+        """Permissions with their apps, and the object's key; where there is no such object, none.
+
+        :raises ServerCrash: for a permission that the database does not have, or not on this model.
+        """
+        values = self.request.validate(ctx.request.data if ctx.request else None, ctx)
+        label, key = values.get("model"), values.get("object_pk")
+        names = values["permissions"]
+        if label is None and not all("." in name for name in names):
             text = "When assigning global permissions, codename must be given as app_label.codename"
             raise ValidationError({"permissions": [text]})
-        app = str(label).partition(".")[0]
-        names = [name if "." in name else f"{app}.{name}" for name in permissions]
-        if not known(ctx.state).issuperset(names):
-            raise ServerCrash  # nothing catches a permission that the database does not have
-        return names, str(key) if self._exists(label, key) else ""
-
-    def _exists(self, label: str | None, key: Any) -> bool:
-        """Whether there is such an object; where there is none, what is assigned is assigned globally."""
         model = self.state.models.get(str(label))
-        return model is not None and any(str(row[model.table.key]) == str(key) for row in model.rows())
+        if model is None or all(str(row[model.table.key]) != key for row in model.rows()):
+            if not known(self.state).issuperset(names):
+                raise ServerCrash
+            return names, ""
+        codes = [name.partition(".")[2] or name for name in names]
+        table = self.state.tables["permission"]
+        if not all(table.find(app_label=model.app, model=model.model_name, codename=code) for code in codes):
+            raise ServerCrash
+        return [f"{model.app}.{code}" for code in codes], str(key)
+
+
+def used_together(values: dict[str, Any], instance: Record | None, ctx: Context) -> None:  # noqa: ARG001
+    """An object's model and its key, or neither.
+
+    :raises ValidationError: for one without the other.
+    """
+    if ("model" in values) is not ("object_pk" in values):
+        raise ValidationError("The fields model, object_pk must be used together.")
 
 
 def object_permissions(ctx: Context) -> Reply:

@@ -38,6 +38,10 @@ BLUEPRINT = "authentik_blueprints.blueprintinstance"
 STATUSES = ("successful", "warning", "error", "orphaned", "unknown")
 
 
+EMPTY = "version: 1\nentries: []\n"
+"""Stands for the files that come with authentik, whose objects are there already."""
+
+
 class TagBlindLoader(yaml.SafeLoader):
     """Reads blueprints for their model names only: every custom tag is nothing."""
 
@@ -216,7 +220,7 @@ class BlueprintView(ModelView):
             row = ctx.state.tables["blueprint"].find(path=data["path"])
             if row is None:
                 raise ValidationError({"path": ["Blueprint file does not exist"]})
-            return str(row["content"])
+            return str(row["content"]) or EMPTY
         if not isinstance(data["file"], bytes):
             text = "The submitted data was not a file. Check the encoding type on the form."
             raise ValidationError({"file": [text]})

@@ -63,7 +63,7 @@ def mapping_serializer(name: str) -> Serializer:
             "pk": Uuid(read_only=True, label="Pm uuid"),
             "managed": common.managed_field("Property Mapping", "mapping"),
             "name": Text(unique="Property Mapping with this name already exists.", unique_table="mapping"),
-            "expression": Expression(trim=False),
+            "expression": Expression(),
             **meta,
         },
     )

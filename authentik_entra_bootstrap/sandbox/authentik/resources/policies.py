@@ -53,7 +53,7 @@ def expression_model(state: State) -> Model:
         "ExpressionPolicy",
         ("Expression Policy", "Expression Policies"),
         "ak-policy-expression-form",
-        {"expression": Expression(trim=False)},
+        {"expression": Expression()},
         lambda record: "expression" in record,
     )
 

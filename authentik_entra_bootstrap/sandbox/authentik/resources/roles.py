@@ -44,6 +44,21 @@ EXTRA = (
     ("authentik_tasks.task", "retry_task", "Retry failed task"),
     ("authentik_tasks_schedules.schedule", "send_schedule", "Manually trigger a schedule"),
 )
+APPS = {
+    "authentik_blueprints": "authentik Blueprints",
+    "authentik_brands": "authentik Brands",
+    "authentik_core": "authentik Core",
+    "authentik_enterprise": "authentik Enterprise",
+    "authentik_events": "authentik Events",
+    "authentik_policies": "authentik Policies",
+    "authentik_policies_event_matcher": "authentik Policies.Event Matcher",
+    "authentik_policies_expression": "authentik Policies.Expression",
+    "authentik_providers_microsoft_entra": "authentik Enterprise.Providers.Microsoft Entra",
+    "authentik_rbac": "authentik RBAC",
+    "authentik_tasks": "authentik Tasks",
+    "authentik_tasks_schedules": "authentik Tasks Schedules",
+}
+"""Names of authentik's parts."""
 SECRET_EXTRA = (
     ("authentik_crypto_secrets.secret", "view_secret_value", "View secret's value"),
     ("authentik_crypto_secrets.secret", "rotate_secret", "Rotate secret's value"),
@@ -59,7 +74,7 @@ def install_permissions(state: State) -> None:
         verbose = state.models[label].verbose_name if label in state.models else model
         row = {"codename": codename, "name": name, "model": model, "app_label": app}
         row |= {
-            "app_label_verbose": app.replace("_", " ").replace("authentik", "authentik", 1),
+            "app_label_verbose": APPS.get(app, app),
             "model_verbose": verbose,
         }
         table.add({"id": table.next_id(), **row})
@@ -208,6 +223,7 @@ def views(state: State) -> list[View]:
         verbose_name="permission",
         key_kind="integer",
         audited=False,
+        fits=lambda row: row["app_label"].startswith("authentik"),
     )
     state.models[permission.label] = permission
     install_permissions(state)

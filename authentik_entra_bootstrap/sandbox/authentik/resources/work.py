@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
+from authentik_entra_bootstrap.sandbox.authentik import cron
 from authentik_entra_bootstrap.sandbox.authentik.resources import common
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import PermissionDenied, ValidationError
@@ -34,6 +36,13 @@ def related(value: str) -> dict[str, listing.Filter]:
 
 TASK_STATES = ("queued", "consumed", "preprocess", "running", "postprocess", "rejected", "done")
 TASK_STATUSES = (*TASK_STATES, "info", "warning", "error")
+
+
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+NUMBERS = {name: str(number) for number, name in [*enumerate(MONTHS, start=1), *enumerate(DAYS)]}
+NAMES = re.compile("|".join(NUMBERS), re.IGNORECASE)
+"""Names in a crontab."""
 
 
 def column(name: str, shape: dict[str, Any] | None = None) -> Plain:
@@ -90,12 +99,15 @@ def schedule_serializer() -> Serializer:
 
 
 def sound_crontab(value: str, ctx: Context) -> None:  # noqa: ARG001 - the signature of all validators
-    """Refuse what is no crontab of five fields.
+    """Refuse what is no crontab; months and days may go by their names here.
 
     :raises ValidationError: for it.
     """
-    if len(value.split()) != 5:
-        raise ValidationError(f"{value} is not a valid crontab.")
+    numbers = NAMES.sub(lambda found: NUMBERS[found.group(0).lower()], value)
+    try:
+        cron.parse(numbers)
+    except ValueError:
+        raise ValidationError(f"{value} is not a valid crontab") from None
 
 
 class TaskView(ModelView):
