@@ -16,7 +16,7 @@ from authentik_entra_bootstrap.sandbox.authentik.rest.errors import (
     Rejected,
     ValidationError,
 )
-from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Boolean, Plain, Uuid
+from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Boolean, Choice, Plain, Uuid
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
 from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import groups_of
 from authentik_entra_bootstrap.sandbox.authentik.rest.relations import ManyRelated, Nested, Related
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LABEL = "authentik_core.application"
 RESERVED = ("authorize", "token", "device", "userinfo", "introspect", "revoke")
-ENGINE_MODES = ("all", "any")
+ENGINE_MODES = {"all": "all, all policies must pass", "any": "any, any policy must pass"}
 SEARCHED = ("name", "slug", "meta_launch_url", "meta_description", "meta_publisher", "group")
 
 
@@ -128,7 +128,7 @@ def serializer_for(state: State) -> Serializer:
     return Serializer(
         "Application",
         {
-            "pk": Uuid(read_only=True),
+            "pk": Uuid(read_only=True, label="Pbm uuid"),
             "name": Text(help_text="Application's display Name."),
             "slug": Slug(
                 unique="Application with this slug already exists.",
@@ -159,7 +159,7 @@ def serializer_for(state: State) -> Serializer:
             ),
             "meta_description": Text(blank=True, default=""),
             "meta_publisher": Text(blank=True, default=""),
-            "policy_engine_mode": common.choice(ENGINE_MODES, "PolicyEngineMode", "any"),
+            "policy_engine_mode": Choice(choices=ENGINE_MODES, enum="PolicyEngineMode", default="any"),
             "group": Text(blank=True, default=""),
             "meta_hide": Boolean(default=False) if profile.application_meta_hide else None,
             "pbm_uuid": Uuid(read_only=True) if profile.application_pbm_uuid else None,

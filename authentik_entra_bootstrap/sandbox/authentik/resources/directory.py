@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik.resources import common, people, usage
 from authentik_entra_bootstrap.sandbox.authentik.resources.tokens import (
@@ -85,9 +86,23 @@ def show_self(state: State, user: Record) -> Record:
     }
 
 
+def read_attributes(values: list[str]) -> dict[str, Any]:
+    """The ``attributes`` filter.
+
+    :raises Rejected: for what is no JSON object; the refusal does not name the filter.
+    """
+    try:
+        found = json.loads(values[-1])
+    except ValueError:
+        raise Rejected(["filter: failed to parse JSON"]) from None
+    if not isinstance(found, dict):
+        raise Rejected(["filter: value must be key:value mapping"])
+    return found
+
+
 def attributes_filter(values: list[str], ctx: Context) -> listing.Keep:  # noqa: ARG001 - the signature of all filters
     """Records whose attributes hold the given ones."""
-    wanted = people.read_attributes(values)
+    wanted = read_attributes(values)
     return lambda record: all(record["attributes"].get(key) == value for key, value in wanted.items())
 
 

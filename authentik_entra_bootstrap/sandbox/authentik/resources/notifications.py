@@ -35,7 +35,7 @@ def transport_model(state: State) -> Model:
     serializer = Serializer(
         "NotificationTransport",
         {
-            "pk": Uuid(read_only=True),
+            "pk": Uuid(read_only=True, label="Uuid"),
             "name": Text(
                 unique="Notification Transport with this name already exists.", unique_table="transport"
             ),

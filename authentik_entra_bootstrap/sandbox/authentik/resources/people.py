@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from authentik_entra_bootstrap.sandbox.authentik import audit
 from authentik_entra_bootstrap.sandbox.authentik.resources import common
 from authentik_entra_bootstrap.sandbox.authentik.resources.accounts import (
+    ACTIVE,
     SuperuserFlag,
     UserType,
     no_internal_account,
     sound_path,
 )
-from authentik_entra_bootstrap.sandbox.authentik.rest.errors import Rejected
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import (
     Boolean,
     Dictionary,
@@ -119,7 +118,7 @@ def role_serializer(state: State) -> Serializer:
     return Serializer(
         "Role",
         {
-            "pk": Uuid(read_only=True),
+            "pk": Uuid(read_only=True, label="Uuid"),
             "name": Text(
                 max_length=None if state.profile.at_least("2026.2") else 150,
                 unique="Role with this name already exists.",
@@ -161,11 +160,13 @@ def user_serializer(state: State) -> Serializer:
             "pk": Integer(read_only=True, label="ID"),
             "username": Text(max_length=150, unique="This field must be unique.", unique_table="user"),
             "name": Text(blank=True, help_text="User's display name."),
-            "is_active": Boolean(default=True, label="Active"),
+            "is_active": Boolean(default=True, label="Active", help_text=ACTIVE),
             "last_login": Moment(null=True, default=None),
             "date_joined": Moment(read_only=True),
             "is_superuser": Plain(
-                shape={"type": "boolean"}, get=lambda record, ctx: is_superuser(ctx.state, record)
+                shape={"type": "boolean"},
+                get=lambda record, ctx: is_superuser(ctx.state, record),
+                told="boolean",
             ),
             "groups": ManyRelated(
                 table="group",
@@ -193,7 +194,9 @@ def user_serializer(state: State) -> Serializer:
             "email": Email(blank=True, default="", max_length=254, label="Email address"),
             "avatar": Plain(shape=common.STRING, get=lambda record, _: avatar(record)),
             "attributes": Dictionary(default=dict),
-            "uid": Plain(shape=common.STRING, get=lambda record, ctx: ctx.state.user_uid(record)),
+            "uid": Plain(
+                shape=common.STRING, get=lambda record, ctx: ctx.state.user_uid(record), told="string"
+            ),
             "path": Text(default="users", validators=[sound_path]),
             "type": UserType(choices=TYPES, enum="UserTypeEnum", default="internal"),
             "uuid": Uuid(read_only=True),
@@ -223,7 +226,7 @@ def group_serializer(state: State) -> Serializer:
         "Group",
         {
             "pk": Uuid(read_only=True, label="Group uuid"),
-            "num_pk": Plain(shape={"type": "integer"}, get=lambda record, _: num_pk(record)),
+            "num_pk": Plain(shape={"type": "integer"}, get=lambda record, _: num_pk(record), told="integer"),
             "name": Text(unique="Group with this name already exists.", unique_table="group"),
             "is_superuser": SuperuserFlag(
                 default=False,
@@ -334,17 +337,3 @@ def register(state: State) -> None:
         title=lambda record: f"Group {record['name']}",
         deleting=group_deleting,
     )
-
-
-def read_attributes(values: list[str]) -> dict[str, Any]:
-    """The ``attributes`` filter.
-
-    :raises Rejected: for what is no JSON object; the refusal does not name the filter.
-    """
-    try:
-        found = json.loads(values[-1])
-    except ValueError:
-        raise Rejected(["filter: failed to parse JSON"]) from None
-    if not isinstance(found, dict):
-        raise Rejected(["filter: value must be key:value mapping"])
-    return found

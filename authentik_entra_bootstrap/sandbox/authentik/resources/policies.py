@@ -77,7 +77,11 @@ def one_kind(
     fields = {
         "pk": Uuid(read_only=True, label="Policy uuid"),
         "name": Text(unique="Policy with this name already exists.", unique_table="policy"),
-        "execution_logging": Boolean(default=False),
+        "execution_logging": Boolean(
+            default=False,
+            help_text="When this option is enabled, all executions of this policy will be logged. "
+            "By default, only execution errors are logged.",
+        ),
         **common.meta_fields(component, *verbose, label),
         "bound_to": bound_to(),
         **own,
@@ -214,11 +218,18 @@ def binding_model(state: State) -> Model:
             "group_obj": Nested(serializer=lambda: group, null=True, get=row("group")),
             "user_obj": Nested(serializer=lambda: user, null=True, get=row("user")),
             "target": Target(),
-            "negate": Boolean(default=False),
+            "negate": Boolean(
+                default=False, help_text="Negates the outcome of the policy. Messages are unaffected."
+            ),
             "enabled": Boolean(default=True),
             "order": Integer(minimum=-MAX_INT - 1, maximum=MAX_INT),
-            "timeout": Integer(default=30, minimum=0, maximum=MAX_INT),
-            "failure_result": Boolean(default=False),
+            "timeout": Integer(
+                default=30,
+                minimum=0,
+                maximum=MAX_INT,
+                help_text="Timeout after which Policy execution is terminated.",
+            ),
+            "failure_result": Boolean(default=False, help_text="Result if the Policy execution fails."),
             "expires": Moment(null=True, read_only=True, default=None) if newest else None,
             "expiring": Boolean(read_only=True, default=False) if newest else None,
         },
