@@ -82,6 +82,10 @@ async def test_nul_is_refused_everywhere(admin: Any) -> None:
     ):
         answer = await admin("GET", f"/providers/microsoft_entra/?{query}")
         assert (answer.status_code, answer.json()) == (400, told)
+    answer = await admin("GET", "/core/users/?path_startswith=%00")
+    assert answer.json() == {"path_startswith": [NUL]}
+    trimmed = await admin.must("GET", "/core/users/?path_startswith= goauthentik.io ")
+    assert trimmed["pagination"]["count"] == 1
 
 
 async def test_a_filter_with_choices_takes_the_last_one(admin: Any) -> None:

@@ -229,6 +229,18 @@ async def test_who_may_what_on_a_model(admin: Any) -> None:
     assert list(await roles("&search=EVER")) == ["every"]
 
 
+async def test_an_outpost_sees_nothing_where_others_are_refused(
+    ak: Authentik, admin: Any, caller_of: Any, robot: Any
+) -> None:
+    outpost = (await admin.must("GET", "/core/users/?type=internal_service_account"))["results"][0]
+    await admin.must("POST", "/core/tokens/", {"identifier": "outpost", "user": outpost["pk"]})
+    caller = caller_of(ak, (await admin.must("GET", "/core/tokens/outpost/view_key/"))["key"])
+    assert (await caller.must("GET", "/core/groups/"))["results"] == []
+    assert (await caller("GET", "/providers/microsoft_entra/1/")).status_code == 404
+    other = await robot()
+    assert (await other("GET", "/core/groups/")).json() == DENIED
+
+
 async def test_licences_and_blueprint_files(admin: Any, robot: Any) -> None:
     caller = await robot()
     for path in ("/enterprise/license/forecast/", "/enterprise/license/install_id/"):

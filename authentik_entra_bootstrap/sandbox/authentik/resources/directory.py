@@ -281,7 +281,8 @@ def signing_in() -> dict[str, listing.Filter]:
 
 def starts_with(values: list[str], ctx: Context) -> listing.Keep:  # noqa: ARG001 - the signature of all filters
     """Users below a path."""
-    return lambda record: record["path"].startswith(values[-1])
+    wanted = listing.plain(values)
+    return lambda record: record["path"].startswith(wanted)
 
 
 class GroupView(ModelView):
