@@ -40,6 +40,33 @@ async def test_a_provider_and_an_application_together(admin: Any, robot: Any) ->
     assert (await admin("GET", "/core/applications/b/")).status_code == 404
 
 
+async def test_bindings_come_with_their_application(admin: Any, robot: Any) -> None:
+    group = await admin.must("POST", "/core/groups/", {"name": "staff"})
+    body = {"app": APP, "provider_model": MODEL, "provider": NEW}
+    one, sound = (
+        {"non_field_errors": ["One of 'group', 'policy', 'user' must be set."]},
+        {"group": group["pk"]},
+    )
+    for bindings, told in (
+        (None, ["This field may not be null."]),
+        ("x", {"non_field_errors": ['Expected a list of items but got type "str".']}),
+        ([{"order": 0}], [one]),
+        ([sound | {"order": 0}, {"order": "x"}], [{}, {"order": ["A valid integer is required."]}]),
+        ([[]], [{"non_field_errors": ["Invalid data. Expected a dictionary, but got list."]}]),
+    ):
+        answer = await admin("PUT", TOGETHER, body | {"policy_bindings": bindings})
+        assert (answer.status_code, answer.json()) == (400, {"policy_bindings": told})
+    good = body | {"policy_bindings": [sound | {"order": 7}]}
+    caller = await robot(f"{MODEL.replace('.', '.add_')}", "authentik_core.add_application")
+    answer = await caller("PUT", TOGETHER, good)
+    text = "User lacks permission to create authentik_policies.policybinding"
+    assert (answer.status_code, answer.json()) == (403, {"null": text})
+    await admin.must("PUT", TOGETHER, good)
+    application = await admin.must("GET", "/core/applications/tx/")
+    (binding,) = (await admin.must("GET", f"/policies/bindings/?target={application['pk']}"))["results"]
+    assert (binding["group"], binding["order"]) == (group["pk"], 7)
+
+
 async def test_refusals_of_a_view_stand_as_they_are(admin: Any) -> None:
     await admin.must("POST", "/core/applications/", APP)
     for path, told in (

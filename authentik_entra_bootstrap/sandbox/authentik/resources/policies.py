@@ -171,16 +171,36 @@ BOUND = ("group", "policy", "user")
 same_place = common.together("binding", ("policy", "target", "order"))
 
 
-def check_binding(values: dict[str, Any], instance: Record | None, ctx: Context) -> None:
-    """One of the three, no more; an update that leaves the target alone is not looked at.
+def bind_one(values: dict[str, Any]) -> None:
+    """One of the three is bound, no more.
 
-    :raises ValidationError: for none, for several, and for a policy that has this place already.
+    :raises ValidationError: for none, and for several.
     """
-    same_place(values, instance, ctx)
     names = ", ".join(f"'{name}'" for name in BOUND)
     count = sum(bool(values.get(name)) for name in BOUND)
-    if "target" in values and count != 1:
+    if count != 1:
         raise ValidationError(f"Only one of {names} can be set." if count else f"One of {names} must be set.")
+
+
+def check_binding(values: dict[str, Any], instance: Record | None, ctx: Context) -> None:
+    """What is bound, and where; an update that leaves the target alone is not looked at.
+
+    :raises ValidationError: when it is not one thing, and for a policy that has this place already.
+    """
+    same_place(values, instance, ctx)
+    if "target" in values:
+        bind_one(values)
+
+
+def without_target(state: State) -> Serializer:
+    """A binding of what is made in the same request."""
+    every = state.models[BINDING].serializer.fields
+    fields = {name: field for name, field in every.items() if name != "target"}
+    return Serializer(
+        "TransactionPolicyBinding",
+        fields,
+        check=lambda values, instance, ctx: bind_one(values),  # noqa: ARG005
+    )
 
 
 def binding_title(state: State) -> Callable[[Record], str]:
