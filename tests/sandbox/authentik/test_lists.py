@@ -82,6 +82,8 @@ async def test_nul_is_refused_everywhere(admin: Any) -> None:
     ):
         answer = await admin("GET", f"/providers/microsoft_entra/?{query}")
         assert (answer.status_code, answer.json()) == (400, told)
+    unsearched = await admin("GET", "/providers/microsoft_entra_users/?search=%00")
+    assert (unsearched.status_code, unsearched.json()) == (400, [NUL])
     answer = await admin("GET", "/core/users/?path_startswith=%00")
     assert answer.json() == {"path_startswith": [NUL]}
     trimmed = await admin.must("GET", "/core/users/?path_startswith= goauthentik.io ")

@@ -246,11 +246,9 @@ def search(rows: list[Record], columns: Sequence[Column], text: str) -> list[Rec
 
     :raises Rejected: for NUL; the refusal names no parameter.
     """
-    if not columns:
-        return rows
     if "\x00" in text:
         raise Rejected([NUL])
-    terms = search_terms(text)
+    terms = search_terms(text) if columns else []
 
     def texts(row: Record) -> list[str]:
         found = [column(row) if callable(column) else row.get(column, "") for column in columns]
