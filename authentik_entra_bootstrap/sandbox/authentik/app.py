@@ -20,6 +20,7 @@ from authentik_entra_bootstrap.sandbox.authentik.resources import (
     managed,
     mappings,
     notifications,
+    policies,
     providers,
     roles,
     system,
@@ -48,6 +49,7 @@ MODULES = (
     managed,
     work,
     trail,
+    policies,
     notifications,
     roles,
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from authentik_entra_bootstrap.sandbox.authentik.resources import mappings, people
 from authentik_entra_bootstrap.sandbox.authentik.resources.managed import content_hash
 from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
+from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import managed_role
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
@@ -77,8 +78,7 @@ def fresh(state: State, *, admin_email: str = "root@example.com") -> str:
         },
         ctx,
     )
-    role = _role(state, f"ak-managed-role--user-{embedded['pk']}")
-    embedded["roles"] = [role["pk"]]
+    managed_role(state, embedded)
     admin = users.create(
         {"username": ADMINISTRATOR, "name": "authentik Default Admin", "email": admin_email}, ctx
     )

@@ -38,6 +38,8 @@ NEVER_NULL = {
     *("policy_obj", "group_obj", "user_obj", "destination_group_obj"),
 }
 """What real servers leave empty, though the clients of some releases expect it always."""
+REFUSED = {"/core/users/{}/recovery/"}
+"""Calls that a server without flows never grants."""
 LICENCE = "e30.eyJleHAiOjQxMDI0NDQ4MDAsIm5hbWUiOiJjbGllbnRzIn0.c2lnbmF0dXJl"
 """A licence key: a JWT with an expiry and a name."""
 SIGNATURE = re.compile(
@@ -147,7 +149,7 @@ class Caller:
             answer = getattr(group, f"{operation.name}_with_http_info")(**arguments)
         except ApiException as error:
             self.called.add(operation.key)
-            if query and error.status == 400 and json.loads(error.body):
+            if (query or path in REFUSED) and error.status == 400 and json.loads(error.body):
                 return None  # a filter that does not take this value, and says so
             self.problems.append(f"{method} {path} {keys} {query}: {error.status} {str(error.body)[:300]}")
             return None
@@ -247,6 +249,7 @@ def story(call: Caller) -> None:
     }
     user, _ = call.life("/core/users/", person, change={"name": "Client 2", "attributes": {"x": None}})
     call("POST", "/core/users/{}/set_password/", user, body={"password": "Correct-horse-9"})
+    call("POST", "/core/users/{}/recovery/", user)
     call(
         "POST",
         "/core/users/service_account/",

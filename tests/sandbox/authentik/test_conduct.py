@@ -223,6 +223,27 @@ async def test_options_of_an_object_show_what_put_takes(admin: Any, provider: An
     assert "actions" not in await admin.must("OPTIONS", f"{ENTRA}999/")
 
 
+async def test_what_options_say_of_fields(admin: Any) -> None:
+    async def told(path: str) -> dict[str, Any]:
+        found: dict[str, Any] = (await admin.must("OPTIONS", path))["actions"]["POST"]
+        return found
+
+    application, user = await told("/core/applications/"), await told("/core/users/")
+    assert application["pk"]["label"] == "Pbm uuid"
+    assert [choice["display_name"] for choice in application["policy_engine_mode"]["choices"]] == [
+        "all, all policies must pass",
+        "any, any policy must pass",
+    ]
+    kinds = {name: field["type"] for name, field in user.items()}
+    assert (kinds["is_superuser"], kinds["uid"], kinds["avatar"]) == ("boolean", "string", "field")
+    assert (kinds["groups_obj"], application["provider_obj"]["type"]) == ("field", "nested object")
+    assert user["is_active"]["help_text"].startswith("Designates whether this user")
+    assert (await told("/core/groups/"))["num_pk"]["type"] == "integer"
+    assert (await told("/rbac/roles/"))["pk"]["label"] == "Uuid"
+    timeout = (await told("/policies/bindings/"))["timeout"]
+    assert timeout["help_text"] == "Timeout after which Policy execution is terminated."
+
+
 async def test_a_crash_looks_like_a_405(ak: Authentik, admin: Any, provider: Any) -> None:
     ak.worker.switches.halted = True
     body = {"sync_object_model": "authentik.core.models.User", "sync_object_id": "1"}

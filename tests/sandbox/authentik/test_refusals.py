@@ -40,6 +40,33 @@ async def test_a_provider_and_an_application_together(admin: Any, robot: Any) ->
     assert (await admin("GET", "/core/applications/b/")).status_code == 404
 
 
+async def test_bindings_come_with_their_application(admin: Any, robot: Any) -> None:
+    group = await admin.must("POST", "/core/groups/", {"name": "staff"})
+    body = {"app": APP, "provider_model": MODEL, "provider": NEW}
+    one, sound = (
+        {"non_field_errors": ["One of 'group', 'policy', 'user' must be set."]},
+        {"group": group["pk"]},
+    )
+    for bindings, told in (
+        (None, ["This field may not be null."]),
+        ("x", {"non_field_errors": ['Expected a list of items but got type "str".']}),
+        ([{"order": 0}], [one]),
+        ([sound | {"order": 0}, {"order": "x"}], [{}, {"order": ["A valid integer is required."]}]),
+        ([[]], [{"non_field_errors": ["Invalid data. Expected a dictionary, but got list."]}]),
+    ):
+        answer = await admin("PUT", TOGETHER, body | {"policy_bindings": bindings})
+        assert (answer.status_code, answer.json()) == (400, {"policy_bindings": told})
+    good = body | {"policy_bindings": [sound | {"order": 7}]}
+    caller = await robot(f"{MODEL.replace('.', '.add_')}", "authentik_core.add_application")
+    answer = await caller("PUT", TOGETHER, good)
+    text = "User lacks permission to create authentik_policies.policybinding"
+    assert (answer.status_code, answer.json()) == (403, {"null": text})
+    await admin.must("PUT", TOGETHER, good)
+    application = await admin.must("GET", "/core/applications/tx/")
+    (binding,) = (await admin.must("GET", f"/policies/bindings/?target={application['pk']}"))["results"]
+    assert (binding["group"], binding["order"]) == (group["pk"], 7)
+
+
 async def test_refusals_of_a_view_stand_as_they_are(admin: Any) -> None:
     await admin.must("POST", "/core/applications/", APP)
     for path, told in (
@@ -64,6 +91,15 @@ async def test_an_import_names_the_entry_it_refuses(robot: Any) -> None:
         answer = await caller("POST", "/managed/blueprints/import/", files=upload)
         told = {name: "User lacks permission to create authentik_core.group"}
         assert (answer.status_code, answer.json()) == (403, told)
+
+
+async def test_a_file_of_authentiks_own_is_imported_by_its_path(admin: Any) -> None:
+    async def upload(path: str) -> Any:
+        return await admin("POST", "/managed/blueprints/import/", files={"path": (None, path)})
+
+    assert (await upload("default/default-brand.yaml")).json()["success"] is True
+    answer = await upload("no.yaml")
+    assert (answer.status_code, answer.json()) == (400, {"path": ["Blueprint file does not exist"]})
 
 
 async def test_every_save_of_a_blueprint_says_what_to_apply(admin: Any) -> None:
@@ -195,6 +231,11 @@ async def test_roles_by_who_holds_them(admin: Any, robot: Any) -> None:
     assert await names(f"users={user}&inherited=true") == ["robot"]
     assert await names(f"groups={child['pk']}") == []
     assert await names(f"groups={child['pk']}&inherited=true") == ["robot"]
+    assert await names(f"groups={child['pk']}&inherited=1") == []
+    assert await names("users=999") == []
+    assert await names("groups=00000000-0000-4000-8000-000000000000") == []
+    assert (await admin("GET", "/rbac/roles/?users=x")).json() == {"users": ["Enter a number."]}
+    assert (await admin("GET", "/rbac/roles/?groups=x")).status_code == 500
 
 
 async def test_options_of_an_action_speak_of_the_action(admin: Any, provider: Any) -> None:

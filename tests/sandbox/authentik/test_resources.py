@@ -205,6 +205,62 @@ async def test_the_secret_is_shown_as_the_release_does(build: Any, caller_of: An
     assert (await caller.must("GET", "/admin/version/"))["version_current"].startswith(profile)
 
 
+async def test_what_is_a_crontab(admin: Any) -> None:
+    schedule = (await admin.must("GET", "/tasks/schedules/"))["results"][0]["id"]
+    for crontab, good in (
+        ("5 4 * dec Mon-fri", True),
+        ("60 * * * *", False),
+        ("* * * * * *", False),
+        ("@daily", False),
+        ("* * * 13 *", False),
+    ):
+        answer = await admin("PATCH", f"/tasks/schedules/{schedule}/", {"crontab": crontab})
+        told = [] if good else [f"{crontab} is not a valid crontab"]
+        assert answer.status_code == (200 if good else 400), crontab
+        assert good or answer.json() == {"crontab": told}
+
+
+@pytest.mark.parametrize(
+    ("address", "good"),
+    [("a.b@x-y.de", True), ("a@localhost", True), ("a@b.c", False), ("a..b@x.de", False), ("a@-x.de", False)],
+)
+async def test_what_is_an_email_address(admin: Any, address: str, good: bool) -> None:
+    answer = await admin("POST", "/core/users/", {"username": "u", "name": "u", "email": address})
+    assert answer.status_code == (201 if good else 400)
+
+
+async def test_expressions_are_trimmed(admin: Any) -> None:
+    path = "/propertymappings/provider/microsoft_entra/"
+    made = await admin.must("POST", path, {"name": "m", "expression": "\nreturn {}\n"})
+    assert made["expression"] == "return {}"
+    blank = await admin("POST", path, {"name": "n", "expression": " \n"})
+    assert blank.json() == {"expression": ["This field may not be blank."]}
+
+
+async def test_permissions_name_their_part_of_authentik(admin: Any) -> None:
+    for permission, name in (
+        ("view_group", "authentik Core"),
+        ("view_microsoftentraprovider", "authentik Enterprise.Providers.Microsoft Entra"),
+    ):
+        found = await admin.must("GET", f"/rbac/permissions/?codename={permission}")
+        assert [row["app_label_verbose"] for row in found["results"]] == [name]
+    every = await admin.must("GET", "/rbac/permissions/?page_size=100")
+    assert {row["app_label_verbose"].partition(" ")[0] for row in every["results"]} == {"authentik"}
+
+
+async def test_a_launch_address_names_the_caller(admin: Any) -> None:
+    for number, (address, launched) in enumerate(
+        (
+            ("https://%(username)s.example/%(pk)s", "https://akadmin.example/3"),
+            ("https://a.example/%20b%(nothing)s", "https://a.example/%20b%(nothing)s"),
+            ("", None),
+        )
+    ):
+        body = {"name": "a", "slug": f"a{number}", "meta_launch_url": address}
+        made = await admin.must("POST", "/core/applications/", body)
+        assert (made["meta_launch_url"], made["launch_url"]) == (address, launched)
+
+
 @pytest.fixture
 def draft(build: Any, caller_of: Any) -> Any:
     ak = build("2026.11")

@@ -101,7 +101,8 @@ async def test_a_permission_on_one_object_is_enough_for_it(admin: Any, robot: An
     assert (await caller("PATCH", "/providers/microsoft_entra/1/", SECRET)).status_code == 200
     assert (await caller("PATCH", f"/providers/microsoft_entra/{other['pk']}/", SECRET)).status_code == 404
     listed = await admin.must("GET", f"/rbac/permissions/assigned_by_roles/?model={model}&object_pk=1")
-    assert len(listed["results"][0]["object_permissions"]) == 2
+    (held,) = [row["object_permissions"] for row in listed["results"] if row["role_pk"] == role["pk"]]
+    assert len(held) == 2
     await admin.must("PATCH", f"/rbac/permissions/assigned_by_roles/{role['pk']}/unassign/", grant)
     assert (await caller("GET", "/providers/microsoft_entra/1/")).status_code == 403
 
@@ -115,6 +116,8 @@ async def test_tokens_of_the_wrong_kind_are_refused(
         "Authentication credentials were not provided.",
     )
     assert (await caller_of(ak, None)("GET", "/root/config/")).status_code == 200
+    two_blanks = {"Authorization": f"Bearer  {ak.token}"}
+    assert (await caller_of(ak, None)("GET", "/core/users/me/", headers=two_blanks)).json() == INVALID
     unknown = await caller_of(ak, "nonsense")("GET", "/root/config/")
     assert (unknown.status_code, unknown.json()) == (403, INVALID)
     account = await admin.must("POST", "/core/users/service_account/", {"name": "robot"})
@@ -145,10 +148,33 @@ async def test_permissions_are_assigned_by_name(admin: Any) -> None:
     answer = await admin("POST", path, {"permissions": ["fly"]})
     text = "When assigning global permissions, codename must be given as app_label.codename"
     assert answer.json() == {"permissions": [text]}
-    answer = await admin("POST", path, {"permissions": [1, None, "x"]})
+    answer = await admin("POST", path, {"permissions": [1, None, "x", True, ""]})
     assert answer.json() == {
-        "permissions": {"0": ["Not a valid string."], "1": ["This field may not be null."]}
+        "permissions": {
+            "1": ["This field may not be null."],
+            "3": ["Not a valid string."],
+            "4": ["This field may not be blank."],
+        }
     }
+    group, null = "authentik_core.group", ["This field may not be null."]
+    for body, told in (
+        ({"permissions": None}, {"permissions": null}),
+        ({"model": group, "object_pk": None}, {"object_pk": null}),
+        ({"model": None, "object_pk": "1"}, {"model": null}),
+    ):
+        answer = await admin("POST", path, {"permissions": ["view_group"]} | body)
+        assert (answer.status_code, answer.json()) == (400, told)
+    made = await admin.must("POST", "/core/groups/", {"name": "g"})
+    missing = "00000000-0000-4000-8000-000000000000"
+    for permission, key, status in (
+        ("view_group", made["pk"], 200),
+        ("authentik_core.view_group", made["pk"], 200),
+        ("view_user", made["pk"], 405),
+        ("view_group", missing, 405),
+        ("authentik_core.view_group", missing, 200),
+    ):
+        body = {"permissions": [permission], "model": group, "object_pk": key}
+        assert (await admin("POST", path, body)).status_code == status, body
     answer = await admin("POST", path, {"permissions": ["view_group"], "model": "authentik_core.group"})
     assert answer.json() == {"non_field_errors": ["The fields model, object_pk must be used together."]}
     again = await admin("POST", "/rbac/roles/", {"name": "role"})
@@ -174,6 +200,53 @@ async def test_permissions_on_single_objects_are_listed(admin: Any, robot: Any) 
     assert (await caller("GET", "/tasks/workers/")).status_code == 403
     workers = await admin.must("GET", "/tasks/workers/")
     assert [row["version_matching"] for row in workers] == [True]
+
+
+async def test_who_may_what_on_a_model(admin: Any) -> None:
+    path = "/rbac/permissions/assigned_by_roles"
+    keys = {}
+    for name in ("every", "one"):
+        keys[name] = (await admin.must("POST", "/rbac/roles/", {"name": name}))["pk"]
+    group = await admin.must("POST", "/core/groups/", {"name": "staff"})
+    both = ["authentik_core.view_group", "authentik_core.view_user"]
+    await admin.must("POST", f"{path}/{keys['every']}/assign/", {"permissions": both})
+    grant = {"permissions": ["view_group"], "model": "authentik_core.group", "object_pk": group["pk"]}
+    await admin.must("POST", f"{path}/{keys['one']}/assign/", grant)
+
+    async def roles(query: str) -> dict[str, Any]:
+        found = await admin.must("GET", f"{path}/?model=authentik_core.group{query}")
+        return {row["name"]: row for row in found["results"]}
+
+    everywhere = await roles("")
+    assert list(everywhere) == ["authentik Read-only", "every"]
+    # What a role may on other models is not left out.
+    assert [row["codename"] for row in everywhere["every"]["model_permissions"]] == [
+        "view_group",
+        "view_user",
+    ]
+    assert list(await roles(f"&object_pk={group['pk']}")) == ["authentik Read-only", "every", "one"]
+    assert list(await roles("&object_pk=other")) == ["authentik Read-only", "every"]
+    assert list(await roles("&search=EVER")) == ["every"]
+
+
+async def test_an_outpost_sees_nothing_where_others_are_refused(
+    ak: Authentik, admin: Any, caller_of: Any, robot: Any
+) -> None:
+    outpost = (await admin.must("GET", "/core/users/?type=internal_service_account"))["results"][0]
+    await admin.must("POST", "/core/tokens/", {"identifier": "outpost", "user": outpost["pk"]})
+    caller = caller_of(ak, (await admin.must("GET", "/core/tokens/outpost/view_key/"))["key"])
+    assert (await caller.must("GET", "/core/groups/"))["results"] == []
+    assert (await caller("GET", "/providers/microsoft_entra/1/")).status_code == 404
+    other = await robot()
+    assert (await other("GET", "/core/groups/")).json() == DENIED
+
+
+async def test_licences_and_blueprint_files(admin: Any, robot: Any) -> None:
+    caller = await robot()
+    for path in ("/enterprise/license/forecast/", "/enterprise/license/install_id/"):
+        assert (await caller("GET", path)).json() == DENIED
+        assert (await admin("GET", path)).status_code == 200
+    assert (await caller("GET", "/managed/blueprints/available/")).status_code == 200
 
 
 async def test_everybody_makes_tokens_for_oneself_only(admin: Any, robot: Any) -> None:

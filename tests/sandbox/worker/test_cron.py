@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from authentik_entra_bootstrap.sandbox.authentik.worker.cron import parse, spread_minute
+from authentik_entra_bootstrap.sandbox.authentik.cron import parse, spread_minute
 
 NOON = datetime(2026, 11, 23, 12, 0, 30, tzinfo=UTC)
 """A Monday."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import credentials
+from authentik_entra_bootstrap.sandbox.authentik.rest import rbac
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ErrorDetail
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 
@@ -30,7 +30,7 @@ def _permit_role(state: State, role: Record, names: Any) -> None:  # noqa: ARG00
 
 def _permit_user(state: State, user: Record, names: Any) -> None:
     if names:
-        credentials.grant(state, user, list(names), "")
+        rbac.grant(state, user, list(names), "")
 
 
 SETTERS: dict[str, dict[str, Setter]] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from authentik_entra_bootstrap.sandbox.authentik.blueprints import query
 from authentik_entra_bootstrap.sandbox.authentik.blueprints.document import EntryInvalidError
-from authentik_entra_bootstrap.sandbox.authentik.resources import credentials
+from authentik_entra_bootstrap.sandbox.authentik.rest import rbac
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 
@@ -20,7 +20,7 @@ def grant(state: State, model: Model, record: Record, *, name: str, user: Any, r
     permission = name if "." in name else f"{model.app}.{name}"
     key = str(record[model.table.key])
     if user is not None:
-        credentials.grant(state, _one(state, "authentik_core.user", user), [permission], key)
+        rbac.grant(state, _one(state, "authentik_core.user", user), [permission], key)
     if role is not None:
         holder = _one(state, "authentik_rbac.role", role)
         if (permission, key) not in holder["permissions"]:

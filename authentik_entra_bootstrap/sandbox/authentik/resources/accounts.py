@@ -1,4 +1,4 @@
-"""Rules about single fields of users."""
+"""Rules about single fields of users and groups."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ValidationError
-from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Choice
+from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Boolean, Choice
+from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import Rights
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
     from authentik_entra_bootstrap.sandbox.authentik.state import Record
 
 INTERNAL_ACCOUNT = "internal_service_account"
+ACTIVE = (
+    "Designates whether this user should be treated as active. Unselect this instead of deleting accounts."
+)
 
 
 @dataclass(kw_only=True)
@@ -26,6 +30,20 @@ class UserType(Choice):
             raise self.fail("Can't change internal service account to other user type.")
         if not instance and value == INTERNAL_ACCOUNT and not ctx.blueprint:
             raise self.fail("Setting a user to internal service account is not allowed.")
+
+
+@dataclass(kw_only=True)
+class SuperuserFlag(Boolean):
+    """Whether a group makes superusers; a change takes a permission of its own, one for each direction."""
+
+    def check(self, value: Any, instance: Record | None, ctx: Context) -> None:
+        """Refuse a change to callers without the permission; a new group without the flag is none."""
+        super().check(value, instance, ctx)
+        if ctx.request is None or value is (instance["is_superuser"] if instance else False):
+            return
+        permission = f"authentik_core.{'enable' if value else 'disable'}_group_superuser"
+        if not Rights(ctx.state, ctx.user).has(permission, instance["pk"] if instance else None):
+            raise self.fail(f"User does not have permission to set superuser status to {value}.")
 
 
 def no_internal_account(values: dict[str, Any], instance: Record | None, ctx: Context) -> None:  # noqa: ARG001

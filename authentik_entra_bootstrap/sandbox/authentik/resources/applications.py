@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, usage
+from authentik_entra_bootstrap.sandbox.authentik.resources.people import USER
 from authentik_entra_bootstrap.sandbox.authentik.resources.providers import LABEL as PROVIDER
 from authentik_entra_bootstrap.sandbox.authentik.resources.providers import provider_serializer
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
@@ -15,7 +16,7 @@ from authentik_entra_bootstrap.sandbox.authentik.rest.errors import (
     Rejected,
     ValidationError,
 )
-from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Boolean, Plain, Uuid
+from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Boolean, Choice, Plain, Uuid
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
 from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import groups_of
 from authentik_entra_bootstrap.sandbox.authentik.rest.relations import ManyRelated, Nested, Related
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 LABEL = "authentik_core.application"
 RESERVED = ("authorize", "token", "device", "userinfo", "introspect", "revoke")
-ENGINE_MODES = ("all", "any")
+ENGINE_MODES = {"all": "all, all policies must pass", "any": "any, any policy must pass"}
 SEARCHED = ("name", "slug", "meta_launch_url", "meta_description", "meta_publisher", "group")
 
 
@@ -108,6 +109,17 @@ def deleting(record: Record, ctx: Context) -> None:
         cached[:] = [row for row in cached if row["pk"] != record["pk"]]
 
 
+def launch_url(record: Record, ctx: Context) -> str | None:
+    """The application's address with the caller's own data in it, or as it stands where that does not work."""
+    address = str(record["meta_launch_url"])
+    if not address or ctx.user is None:
+        return address or None
+    try:
+        return address % ctx.state.models[USER].serializer.show(ctx.user, ctx)
+    except (KeyError, TypeError, ValueError):
+        return address
+
+
 def serializer_for(state: State) -> Serializer:
     """The application with the fields of the state's release."""
     profile = state.profile
@@ -116,7 +128,7 @@ def serializer_for(state: State) -> Serializer:
     return Serializer(
         "Application",
         {
-            "pk": Uuid(read_only=True),
+            "pk": Uuid(read_only=True, label="Pbm uuid"),
             "name": Text(help_text="Application's display Name."),
             "slug": Slug(
                 unique="Application with this slug already exists.",
@@ -134,7 +146,7 @@ def serializer_for(state: State) -> Serializer:
                 put=remember_backchannel,
             ),
             "backchannel_providers_obj": Nested(serializer=lambda: base, many=True, get=backchannel_rows),
-            "launch_url": Plain(shape=null_string, get=lambda record, _: record["meta_launch_url"] or None),
+            "launch_url": Plain(shape=null_string, get=launch_url),
             "open_in_new_tab": Boolean(
                 default=False, help_text="Open launch URL in a new browser tab or window."
             ),
@@ -147,7 +159,7 @@ def serializer_for(state: State) -> Serializer:
             ),
             "meta_description": Text(blank=True, default=""),
             "meta_publisher": Text(blank=True, default=""),
-            "policy_engine_mode": common.choice(ENGINE_MODES, "PolicyEngineMode", "any"),
+            "policy_engine_mode": Choice(choices=ENGINE_MODES, enum="PolicyEngineMode", default="any"),
             "group": Text(blank=True, default=""),
             "meta_hide": Boolean(default=False) if profile.application_meta_hide else None,
             "pbm_uuid": Uuid(read_only=True) if profile.application_pbm_uuid else None,
@@ -179,7 +191,7 @@ class ApplicationView(ModelView):
             filters={name: listing.exact(name) for name in SEARCHED},
             search=SEARCHED,
             ordering=["name"],
-            used_by=used_by,
+            used_by=usage.OF_APPLICATION,
             actions=[
                 Action(
                     "check_access",
@@ -247,16 +259,6 @@ class ApplicationView(ModelView):
             user = self._other_user(ctx, {"for_user": "for_user must be numerical"})
         passing = may_use(self.state, application, user)
         return Reply({"passing": passing, "messages": [], "log_messages": []})
-
-
-def used_by(record: Record, ctx: Context) -> list[Record]:
-    """The backchannel providers, which go with the application."""
-    model = ctx.state.models[PROVIDER]
-    return [
-        common.user_entry(model, row, row["name"], "cascade")
-        | {"app": "authentik_core", "model_name": "provider"}
-        for row in backchannel_rows(record, ctx)
-    ]
 
 
 def views(state: State) -> list[View]:

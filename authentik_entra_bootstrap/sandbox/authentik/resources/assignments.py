@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import (
-    ErrorDetail,
     PermissionDenied,
     ServerCrash,
     ValidationError,
 )
+from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Choice
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
 from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import Rights
+from authentik_entra_bootstrap.sandbox.authentik.rest.relations import TextList
 from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
+from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
+from authentik_entra_bootstrap.sandbox.authentik.rest.texts import Text
 from authentik_entra_bootstrap.sandbox.authentik.rest.viewset import Action, ModelView, View
 
 if TYPE_CHECKING:
@@ -40,11 +43,29 @@ def show_grant(state: State, index: int, permission: str, key: str) -> Record:
     }
 
 
+def holds(ctx: Context, role: Record, label: str) -> bool:
+    """Whether a role may anything on all objects of a model, or on the one that the request names."""
+    app, _, model = label.partition(".")
+    rows = ctx.state.tables["permission"].where(app_label=app, model=model)
+    names = {f"{app}.{row['codename']}" for row in rows}
+    wanted = {"", ctx.request.param("object_pk").strip() if ctx.request else ""}
+    return any(permission in names and key in wanted for permission, key in role["permissions"])
+
+
 class AssignedView(ModelView):
     """``permissions/assigned_by_roles``: a list for one model, and assigning."""
 
     def __init__(self, state: State, model: Model) -> None:
         self.models = {name: name for name in state.models}
+        self.request = Serializer(
+            "PermissionAssign",
+            {
+                "permissions": TextList(),
+                "model": Choice(choices=self.models, enum="ModelEnum", required=False),
+                "object_pk": Text(required=False),
+            },
+            check=used_together,
+        )
         super().__init__(
             state,
             "rbac/permissions/assigned_by_roles",
@@ -78,27 +99,21 @@ class AssignedView(ModelView):
         if label not in self.models:
             text = f"Select a valid choice. {label} is not one of the available choices."
             raise ValidationError({"model": [text]})
-        results = [self._role(role, label, ctx) for role in self.visible(ctx)]
-        rows = [row for row in results if row["object_permissions"] or row["model_permissions"]]
-        page = listing.paginate(sorted(rows, key=lambda row: str(row["name"])), ctx)
-        return Reply(page.envelope(page.rows))
+        rows = [role for role in self.visible(ctx) if holds(ctx, role, label)]
+        rows = listing.search(rows, ["name"], ctx.request.param("search"))
+        page = listing.paginate(listing.order(rows, ["name"]), ctx)
+        return Reply(page.envelope([self._role(role) for role in page.rows]))
 
-    def _role(self, role: Record, label: str, ctx: Context) -> Record:
-        app, _, model = label.partition(".")
-        wanted = ctx.request.param("object_pk") if ctx.request else ""
+    def _role(self, role: Record) -> Record:
+        """The role with everything it may, on whatever model."""
         grants = [
-            show_grant(ctx.state, index, *grant) for index, grant in enumerate(role["permissions"], start=1)
+            show_grant(self.state, index, *grant) for index, grant in enumerate(role["permissions"], start=1)
         ]
-        grants = [row for row in grants if (row["app_label"], row["model"]) == (app, model)]
         return {
             "role_pk": role["pk"],
             "name": role["name"],
-            "object_permissions": [
-                row for row in grants if row["object_pk"] and wanted in {"", row["object_pk"]}
-            ],
-            "model_permissions": []
-            if wanted
-            else [
+            "object_permissions": [row for row in grants if row["object_pk"]],
+            "model_permissions": [
                 {name: value for name, value in row.items() if name != "object_pk"}
                 for row in grants
                 if not row["object_pk"]
@@ -128,43 +143,35 @@ class AssignedView(ModelView):
         return Reply(status=204)
 
     def _wanted(self, ctx: Context) -> tuple[list[str], str]:
-        data: Any = ctx.request.data if ctx.request else {}
-        if not isinstance(data, dict):
-            text = f"Invalid data. Expected a dictionary, but got {type(data).__name__}."
-            raise ValidationError({"non_field_errors": [text]})
-        if "permissions" not in data:
-            raise ValidationError({"permissions": [ErrorDetail("This field is required.", "required")]})
-        permissions = data["permissions"]
-        if not isinstance(permissions, list):
-            kind = type(permissions).__name__
-            raise ValidationError({"permissions": [f'Expected a list of items but got type "{kind}".']})
-        wrong = {
-            str(index): ["Not a valid string." if name is not None else "This field may not be null."]
-            for index, name in enumerate(permissions)
-            if not isinstance(name, str)
-        }
-        if wrong:
-            raise ValidationError({"permissions": wrong})
-        label, key = data.get("model"), data.get("object_pk")
-        if label is not None and label not in self.models:
-            raise ValidationError({"model": [f'"{label}" is not a valid choice.']})
-        if (label is None) is not (key is None):
-            raise ValidationError(
-                {"non_field_errors": ["The fields model, object_pk must be used together."]}
-            )
-        if label is None and not all("." in name for name in permissions):
+        """Permissions with their apps, and the object's key; where there is no such object, none.
+
+        :raises ServerCrash: for a permission that the database does not have, or not on this model.
+        """
+        values = self.request.validate(ctx.request.data if ctx.request else None, ctx)
+        label, key = values.get("model"), values.get("object_pk")
+        names = values["permissions"]
+        if label is None and not all("." in name for name in names):
             text = "When assigning global permissions, codename must be given as app_label.codename"
             raise ValidationError({"permissions": [text]})
-        app = str(label).partition(".")[0]
-        names = [name if "." in name else f"{app}.{name}" for name in permissions]
-        if not known(ctx.state).issuperset(names):
-            raise ServerCrash  # nothing catches a permission that the database does not have
-        return names, str(key) if self._exists(label, key) else ""
-
-    def _exists(self, label: str | None, key: Any) -> bool:
-        """Whether there is such an object; where there is none, what is assigned is assigned globally."""
         model = self.state.models.get(str(label))
-        return model is not None and any(str(row[model.table.key]) == str(key) for row in model.rows())
+        if model is None or all(str(row[model.table.key]) != key for row in model.rows()):
+            if not known(self.state).issuperset(names):
+                raise ServerCrash
+            return names, ""
+        codes = [name.partition(".")[2] or name for name in names]
+        table = self.state.tables["permission"]
+        if not all(table.find(app_label=model.app, model=model.model_name, codename=code) for code in codes):
+            raise ServerCrash
+        return [f"{model.app}.{code}" for code in codes], str(key)
+
+
+def used_together(values: dict[str, Any], instance: Record | None, ctx: Context) -> None:  # noqa: ARG001
+    """An object's model and its key, or neither.
+
+    :raises ValidationError: for one without the other.
+    """
+    if ("model" in values) is not ("object_pk" in values):
+        raise ValidationError("The fields model, object_pk must be used together.")
 
 
 def object_permissions(ctx: Context) -> Reply:
@@ -182,7 +189,7 @@ def object_permissions(ctx: Context) -> Reply:
             for index, (permission, key) in enumerate(role["permissions"], start=1):
                 if key:
                     rows.append(describe_grant(ctx.state, index, permission, key))
-    page = listing.paginate(rows, ctx)
+    page = listing.paginate(rows, ctx, largest=10)
     envelope = page.envelope(page.rows)
     if not ctx.state.profile.at_least("2026.5"):
         del envelope["autocomplete"]  # this list alone had a pagination of its own

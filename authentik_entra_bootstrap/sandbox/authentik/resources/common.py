@@ -6,26 +6,20 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ValidationError
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Choice, Field, Plain
 from authentik_entra_bootstrap.sandbox.authentik.rest.texts import Text
 from authentik_entra_bootstrap.sandbox.authentik.rest.viewset import Action
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
-    from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
     from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
+    from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Check
     from authentik_entra_bootstrap.sandbox.authentik.state import Record
 
 STRING: dict[str, Any] = {"type": "string"}
 NULLABLE_STRING: dict[str, Any] = {"type": "string", "nullable": True}
 OBJECT: dict[str, Any] = {"type": "object", "additionalProperties": {}}
-
-UsedBy = Callable[["Record", "Context"], list["Record"]]
-
-
-def nobody(record: Record, ctx: Context) -> list[Record]:  # noqa: ARG001 - the signature of all used_by
-    """``used_by`` of an object that nothing points to."""
-    return []
 
 
 class Membership(Protocol):
@@ -50,15 +44,19 @@ def member_actions(of: str, call: Membership) -> list[Action]:
     ]
 
 
-def user_entry(model: Model, record: Record, name: str, action: str) -> Record:
-    """One entry of a ``used_by`` reply."""
-    return {
-        "app": model.app,
-        "model_name": model.model_name,
-        "pk": str(record[model.table.key]),
-        "name": name,
-        "action": action,
-    }
+def together(table: str, names: Sequence[str]) -> Check:
+    """A check that no two rows have the same values in all of these columns; empty ones are never the same."""
+    text = f"The fields {', '.join(names)} must make a unique set."
+
+    def check(values: dict[str, Any], instance: Record | None, ctx: Context) -> None:
+        wanted = {name: values.get(name, instance[name] if instance else None) for name in names}
+        if None in wanted.values():
+            return
+        rows = ctx.state.tables[table]
+        if any(instance is None or row[rows.key] != instance[rows.key] for row in rows.where(**wanted)):
+            raise ValidationError(text, "unique")
+
+    return check
 
 
 def text_of(value: str) -> Callable[[Record, Context], str]:
@@ -80,9 +78,14 @@ def meta_fields(component: str, verbose: str, plural: str, label: str) -> dict[s
     }
 
 
-def managed_field() -> Text:
-    """Name under which migrations manage the object."""
+def managed_field(kind: str, table: str) -> Text:
+    """Name under which migrations manage the object.
+
+    :param kind: what the object is called in the refusal of a name that is taken.
+    """
     return Text(
+        unique=f"{kind} with this Managed by authentik already exists.",
+        unique_table=table,
         null=True,
         default=None,
         label="Managed by authentik",

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik import audit
-from authentik_entra_bootstrap.sandbox.authentik.resources import common
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, usage
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import PermissionDenied, ValidationError
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Choice, Field, Moment, Uuid
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
-from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import Rights
+from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import Rights, grant
 from authentik_entra_bootstrap.sandbox.authentik.rest.relations import Related
 from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
 from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
@@ -103,16 +103,6 @@ def add_secret(state: State, name: str, value: str) -> Record:
     moment = state.now()
     row = {"pk": state.uuid(), "name": candidate, "type": "text", "managed": None, "value": value}
     return state.tables["secret"].add(row | {"created": moment, "last_updated": moment})
-
-
-def grant(state: State, user: Record, permissions: list[str], key: str) -> None:
-    """Give a user rights on one object, through the role that authentik keeps for each user."""
-    name = f"ak-managed-role--user-{user['pk']}"
-    role = state.tables["role"].find(name=name)
-    if role is None:
-        role = state.tables["role"].add({"pk": state.uuid(), "name": name, "permissions": []})
-        user["roles"] = [*user["roles"], role["pk"]]
-    role["permissions"] += [(permission, key) for permission in permissions]
 
 
 def client_secret_of(state: State, provider: Record) -> str:
@@ -217,7 +207,7 @@ class SecretView(ModelView):
             search=["name"],
             ordering=["name"],
             lookup_name="secret_uuid",
-            used_by=used_by,
+            used_by=usage.OF_SECRET,
             actions=[
                 Action("view_value", "GET", self.view_value, detail=True, response=value),
                 Action("rotate", "POST", self.rotate, detail=True, response=value),
@@ -254,13 +244,6 @@ def protect(record: Record, ctx: Context) -> None:
     """
     if ctx.state.tables["provider"].find(client_secret_ref=record["pk"]):
         raise ValidationError("Secret is in use. Remove it from the objects referencing it first.")
-
-
-def used_by(record: Record, ctx: Context) -> list[Record]:
-    """The providers that refer to a Secret."""
-    model = ctx.state.models["authentik_providers_microsoft_entra.microsoftentraprovider"]
-    rows = ctx.state.tables["provider"].where(client_secret_ref=record["pk"])
-    return [common.user_entry(model, row, row["name"], "left_dangling") for row in rows]
 
 
 def views(state: State) -> list[View]:

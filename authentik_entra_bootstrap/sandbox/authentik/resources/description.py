@@ -127,6 +127,9 @@ def components(*, newest: bool) -> dict[str, Any]:
             results=list_of(ref("ExtraRoleObjectPermission")),
             autocomplete=ref("Autocomplete"),
         ),
+        "EventVolume": thing(action=ref("EventActions"), time=MOMENT, count=INTEGER),
+        "EventTopPerUser": thing(application=OPEN, counted_events=INTEGER, unique_users=INTEGER),
+        "Link": thing(link=text),
         "UserPath": thing(paths=list_of(text)),
         "UserServiceAccountResponse": thing(
             ["group_pk"], username=text, token=text, user_uid=text, user_pk=INTEGER, group_pk=text

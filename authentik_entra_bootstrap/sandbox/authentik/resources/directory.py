@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, people
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, people, usage
 from authentik_entra_bootstrap.sandbox.authentik.resources.tokens import (
     TOKEN,
     TOKEN_EXPIRES,
@@ -16,11 +17,16 @@ from authentik_entra_bootstrap.sandbox.authentik.resources.tokens import (
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import (
     NotFound,
-    ValidationError,
+    Rejected,
 )
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Boolean, Integer, Moment
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
-from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import Rights, groups_of, is_superuser
+from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import (
+    Rights,
+    groups_of,
+    is_superuser,
+    roles_of,
+)
 from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
 from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
 from authentik_entra_bootstrap.sandbox.authentik.rest.texts import Text
@@ -31,12 +37,37 @@ if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 
 
+def by_name(record: Record) -> str:
+    """What groups and roles are sorted by."""
+    return str(record["name"])
+
+
+def merged(base: Record, other: Record) -> Record:
+    """Both mappings in one: mappings are merged, lists joined, and of other values the second's is kept."""
+    found = dict(base)
+    for key, value in other.items():
+        mine = found.get(key)
+        if isinstance(mine, dict) and isinstance(value, dict):
+            found[key] = merged(mine, value)
+        else:
+            found[key] = [*mine, *value] if isinstance(mine, list) and isinstance(value, list) else value
+    return found
+
+
+def effective_attributes(state: State, user: Record) -> Record:
+    """The brand's attributes, those of the user's groups in the order of their names, and the user's own."""
+    brand = state.tables["brand"].find(default=True)
+    owners = [*([brand] if brand else []), *sorted(groups_of(state, user), key=by_name), user]
+    found: Record = {}
+    for owner in owners:
+        found = merged(found, owner["attributes"])
+    return found
+
+
 def show_self(state: State, user: Record) -> Record:
     """The caller as ``/core/users/me/`` shows one."""
     rights = Rights(state, user)
-    groups = groups_of(state, user)
-    roles = [state.tables["role"].rows[key] for key in user["roles"]]
-    roles += [state.tables["role"].rows[key] for group in groups for key in group["roles"]]
+    groups, roles = (sorted(find(state, user), key=by_name) for find in (groups_of, roles_of))
     return {
         "pk": user["pk"],
         "username": user["username"],
@@ -44,22 +75,34 @@ def show_self(state: State, user: Record) -> Record:
         "is_active": user["is_active"],
         "is_superuser": rights.superuser,
         "groups": [{"name": group["name"], "pk": group["pk"]} for group in groups],
-        "roles": [
-            {"name": role["name"], "pk": role["pk"]} for role in {row["pk"]: row for row in roles}.values()
-        ],
+        "roles": [{"name": role["name"], "pk": role["pk"]} for role in roles],
         "email": user["email"],
         "avatar": people.avatar(user),
         "uid": state.user_uid(user),
-        "settings": user["attributes"].get("settings", {}),
+        "settings": effective_attributes(state, user).get("settings", {}),
         "type": user["type"],
         "system_permissions": rights.system_permissions(),
         **({"is_current": True} if state.profile.at_least("2026.8") else {}),
     }
 
 
+def read_attributes(values: list[str]) -> dict[str, Any]:
+    """The ``attributes`` filter.
+
+    :raises Rejected: for what is no JSON object; the refusal does not name the filter.
+    """
+    try:
+        found = json.loads(values[-1])
+    except ValueError:
+        raise Rejected(["filter: failed to parse JSON"]) from None
+    if not isinstance(found, dict):
+        raise Rejected(["filter: value must be key:value mapping"])
+    return found
+
+
 def attributes_filter(values: list[str], ctx: Context) -> listing.Keep:  # noqa: ARG001 - the signature of all filters
     """Records whose attributes hold the given ones."""
-    wanted = people.read_attributes(values)
+    wanted = read_attributes(values)
     return lambda record: all(record["attributes"].get(key) == value for key, value in wanted.items())
 
 
@@ -101,7 +144,7 @@ class UserView(ModelView):
             },
             search=["email", "name", "uuid", "username"],
             ordering=["username"],
-            used_by=common.nobody,
+            used_by=usage.OF_USER,
             actions=[
                 Action(
                     "user_me",
@@ -136,6 +179,14 @@ class UserView(ModelView):
                     detail=True,
                     status=204,
                 ),
+                Action(
+                    "recovery",
+                    "POST",
+                    self.recovery,
+                    doc="Create a temporary link that a user can use to recover their account",
+                    detail=True,
+                    response={"$ref": "#/components/schemas/Link"},
+                ),
             ],
         )
 
@@ -156,6 +207,9 @@ class UserView(ModelView):
         state, values = ctx.state, self.account.validate(ctx.request.data, ctx)
         expiring = values.get("expiring", True)
         name = values["name"]
+        grouped = values.get("create_group") and self.rights(ctx).has("authentik_core.add_group")
+        if grouped and state.tables["group"].find(name=name):
+            raise Rejected({"non_field_errors": ["A user/group with these details already exists"]})
         user = self.model.create(
             {
                 "username": name,
@@ -167,11 +221,7 @@ class UserView(ModelView):
             ctx,
         )
         answer = {"username": name, "user_uid": state.user_uid(user), "user_pk": user["pk"]}
-        if values.get("create_group") and self.rights(ctx).has("authentik_core.add_group"):
-            if state.tables["group"].find(name=name):
-                raise ValidationError(
-                    {"non_field_errors": ["A user/group with these details already exists"]}
-                )
+        if grouped:
             group = state.models[people.GROUP].create({"name": name, "users": [user["pk"]]}, ctx)
             answer["group_pk"] = group["pk"]
         token = state.models[TOKEN].create(
@@ -185,6 +235,19 @@ class UserView(ModelView):
             ctx,
         )
         return Reply(answer | {"token": token["key"]})
+
+    def recovery(self, ctx: Context) -> Reply:
+        """A link to recover the account by: the brand names no flow for it, for there are no flows here.
+
+        :raises Rejected: always; that is looked at before the user.
+        """
+        permission = "authentik_core.reset_user_password"
+        if not self.rights(ctx).has(permission):
+            self.rights(ctx).need(permission, self.get_object(ctx, "GET", visible=False)["pk"])
+        Serializer("UserRecoveryLink", {"token_duration": Text(required=False)}).validate(
+            ctx.request.data if ctx.request else None, ctx
+        )
+        raise Rejected({"non_field_errors": "No recovery flow set."})
 
     def set_password(self, ctx: Context) -> Reply:
         """Set the user's password (only its date is kept)."""
@@ -218,7 +281,8 @@ def signing_in() -> dict[str, listing.Filter]:
 
 def starts_with(values: list[str], ctx: Context) -> listing.Keep:  # noqa: ARG001 - the signature of all filters
     """Users below a path."""
-    return lambda record: record["path"].startswith(values[-1])
+    wanted = listing.plain(values)
+    return lambda record: record["path"].startswith(wanted)
 
 
 class GroupView(ModelView):
@@ -239,7 +303,7 @@ class GroupView(ModelView):
             },
             search=["name", "is_superuser"],
             ordering=["name"],
-            used_by=common.nobody,
+            used_by=usage.OF_GROUP,
             actions=common.member_actions("group", self.member),
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, usage
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import (
     Rejected,
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
 BLUEPRINT = "authentik_blueprints.blueprintinstance"
 STATUSES = ("successful", "warning", "error", "orphaned", "unknown")
+
+
+EMPTY = "version: 1\nentries: []\n"
+"""Stands for the files that come with authentik, whose objects are there already."""
 
 
 class TagBlindLoader(yaml.SafeLoader):
@@ -171,13 +175,12 @@ class BlueprintView(ModelView):
             filters={"name": listing.exact("name"), "path": listing.exact("path")},
             search=["name", "path"],
             ordering=["name"],
-            used_by=common.nobody,
+            used_by=usage.OF_BLUEPRINT,
             actions=actions,
         )
 
-    def available(self, ctx: Context) -> Reply:
-        """The files that come with authentik."""
-        self.visible(ctx)
+    def available(self, ctx: Context) -> Reply:  # noqa: ARG002 - the signature of all handlers
+        """The files that come with authentik, for anybody with a token."""
         rows = [row for row in self.model.rows() if row["path"] and not row["path"].startswith("oci://")]
         return Reply(
             [
@@ -217,7 +220,7 @@ class BlueprintView(ModelView):
             row = ctx.state.tables["blueprint"].find(path=data["path"])
             if row is None:
                 raise ValidationError({"path": ["Blueprint file does not exist"]})
-            return str(row["content"])
+            return str(row["content"]) or EMPTY
         if not isinstance(data["file"], bytes):
             text = "The submitted data was not a file. Check the encoding type on the form."
             raise ValidationError({"file": [text]})

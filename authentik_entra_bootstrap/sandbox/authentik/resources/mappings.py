@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, usage
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Dictionary, Uuid
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
@@ -61,9 +61,9 @@ def mapping_serializer(name: str) -> Serializer:
         name,
         {
             "pk": Uuid(read_only=True, label="Pm uuid"),
-            "managed": common.managed_field(),
+            "managed": common.managed_field("Property Mapping", "mapping"),
             "name": Text(unique="Property Mapping with this name already exists.", unique_table="mapping"),
-            "expression": Expression(trim=False),
+            "expression": Expression(),
             **meta,
         },
     )
@@ -90,26 +90,6 @@ def deleting(record: Record, ctx: Context) -> None:
             provider[column] = [key for key in provider[column] if key != record["pk"]]
 
 
-def used_by(record: Record, ctx: Context) -> list[Record]:
-    """The providers with this mapping for groups, then those with it for users.
-
-    The second list is a relation of every kind of provider, and shows them as such.
-    """
-    entra, base = (
-        ctx.state.models[f"{APP}.microsoftentraprovider"],
-        ctx.state.models["authentik_core.provider"],
-    )
-    return [
-        common.user_entry(entra, row, f"{entra.verbose_name} {row['name']}", "cascade_many")
-        for row in entra.rows()
-        if record["pk"] in row["property_mappings_group"]
-    ] + [
-        common.user_entry(base, row, row["name"], "cascade_many")
-        for row in base.rows()
-        if record["pk"] in row["property_mappings"]
-    ]
-
-
 def connection_serializer(state: State, kind: str) -> Serializer:
     """A synced user or group with its id in Microsoft's directory."""
     shown = state.models[f"authentik_core.{kind}"].serializer
@@ -128,6 +108,7 @@ def connection_serializer(state: State, kind: str) -> Serializer:
             "provider": Related(table="provider", integer=True),
             "attributes": Dictionary(read_only=True, default=dict),
         },
+        check=common.together(f"entra_{kind}", ("microsoft_id", kind, "provider")),
     )
 
 
@@ -149,6 +130,7 @@ def connection_view(state: State, kind: str) -> View:
         title=lambda record: (
             f"Microsoft Entra Provider {kind.title()} {record[kind]} to {record['provider']}"
         ),
+        audited=False,
     )
     state.models[model.label] = model
     table = state.tables[kind]
@@ -165,7 +147,7 @@ def connection_view(state: State, kind: str) -> View:
             key: listing.number("user") if kind == "user" else listing.uuid_is("group"),
             f"{kind}__{name}": listing.exact("", value_of=lambda row: table.rows[row[kind]][name]),
         },
-        used_by=common.nobody,
+        used_by=usage.NOTHING,
     )
 
 
@@ -178,6 +160,7 @@ def views(state: State) -> list[View]:
         table_name="mapping",
         serializer=mapping_serializer("MicrosoftEntraProviderMapping"),
         verbose_name=VERBOSE,
+        title=lambda record: f"{VERBOSE} {record['name']}",
         deleting=deleting,
     )
     base = Model(
@@ -187,6 +170,7 @@ def views(state: State) -> list[View]:
         table_name="mapping",
         serializer=mapping_serializer("PropertyMapping"),
         verbose_name="Property Mapping",
+        title=lambda record: f"Property Mapping {record['name']}",
         deleting=deleting,
     )
     state.models |= {entra.label: entra, base.label: base}
@@ -217,7 +201,7 @@ def views(state: State) -> list[View]:
             filters=filters | {"expression": listing.exact("expression"), "pm_uuid": listing.uuid_is("pk")},
             search=["name"],
             ordering=["name"],
-            used_by=used_by,
+            used_by=usage.OF_MAPPING,
         ),
         ModelView(
             state,
@@ -228,7 +212,7 @@ def views(state: State) -> list[View]:
             filters=filters | {"managed__isnull": listing.flag("managed", is_null=True)},
             search=["name", "expression"],
             ordering=["name"],
-            used_by=used_by,
+            used_by=usage.OF_MAPPING,
             actions=[Action("types", "GET", types, doc="Get all creatable types", response=answer)],
         ),
         connection_view(state, "user"),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from authentik_entra_bootstrap.sandbox.authentik import audit
 from authentik_entra_bootstrap.sandbox.authentik.resources import common
 from authentik_entra_bootstrap.sandbox.authentik.resources.accounts import (
+    ACTIVE,
+    SuperuserFlag,
     UserType,
     no_internal_account,
     sound_path,
 )
-from authentik_entra_bootstrap.sandbox.authentik.rest.errors import Rejected, ValidationError
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import (
     Boolean,
     Dictionary,
@@ -25,7 +25,7 @@ from authentik_entra_bootstrap.sandbox.authentik.rest.fields import (
     Uuid,
 )
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
-from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import Rights, is_superuser
+from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import ancestors, is_superuser
 from authentik_entra_bootstrap.sandbox.authentik.rest.relations import ManyRelated, Nested
 from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
 from authentik_entra_bootstrap.sandbox.authentik.rest.texts import Email, Text
@@ -82,6 +82,20 @@ def partial_group() -> Serializer:
     )
 
 
+def related_group() -> Serializer:
+    """A group as its parents and children show it."""
+    return Serializer(
+        "RelatedGroup",
+        {
+            "pk": Uuid(read_only=True),
+            "name": Text(),
+            "is_superuser": Boolean(default=False),
+            "attributes": Dictionary(required=False),
+            "group_uuid": Uuid(read_only=True, source="pk"),
+        },
+    )
+
+
 def partial_user() -> Serializer:
     """A user without groups and roles."""
     return Serializer(
@@ -99,13 +113,17 @@ def partial_user() -> Serializer:
     )
 
 
-def role_serializer() -> Serializer:
+def role_serializer(state: State) -> Serializer:
     """A role as users and groups show it."""
     return Serializer(
         "Role",
         {
-            "pk": Uuid(read_only=True),
-            "name": Text(max_length=150, unique="Role with this name already exists.", unique_table="role"),
+            "pk": Uuid(read_only=True, label="Uuid"),
+            "name": Text(
+                max_length=None if state.profile.at_least("2026.2") else 150,
+                unique="Role with this name already exists.",
+                unique_table="role",
+            ),
         },
     )
 
@@ -114,10 +132,9 @@ def put_groups(state: State, user: Record, keys: list[str]) -> None:
     """Make the user a member of these groups and of no others."""
     for group in state.tables["group"]:
         member, wanted = user["pk"] in group["users"], group["pk"] in keys
-        if member and not wanted:
-            group["users"] = [key for key in group["users"] if key != user["pk"]]
-        elif wanted and not member:
-            group["users"] = [*group["users"], user["pk"]]
+        if member is not wanted:
+            others = [key for key in group["users"] if key != user["pk"]]
+            group["users"] = [*others, user["pk"]] if wanted else others
 
 
 def direct_groups(user: Record, ctx: Context) -> list[Record]:
@@ -134,20 +151,22 @@ def rows_of(table: str, column: str) -> Any:
     return read
 
 
-def user_serializer() -> Serializer:
+def user_serializer(state: State) -> Serializer:
     """The user."""
-    groups, roles = partial_group(), role_serializer()
+    groups, roles = partial_group(), role_serializer(state)
     return Serializer(
         "User",
         {
             "pk": Integer(read_only=True, label="ID"),
             "username": Text(max_length=150, unique="This field must be unique.", unique_table="user"),
             "name": Text(blank=True, help_text="User's display name."),
-            "is_active": Boolean(default=True, label="Active"),
+            "is_active": Boolean(default=True, label="Active", help_text=ACTIVE),
             "last_login": Moment(null=True, default=None),
             "date_joined": Moment(read_only=True),
             "is_superuser": Plain(
-                shape={"type": "boolean"}, get=lambda record, ctx: is_superuser(ctx.state, record)
+                shape={"type": "boolean"},
+                get=lambda record, ctx: is_superuser(ctx.state, record),
+                told="boolean",
             ),
             "groups": ManyRelated(
                 table="group",
@@ -175,7 +194,9 @@ def user_serializer() -> Serializer:
             "email": Email(blank=True, default="", max_length=254, label="Email address"),
             "avatar": Plain(shape=common.STRING, get=lambda record, _: avatar(record)),
             "attributes": Dictionary(default=dict),
-            "uid": Plain(shape=common.STRING, get=lambda record, ctx: ctx.state.user_uid(record)),
+            "uid": Plain(
+                shape=common.STRING, get=lambda record, ctx: ctx.state.user_uid(record), told="string"
+            ),
             "path": Text(default="users", validators=[sound_path]),
             "type": UserType(choices=TYPES, enum="UserTypeEnum", default="internal"),
             "uuid": Uuid(read_only=True),
@@ -186,18 +207,9 @@ def user_serializer() -> Serializer:
     )
 
 
-def may_set_superuser(value: Any, ctx: Context) -> None:
-    """Refuse the flag to callers without the permission.
-
-    :raises ValidationError: for them.
-    """
-    if value and ctx.request and not Rights(ctx.state, ctx.user).has("authentik_core.enable_group_superuser"):
-        raise ValidationError("User does not have permission to set superuser status to True.")
-
-
-def group_serializer() -> Serializer:
+def group_serializer(state: State) -> Serializer:
     """The group."""
-    users, roles, groups = partial_user(), role_serializer(), partial_group()
+    users, roles, groups = partial_user(), role_serializer(state), related_group()
 
     def children(record: Record, ctx: Context) -> list[Record]:
         return [row for row in ctx.state.tables["group"] if record["pk"] in row["parents"]]
@@ -205,7 +217,7 @@ def group_serializer() -> Serializer:
     def inherited(record: Record, ctx: Context) -> list[Record] | None:
         if not wants(ctx, "include_inherited_roles", "false"):
             return None
-        keys = [key for parent in rows_of("group", "parents")(record, ctx) for key in parent["roles"]]
+        keys = [key for group in ancestors(ctx.state, record) for key in group["roles"]]
         return [
             ctx.state.tables["role"].rows[key] for key in dict.fromkeys(keys) if key not in record["roles"]
         ]
@@ -214,11 +226,10 @@ def group_serializer() -> Serializer:
         "Group",
         {
             "pk": Uuid(read_only=True, label="Group uuid"),
-            "num_pk": Plain(shape={"type": "integer"}, get=lambda record, _: num_pk(record)),
-            "name": Text(unique="This field must be unique.", unique_table="group"),
-            "is_superuser": Boolean(
+            "num_pk": Plain(shape={"type": "integer"}, get=lambda record, _: num_pk(record), told="integer"),
+            "name": Text(unique="Group with this name already exists.", unique_table="group"),
+            "is_superuser": SuperuserFlag(
                 default=False,
-                validators=[may_set_superuser],
                 help_text="Users added to this group will be superusers.",
             ),
             "parents": ManyRelated(table="group", default=list),
@@ -262,18 +273,21 @@ def group_serializer() -> Serializer:
 
 
 def user_deleting(record: Record, ctx: Context) -> None:
-    """Tokens and memberships go with the user."""
+    """Tokens, bindings, notifications and memberships go with the user."""
     tables = ctx.state.tables
-    for token in tables["token"].where(user=record["pk"]):
-        tables["token"].remove(token["pk"])
+    for table in (tables["token"], tables["binding"], tables["notification"]):
+        for row in table.where(user=record["pk"]):
+            table.remove(row["pk"])
     put_groups(ctx.state, record, [])
 
 
 def group_deleting(record: Record, ctx: Context) -> None:
-    """Providers lose the filter, bindings and children the group."""
+    """Bindings go with the group; providers lose their filter, rules their group, children their parent."""
     tables = ctx.state.tables
     for provider in tables["provider"].where(filter_group=record["pk"]):
         provider["filter_group"] = None
+    for rule in tables["rule"].where(destination_group=record["pk"]):
+        rule["destination_group"] = None
     for binding in tables["binding"].where(group=record["pk"]):
         tables["binding"].remove(binding["pk"])
     for group in tables["group"]:
@@ -300,7 +314,7 @@ def register(state: State) -> None:
         label=USER,
         class_name="User",
         table_name="user",
-        serializer=user_serializer(),
+        serializer=user_serializer(state),
         verbose_name="User",
         key_kind="integer",
         title=lambda record: str(record["username"]),
@@ -318,22 +332,8 @@ def register(state: State) -> None:
         label=GROUP,
         class_name="Group",
         table_name="group",
-        serializer=group_serializer(),
+        serializer=group_serializer(state),
         verbose_name="Group",
         title=lambda record: f"Group {record['name']}",
         deleting=group_deleting,
     )
-
-
-def read_attributes(values: list[str]) -> dict[str, Any]:
-    """The ``attributes`` filter: a JSON object.
-
-    :raises Rejected: for anything else; the refusal does not name the filter.
-    """
-    try:
-        found = json.loads(values[-1])
-    except ValueError:
-        raise Rejected(["filter: failed to parse JSON"]) from None
-    if not isinstance(found, dict):
-        raise Rejected(["filter: value must be key:value mapping"])
-    return found

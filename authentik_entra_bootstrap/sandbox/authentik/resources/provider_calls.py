@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from authentik_entra_bootstrap.sandbox.authentik.resources import usage
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ServerCrash
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Boolean, Choice, show_moment
@@ -20,60 +21,6 @@ if TYPE_CHECKING:
 SYNC_MODELS = ("authentik.core.models.User", "authentik.core.models.Group")
 FULL_SYNC = "authentik.enterprise.providers.microsoft_entra.tasks.microsoft_entra_sync"
 UNFINISHED = frozenset({"queued", "consumed", "preprocess", "running", "postprocess"})
-
-
-def used_by(record: Record, ctx: Context) -> list[Record]:
-    """Its synced groups and users, mappings of both lists, the provider's schedule and its tasks.
-
-    That is the alphabet of the names that authentik has for these relations.
-    """
-    state = ctx.state
-    entries: list[Record] = []
-    for kind in ("group", "user"):
-        entries += [
-            {
-                "app": "authentik_providers_microsoft_entra",
-                "model_name": f"microsoftentraprovider{kind}",
-                "pk": row["id"],
-                "name": f"Microsoft Entra Provider {kind.title()} {row[kind]} to {record['pk']}",
-                "action": "cascade",
-            }
-            for row in state.tables[f"entra_{kind}"].where(provider=record["pk"])
-        ]
-    for key in [*record["property_mappings"], *record["property_mappings_group"]]:
-        mapping = state.tables["mapping"].rows[key]
-        entries.append(
-            {
-                "app": "authentik_core",
-                "model_name": "propertymapping",
-                "pk": key,
-                "name": f"Property Mapping {mapping['name']}",
-                "action": "cascade_many",
-            }
-        )
-    entries += [
-        {
-            "app": "authentik_tasks_schedules",
-            "model_name": "schedule",
-            "pk": schedule["id"],
-            "name": f"Schedule {schedule['actor_name']}:{schedule['uid']}",
-            "action": "cascade",
-        }
-        for schedule in schedules_of(state, record)
-    ]
-    entries += [
-        {
-            "app": "authentik_tasks",
-            "model_name": "task",
-            "pk": task["message_id"],
-            "name": task["message_id"],
-            "action": "cascade",
-        }
-        for task in state.tables["task"].where(
-            rel_obj_model="microsoftentraprovider", rel_obj_id=str(record["pk"])
-        )
-    ]
-    return entries
 
 
 def schedules_of(state: State, provider: Record) -> list[Record]:
@@ -126,7 +73,7 @@ class EntraView(ModelView):
             },
             search=["name"],
             ordering=["name"],
-            used_by=used_by,
+            used_by=usage.OF_PROVIDER,
             actions=[
                 Action(
                     "sync_status",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, credentials
-from authentik_entra_bootstrap.sandbox.authentik.resources.provider_calls import EntraView, used_by
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, credentials, usage
+from authentik_entra_bootstrap.sandbox.authentik.resources.provider_calls import EntraView
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ValidationError
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import (
@@ -143,6 +143,7 @@ def entra_model(state: State) -> Model:
         serializer=entra_serializer(state),
         verbose_name=VERBOSE,
         key_kind="integer",
+        title=lambda record: f"{VERBOSE} {record['name']}",
         extra={"authentication_flow": None, "backchannel_application": None, "is_backchannel": True},
         saved=provider_saved,
         deleting=provider_deleting,
@@ -224,7 +225,7 @@ def views(state: State) -> list[View]:
             "backchannel": listing.flag("is_backchannel"),
         },
         search=["name"],
-        used_by=used_by,
+        used_by=usage.OF_PROVIDER,
         actions=[
             Action(
                 "types",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, people
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, people, usage
 from authentik_entra_bootstrap.sandbox.authentik.resources.assignments import AssignedView, grants_view
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
-from authentik_entra_bootstrap.sandbox.authentik.rest.errors import NotFound, ServerCrash
+from authentik_entra_bootstrap.sandbox.authentik.rest.errors import NotFound, ServerCrash, ValidationError
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Integer, Plain
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
-from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import roles_of
+from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import ancestors, roles_of
+from authentik_entra_bootstrap.sandbox.authentik.rest.relations import read_uuid
 from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
 from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
 from authentik_entra_bootstrap.sandbox.authentik.rest.texts import Text
@@ -42,6 +44,21 @@ EXTRA = (
     ("authentik_tasks.task", "retry_task", "Retry failed task"),
     ("authentik_tasks_schedules.schedule", "send_schedule", "Manually trigger a schedule"),
 )
+APPS = {
+    "authentik_blueprints": "authentik Blueprints",
+    "authentik_brands": "authentik Brands",
+    "authentik_core": "authentik Core",
+    "authentik_enterprise": "authentik Enterprise",
+    "authentik_events": "authentik Events",
+    "authentik_policies": "authentik Policies",
+    "authentik_policies_event_matcher": "authentik Policies.Event Matcher",
+    "authentik_policies_expression": "authentik Policies.Expression",
+    "authentik_providers_microsoft_entra": "authentik Enterprise.Providers.Microsoft Entra",
+    "authentik_rbac": "authentik RBAC",
+    "authentik_tasks": "authentik Tasks",
+    "authentik_tasks_schedules": "authentik Tasks Schedules",
+}
+"""Names of authentik's parts."""
 SECRET_EXTRA = (
     ("authentik_crypto_secrets.secret", "view_secret_value", "View secret's value"),
     ("authentik_crypto_secrets.secret", "rotate_secret", "Rotate secret's value"),
@@ -57,7 +74,7 @@ def install_permissions(state: State) -> None:
         verbose = state.models[label].verbose_name if label in state.models else model
         row = {"codename": codename, "name": name, "model": model, "app_label": app}
         row |= {
-            "app_label_verbose": app.replace("_", " ").replace("authentik", "authentik", 1),
+            "app_label_verbose": APPS.get(app, app),
             "model_verbose": verbose,
         }
         table.add({"id": table.next_id(), **row})
@@ -87,7 +104,7 @@ class RoleView(ModelView):
             },
             search=["name"],
             ordering=["name"],
-            used_by=common.nobody,
+            used_by=usage.OF_ROLE,
             actions=common.member_actions("role", self.member),
         )
 
@@ -112,37 +129,56 @@ def managed_names(ctx: Context) -> list[str]:
 
 
 def memberships(state: State) -> dict[str, listing.Filter]:
-    """Roles by who holds them; with ``inherited=true`` also through groups and their ancestors."""
+    """Roles by who holds them; with ``inherited=true`` also through groups and their ancestors.
 
-    def by(table: str) -> listing.Filter:
+    Nobody holds any who does not exist.
+    """
+
+    def by(table: str, read: Callable[[str], Any]) -> listing.Filter:
         def build(values: list[str], ctx: Context) -> listing.Keep | None:
-            rows = ctx.state.tables[table]
-            keep = listing.reference("pk", table, many=True)(values, ctx)
-            if keep is None:
+            text = listing.plain(values)
+            if not text:
                 return None
-            wanted = [row for row in rows if keep({"pk": [row["pk"]]})]
-            held = {key for row in wanted for key in row["roles"]}
-            if ctx.request and listing.FLAGS.get(ctx.request.param("inherited").lower()):
-                held |= {role["pk"] for row in wanted for role in inherited(ctx.state, table, row)}
+            row = ctx.state.tables[table].get(read(text))
+            held = set(row["roles"]) if row else set()
+            if row and ctx.request and ctx.request.param("inherited").lower() == "true":
+                held |= {role["pk"] for role in inherited(ctx.state, table, row)}
             return lambda record: record["pk"] in held
 
         return build
 
     groups = "groups" if state.profile.at_least("2026.2") else "ak_groups"
-    return {"users": by("user"), groups: by("group")}
+    return {"users": by("user", read_number), groups: by("group", read_key)}
+
+
+def read_number(text: str) -> float:
+    """A user's key.
+
+    :raises ValidationError: for what is no number.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise ValidationError("Enter a number.") from None
+
+
+def read_key(text: str) -> str:
+    """A group's key, which this filter takes as any text: the database's complaint is not caught.
+
+    :raises ServerCrash: for what is no UUID.
+    """
+    try:
+        return read_uuid(text)
+    except ValidationError:
+        raise ServerCrash from None
 
 
 def inherited(state: State, table: str, row: Record) -> list[Record]:
     """The roles of a user's groups, or of a group's ancestors."""
     if table == "user":
         return roles_of(state, row)
-    found, queue = [], [*row["parents"]]
-    while queue:
-        group = state.tables["group"].get(queue.pop())
-        if group is not None:
-            found += [role for key in group["roles"] if (role := state.tables["role"].get(key))]
-            queue += group["parents"]
-    return found
+    keys = [key for group in ancestors(state, row) for key in group["roles"]]
+    return [role for key in keys if (role := state.tables["role"].get(key))]
 
 
 def deleting(record: Record, ctx: Context) -> None:
@@ -159,7 +195,7 @@ def views(state: State) -> list[View]:
         label=LABEL,
         class_name="Role",
         table_name="role",
-        serializer=people.role_serializer(),
+        serializer=people.role_serializer(state),
         verbose_name="Role",
         title=lambda record: f"Role {record['name']}",
         extra={"permissions": list, "managed": None},
@@ -187,6 +223,7 @@ def views(state: State) -> list[View]:
         verbose_name="permission",
         key_kind="integer",
         audited=False,
+        fits=lambda row: row["app_label"].startswith("authentik"),
     )
     state.models[permission.label] = permission
     install_permissions(state)

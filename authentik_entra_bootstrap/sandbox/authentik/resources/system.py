@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik import audit
-from authentik_entra_bootstrap.sandbox.authentik.resources import common
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, usage
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ValidationError
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import (
@@ -245,7 +245,7 @@ def license_view(state: State) -> View:
         filters={"name": listing.exact("name")},
         search=["name"],
         ordering=["name"],
-        used_by=common.nobody,
+        used_by=usage.NOTHING,
         actions=[
             Action(
                 "summary",
@@ -260,6 +260,7 @@ def license_view(state: State) -> View:
                 "GET",
                 forecast,
                 doc="Forecast how many users will be required in a year",
+                permission="authentik_enterprise.view_license",
                 response={"$ref": "#/components/schemas/LicenseForecast"},
             ),
             Action(
@@ -267,6 +268,7 @@ def license_view(state: State) -> View:
                 "GET",
                 lambda _: Reply({"install_id": install_id}),
                 doc="Get install_id",
+                permission="authentik_enterprise.view_license",
                 response=shown,
             ),
         ],

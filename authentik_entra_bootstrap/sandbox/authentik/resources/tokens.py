@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik import audit
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, people
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, people, usage
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
-from authentik_entra_bootstrap.sandbox.authentik.rest.errors import PermissionDenied, ValidationError
+from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ValidationError
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Boolean, Choice, Moment, Uuid
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
+from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import grant
 from authentik_entra_bootstrap.sandbox.authentik.rest.relations import Nested, Related
 from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
 from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 
 TOKEN = "authentik_core.token"
+VIEW_KEY = "authentik_core.view_token_key"
 TOKEN_EXPIRES = "goauthentik.io/user/token-expires"
 INTENTS = {
     "verification": "Intent Verification",
@@ -31,18 +34,18 @@ INTENTS = {
 }
 
 
-def check_token(values: dict[str, Any], instance: Record | None, ctx: Context) -> None:
+def check_token(values: dict[str, Any], instance: Record | None, ctx: Context) -> None:  # noqa: ARG001
     """Owner, intent and end of a token.
 
     :raises ValidationError: for intents that people cannot ask for, and for an app password that lives
         longer than the half hour which stands for no setting at all.
     """
-    if instance is None:
-        if ctx.user is not None:
-            values.setdefault("user", ctx.user["pk"])
-        if "user" not in values:
-            raise ValidationError("Missing user")
-    intent = values.setdefault("intent", instance["intent"] if instance else "api")
+    if ctx.user is not None and not ctx.blueprint:
+        values.setdefault("user", ctx.user["pk"])  # on updates as well: what is left out becomes the caller's
+    for name in ("user", "intent"):
+        if name not in values and (ctx.blueprint or name == "user"):
+            raise ValidationError(f"Missing {name}")
+    intent = values.setdefault("intent", "api")
     if intent not in {"api", "app_password"}:
         raise ValidationError({"intent": [f"Invalid intent {intent}"]})
     latest = ctx.state.now() + timedelta(minutes=30)
@@ -53,8 +56,25 @@ def check_token(values: dict[str, Any], instance: Record | None, ctx: Context) -
         raise ValidationError({"expires": [text]})
 
 
+@dataclass(kw_only=True)
+class Owner(Related):
+    """The user whose token it is, once and for all."""
+
+    def check(self, value: Any, instance: Record | None, ctx: Context) -> None:
+        """Refuse another owner."""
+        super().check(value, instance, ctx)
+        if instance is not None and value != instance["user"]:
+            raise self.fail("User cannot be changed")
+
+
+def described(record: Record) -> str:
+    """The identifier, and the end of a token that has one."""
+    end = f" (expires={record['expires']})" if record["expiring"] else ""
+    return f"{record['identifier']}{end}"
+
+
 class TokenView(ModelView):
-    """The tokens' calls: one's own without any permission."""
+    """The tokens' calls: one's own without any permission, but for the keys."""
 
     def __init__(self, state: State, model: Model) -> None:
         username = lambda row: state.tables["user"].rows[row["user"]]["username"]  # noqa: E731
@@ -68,16 +88,16 @@ class TokenView(ModelView):
             create_free=True,
             filters={
                 "identifier": listing.exact("identifier"),
-                "intent": listing.one_of("intent", lambda _: list(INTENTS)),
+                "intent": listing.choice("intent", lambda _: list(INTENTS)),
                 "user__username": listing.exact("", value_of=username),
                 "description": listing.exact("description"),
                 "expires": listing.moment("expires"),
                 "expiring": listing.flag("expiring"),
                 "managed": listing.exact("managed"),
             },
-            search=["identifier", "description", "intent"],
+            search=["identifier", "intent", username, "description"],
             ordering=["identifier", "expires"],
-            used_by=common.nobody,
+            used_by=usage.NOTHING,
             actions=[
                 Action(
                     "view_key",
@@ -99,34 +119,34 @@ class TokenView(ModelView):
         )
 
     def perform_create(self, values: dict[str, Any], ctx: Context) -> Record:
-        """Ordinary users make tokens for themselves only."""
-        if ctx.user is not None and not self.rights(ctx).superuser:
-            values["user"] = ctx.user["pk"]
-            values["expiring"] = ctx.user["attributes"].get(TOKEN_EXPIRES, True)
-        return super().perform_create(values, ctx)
-
-    def _own(self, ctx: Context, permission: str) -> Record:
-        record = self.get_object(ctx, "GET")
-        owner = ctx.user is not None and record["user"] == ctx.user["pk"]
-        if not owner and not self.rights(ctx).has(permission, record["pk"]):
-            raise PermissionDenied
+        """Ordinary users make tokens for themselves only, and may see the keys of those."""
+        if ctx.user is None or self.rights(ctx).superuser:
+            return super().perform_create(values, ctx)
+        values["user"] = ctx.user["pk"]
+        values["expiring"] = ctx.user["attributes"].get(TOKEN_EXPIRES, True)
+        record = super().perform_create(values, ctx)
+        grant(ctx.state, ctx.user, [VIEW_KEY], record["pk"])
         return record
 
     def view_key(self, ctx: Context) -> Reply:
         """The token's text; looking is audited."""
-        record = self._own(ctx, "authentik_core.view_token_key")
+        record = self.get_object(ctx, "GET")
+        self.rights(ctx).need(VIEW_KEY, record["pk"])
         shown = {"secret": audit.show_model(self.model, record)}
         audit.write(ctx, "secret_view", shown, app="authentik.core.api.tokens")
         return Reply({"key": record["key"]})
 
     def set_key(self, ctx: Context) -> Reply:
         """A text of one's own choice."""
-        record = self._own(ctx, "authentik_core.set_token_key")
+        record = self.get_object(ctx, "GET")
+        self.rights(ctx).need("authentik_core.set_token_key", record["pk"])
         data = ctx.request.data if ctx.request else None
         key = Serializer("TokenSetKey", {"key": Text()}).validate(data, ctx)["key"]
         before = dict(record)
         record["key"] = str(key)
         self.model.touch(record, before, ctx)
+        shown = {"model": audit.show_model(self.model, record)}
+        audit.write(ctx, "model_updated", shown, app="authentik.core.api.tokens")
         return Reply(status=204)
 
 
@@ -137,12 +157,12 @@ def token_model(state: State) -> Model:
         "Token",
         {
             "pk": Uuid(read_only=True, label="Token uuid"),
-            "managed": common.managed_field(),
+            "managed": common.managed_field("Token", "token"),
             "identifier": Slug(
                 max_length=255, unique="Token with this identifier already exists.", unique_table="token"
             ),
             "intent": Choice(choices=INTENTS, enum="IntentEnum", default="api"),
-            "user": Related(table="user", integer=True, required=False),
+            "user": Owner(table="user", integer=True, required=False),
             "user_obj": Nested(
                 serializer=lambda: shown, get=lambda record, ctx: ctx.state.tables["user"].get(record["user"])
             ),
@@ -159,7 +179,7 @@ def token_model(state: State) -> Model:
         table_name="token",
         serializer=serializer,
         verbose_name="Token",
-        title=lambda record: f"Token {record['identifier']} (expires={record['expires']})",
+        title=described,
         hidden=frozenset({"key"}),
         extra={"key": state.key},
     )

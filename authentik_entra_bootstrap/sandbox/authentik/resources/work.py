@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
+from authentik_entra_bootstrap.sandbox.authentik import cron
 from authentik_entra_bootstrap.sandbox.authentik.resources import common
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import PermissionDenied, ValidationError
@@ -34,6 +36,13 @@ def related(value: str) -> dict[str, listing.Filter]:
 
 TASK_STATES = ("queued", "consumed", "preprocess", "running", "postprocess", "rejected", "done")
 TASK_STATUSES = (*TASK_STATES, "info", "warning", "error")
+
+
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+NUMBERS = {name: str(number) for number, name in [*enumerate(MONTHS, start=1), *enumerate(DAYS)]}
+NAMES = re.compile("|".join(NUMBERS), re.IGNORECASE)
+"""Names in a crontab."""
 
 
 def column(name: str, shape: dict[str, Any] | None = None) -> Plain:
@@ -77,8 +86,8 @@ def schedule_serializer() -> Serializer:
             "rel_obj_app_label": column("rel_obj_app_label"),
             "rel_obj_model": column("rel_obj_model"),
             "rel_obj_id": Text(null=True, default=None),
-            "crontab": Text(validators=[sound_crontab]),
-            "paused": Boolean(default=False),
+            "crontab": Text(validators=[sound_crontab], help_text="When to schedule tasks"),
+            "paused": Boolean(default=False, help_text="Pause this schedule"),
             "next_run": Moment(read_only=True),
             "description": column("description", common.NULLABLE_STRING),
             "last_task_status": column(
@@ -90,12 +99,15 @@ def schedule_serializer() -> Serializer:
 
 
 def sound_crontab(value: str, ctx: Context) -> None:  # noqa: ARG001 - the signature of all validators
-    """Refuse what is no crontab of five fields.
+    """Refuse what is no crontab; months and days may go by their names here.
 
     :raises ValidationError: for it.
     """
-    if len(value.split()) != 5:
-        raise ValidationError(f"{value} is not a valid crontab.")
+    numbers = NAMES.sub(lambda found: NUMBERS[found.group(0).lower()], value)
+    try:
+        cron.parse(numbers)
+    except ValueError:
+        raise ValidationError(f"{value} is not a valid crontab") from None
 
 
 class TaskView(ModelView):
@@ -110,7 +122,7 @@ class TaskView(ModelView):
             lookup_name="message_id",
             filters=related("queue_name")
             | {
-                "state": listing.one_of("state", lambda _: TASK_STATES),
+                "state": listing.choice("state", lambda _: TASK_STATES),
                 "aggregated_status": listing.one_of("aggregated_status", lambda _: TASK_STATUSES),
             },
             search=[
@@ -206,6 +218,7 @@ def views(state: State) -> list[View]:
         table_name="task",
         serializer=task_serializer(),
         verbose_name="Task",
+        title=lambda record: str(record["message_id"]),
         audited=False,
     )
     schedule = Model(

@@ -144,7 +144,7 @@ class Api:
             return None
         if kind.lower() != "bearer":
             raise AuthenticationFailed("Unsupported authentication type")
-        token = self.state.tables["token"].find(key=key.strip(), intent="api")
+        token = self.state.tables["token"].find(key=key, intent="api")
         if token is None or (token["expiring"] and token["expires"] <= self.state.now()):
             raise AuthenticationFailed
         user = self.state.tables["user"].get(token["user"])

@@ -283,6 +283,8 @@ class Plain(Field):
 
     read_only: bool = True
     shape: Mapping[str, Any]
+    told: str = "field"
+    """Its kind in OPTIONS: that of a field which the real serializer declares, none of a method's."""
 
     def schema(self) -> dict[str, Any]:
         """The given shape."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.rest.errors import NotFound, ValidationError
+from authentik_entra_bootstrap.sandbox.authentik.rest.errors import NotFound, Rejected, ValidationError
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import show_moment
 from authentik_entra_bootstrap.sandbox.authentik.rest.relations import read_uuid
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PAGE_SIZE = 20
 LARGEST_PAGE = 100
+"""Also the size of a page when ``page_size`` is there and is no positive number."""
 
 Keep = Callable[["Record"], bool]
 Filter = Callable[[list[str], "Context"], "Keep | None"]
@@ -28,14 +29,31 @@ Filter = Callable[[list[str], "Context"], "Keep | None"]
 Raises ``ValidationError`` with a list of messages for a value that the filter does not understand.
 """
 
+Column = str | Callable[["Record"], Any]
+"""What ``search`` looks into: a column, or what is found by way of the record."""
+
+NUL = "Null characters are not allowed."
+TERM = re.compile(r"""(?:[^\s'"]*(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')[^\s'"]*)+|\S+""")
+"""A word, or a quoted phrase with what clings to it: Django's own notion of a term."""
+
 FLAGS = {"1": True, "true": True, "0": False, "false": False}
+
+
+def plain(values: list[str]) -> str:
+    """The last value as Django's text field reads it.
+
+    :raises ValidationError: for NUL.
+    """
+    if "\x00" in values[-1]:
+        raise ValidationError(NUL, "null_characters_not_allowed")
+    return values[-1].strip()
 
 
 def exact(column: str, *, value_of: Callable[[Record], Any] | None = None) -> Filter:
     """Text that is equal, letter case included; an empty value filters nothing."""
 
     def build(values: list[str], ctx: Context) -> Keep | None:  # noqa: ARG001
-        value = values[-1].strip()
+        value = plain(values)
         read = value_of or (lambda record: record.get(column))
         return (lambda record: str(read(record)) == value) if value else None
 
@@ -46,7 +64,7 @@ def contains(column: str) -> Filter:
     """Text that occurs, letter case ignored."""
 
     def build(values: list[str], ctx: Context) -> Keep | None:  # noqa: ARG001
-        value = values[-1].strip().lower()
+        value = plain(values).lower()
         return (lambda record: value in str(record.get(column)).lower()) if value else None
 
     return build
@@ -165,6 +183,12 @@ def moments(*columns: str) -> dict[str, Filter]:
     }
 
 
+def choice(column: str, choices: Callable[[Context], Sequence[str]]) -> Filter:
+    """One known value; of several the last counts."""
+    several = one_of(column, choices)
+    return lambda values, ctx: several(values[-1:], ctx)
+
+
 def one_of(column: str, choices: Callable[[Context], Sequence[str]]) -> Filter:
     """One or several of the known values (repeat the parameter)."""
 
@@ -204,17 +228,31 @@ def apply_filters(rows: list[Record], filters: Mapping[str, Filter], ctx: Contex
     return rows
 
 
-def search(rows: list[Record], columns: Sequence[str], text: str) -> list[Record]:
-    """The rows in which every word occurs in one of the columns, letter case ignored.
+def search_terms(text: str) -> list[str]:
+    """Words, split at white space and commas; what stands in quotes is one term, quotes left out."""
+    terms: list[str] = []
+    for match in TERM.finditer(text):
+        part = match.group(0).strip(",")
+        if part[:1] in {'"', "'"} and part[-1] == part[0]:
+            quote = part[0]
+            terms.append(part[1:-1].replace(rf"\{quote}", quote).replace(r"\\", "\\"))
+        else:
+            terms += [piece.strip() for piece in part.split(",") if piece]
+    return terms
 
-    A column may be a path such as ``user__username``.
+
+def search(rows: list[Record], columns: Sequence[Column], text: str) -> list[Record]:
+    """The rows in which every term occurs in one of the columns, letter case ignored.
+
+    :raises Rejected: for NUL; the refusal names no parameter.
     """
-    terms = [part for part in re.split(r"[\s,]+", text) if part]
-    if not terms or not columns:
-        return rows
+    if "\x00" in text:
+        raise Rejected([NUL])
+    terms = search_terms(text) if columns else []
 
     def texts(row: Record) -> list[str]:
-        return [str(row.get(column, "")).lower() for column in columns]
+        found = [column(row) if callable(column) else row.get(column, "") for column in columns]
+        return [str(value).lower() for value in found]
 
     return [row for row in rows if all(any(term.lower() in part for part in texts(row)) for term in terms)]
 
@@ -277,21 +315,27 @@ class Page:
         }
 
 
-def paginate(rows: list[Record], ctx: Context) -> Page:
+def paginate(rows: list[Record], ctx: Context, *, largest: int = LARGEST_PAGE) -> Page:
     """The page that the request asks for.
+
+    :param largest: how many rows a request may ask for.
 
     :raises NotFound: "Invalid page." for a page that does not exist.
     """
-    params = ctx.request
-    size = PAGE_SIZE
-    asked = params.param("page_size") if params else ""
-    if asked.strip().isdigit() and int(asked) > 0:
-        size = min(int(asked), LARGEST_PAGE)
+    size = _page_size(ctx, largest)
     page = Page(rows=[], number=1, count=len(rows), size=size)
-    text = params.param("page", "1") if params else "1"
+    text = (ctx.request.param("page") if ctx.request else "") or "1"
     number = page.pages if text == "last" else None
     if number is None:
         number = int(text) if re.fullmatch(r"\s*\+?\d+\s*", text) else 0
     if not 1 <= number <= page.pages:
         raise NotFound("Invalid page.")
     return Page(rows=rows[(number - 1) * size : number * size], number=number, count=len(rows), size=size)
+
+
+def _page_size(ctx: Context, largest: int) -> int:
+    if ctx.request is None or "page_size" not in ctx.request.params:
+        return PAGE_SIZE
+    asked = ctx.request.param("page_size")
+    whole = re.fullmatch(r"\s*\+?\d+\s*", asked) is not None
+    return min(int(asked), largest) if whole and int(asked) > 0 else LARGEST_PAGE

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ApiError
-from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Choice, Field, Integer
+from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Choice, Field, Integer, Plain
+from authentik_entra_bootstrap.sandbox.authentik.rest.relations import Nested
 from authentik_entra_bootstrap.sandbox.authentik.rest.replies import JSON
 from authentik_entra_bootstrap.sandbox.authentik.rest.texts import Text
 from authentik_entra_bootstrap.sandbox.authentik.rest.viewset import ModelView
@@ -76,4 +77,8 @@ def _field(field: Field) -> dict[str, Any]:
 
 
 def _kind(field: Field) -> str:
-    return "field" if field.get is not None and field.kind != "nested object" else field.kind
+    if isinstance(field, Plain):
+        return field.told
+    if isinstance(field, Nested):
+        return "field" if field.many else field.kind
+    return "field" if field.get is not None else field.kind

@@ -12,13 +12,20 @@ if TYPE_CHECKING:
 
 def groups_of(state: State, user: Record) -> list[Record]:
     """The groups of a user, with their ancestors."""
+    direct = [group for group in state.tables["group"] if user["pk"] in group["users"]]
+    every = [row for group in direct for row in (group, *ancestors(state, group))]
+    return list({row["pk"]: row for row in every}.values())
+
+
+def ancestors(state: State, group: Record) -> list[Record]:
+    """The group's parents, theirs, and so on; each once."""
     found: dict[str, Record] = {}
-    queue = [group for group in state.tables["group"] if user["pk"] in group["users"]]
+    queue = list(group["parents"])
     while queue:
-        group = queue.pop()
-        if group["pk"] not in found:
-            found[group["pk"]] = group
-            queue += [row for key in group["parents"] if (row := state.tables["group"].get(key))]
+        parent = state.tables["group"].get(queue.pop(0))
+        if parent is not None and parent["pk"] not in found:
+            found[parent["pk"]] = parent
+            queue += parent["parents"]
     return list(found.values())
 
 
@@ -28,6 +35,22 @@ def roles_of(state: State, user: Record) -> list[Record]:
     for group in groups_of(state, user):
         keys += group["roles"]
     return [role for key in dict.fromkeys(keys) if (role := state.tables["role"].get(key))]
+
+
+def managed_role(state: State, user: Record) -> Record:
+    """The role that authentik keeps for what a single user is granted; made when it is first needed."""
+    name = f"ak-managed-role--user-{user['pk']}"
+    role = state.tables["role"].find(name=name)
+    if role is None:
+        role = {"pk": state.uuid(), "name": name, "managed": name, "permissions": []}
+        state.tables["role"].add(role)
+        user["roles"] = [*user["roles"], role["pk"]]
+    return role
+
+
+def grant(state: State, user: Record, permissions: list[str], key: str) -> None:
+    """Give a user rights on one object."""
+    managed_role(state, user)["permissions"] += [(permission, key) for permission in permissions]
 
 
 def is_superuser(state: State, user: Record) -> bool:
@@ -68,11 +91,7 @@ class Rights:
             raise PermissionDenied
 
     def system_permissions(self) -> list[str]:
-        """Code names of the system permissions held, as ``/core/users/me/`` shows them."""
-        if self.user is None:
-            return []
-        held = {grant[0] for role in roles_of(self.state, self.user) for grant in role["permissions"]}
-        prefix = "authentik_rbac."
-        return sorted(
-            name.removeprefix(prefix) for name in held if name.startswith(prefix) and "system" in name
-        )
+        """Code names of the rights held on roles and on the system, as ``/core/users/me/`` shows them."""
+        rows = self.state.tables["permission"].where(app_label="authentik_rbac")
+        names = sorted(row["codename"] for row in rows)
+        return [name for name in names if self.has(f"authentik_rbac.{name}")]

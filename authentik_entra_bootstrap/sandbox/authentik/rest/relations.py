@@ -9,6 +9,7 @@ from uuid import UUID
 
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ErrorDetail, ValidationError
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Field
+from authentik_entra_bootstrap.sandbox.authentik.rest.texts import Text
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
@@ -110,19 +111,20 @@ class TextList(Field):
 
     kind: ClassVar[str] = "list"
 
-    def parse(self, data: Any, ctx: Context) -> Any:  # noqa: ARG002
-        """Refuses anything that is no list of texts."""
+    def parse(self, data: Any, ctx: Context) -> Any:
+        """Refuses anything that is no list of texts, which are read like a field's."""
         if isinstance(data, str | Mapping) or not isinstance(data, list | tuple):
             kind = type(data).__name__
             raise self.fail(f'Expected a list of items but got type "{kind}".', "not_a_list")
-        wrong = {
-            index: [ErrorDetail("Not a valid string.", "invalid")]
-            for index, item in enumerate(data)
-            if isinstance(item, bool) or not isinstance(item, str | int | float)
-        }
+        found, wrong = [], {}
+        for index, item in enumerate(data):
+            try:
+                found.append(Text().run(item, None, ctx))
+            except ValidationError as error:
+                wrong[str(index)] = error.detail
         if wrong:
-            raise ValidationError({str(index): messages for index, messages in wrong.items()})
-        return [str(item) for item in data]
+            raise ValidationError(wrong)
+        return found
 
     def schema(self) -> dict[str, Any]:
         """An array of strings."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from authentik_entra_bootstrap.sandbox.authentik import audit
+from authentik_entra_bootstrap.sandbox.authentik import audit, cron
 from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, SyncObjectOutcome
-from authentik_entra_bootstrap.sandbox.authentik.worker import cron, tasks
+from authentik_entra_bootstrap.sandbox.authentik.worker import tasks
 from authentik_entra_bootstrap.sandbox.authentik.worker.engine import RESULT_WAIT, Engine
 from authentik_entra_bootstrap.sandbox.authentik.worker.repository import MODELS
 from authentik_entra_bootstrap.sandbox.authentik.worker.tasks import Message

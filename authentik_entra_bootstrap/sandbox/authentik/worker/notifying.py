@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources.notifications import EXPRESSION
+from authentik_entra_bootstrap.sandbox.authentik.resources.policies import EXPRESSION
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 from authentik_entra_bootstrap.sandbox.authentik.worker.expressions import ExpressionError, evaluate
 from authentik_entra_bootstrap.sandbox.authentik.worker.objects import Row

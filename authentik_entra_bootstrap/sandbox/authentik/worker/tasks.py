@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from authentik_entra_bootstrap.sandbox.authentik import cron
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import show_moment
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
-from authentik_entra_bootstrap.sandbox.authentik.worker import cron
 
 ENTRA_TASKS = "authentik.enterprise.providers.microsoft_entra.tasks."
 SYNC = f"{ENTRA_TASKS}microsoft_entra_sync"
