@@ -104,10 +104,12 @@ class Directory:
         index = self.rng.randrange(switches.replicas) if switches.flapping else switches.replicas - 1
         return self.as_of(self.clock.now() - replica_lag(switches.lag, index, switches.replicas))
 
-    def history(self, kind: str, object_id: str) -> list[tuple[datetime, Object | None]]:
-        """Every version with its commit time, oldest first (copies)."""
-        times, values = self._history.get((kind, object_id), ([], []))
-        return [(moment, copy.deepcopy(value)) for moment, value in zip(times, values, strict=True)]
+    def history(self, kind: str, object_id: str, since: datetime) -> list[tuple[datetime, Object | None]]:
+        """The version of a moment and every later one with its commit time, oldest first (copies)."""
+        with self.lock:
+            times, values = self._history.get((kind, object_id), ([], []))
+            first = max(bisect_right(times, since) - 1, 0)
+            return list(zip(times[first:], copy.deepcopy(values[first:]), strict=True))
 
     def read_at(self, kind: str, object_id: str, moment: datetime | None) -> Object | None:
         """An object's newest version committed up to ``moment`` (``None``: the primary's), as a copy."""

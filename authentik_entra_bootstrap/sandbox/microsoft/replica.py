@@ -127,10 +127,11 @@ class Replica:
                 for entry in newest.get(listed, ())
                 if entry["keyId"] in hidden
             ]
+        known, forgotten = self._since(switches.secret_lag), self._since(switches.removed_secret_lag)
         added: dict[str, datetime] = {}
         removed: dict[str, datetime] = {}
         found: dict[str, Credential] = {}
-        for moment, version in home.history(*holder):
+        for moment, version in home.history(*holder, min(known, forgotten)):
             entries = {entry["keyId"]: entry for entry in (version or {}).get(listed, ())}
             present = {
                 key: value for key, value in (version or {}).get(private, {}).items() if key in entries
@@ -141,8 +142,6 @@ class Replica:
                 found[key] = Credential(key, entries[key], value)
             for key in found.keys() - present.keys():
                 removed.setdefault(key, moment)
-        known = self._since(self.world.switches.secret_lag)
-        forgotten = self._since(self.world.switches.removed_secret_lag)
         return [
             credential
             for key, credential in found.items()

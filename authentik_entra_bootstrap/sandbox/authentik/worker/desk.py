@@ -21,6 +21,17 @@ class Worker(Engine):
         """Names of the workers that were heard of lately: one, unless it is halted."""
         return [] if self.switches.halted else [f"{self.worker_id}@authentik-worker"]
 
+    def settled(self, limit: float = RESULT_WAIT) -> None:
+        """:meth:`settle`, from another thread than the worker's.
+
+        :param limit: real seconds.
+        :raises TimeoutError: it takes longer.
+        :raises RuntimeError: the worker is not running.
+        """
+        if self._loop is None:
+            raise RuntimeError("the worker is not running")
+        asyncio.run_coroutine_threadsafe(self.settle(limit), self._loop.get_loop()).result()
+
     def send_schedule(self, schedule_id: str) -> None:
         """Run a schedule now; its next run stays as it is."""
         schedule = self.state.tables["schedule"].get(schedule_id)
