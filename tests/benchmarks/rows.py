@@ -177,7 +177,7 @@ def fleet(*, whole: bool = True) -> list[Row]:
         at_most("one rotation in a warm worker, CPU of both processes", rest.cpu, 60, "ms", 1000),
         Row("one rotation in a warm worker, requests", f"{rest.requests:.0f}", "", None),
         *(row for each in found for row in _of_fleet(each)),
-        _growth(f"CPU for each connection, {by}", few.cpu, many.cpu),
+        _growth(f"CPU for each connection, sweep and rotation, {by}", few.both, many.both),
         _growth(f"requests for each connection, {by}", few.requests, many.requests),
         _growth(f"memory for each connection, {by}", few.share, many.share),
         Row(

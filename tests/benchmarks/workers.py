@@ -55,6 +55,11 @@ class Fleet:
     memory: float
 
     @property
+    def both(self) -> float:
+        """Seconds of processor time for each connection."""
+        return self.sweep + self.cpu
+
+    @property
     def share(self) -> float:
         """MiB for each connection."""
         return self.memory / self.connections
