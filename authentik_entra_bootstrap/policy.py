@@ -178,4 +178,12 @@ def back_off(attempt: int, left: timedelta) -> timedelta:
     :param left: until the secret in use ends; negative once it has.
     """
     pause = FIRST_RETRY * (1 << min(max(attempt, 1) - 1, 10))
-    return max(min(pause, left / TRIES_LEFT, _LONGEST_RETRY), _SHORTEST_RETRY)
+    return min(pause, longest_pause(left))
+
+
+def longest_pause(left: timedelta) -> timedelta:
+    """The longest wait between two tries, also when a service asks for more: ten fit before the secret in use expires.
+
+    :param left: until then; negative once it has.
+    """
+    return max(min(left / TRIES_LEFT, _LONGEST_RETRY), _SHORTEST_RETRY)

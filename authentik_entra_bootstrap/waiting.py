@@ -7,10 +7,13 @@ sandbox's clock instead of the wall's.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Protocol, TypeVar
 
 import tenacity
@@ -24,6 +27,17 @@ from authentik_entra_bootstrap.errors import (
 )
 
 T = TypeVar("T")
+
+REQUEST_DEADLINE = 100.0
+"""Seconds in which a request is answered, from connecting to the answer's last byte; scaled like every budget."""
+TOKEN_LIMIT = 1 << 20
+"""Bytes of an answer of a token service."""
+ANSWER_LIMIT = 32 << 20
+"""Bytes of an answer of Microsoft Graph or authentik, after decompression."""
+PAGES_LIMIT = 1000
+"""Pages of one list."""
+LONGEST_PAUSE = 3600.0
+"""Seconds to wait at most because a service asks to, whatever number it names."""
 
 
 class Progress(Protocol):
@@ -83,6 +97,25 @@ ROLES = Patience(budget=300.0, first=0.7, factor=1.4, ceiling=5.0)
 """For new grants to stand in fresh tokens."""
 CONSUMER = Patience(budget=120.0, first=0.3, factor=1.5, ceiling=3.0)
 """For authentik's worker to run a task."""
+
+
+def retry_after(header: str | None, now: float | None = None) -> float | None:
+    """Seconds that a ``Retry-After`` header asks for, from 0 to :data:`LONGEST_PAUSE`; ``None`` where it asks nothing.
+
+    :param header: a number of seconds or an HTTP date; a date without a zone, and with ``-0000``, is UTC.
+    :param now: seconds since the epoch, for dates; the wall clock when left out.
+    """
+    text = (header or "").strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(text)
+            seconds = date.replace(tzinfo=date.tzinfo or UTC).timestamp()
+        except (ValueError, TypeError, IndexError, OverflowError):
+            return None
+        seconds -= time.time() if now is None else now
+    return None if math.isnan(seconds) else min(max(0.0, seconds), LONGEST_PAUSE)
 
 
 def is_transient(error: BaseException) -> bool:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from authentik_entra_bootstrap.authentik.redaction import Redactor
@@ -26,6 +24,7 @@ from authentik_entra_bootstrap.errors import (
     Throttled,
     UnexpectedAnswer,
 )
+from authentik_entra_bootstrap.waiting import retry_after
 
 UNEXPECTED = "authentik-unexpected-answer"
 SERVER_ERROR = "authentik-server-error"
@@ -221,23 +220,5 @@ def _detail(reply: Reply, redactor: Redactor) -> str:
 
 
 def _with_retry_after(error: Temporary, reply: Reply) -> Temporary:
-    error.retry_after = retry_after(reply.headers.get("retry-after", ""))
+    error.retry_after = retry_after(reply.headers.get("retry-after"))
     return error
-
-
-def retry_after(header: str, now: datetime | None = None) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for (number or HTTP date); ``None`` when it does not."""
-    text = header.strip()
-    if not text:
-        return None
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())

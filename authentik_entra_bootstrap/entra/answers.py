@@ -17,8 +17,8 @@ from kiota_abstractions.api_error import APIError
 from kiota_abstractions.response_handler import ResponseHandler
 from kiota_serialization_json.json_parse_node_factory import JsonParseNodeFactory
 
-from authentik_entra_bootstrap.entra.exchanges import seconds_to_wait
 from authentik_entra_bootstrap.errors import RequestTrace
+from authentik_entra_bootstrap.waiting import retry_after
 
 
 class Received(ResponseHandler):
@@ -113,7 +113,7 @@ def refusal(error: APIError, trace: RequestTrace) -> Refusal:
         code,
         getattr(main, "message", None) or "",
         tuple((item.code or "", item.target or "") for item in getattr(main, "details", None) or ()),
-        seconds_to_wait(headers.get("retry-after")),
+        retry_after(headers.get("retry-after")),
         RequestTrace(
             "graph",
             trace.method,

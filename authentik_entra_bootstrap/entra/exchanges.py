@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from time import time
 from typing import Any
 
 from authentik_entra_bootstrap.entra.network import Broken
 from authentik_entra_bootstrap.errors import RequestTrace
+from authentik_entra_bootstrap.waiting import retry_after
 
 LINK_LOCAL = "169.254.169.254"
 """The instance metadata service; never behind a proxy."""
@@ -75,7 +74,7 @@ def noted(
         text=str(text or "").partition("\n")[0].strip(),
         request_id=(body or {}).get("trace_id") or names.get("x-ms-request-id"),
         correlation_id=(body or {}).get("correlation_id") or names.get("client-request-id"),
-        retry_after=seconds_to_wait(names.get("retry-after")),
+        retry_after=retry_after(names.get("retry-after")),
         content_type=names.get("content-type", ""),
     )
 
@@ -86,21 +85,3 @@ def _error_body(content: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
-
-
-def seconds_to_wait(header: str | None, now: float | None = None) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for: a number, or an HTTP date.
-
-    :param now: seconds since the epoch, for dates; the wall clock when left out.
-    """
-    if not header:
-        return None
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        date = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    return max(0.0, date.timestamp() - (time() if now is None else now))

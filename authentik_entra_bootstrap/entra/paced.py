@@ -15,9 +15,9 @@ import httpx
 from authentik_entra_bootstrap.budget import Busy, Gate
 from authentik_entra_bootstrap.entra.claims import read_claims
 from authentik_entra_bootstrap.entra.codes import fault
-from authentik_entra_bootstrap.entra.exchanges import seconds_to_wait
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary
 from authentik_entra_bootstrap.pacing import Cost, Payer, cost_of
+from authentik_entra_bootstrap.waiting import retry_after
 
 PERCENTAGE = "x-ms-throttle-limit-percentage"
 _UNKNOWN = Payer("unknown", "unknown")
@@ -64,9 +64,7 @@ class Paced(httpx.AsyncBaseTransport):
             await self._gate.heed(
                 payer,
                 percentage=_number(response.headers.get(PERCENTAGE)),
-                retry_after=(seconds_to_wait(response.headers.get("retry-after")) or 0.0)
-                if refused
-                else None,
+                retry_after=(retry_after(response.headers.get("retry-after")) or 0.0) if refused else None,
             )
         return response
 

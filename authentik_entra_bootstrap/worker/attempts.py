@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from authentik_entra_bootstrap.policy import back_off
+from authentik_entra_bootstrap.policy import back_off, longest_pause
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Attempts:
         :returns: how long to wait before the next try.
         """
         count = max(self._failed.get(connection, (0,))[0], before) + 1
-        pause = max(back_off(count, left), timedelta(seconds=asked or 0))
+        pause = max(back_off(count, left), min(timedelta(seconds=asked or 0), longest_pause(left)))
         self._failed[connection] = (count, self.now() + pause)
         return pause
 

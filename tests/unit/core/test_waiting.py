@@ -6,6 +6,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
@@ -21,11 +23,13 @@ from authentik_entra_bootstrap.errors import (
     Unreachable,
 )
 from authentik_entra_bootstrap.waiting import (
+    LONGEST_PAUSE,
     Patience,
     Silent,
     Waiter,
     is_transient,
     is_transient_before_sending,
+    retry_after,
 )
 
 STEADY = Patience(budget=10.0, first=1.0, factor=2.0, ceiling=4.0, jitter=0.0)
@@ -225,3 +229,43 @@ def test_which_errors_are_worth_another_try() -> None:
 def test_nobody_needs_to_be_told() -> None:
     Silent().waiting("x", 1.0, "y")
     Silent().waited("x", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("3", 3.0),
+        ("1.5", 1.5),
+        ("-3", 0.0),
+        ("-0000", 0.0),
+        ("soon", None),
+        ("nan", None),
+        ("inf", LONGEST_PAUSE),
+        ("-inf", 0.0),
+        ("1e300", LONGEST_PAUSE),
+        ("31536000", LONGEST_PAUSE),
+        ("9" * 5000, LONGEST_PAUSE),
+        ("Mon, 23 Nov 2026 12:00:30 GMT", 30.0),
+        ("Mon, 23 Nov 2026 11:00:00 -0000", 0.0),
+        ("Mon, 23 Nov 2026 12:00:30 -0000", 30.0),
+        ("Mon, 23 Nov 2026 12:00:30", 30.0),
+        ("Mon, 23 Nov 2026 14:00:30 +0200", 30.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_PAUSE),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", LONGEST_PAUSE),
+        ("Sat, 01 Jan 10000 00:00:00 GMT", None),
+        ("Sat, 99 Jan 2026 00:00:00 GMT", None),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
+    ],
+)
+def test_a_retry_after_is_finite_and_never_longer_than_an_hour(
+    header: str | None, seconds: float | None
+) -> None:
+    assert retry_after(header, datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()) == seconds
+
+
+@given(st.text() | st.floats().map(str) | st.datetimes().map(format_datetime))
+def test_whatever_a_retry_after_holds_it_is_read(header: str) -> None:
+    seconds = retry_after(header)
+    assert seconds is None or 0 <= seconds <= LONGEST_PAUSE

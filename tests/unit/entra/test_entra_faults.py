@@ -30,7 +30,7 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.entra import CODES, EntraAdapter, operations
 from authentik_entra_bootstrap.entra.claims import read_claims
 from authentik_entra_bootstrap.entra.codes import fault
-from authentik_entra_bootstrap.entra.exchanges import Exchange, seconds_to_wait
+from authentik_entra_bootstrap.entra.exchanges import Exchange
 from authentik_entra_bootstrap.entra.network import Broken
 from authentik_entra_bootstrap.entra.token_faults import NUMBERS, SignIn, token_fault
 from authentik_entra_bootstrap.errors import (
@@ -805,14 +805,6 @@ async def test_credentials_that_fail_in_their_own_way(world: World) -> None:
     assert caught.value.code == "no-operator-identity"
     assert CANARY not in repr(caught.value) + repr(vars(caught.value))
     assert caught.value.__context__ is None
-
-
-def test_retry_after_in_both_forms() -> None:
-    assert seconds_to_wait("12") == 12
-    assert seconds_to_wait("-3") == 0
-    assert seconds_to_wait("Thu, 01 Jan 1970 00:01:40 GMT", now=40) == 60
-    assert seconds_to_wait("soon") is None
-    assert seconds_to_wait(None) is None
 
 
 def test_a_secret_is_never_part_of_a_session(world: World) -> None:

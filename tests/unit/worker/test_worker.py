@@ -225,10 +225,21 @@ def test_failures_in_a_row_wait_longer_and_success_forgets_them():
     assert not attempts.waits("one")
     assert attempts.failed("one", left) == 2 * first
     assert attempts.failed("one", left, before=3) == 8 * first
-    assert attempts.failed("one", left, asked=10 * 3600) == timedelta(hours=10)
+    assert attempts.failed("one", left, asked=365 * 86400) == timedelta(hours=1)
     attempts.succeeded("one")
     assert not attempts.waits("one")
     assert attempts.failed("one", left) == first
+
+
+def test_a_service_that_asks_for_a_year_leaves_ten_tries_before_the_secret_expires():
+    now = [NOW]
+    attempts = Attempts(lambda: now[0])
+    expiry, tries = NOW + timedelta(hours=5), 0
+    while now[0] < expiry and tries < 10:
+        now[0] += attempts.failed("one", expiry - now[0], asked=365 * 86400)
+        tries += 1
+    assert tries == 10
+    assert now[0] < expiry
 
 
 # --- configuration
