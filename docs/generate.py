@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 import error_scan
@@ -24,6 +24,7 @@ from pydantic.fields import FieldInfo
 from authentik_entra_bootstrap.cli import cli
 from authentik_entra_bootstrap.config import ENV_PREFIX, ConnectionSettings, WorkerSettings
 from authentik_entra_bootstrap.config.sources import _FOREIGN_VARIABLES as FOREIGN_VARIABLES
+from authentik_entra_bootstrap.domain import MaintenanceWindow
 from authentik_entra_bootstrap.entra.token_faults import NUMBERS
 from authentik_entra_bootstrap.errors import ExitCode
 from authentik_entra_bootstrap.sandbox import Switches
@@ -203,15 +204,19 @@ def _flags() -> dict[str, str]:
 
 def _value(field: FieldInfo) -> str:
     hint: Any = field.annotation
-    if get_origin(hint) is types.UnionType:
+    if get_origin(hint) in {types.UnionType, Union}:
         hint = next(option for option in get_args(hint) if option is not type(None))
     if get_origin(hint) is Literal:
         return ", ".join(f"`{option}`" for option in get_args(hint))
     if hint is SecretStr:
         return "secret"
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
     if hint is timedelta:
         return "duration"
-    if get_origin(hint) is not None:
+    if hint is MaintenanceWindow:
+        return "days and hours"
+    if get_origin(hint) is list:
         return "list of names"
     return {"str": "text", "bool": "true or false", "int": "number", "float": "number", "Path": "file"}[
         hint.__name__

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from authentik_entra_bootstrap.cli.options import Options
-from authentik_entra_bootstrap.cli.running import confirm, run_reported
+from authentik_entra_bootstrap.cli.running import ON_A_TERMINAL, confirm, run_reported
 from authentik_entra_bootstrap.config import ConnectionSettings, SettingsFile, load_settings
 from authentik_entra_bootstrap.domain import SecretText
 from authentik_entra_bootstrap.errors import ExitCode, VerificationFailed
@@ -70,7 +70,9 @@ async def _make(
         for text in account_warnings(seen):
             terminal.warn(text)
         where = "standard output" if file == STDOUT else str(file)
-        confirm(options, f"Make this, and write the token's key to {where}?", yes=yes)
+        confirm(
+            options, f"Make this, and write the token's key to {where}?", yes=yes, otherwise=ON_A_TERMINAL
+        )
         key = await make_account(authentik.accounts, seen, partial(show_done, terminal))
     if file == STDOUT:
         terminal.stop()

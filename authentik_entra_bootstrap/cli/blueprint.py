@@ -125,7 +125,9 @@ def apply_command(
     secret = _read_secret(secret_file) if secret_file else None
 
     async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
-        confirm(options, f"Apply the blueprint {found.name} to {session.authentik_url}?", yes=yes)
+        look = f"look at it with `authentik-entra blueprint render {found.name}`"
+        question = f"Apply the blueprint {found.name} to {session.authentik_url}?"
+        confirm(options, question, yes=yes, otherwise=look)
         applied = await apply_shipped(
             session.context, session.desired, found.name, given=given, secret=secret, keep=keep
         )

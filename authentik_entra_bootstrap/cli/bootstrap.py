@@ -49,7 +49,8 @@ def command(
     Running it again is resuming: what stands already is kept, what is missing is made.
     """
     from authentik_entra_bootstrap.cli.applying import apply
-    from authentik_entra_bootstrap.cli.running import confirm, run_connection
+    from authentik_entra_bootstrap.cli.running import ON_A_TERMINAL, confirm, run_connection
+    from authentik_entra_bootstrap.cli.several import Declined
     from authentik_entra_bootstrap.output.documents import Document
     from authentik_entra_bootstrap.output.terminal import Terminal
     from authentik_entra_bootstrap.session import Session
@@ -70,13 +71,23 @@ def command(
     wish = Wish.RESTORE if restore else Wish.PURGE if purge_deleted else None
 
     async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
+        settled = ""
         if wish is not None:
             deleted = await find_deleted(session.context, session.desired)
             if deleted is not None:
                 verb = "Restore" if wish is Wish.RESTORE else "Permanently delete"
-                confirm(options, f"{verb} the deleted application {deleted.app_id}?", yes=yes)
+                confirm(
+                    options,
+                    f"{verb} the deleted application {deleted.app_id}?",
+                    yes=yes,
+                    otherwise=ON_A_TERMINAL,
+                )
                 await settle(session.context, session.desired, deleted, wish)
-        return await apply(session.adopting(adopt), terminal, options, yes=yes, via=via)
+                settled = f"The deleted application was {wish.value}d. Nothing else was changed."
+        try:
+            return await apply(session.adopting(adopt), terminal, options, yes=yes, via=via)
+        except Declined:
+            raise (Declined(settled) if settled else Declined()) from None
 
     code = run_connection("bootstrap", options, body, extra_flags={"dry_run_sync": dry_run_sync})
     if code or create_token is None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from authentik_entra_bootstrap.cli.options import Options
-from authentik_entra_bootstrap.cli.running import confirm, run_reported
+from authentik_entra_bootstrap.cli.running import ON_A_TERMINAL, confirm, run_reported
 from authentik_entra_bootstrap.cli.several import chosen
 from authentik_entra_bootstrap.config import ConnectionSettings, SettingsFile, load_settings
 from authentik_entra_bootstrap.entra import EntraAdapter
@@ -94,7 +94,7 @@ def apply(
         if not options.json:
             show_rotator_plan(terminal, prepared.plan, prepared.seen)
         if prepared.plan.changes:
-            confirm(options, "Apply this plan?", yes=yes)
+            confirm(options, "Apply this plan?", yes=yes, otherwise=ON_A_TERMINAL)
         outcome = await apply_rotator(context, desired, prepared, asked)
         if not options.json:
             show_outcome(terminal, outcome, prepared.plan, cloud, asked)

@@ -15,7 +15,7 @@ import click
 from authentik_entra_bootstrap.cli.options import Options
 from authentik_entra_bootstrap.cli.several import Declined, chosen, run_each
 from authentik_entra_bootstrap.config import SettingsFile, load_settings, load_worker_settings
-from authentik_entra_bootstrap.errors import BootstrapError, ConfigError
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode
 from authentik_entra_bootstrap.logs import configure_logging
 from authentik_entra_bootstrap.output.documents import Document, envelope, error_document
 from authentik_entra_bootstrap.output.terminal import Terminal
@@ -105,6 +105,10 @@ def run_reported(
         else:
             terminal.error(error)
         return error.exit_code
+    except Declined as declined:
+        terminal.stop()
+        terminal.note(str(declined))
+        return ExitCode.CHANGES_PENDING
     finally:
         terminal.stop()
     if options.json:
@@ -123,22 +127,29 @@ def print_document(options: Options, document: Document) -> None:
 def print_json(document: dict[str, Any]) -> None:
     """One JSON document on standard output."""
     # ASCII only: any console can show it, and no name from a service can steer a terminal.
-    click.echo(json.dumps(document, indent=2))
+    click.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
-def confirm(options: Options, question: str, *, yes: bool) -> None:
+PLAN = "look at them with `authentik-entra plan`"
+ON_A_TERMINAL = "run the command on a terminal, where it shows them and asks"
+
+
+def confirm(options: Options, question: str, *, yes: bool, otherwise: str = PLAN) -> None:
     """Ask once, on a terminal only.
 
+    :param otherwise: what to do instead of ``--yes`` where nobody can be asked, in the words of a remedy.
     :raises ConfigError: ``confirmation-needed`` where nobody can be asked.
+    :raises Declined: the answer was no.
     """
-    check_answerable(options, yes=yes)
+    check_answerable(options, yes=yes, otherwise=otherwise)
     if not yes and not click.confirm(question, default=False, err=True):
         raise Declined
 
 
-def check_answerable(options: Options, *, yes: bool) -> None:
-    """Whether a question would find somebody to answer it, or needs no answer.
+def check_answerable(options: Options, *, yes: bool, otherwise: str = PLAN) -> None:
+    """Check that a question can be answered, or needs no answer.
 
+    :param otherwise: as for :func:`confirm`.
     :raises ConfigError: ``confirmation-needed`` where nobody can be asked.
     """
     if yes:
@@ -147,5 +158,5 @@ def check_answerable(options: Options, *, yes: bool) -> None:
         raise ConfigError(
             "confirmation-needed",
             "There are changes to make, and nobody can be asked here.",
-            "Give --yes to apply them, or look at them with `authentik-entra plan`.",
+            f"Give --yes to apply them, or {otherwise}.",
         )

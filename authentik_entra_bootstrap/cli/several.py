@@ -40,7 +40,13 @@ _WORDS = {
 
 
 class Declined(click.Abort):
-    """A person answered no: a reason to leave this connection, not to stop the others."""
+    """A person answered no: a reason to leave this connection, not to stop the others.
+
+    :param text: what to say about it: what was changed before the question was asked.
+    """
+
+    def __init__(self, text: str = "Nothing was changed.") -> None:
+        super().__init__(text)
 
 
 @dataclass(frozen=True)

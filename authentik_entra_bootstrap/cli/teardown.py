@@ -24,7 +24,7 @@ def command(options: Options, yes: bool, keep_application: bool, purge: bool) ->
     Shows what goes, what goes along and what stays, and asks once. Provisioned users and groups are not touched.
     Running it again finishes what an interrupted run began.
     """
-    from authentik_entra_bootstrap.cli.running import confirm, run_connection
+    from authentik_entra_bootstrap.cli.running import ON_A_TERMINAL, confirm, run_connection
     from authentik_entra_bootstrap.errors import ExitCode
     from authentik_entra_bootstrap.output.documents import Document
     from authentik_entra_bootstrap.output.teardown import show_end, show_plan, teardown_document
@@ -43,7 +43,12 @@ def command(options: Options, yes: bool, keep_application: bool, purge: bool) ->
             show_plan(terminal, plan, session.authentik_url)
         if not plan.steps:
             return ExitCode.DONE, teardown_document(plan, ())
-        confirm(options, f"Remove all of this for connection {session.desired.connection}?", yes=yes)
+        confirm(
+            options,
+            f"Remove all of this for connection {session.desired.connection}?",
+            yes=yes,
+            otherwise=ON_A_TERMINAL,
+        )
         async with session.alone():
             done = await teardown(session.context, plan, purge=purge)
         if not options.json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -54,9 +56,20 @@ def show_outcome(
     did = "is ready" if plan.changes else "is as it should be; nothing was changed"
     terminal.say(f"SUCCESS: the rotator {did}.", "bold green")
     terminal.say(f"  application   {addresses.application_page(cloud, application.app_id)}")
-    terminal.say("A worker signs in as the rotator with:", "bold")
-    for name, value in sign_in_settings(outcome.seen, wanted).items():
-        terminal.say(f"  {name} = {value}")
+    settings = sign_in_settings(outcome.seen, plan, wanted)
+    if plan.federated is not None:
+        terminal.say("A worker signs in as the rotator with these variables:", "bold")
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
+        unsaid = "AZURE_FEDERATED_TOKEN_FILE", "names the file with the workload's own token"
+    else:
+        terminal.say("A worker signs in as the rotator with these settings:", "bold")
+        # A JSON string of printable characters is a TOML string.
+        lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()]
+        unsaid = "operator_certificate_file", "stays as it is: the certificate was not replaced"
+    for line in lines:
+        terminal.say(f"  {line}")
+    if unsaid[0] not in settings:
+        terminal.say(f"  # {' '.join(unsaid)}")
 
 
 def show_seen(terminal: Terminal, seen: RotatorSeen, cloud: Cloud, now: datetime) -> None:
@@ -82,19 +95,26 @@ def show_seen(terminal: Terminal, seen: RotatorSeen, cloud: Cloud, now: datetime
         terminal.warn(f"{text[0].upper()}{text[1:]}.")
 
 
-def sign_in_settings(seen: RotatorSeen, wanted: Wanted) -> dict[str, str]:
-    """Settings, or variables, with which a worker signs in as the rotator."""
+def sign_in_settings(seen: RotatorSeen, plan: RotatorPlan, wanted: Wanted) -> dict[str, str]:
+    """Settings, or for a federated credential variables, with which a worker signs in as the rotator.
+
+    A file is named only if this run signed in with it.
+    """
     application = seen.application
     app_id = application.app_id if application else ""
-    if wanted.federated is not None:
-        return {
+    if plan.federated is not None:
+        variables = {
             "AUTHENTIK_ENTRA_LOGIN": "workload-identity",
             "AZURE_TENANT_ID": seen.tenant_id,
             "AZURE_CLIENT_ID": app_id,
-            "AZURE_FEDERATED_TOKEN_FILE": "(the file with the workload's token)",
         }
-    file = str(wanted.key_file) if wanted.key_file else "(the file named when it was made)"
-    return {"tenant_id": seen.tenant_id, "operator_client_id": app_id, "operator_certificate_file": file}
+        if wanted.assertion_file is not None:
+            variables["AZURE_FEDERATED_TOKEN_FILE"] = str(wanted.assertion_file.absolute())
+        return variables
+    settings = {"tenant_id": seen.tenant_id, "operator_client_id": app_id}
+    if plan.key.proves and wanted.key_file is not None:
+        settings["operator_certificate_file"] = str(wanted.key_file.absolute())
+    return settings
 
 
 def seen_document(seen: RotatorSeen, cloud: Cloud, now: datetime) -> Document:
@@ -154,7 +174,7 @@ def outcome_document(
         "changed": [_step(step) for step in outcome.changed],
         "warnings": list(plan.warnings),
         "evidence": evidence_document(outcome.evidence),
-        "sign_in": sign_in_settings(outcome.seen, wanted),
+        "sign_in": sign_in_settings(outcome.seen, plan, wanted),
     }
 
 

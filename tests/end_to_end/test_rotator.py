@@ -6,7 +6,9 @@ import json
 import os
 import ssl
 import stat
+import subprocess
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -130,9 +132,17 @@ def test_the_rotator_s_life_with_a_certificate(
     again = documented(shell("rotator", "create", "--certificate-file", str(key_file), "--output", "json"))
     assert again["changed"] == []
     assert len(again["evidence"]) == 2
-    other = tmp_path / "other.pem"
-    assert shell("rotator", "create", "--certificate-file", str(other)).code == 0
-    assert not other.exists()
+    # The settings that it prints are TOML, and name only a file that holds the certificate.
+    for command, file, named in (
+        ("create", key_file, {"operator_certificate_file": str(key_file)}),
+        ("create", tmp_path / "other.pem", {}),
+        ("renew", tmp_path / "other.pem", {}),
+    ):
+        said = shell("rotator", command, "--certificate-file", str(file))
+        assert said.code == 0
+        assert not (tmp_path / "other.pem").exists()
+        sign_in = {"tenant_id": made["tenant_id"], "operator_client_id": made["rotator"]["app_id"], **named}
+        assert tomllib.loads(said.out.partition("with these settings:\n")[2]) == sign_in
 
     # Eight months later.
     world.clock.advance(250 * 86400)
@@ -272,7 +282,15 @@ def test_a_federated_identity_signs_in_as_the_rotator(settled: Any, tmp_path: Pa
     assert made["sign_in"]["AUTHENTIK_ENTRA_LOGIN"] == "workload-identity"
     # Until then a replica may answer that has not heard of it.
     shell.sandbox.world.clock.advance(60)
-    assert shell("rotator", "federate", *words).code == 0, "nothing to do, nothing asked"
+    again = shell("rotator", "federate", *words, "--token-file", str(token))
+    assert again.code == 0, "nothing to do, nothing asked"
+    # The variables that it prints are shell.
+    lines = again.out.partition("with these variables:\n")[2]
+    shown = subprocess.run(
+        ["/bin/sh", "-euc", f"{lines}\nenv"], env={}, capture_output=True, text=True, check=True
+    ).stdout
+    assert dict(line.split("=", 1) for line in shown.splitlines() if line.startswith("A")) == made["sign_in"]
+    assert made["sign_in"]["AZURE_FEDERATED_TOKEN_FILE"] == str(token)
     github = ("--github", "owner/repository", "--branch", "main")
     assert shell("rotator", "federate", *github, "--yes").code == 0
     changed = shell("rotator", "federate", "--github", "owner/repository", "--environment", "prod", "--yes")

@@ -252,8 +252,8 @@ def test_where_nobody_can_be_asked_nothing_is_changed(
     assert world.wire.writes() == []
 
 
-@pytest.mark.parametrize(("answer", "code"), [(True, 0), (False, 130)])
-def test_a_person_is_asked_once(
+@pytest.mark.parametrize(("answer", "code"), [(True, 0), (False, 2)])
+def test_a_person_is_asked_once_and_a_no_leaves_everything_as_it_was(
     command: Command, world: World, answer: bool, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -269,6 +269,28 @@ def test_a_person_is_asked_once(
     assert said.code == code
     assert asked == ["Apply this plan?"]
     assert bool(world.wire.writes()) is answer
+    assert (said.err.splitlines()[-1] == "Nothing was changed.") is not answer
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (("bootstrap",), "look at them with `authentik-entra plan`"),
+        (("teardown",), "run the command on a terminal, where it shows them and asks"),
+        (
+            ("blueprint", "apply", "rotation-alerts"),
+            "look at it with `authentik-entra blueprint render rotation-alerts`",
+        ),
+    ],
+)
+def test_where_nobody_can_be_asked_the_remedy_fits_the_command(
+    command: Command, arguments: tuple[str, ...], remedy: str
+) -> None:
+    if arguments == ("teardown",):
+        assert command("bootstrap", "--yes").code == 0
+    said = command(*arguments, "--no-input")
+    assert said.code == 3
+    assert f"Give --yes to apply them, or {remedy}." in said.err
 
 
 @pytest.mark.parametrize(
