@@ -9,7 +9,6 @@ from uuid import UUID
 
 from authentik_entra_bootstrap._version import __version__
 from authentik_entra_bootstrap.authentik import AuthentikAdapter, KeptAuthentik
-from authentik_entra_bootstrap.budget import Budget
 from authentik_entra_bootstrap.config import NO_LEASE, ConnectionSettings
 from authentik_entra_bootstrap.domain import AppId, Desired, Network, SecretText, TenantId
 from authentik_entra_bootstrap.entra import EntraAdapter, KeptEntra
@@ -49,7 +48,6 @@ class Runtime:
     :param announce: shows a text that a person must act on (the device code).
     :param lease_url: where the leases of this run are; ``none`` for no leases.
     :param kept: what earlier runs left and later ones will find; ``None`` where each run begins from nothing.
-    :param budget: what may be sent to Microsoft Graph; workers share one.
     """
 
     waiter: Waiter = field(default_factory=Waiter)
@@ -58,7 +56,6 @@ class Runtime:
     context_options: dict[str, object] = field(default_factory=dict)
     lease_url: str = field(default=NO_LEASE, repr=False)
     kept: Kept | None = None
-    budget: Budget = field(default_factory=Budget, repr=False)
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,6 @@ def _entra(settings: ConnectionSettings, runtime: Runtime, network: Network, wai
         runtime.announce,
         operator=settings.operator(),
         kept=runtime.kept.entra if runtime.kept else None,
-        budget=runtime.budget,
     )
 
 

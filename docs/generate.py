@@ -105,7 +105,7 @@ WORKER_MEANINGS: Mapping[str, str] = {
     "is less.",
     "verify_interval": "Time in which each connection's proofs are taken once.",
     "concurrency": "Processes for tasks, where `celery worker` is not told otherwise with `-c`.",
-    "graph_share": "Of Microsoft Graph's limits in a tenant, what all workers together take at most, from 0.05 to 0.8.",
+    "rotations_per_sweep": "Rotations that one sweep sends for one tenant, the soonest to expire first. At most 10,000.",
     "metrics_port": "Port at which the worker answers Prometheus; none where it is not set. Needs the extra `metrics`.",
     "metrics_address": "Address of that port; `0.0.0.0` in a container.",
 }

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from authentik_entra_bootstrap.config.kinds import Duration
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.pacing import SHARE
 
 NO_LEASE = "none"
 _BROKERS = ("filesystem", "redis", "rediss", "amqp", "amqps")
@@ -34,7 +33,7 @@ class WorkerSettings(BaseModel):
     sweep_interval: Duration = timedelta(minutes=15)
     verify_interval: Duration = timedelta(hours=24)
     concurrency: int = Field(default=2, ge=1, le=64)
-    graph_share: float = Field(default=SHARE, ge=0.05, le=0.8)
+    rotations_per_sweep: int = Field(default=200, ge=1, le=10_000)
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
     metrics_address: str = "127.0.0.1"
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from authentik_entra_bootstrap.budget import Budget, Gate
 from authentik_entra_bootstrap.domain import (
     AppId,
     Application,
@@ -70,7 +69,6 @@ class EntraAdapter:
     :param transport: replaces the network under Microsoft Graph; its owner closes it.
     :param kept: connections and tokens of earlier runs of this event loop, for this one and later ones. When the
         body fails, the operator's token is dropped from it.
-    :param budget: what may be sent to Microsoft Graph; one of its own when left out.
     :raises ConfigError: ``entra-login-unknown``; on entering ``ca-file-unreadable``.
     """
 
@@ -87,7 +85,6 @@ class EntraAdapter:
         operator: OperatorIdentity | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         kept: KeptEntra | None = None,
-        budget: Budget | None = None,
     ) -> None:
         if login not in LOGINS:
             raise fault("entra-login-unknown", login=login, known=", ".join(LOGINS))
@@ -102,7 +99,6 @@ class EntraAdapter:
         self._transport = transport
         self._kept = kept
         self._key = token_key(cloud, tenant_id, login, operator) if kept and credential is None else None
-        self._budget = budget or Budget()
         self._open: Parts | None = None
 
     async def __aenter__(self) -> Self:
@@ -126,9 +122,8 @@ class EntraAdapter:
         tokens = own if kept is None else kept.tokens(own, self._key)
         if kept is not None and transport is None:
             transport = kept.transport(self._cloud, network)
-        gate = Gate(self._budget, self._waiter)
-        pool = HttpPool(self._cloud, network, gate, transport)
-        self._open = assembled(service, tokens, pool, self._waiter, gate.waiter, self._tenant)
+        pool = HttpPool(self._cloud, network, transport)
+        self._open = assembled(service, tokens, pool, self._waiter, self._tenant)
         return self
 
     async def __aexit__(

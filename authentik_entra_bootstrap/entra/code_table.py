@@ -97,13 +97,6 @@ ROWS = (
     ),
     CodeRow("entra-throttled", Throttled, "{service} asks to slow down.", _AGAIN),
     CodeRow(
-        "entra-busy",
-        Throttled,
-        "This program's share of Microsoft Graph's limits in the tenant is taken for the next {seconds} s; nothing "
-        "was asked.",
-        _AGAIN,
-    ),
-    CodeRow(
         "entra-unavailable",
         ServiceUnavailable,
         "{service} is not available at the moment ({status}).",

@@ -22,12 +22,10 @@ from msgraph.graph_service_client import GraphServiceClient
 from msgraph_core import GraphClientFactory  # type: ignore[import-untyped]
 from msgraph_core.middleware import GraphTelemetryHandler  # type: ignore[import-untyped]
 
-from authentik_entra_bootstrap.budget import Gate
 from authentik_entra_bootstrap.domain import Cloud, Network, TokenClaims
 from authentik_entra_bootstrap.entra.batching import Batching
 from authentik_entra_bootstrap.entra.expanding import address
 from authentik_entra_bootstrap.entra.outgoing import connection, timeout
-from authentik_entra_bootstrap.entra.paced import Paced
 
 
 class Bearer(Protocol):
@@ -80,7 +78,6 @@ class HttpPool:
 
     Its retries and redirects are not there, nor is what only looks for options that nobody here gives.
 
-    :param gate: where each request waits until the tenant's limits allow for it.
     :param transport: replaces the network, for embedding and tests; its owner closes it.
     """
 
@@ -88,15 +85,13 @@ class HttpPool:
         self,
         cloud: Cloud,
         network: Network,
-        gate: Gate,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.base_url = f"{cloud.graph.rstrip('/')}/v1.0"
         self.host = urlsplit(cloud.graph).hostname or ""
-        batching = Batching(
+        self._transport = Batching(
             transport or connection(self.base_url, network), self.base_url, owned=transport is None
         )
-        self._transport = Paced(batching, self.base_url, gate)
         client = httpx.AsyncClient(
             transport=self._transport,
             timeout=timeout(network),

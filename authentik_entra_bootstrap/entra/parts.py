@@ -39,16 +39,13 @@ def assembled(
     tokens: OperatorTokens | KeptTokens,
     pool: HttpPool,
     waiter: Waiter,
-    paced: Waiter,
     tenant: Callable[[], Awaitable[TenantId]],
 ) -> Parts:
     """The parts, on one token service and one pool of connections.
 
-    :param waiter: for the token service.
-    :param paced: for Microsoft Graph: its clock stands still while requests are held back.
     :param tenant: tells the tenant's id, signing in where it has to.
     """
-    graph = Graph(pool, tokens, paced)
+    graph = Graph(pool, tokens, waiter)
     return Parts(
         service,
         tokens,

@@ -17,7 +17,6 @@ from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import Application, Desired
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied, Temporary
 from authentik_entra_bootstrap.marks import read_marks
-from authentik_entra_bootstrap.pacing import Payer, room
 from authentik_entra_bootstrap.ports import EntraPort
 from authentik_entra_bootstrap.rotation import SecretAction
 from authentik_entra_bootstrap.session import Runtime, Session, open_session, open_tenant
@@ -25,7 +24,6 @@ from authentik_entra_bootstrap.standing import attention, urgency
 from authentik_entra_bootstrap.worker.broker import RUN_LIMIT
 from authentik_entra_bootstrap.worker.choosing import ROTATE, VERIFY, Due, choose
 from authentik_entra_bootstrap.worker.settings import Settings
-from authentik_entra_bootstrap.worker.sharing import budget_of
 from authentik_entra_bootstrap.workflows.planning import look
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, rotate
 from authentik_entra_bootstrap.workflows.verify import judge, verify
@@ -47,7 +45,7 @@ class Swept:
     unread: tuple[str, ...]
     """Connections whose tenant could not be read."""
     later: int = 0
-    """What is due, and left to the next sweep by the tenant's limits."""
+    """What is due, and left to the next sweep."""
 
 
 def new_runtime() -> Runtime:
@@ -89,12 +87,12 @@ async def verify_connection(
 async def sweep(settings: Settings, runtime: Runtime, send: Callable[[Due], None]) -> Swept:
     """Find what is due, by one listing for each tenant, and send it tenant by tenant.
 
-    Of a tenant no more is sent than its limits let through until the next sweep, the most urgent first. A tenant that cannot be read is told in the log and does not hold up the others.
+    Of a tenant at most ``rotations_per_sweep`` are sent, the soonest to expire first. A tenant that cannot be read is
+    told in the log and does not hold up the others.
 
     :param send: takes what is due at once.
     """
     limit = asyncio.Semaphore(_AT_ONCE)
-    runtime = replace(runtime, budget=budget_of(settings.worker))
 
     async def one(group: Sequence[str]) -> tuple[int, int, Sequence[str]]:
         async with limit:
@@ -144,10 +142,8 @@ async def _due_in_tenant(
     settings: Settings, group: Sequence[str], runtime: Runtime
 ) -> tuple[list[Due], list[Due]]:
     wanted = {name: settings.connections[name].desired() for name in group}
-    async with open_tenant(_unattended(settings.connections[group[0]]), runtime) as (entra, waiter):
+    async with open_tenant(_unattended(settings.connections[group[0]]), runtime) as (entra, _):
         by_name, adopted = _sorted(await _applications(entra, wanted.values()))
-        operator = await entra.operator()
-    pace = runtime.budget.factor(Payer(operator.app_id, operator.tenant_id), waiter.monotonic())
     now = clock_of(runtime)
     found = []
     for name, desired in wanted.items():
@@ -161,7 +157,7 @@ async def _due_in_tenant(
             found.append(Due(ROTATE, name, needs.reason, urgency(application)))
         elif verification_due(name, now, settings.sweep_every, settings.worker.verify_interval):
             found.append(Due(VERIFY, name, "its moment of the day"))
-    return choose(found, room(settings.sweep_every.total_seconds(), runtime.budget.share, pace))
+    return choose(found, settings.worker.rotations_per_sweep)
 
 
 async def _applications(entra: EntraPort, wanted: Iterable[Desired]) -> Sequence[Application]:
@@ -191,7 +187,7 @@ def _sorted(
 
 @asynccontextmanager
 async def _session(settings: Settings, connection: str, runtime: Runtime) -> AsyncIterator[Session]:
-    runtime = replace(runtime, lease_url=settings.worker.lease(), budget=budget_of(settings.worker))
+    runtime = replace(runtime, lease_url=settings.worker.lease())
     async with open_session(_unattended(settings.connections[connection]), runtime) as session:
         yield session
 

@@ -14,7 +14,6 @@ import urllib.request
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from authentik_entra_bootstrap.budget import Budget
 from authentik_entra_bootstrap.celery_app import app
 from authentik_entra_bootstrap.session import Runtime
 from authentik_entra_bootstrap.waiting import Waiter
@@ -65,6 +64,3 @@ def clocked() -> Runtime:
 
 
 runs.new_runtime = clocked
-# A book that workers share goes by its own clock, Redis' say, which no wait of these tasks moves: it would run ahead.
-_budget = Budget()
-runs.budget_of = lambda _worker: _budget

@@ -18,7 +18,6 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.core.rest import HttpRequest
 from kiota_serialization_json.json_parse_node_factory import JsonParseNodeFactory
 
-from authentik_entra_bootstrap.budget import Budget, Gate
 from authentik_entra_bootstrap.domain import (
     CLOUDS,
     AppId,
@@ -36,7 +35,6 @@ from authentik_entra_bootstrap.entra.outgoing import connection
 from authentik_entra_bootstrap.entra.secrets import effective_policy, iso_duration
 from authentik_entra_bootstrap.entra.token_transport import NotingTransport
 from authentik_entra_bootstrap.errors import ConfigError, Unreachable
-from authentik_entra_bootstrap.waiting import Waiter
 
 ID = "20000000-0000-4000-8000-000000000002"
 OTHER = "30000000-0000-4000-8000-000000000003"
@@ -316,8 +314,8 @@ async def test_both_services_are_asked_through_the_proxy(monkeypatch: pytest.Mon
         listener.listen()
         proxy = f"http://user:canary@127.0.0.1:{listener.getsockname()[1]}"
         network = Network(proxy=proxy)
-        pool = HttpPool(CLOUDS["global"], network, Gate(Budget(), Waiter()))
-        assert pool._transport._inner._inner._pool._proxy_url.host == b"127.0.0.1"
+        pool = HttpPool(CLOUDS["global"], network)
+        assert pool._transport._inner._pool._proxy_url.host == b"127.0.0.1"
         await pool.close()
         transport = NotingTransport(network, [])
         for url in ("https://login.example/t", "http://169.254.169.254/metadata"):

@@ -24,10 +24,8 @@ from authentik_entra_bootstrap.errors import (
     Temporary,
     Throttled,
 )
-from authentik_entra_bootstrap.ledgers.file import FileLedger
-from authentik_entra_bootstrap.pacing import ROTATION, Cost
 from authentik_entra_bootstrap.session import Runtime
-from authentik_entra_bootstrap.worker import broker, choosing, queues, runs, sharing
+from authentik_entra_bootstrap.worker import broker, choosing, queues, runs
 from authentik_entra_bootstrap.worker import settings as settings_module
 from authentik_entra_bootstrap.worker.attempts import Attempts
 from authentik_entra_bootstrap.worker.settings import SettingsSource, read_settings
@@ -354,50 +352,31 @@ def due(number: int, task: str = choosing.ROTATE) -> choosing.Due:
     return choosing.Due(task, f"{task}-{number}", "due", NOW + timedelta(days=number))
 
 
-def test_no_more_is_sent_than_the_limits_let_through_and_the_most_urgent_first():
+def test_no_more_rotations_are_sent_than_were_set_and_the_soonest_to_expire_first():
     found = [due(number) for number in (5, 3, 9, 1, 7)]
-    now, later = choosing.choose(found, Cost(10_000, 3 * ROTATION.writes + 1))
+    now, later = choosing.choose(found, 3)
     assert [item.connection for item in now] == ["rotate-1", "rotate-3", "rotate-5"]
     assert [item.connection for item in later] == ["rotate-7", "rotate-9"]
-    now, later = choosing.choose(found, Cost(2 * ROTATION.units, 1000))
-    assert len(now) == 2
-    # Whatever the room, work goes on.
-    now, later = choosing.choose(found, Cost(0))
-    assert [item.connection for item in now] == ["rotate-1"]
-    assert choosing.choose([], Cost(0)) == ([], [])
+    assert choosing.choose(found, 5)[1] == []
+    assert choosing.choose([], 3) == ([], [])
 
 
-def test_verifications_have_their_part_whatever_is_to_be_rotated():
+def test_verifications_are_sent_whatever_is_to_be_rotated():
     found = [due(number, choosing.VERIFY) for number in range(5)] + [due(number) for number in range(1000)]
-    units = ROTATION.units * 100
-    now, later = choosing.choose(found, Cost(units, 10_000))
-    assert [item.connection for item in now[-5:]] == [f"verify_connection-{number}" for number in range(5)]
-    assert 80 <= sum(item.task == choosing.ROTATE for item in now) < 100
-    assert len(now) + len(later) == len(found)
-    many = [due(number, choosing.VERIFY) for number in range(1000)] + found[5:]
-    now, _ = choosing.choose(many, Cost(units, 10_000))
-    assert sum(item.task == choosing.ROTATE for item in now) == 80
-    assert sum(item.task == choosing.VERIFY for item in now) == 20
+    now, later = choosing.choose(found, 200)
+    assert [item.connection for item in now[200:]] == [f"verify_connection-{number}" for number in range(5)]
+    assert len(now) == 205
+    assert len(later) == 800
 
 
-# --- the budget of the limits
-
-
-def test_workers_of_one_place_share_one_budget(environment, write):
+def test_how_many_rotations_a_sweep_sends_is_a_setting(environment, write):
     write(ONE)
-    settings = read_settings({**environment, "AUTHENTIK_ENTRA_GRAPH_SHARE": "0.25"})
-    budget = sharing.budget_of(settings.worker)
-    assert budget is sharing.budget_of(settings.worker)
-    assert budget.share == 0.25
-    assert isinstance(budget._ledger, FileLedger)
-    assert budget._part == 1 / 8
-    alone = sharing.budget_of(settings.worker.model_copy(update={"lease_url": "none", "concurrency": 16}))
-    assert alone is not budget
-    assert alone._ledger is None
-    assert alone._part == 1 / 64
-    for share in ("0.01", "0.9"):
-        with pytest.raises(ConfigError, match="graph_share"):
-            read_settings({**environment, "AUTHENTIK_ENTRA_GRAPH_SHARE": share})
+    assert read_settings(environment).worker.rotations_per_sweep == 200
+    write(ONE + "[worker]\nrotations_per_sweep = 7\n")
+    assert read_settings(environment).worker.rotations_per_sweep == 7
+    for wrong in ("0", "10001"):
+        with pytest.raises(ConfigError, match="rotations_per_sweep"):
+            read_settings({**environment, "AUTHENTIK_ENTRA_ROTATIONS_PER_SWEEP": wrong})
 
 
 # --- tasks
