@@ -31,6 +31,7 @@ _COMMANDS: Mapping[str, str] = {
     "blueprint": "list, render, apply and export blueprints of authentik",
     "rotator": "the identities that rotation runs with, in Entra ID and in authentik: create, renew, show",
     "teardown": "remove exactly what carries our marks, authentik first; asks once",
+    "explain": "what an error code means, and what to do about it",
     "completion": "the script with which bash, zsh or fish complete all this",
 }
 

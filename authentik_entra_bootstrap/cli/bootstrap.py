@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from uuid import UUID
 
 import click
@@ -28,12 +27,6 @@ from authentik_entra_bootstrap.cli.options import Options, adopt_option, common
 @click.option(
     "--purge-deleted", is_flag=True, help="First delete the connection's deleted application permanently."
 )
-@click.option(
-    "--create-token",
-    type=click.Path(path_type=Path, allow_dash=True),
-    metavar="FILE",
-    help='Afterwards make the service account for rotation in authentik; its key goes to FILE, or to stdout for "-".',
-)
 def command(
     options: Options,
     yes: bool,
@@ -42,7 +35,6 @@ def command(
     via: str,
     restore: bool,
     purge_deleted: bool,
-    create_token: Path | None,
 ) -> int:
     """Show the plan, ask once, apply it on both sides, and prove that authentik can sign in.
 
@@ -58,16 +50,6 @@ def command(
 
     if restore and purge_deleted:
         raise click.UsageError("--restore and --purge-deleted exclude each other.")
-    if create_token is not None:
-        if options.json or options.several:
-            raise click.UsageError(
-                "--create-token is for one connection and for text; `authentik-entra rotator token` does it alone."
-            )
-        from authentik_entra_bootstrap.cli.accounts import STDOUT
-        from authentik_entra_bootstrap.private_files import refuse_existing
-
-        if create_token != STDOUT:
-            refuse_existing(create_token)
     wish = Wish.RESTORE if restore else Wish.PURGE if purge_deleted else None
 
     async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
@@ -89,9 +71,4 @@ def command(
         except Declined:
             raise (Declined(settled) if settled else Declined()) from None
 
-    code = run_connection("bootstrap", options, body, extra_flags={"dry_run_sync": dry_run_sync})
-    if code or create_token is None:
-        return code
-    from authentik_entra_bootstrap.cli.accounts import make_token
-
-    return make_token(options, create_token, "rotation", yes=yes)
+    return run_connection("bootstrap", options, body, extra_flags={"dry_run_sync": dry_run_sync})

@@ -9,12 +9,11 @@ from authentik_entra_bootstrap.cli.options import Options, common
 
 @click.command()
 @common
-@click.option("--due", is_flag=True, help="Only what is due (the default): for cron, systemd, CronJobs.")
 @click.option("--now", "force", is_flag=True, help="Make a new client secret although none is due.")
 @click.option(
     "--dry-run", is_flag=True, help="Look and decide; change nothing. Exit code 2 when there is something."
 )
-def command(options: Options, due: bool, force: bool, dry_run: bool) -> int:
+def command(options: Options, force: bool, dry_run: bool) -> int:
     """Replace the client secret if it is due, prove it, and remove the one before after its overlap.
 
     Does not ask: nothing is removed before authentik has signed in with the new secret. Running it again is
@@ -33,9 +32,6 @@ def command(options: Options, due: bool, force: bool, dry_run: bool) -> int:
     from authentik_entra_bootstrap.output.terminal import Terminal
     from authentik_entra_bootstrap.session import Session
     from authentik_entra_bootstrap.workflows.rotate import carry_out, plan_rotation
-
-    if due and force:
-        raise click.UsageError("--due and --now exclude each other.")
 
     async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
         if dry_run:

@@ -13,7 +13,6 @@ from rich.text import Text
 
 from authentik_entra_bootstrap import addresses
 from authentik_entra_bootstrap.errors import BootstrapError
-from authentik_entra_bootstrap.output.documents import ERRORS_PAGE
 from authentik_entra_bootstrap.plan import Action, Plan, Step, Target
 from authentik_entra_bootstrap.proof import Evidence
 from authentik_entra_bootstrap.workflows.check import PERMISSION, CheckLine, Level
@@ -179,7 +178,7 @@ class Terminal:
             self._line("  What to do: ", "bold", error.remedy)
         if error.trace:
             self._line("  Request: ", "dim", error.trace.line())
-        self._line("  More: ", "dim", f"{ERRORS_PAGE}#{error.code}")
+        self._line("  More: ", "dim", f"authentik-entra explain {error.code}")
 
     def announce(self, text: str) -> None:
         """Something a person must act on now, e.g. the device code; shown even when quiet."""

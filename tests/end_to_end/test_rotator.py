@@ -16,7 +16,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import click
 import httpx
 import jsonschema
 import jwt
@@ -36,7 +35,7 @@ from authentik_entra_bootstrap.domain import (
     TenantId,
 )
 from authentik_entra_bootstrap.entra import EntraAdapter
-from authentik_entra_bootstrap.errors import AdminActionRequired, AlreadyExists, ConfigError
+from authentik_entra_bootstrap.errors import AdminActionRequired, AlreadyExists
 from authentik_entra_bootstrap.sandbox import Sandbox, Switches
 from authentik_entra_bootstrap.sandbox.microsoft.graph.policy_rules import default_policy
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import GRAPH_APP_ID
@@ -437,25 +436,6 @@ def test_connections_of_two_tenants_have_no_rotator_in_common(
     assert "name a file" in capsys.readouterr().err
     assert run(["rotator", "create", "--lifetime", "soon"]) == 3
     assert "365d" in capsys.readouterr().err
-
-
-def test_bootstrap_makes_the_token_of_rotation_along_with_the_connection(
-    shell: Callable, tmp_path: Path
-) -> None:
-    run = shell()
-    file = tmp_path / "rotation.token"
-    made = run("bootstrap", "--yes", "--create-token", str(file))
-    assert made.code == 0, made.out + made.err
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert file.read_text().strip() not in made.out + made.err
-    mark = run.sandbox.world.log.last_seq
-    with pytest.raises(ConfigError, match="secret-file-exists"):
-        run("bootstrap", "--yes", "--create-token", str(file))
-    assert run.writes(mark) == []
-    for wrong in (("--output", "json"), ("--all",)):
-        with pytest.raises(click.UsageError, match="rotator token"):
-            run("bootstrap", "--yes", "--create-token", str(tmp_path / "another"), *wrong)
-    assert [item.name for item in tmp_path.iterdir()] == ["rotation.token"]
 
 
 def test_a_rotation_runs_with_the_two_identities_alone_and_names_what_either_lacks(

@@ -171,7 +171,7 @@ def test_an_error_of_a_service_is_told_whole(command: Command, world: World, val
     assert "ERROR: Microsoft Graph asks for a pause. [throttled]" in said.err
     assert "What to do: Run again later." in said.err
     assert "request id req-1, correlation id corr-1" in said.err
-    assert "docs/reference/errors.md#throttled" in said.err
+    assert "More: authentik-entra explain throttled" in said.err
     world.wire.fail("entra.organization", error)
     document = command("plan", "--output", "json").json
     valid(document, "failure")

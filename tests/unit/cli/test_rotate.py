@@ -30,7 +30,7 @@ def test_with_nothing_due_nothing_is_written(command: Command, made: World, vali
     assert text.code == 0
     assert "keeps its client secret; nothing was changed" in text.out
     assert "next run      2026-06-27 13:02 UTC, the client secret is due" in text.out
-    document = command("rotate", "--due", "--output", "json")
+    document = command("rotate", "--output", "json")
     valid(document.json, "rotate")
     assert document.json["decision"] == {
         "action": "keep",
@@ -77,12 +77,6 @@ def test_a_new_secret_can_be_asked_for(command: Command, made: World) -> None:
     assert "has a new client secret, and authentik has signed in with it" in text.out
     assert made.held() != before
     made.assert_converged(secrets=2)
-
-
-def test_due_and_now_exclude_each_other(command: Command, world: World) -> None:
-    said = command("rotate", "--due", "--now")
-    assert said.code == 3
-    assert world.wire.calls == []
 
 
 def test_a_dry_run_tells_nobody_that_it_could_not_look(command: Command, made: World, valid: Valid) -> None:

@@ -189,7 +189,7 @@ def test_quiet_leaves_results_warnings_and_errors() -> None:
 def test_an_error_without_remedy_and_request_is_short() -> None:
     terminal, _, err = make()
     terminal.error(Denied("code", "What happened."))
-    assert err.text() == "ERROR: What happened. [code]\n  More: docs/reference/errors.md#code\n"
+    assert err.text() == "ERROR: What happened. [code]\n  More: authentik-entra explain code\n"
 
 
 def test_remedies_stand_only_where_something_is_to_be_done() -> None:
