@@ -86,6 +86,12 @@ class ConfigError(BootstrapError):
     exit_code = ExitCode.USAGE
 
 
+class Interrupted(BootstrapError):
+    """A person ended the run: Ctrl-C, or the end of standard input at a question."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
 class Denied(BootstrapError):
     """Authentication failed or a permission is missing."""
 

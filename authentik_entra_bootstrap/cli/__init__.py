@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
 import click
 
 from authentik_entra_bootstrap._version import __version__
 from authentik_entra_bootstrap.cli.lean import end_at_once, leave_out
-from authentik_entra_bootstrap.errors import BootstrapError, ExitCode
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,20 +91,56 @@ def run(arguments: Sequence[str] | None = None, obj: object = None) -> int:
         result = cli.main(
             args=list(arguments) if arguments is not None else None, standalone_mode=False, obj=obj
         )
-    except click.UsageError as error:
-        error.show()
-        return ExitCode.USAGE
     except click.ClickException as error:
-        error.show()
-        return ExitCode.USAGE
+        if not _wants_json(arguments):
+            error.show()
+            return ExitCode.USAGE
+        remedy = "Add --help to the command: it lists what it takes."
+        return _tell(ConfigError("usage-error", error.format_message(), remedy), arguments)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. Run the same command again; it continues where this run stopped.", err=True)
-        return ExitCode.INTERRUPTED
+        return _tell(
+            Interrupted(
+                "interrupted",
+                "Interrupted.",
+                "Run the same command again; it continues where this run stopped.",
+            ),
+            arguments,
+        )
     except BrokenPipeError:
         # The reader of our output is gone; there is nobody left to tell.
         sys.stderr.close()
         return ExitCode.UNEXPECTED
     except BootstrapError as error:
-        click.echo(f"ERROR: {error}\n  What to do: {error.remedy}", err=True)
-        return error.exit_code
+        return _tell(error, arguments)
     return int(result) if isinstance(result, int) else ExitCode.DONE
+
+
+def _given(arguments: Sequence[str] | None) -> list[str]:
+    return list(sys.argv[1:] if arguments is None else arguments)
+
+
+def _command(arguments: Sequence[str] | None) -> str:
+    """The command as typed: ``plan``, ``rotator create``; the program's name where none was reached."""
+    words = list(takewhile(lambda word: not word.startswith("-"), _given(arguments)))
+    length = 2 if words[:1] in (["blueprint"], ["rotator"]) else 1
+    return " ".join(words[:length]) if words and words[0] in _COMMANDS else "authentik-entra"
+
+
+def _wants_json(arguments: Sequence[str] | None) -> bool:
+    given = _given(arguments)
+    return "--output=json" in given or ("--output", "json") in pairwise(given)
+
+
+def _tell(error: BootstrapError, arguments: Sequence[str] | None) -> int:
+    """Tell an error that reached no command's own report: as text, or as the one JSON document."""
+    if _wants_json(arguments):
+        from authentik_entra_bootstrap.cli.running import print_json
+        from authentik_entra_bootstrap.output.documents import envelope, error_document
+
+        document = {"error": error_document(error)}
+        print_json(envelope(_command(arguments), error.exit_code, document))
+    elif isinstance(error, Interrupted):
+        click.echo(f"{error.message} {error.remedy}", err=True)
+    else:
+        click.echo(f"ERROR: {error}\n  What to do: {error.remedy}", err=True)
+    return error.exit_code

@@ -414,6 +414,41 @@ def test_what_escapes_a_command_becomes_its_exit_code(
     assert capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (("plan", "--output", "json", "--nonsense"), 3, "usage-error"),
+        (("blueprint", "list", "--output=json", "more"), 3, "usage-error"),
+        (("rotate", "--output", "json", "--timeout", "soon"), 3, "usage-error"),
+        (("rotator", "token", "-", "--output", "json"), 3, "usage-error"),
+        (("blueprint", "apply", "none", "--output", "json"), 3, "blueprint-unknown"),
+        (("demo", "--output", "json"), 3, "usage-error"),
+        (("status", "--output", "json", "--config", "missing.toml"), 3, "settings-file-unreadable"),
+    ],
+)
+def test_a_refusal_is_one_json_document_too(
+    command: Command, valid: Valid, arguments: tuple[str, ...], code: int, error: str
+) -> None:
+    said = command(*arguments)
+    valid(said.json, "failure")
+    assert (said.code, said.json["exit_code"], said.json["error"]["code"]) == (code, code, error)
+    assert said.json["command"].split(" ")[0] == arguments[0]
+
+
+def test_an_interruption_is_one_json_document_too(command: Command, world: World, valid: Valid) -> None:
+    world.wire.watch = lambda _: signal.raise_signal(signal.SIGINT)
+    said = command("status", "--output", "json")
+    valid(said.json, "failure")
+    assert (said.code, said.json["error"]["code"]) == (130, "interrupted")
+
+
+def test_no_document_holds_a_number_that_json_does_not_know() -> None:
+    from authentik_entra_bootstrap.cli.running import print_json
+
+    with pytest.raises(ValueError, match="JSON compliant"):
+        print_json({"retry_after": float("inf")})
+
+
 def test_a_reader_that_went_away_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     import io
 

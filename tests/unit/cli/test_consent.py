@@ -66,7 +66,7 @@ def test_the_address_alone_of_each_cloud(command: Command, world: World) -> None
 def test_flags_that_exclude_each_other(command: Command, flags: list[str]) -> None:
     said = command("consent", *flags)
     assert said.code == 3
-    assert "goes with" in said.err
+    assert "goes with" in said.out + said.err
 
 
 def test_text_of_a_complete_state(command: Command, world: World) -> None:
