@@ -98,14 +98,8 @@ def run(arguments: Sequence[str] | None = None, obj: object = None) -> int:
         remedy = "Add --help to the command: it lists what it takes."
         return _tell(ConfigError("usage-error", error.format_message(), remedy), arguments)
     except (click.Abort, KeyboardInterrupt):
-        return _tell(
-            Interrupted(
-                "interrupted",
-                "Interrupted.",
-                "Run the same command again; it continues where this run stopped.",
-            ),
-            arguments,
-        )
+        text = "Interrupted. Run the same command again; it continues where this run stopped."
+        return _tell(Interrupted("interrupted", text), arguments)
     except BrokenPipeError:
         # The reader of our output is gone; there is nobody left to tell.
         sys.stderr.close()
@@ -140,7 +134,7 @@ def _tell(error: BootstrapError, arguments: Sequence[str] | None) -> int:
         document = {"error": error_document(error)}
         print_json(envelope(_command(arguments), error.exit_code, document))
     elif isinstance(error, Interrupted):
-        click.echo(f"{error.message} {error.remedy}", err=True)
+        click.echo(error.message, err=True)
     else:
         click.echo(f"ERROR: {error}\n  What to do: {error.remedy}", err=True)
     return error.exit_code
