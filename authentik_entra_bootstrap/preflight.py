@@ -40,12 +40,13 @@ def refuse_tenant(desired: Desired, operator: TokenClaims) -> None:
 def _rights(entra: ObservedEntra) -> None:
     # A user's token may act through ownership and roles that it does not show, so only service principals,
     # whose token is the whole truth, are refused beforehand.
-    if entra.operator.is_app_only and (lack := rights.missing(rights.REGISTER, entra.operator)):
+    right = rights.REGISTER if entra.application is None else rights.ROTATE
+    if entra.operator.is_app_only and (lack := rights.missing(right, entra.operator)):
         raise Denied(
             "entra-permission-missing",
-            f"The operator may not {rights.REGISTER.purpose}: it lacks the {lack}.",
-            f"Grant it {rights.REGISTER.app_roles[0]} of Microsoft Graph, with admin consent.",
-            facts={"missing_permission": rights.REGISTER.app_roles[0]},
+            f"The operator may not {right.purpose}: it lacks the {lack}.",
+            f"Grant it {lack.rpartition(' ')[2]} of Microsoft Graph, with admin consent.",
+            facts={"missing_permission": lack.rpartition(" ")[2]},
         )
 
 

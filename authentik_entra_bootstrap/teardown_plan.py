@@ -228,9 +228,10 @@ def _refuse(desired: Desired, seen: TeardownSeen, marks: Marks) -> None:
 def _refuse_without_rights(seen: TeardownSeen, steps: list[Step]) -> None:
     """Before authentik is touched; only service principals show in their token all that they may do."""
     writes = any(step.side == "entra" for step in steps)
-    if not writes or not seen.operator.is_app_only or not rights.missing(rights.REGISTER, seen.operator):
+    lack = rights.missing(rights.REMOVE, seen.operator)
+    if not writes or not seen.operator.is_app_only or lack is None:
         return
-    smallest = rights.REGISTER.app_roles[0]
+    smallest = lack.rpartition(" ")[2]
     raise Denied(
         "entra-permission-missing",
         f"The operator may not remove the application or its client secrets: it lacks {smallest}.",

@@ -88,9 +88,9 @@ def test_requests_exist_and_take_the_permissions_named(paths: dict[str, Any], op
         if path in UNLISTED:
             assert not published
             continue
-        for name in operation.app_roles:
+        for name in operation.rule.smallest:
             assert name in accepted(published, "Application"), (path, name)
-        for name in operation.scopes:
+        for name in (*operation.rule.delegated[:1], *operation.rule.also[:1]):
             assert name in accepted(published, "DelegatedWork"), (path, name)
 
 
@@ -103,6 +103,6 @@ def test_the_permissions_named_exist(contract: Path) -> None:
         return {entry["type"] for entry in (entries if isinstance(entries, list) else [entries])}
 
     for operation in OPERATIONS:
-        for names, kind in ((operation.app_roles, "Role"), (operation.scopes, "Scope")):
-            for name in names:
-                assert kind in kinds(name), name
+        for name in operation.rule.smallest:
+            assert "Role" in kinds(name), name
+        assert "Scope" in kinds(operation.rule.delegated[0]), operation.key

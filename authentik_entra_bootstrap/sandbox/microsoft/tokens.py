@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.resources import files
 from typing import Any, Literal
 
 import jwt
@@ -30,14 +32,9 @@ LIFETIME = 3599
 BACKDATED = 300
 """Seconds by which the real service dates tokens back, against clock skew."""
 
-ROLE_TEMPLATES = {
-    "Global Administrator": "62e90394-69f5-4237-9190-012177145e10",
-    "Application Administrator": "9b895d92-2cd3-44c7-9d02-a6ac2d5ea5c3",
-    "Cloud Application Administrator": "158c047a-c907-4556-b7ef-446551a6b5f7",
-    "Privileged Role Administrator": "e8611ab8-c189-46e8-94e1-60213ab1f814",
-    "Application Developer": "cf1c38e5-3621-4004-a7cb-879624dced7c",
-    "Global Reader": "f2ef992c-3afb-46b9-b7cf-a126ee74c451",
-}
+ROLE_TEMPLATES: dict[str, str] = json.loads(
+    files("authentik_entra_bootstrap").joinpath("graph_permissions.json").read_text(encoding="utf-8")
+)["directory_roles"]
 """Directory roles by display name, with the template ids that tokens carry as ``wids``."""
 SIGNATURE_ONLY: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
 """The lifetime is judged on the sandbox's clock, which the library does not know."""
@@ -153,7 +150,7 @@ def app_token(
         "oid": service_principal["id"],
         "sub": service_principal["id"],
         "tenant_region_scope": "EU",
-        "wids": ["0997a1d0-0d1d-4acb-b408-d5ca73121e90"],
+        "wids": [*_role_ids(service_principal), "0997a1d0-0d1d-4acb-b408-d5ca73121e90"],
     }
     if granted := sorted(roles):
         claims["roles"] = granted
@@ -165,7 +162,6 @@ def user_token(
 ) -> str:
     """A delegated access token: ``user`` signed in to the client ``app_id``."""
     claims = _common(now, tenant_id, audience, app_id, jti)
-    roles = [ROLE_TEMPLATES[name] for name in user.get("_directoryRoles", ()) if name in ROLE_TEMPLATES]
     claims |= {
         "acr": "1",
         "amr": ["pwd", "mfa"],
@@ -177,9 +173,13 @@ def user_token(
         "sub": user["id"],
         "unique_name": user["userPrincipalName"],
         "upn": user["userPrincipalName"],
-        "wids": [*roles, DEFAULT_USER_WID],
+        "wids": [*_role_ids(user), DEFAULT_USER_WID],
     }
     return signing_key().sign(claims)
+
+
+def _role_ids(holder: Object) -> list[str]:
+    return [ROLE_TEMPLATES[name] for name in holder.get("_directoryRoles", ()) if name in ROLE_TEMPLATES]
 
 
 def _common(now: datetime, tenant_id: str, audience: str, app_id: str, jti: str) -> dict[str, Any]:

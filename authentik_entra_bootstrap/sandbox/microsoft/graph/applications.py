@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.application_rules import check_properties
-from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize
+from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import RULES, authorize
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find
 from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import (
     PERSONAL_AUDIENCES,
@@ -26,7 +26,6 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import APPLICATION
 from authentik_entra_bootstrap.sandbox.microsoft.graph.owners import initial_owners
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
-from authentik_entra_bootstrap.sandbox.microsoft.graph.permissions import APP_CREATORS
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     count_reply,
     entity_reply,
@@ -138,7 +137,7 @@ def _merged(before: dict[str, Any], props: dict[str, Any]) -> dict[str, Any]:
 
 def _check_may_register(call: Call) -> None:
     caller = call.caller
-    if caller.kind != "user" or caller.directory_roles & APP_CREATORS:
+    if caller.kind != "user" or caller.directory_roles & RULES["application.create"].roles:
         return
     if not call.world.switches.users_can_register_applications:
         raise denied()

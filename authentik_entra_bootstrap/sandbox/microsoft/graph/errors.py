@@ -83,6 +83,15 @@ def denied(message: str = INSUFFICIENT) -> GraphError:
     return GraphError(403, "Authorization_RequestDenied", message)
 
 
+def scopes_missing() -> GraphError:
+    """403 for a token without one of the scopes named, where no broader one stands for them (Azure/azure-cli#23906)."""
+    return GraphError(
+        403,
+        "AccessDenied",
+        "You cannot perform the requested operation, required scopes are missing in the token.",
+    )
+
+
 def conflict(value_of: str) -> GraphError:
     """400 for a property value that another object holds already."""
     return bad_request(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize
+from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import RULES, authorize
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import Call, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import not_found
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import DOMAIN, ORGANIZATION
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
-from authentik_entra_bootstrap.sandbox.microsoft.graph.permissions import RULES
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, list_reply, reader_for
 from authentik_entra_bootstrap.sandbox.store import Object
 
@@ -19,7 +18,7 @@ _BASIC = ("id", "displayName", "verifiedDomains")
 def _filled(call: Call, item: Object) -> Object:
     """With no more than ``User.Read`` only a few properties have values."""
     caller = call.caller
-    if caller.kind == "app" or caller.scopes & RULES["organization.read"].app:
+    if caller.kind == "app" or caller.scopes & RULES["organization.read"].application:
         return item
     return {name: item[name] for name in _BASIC}
 

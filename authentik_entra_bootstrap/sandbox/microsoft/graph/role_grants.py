@@ -16,7 +16,6 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import APP_ROLE_ASSIGNMENT, ENTITIES
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
-from authentik_entra_bootstrap.sandbox.microsoft.graph.permissions import ROLE_ADMINISTRATORS
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, list_reply, reader_for
 from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import (
     ASSIGNABLE,
@@ -135,10 +134,8 @@ def _delete(call: Call, kind: str, side: str) -> Reply:
     if found is None or primary is None or found[SIDES[side]] != holder["id"]:
         raise bad_request("EntitlementGrant being updated or deleted is not found.")
     resource = call.directory.get("servicePrincipal", found["resourceId"]) or {}
-    caller = call.caller
-    of_graph = resource.get("appId") == GRAPH_APP_ID
-    if of_graph and caller.kind == "user" and not caller.directory_roles & ROLE_ADMINISTRATORS:
-        raise denied()
+    if resource.get("appId") == GRAPH_APP_ID:
+        authorize(call.caller, "roleGrant.delete.graph")
     call.directory.remove(KIND, found["id"])
     return NO_CONTENT
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize, owns
+from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import RULES, authorize, owns
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find, find_by
 from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import (
     add_password,
@@ -24,7 +24,6 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import SERVICE_PRINCIPAL
 from authentik_entra_bootstrap.sandbox.microsoft.graph.owners import initial_owners
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
-from authentik_entra_bootstrap.sandbox.microsoft.graph.permissions import APP_CREATORS
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     count_reply,
     entity_reply,
@@ -35,8 +34,6 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import Body, c
 from authentik_entra_bootstrap.sandbox.store import Directory, Object
 
 KIND = "servicePrincipal"
-_FOREIGN = frozenset({"Application.ReadWrite.All", "Directory.ReadWrite.All"})
-"""Permissions that reach applications beyond the caller's own."""
 
 
 def inherited(application: Object, own_tags: list[str]) -> dict[str, Any]:
@@ -119,7 +116,7 @@ def _backing_application(call: Call, app_id: str) -> Object:
     """
     application = find_by(call.view, "application", "appId", app_id)
     caller = call.caller
-    owner_only = caller.kind == "app" and not caller.roles & _FOREIGN
+    owner_only = caller.kind == "app" and not caller.roles & RULES["servicePrincipal.create"].application
     variant = call.world.switches.post_create_variant
     if application is not None and variant != "none" and call.just_created(application):
         application = None
@@ -150,7 +147,7 @@ def _of_another_tenant(call: Call, app_id: str) -> Object | None:
 def _check_may_create(call: Call, application: Object) -> None:
     authorize(call.caller, "servicePrincipal.create", application)
     caller = call.caller
-    if caller.kind == "app" or caller.directory_roles & APP_CREATORS:
+    if caller.kind == "app" or caller.directory_roles & RULES["application.create"].roles:
         return
     # Ordinary users may do for their own applications what they may register.
     if not (owns(caller, application) and call.world.switches.users_can_register_applications):

@@ -1,0 +1,191 @@
+"""One table of permissions: what ``check`` says of a token, and what the sandbox does with it, agree."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import product
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from authentik_entra_bootstrap import rights
+from authentik_entra_bootstrap.entra import operations as ops
+from authentik_entra_bootstrap.entra.claims import read_claims
+from authentik_entra_bootstrap.entra.operations import OPERATIONS, Operation
+from authentik_entra_bootstrap.sandbox.clock import SandboxClock
+from authentik_entra_bootstrap.sandbox.microsoft.graph import graph_routes
+from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import ROLES, SCOPES
+from authentik_entra_bootstrap.sandbox.microsoft.seed import PEOPLE, seed_tenant
+from authentik_entra_bootstrap.sandbox.microsoft.tokens import app_token, user_token
+from authentik_entra_bootstrap.sandbox.world import World
+
+GRAPH = "https://graph.microsoft.com"
+ROLE = "bf7b1a76-6e77-406b-b258-bf5c7720e98f"
+SPENDS = {ops.DELETE_APPLICATION, ops.PURGE_APPLICATION, ops.RESTORE_APPLICATION}
+"""Operations after which the object is not there for the next caller."""
+APP_ROLES = sorted({item.value for item in ROLES} | {"AppRegistration.Create"})
+DELEGATED = sorted({item.value for item in SCOPES} | {"AppRegistration.Create", rights.AS_USER})
+
+
+class Tenant:
+    """A tenant with an application, its service principal and a deleted application, owned or not."""
+
+    def __init__(self) -> None:
+        self.world = World(seed=4, clock=SandboxClock(datetime(2026, 11, 1, 12, tzinfo=UTC), running=False))
+        self.world.entra_url = "https://sandbox.test"
+        # A setting would let ordinary users register applications, whatever their role.
+        self.world.switches.users_can_register_applications = False
+        self.operator = seed_tenant(self.world)
+        self.directory = self.world.default_tenant
+        app = Starlette(routes=[Mount("/v1.0", routes=graph_routes(self.world))])
+        self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=self.world.entra_url)
+        self._runner = asyncio.Runner()
+        self.graph = next(i["id"] for i in self.directory.all("servicePrincipal") if i.get("appRoles"))
+        self.broad = self.app(("Application.ReadWrite.All", "Directory.ReadWrite.All"))
+        self.application = self.made("/applications", {"displayName": "A", "uniqueName": "u"})
+        self.principal = self.made("/servicePrincipals", {"appId": self.application["appId"]})
+        self.grant = self.directory.all("oauth2PermissionGrant")[0]["id"]
+        self.deleted: dict[str, Any] = {}
+        self.owned = True
+
+    def close(self) -> None:
+        self._runner.run(self._http.aclose())
+        self._runner.close()
+
+    def send(self, token: str, method: str, path: str, body: Any = None) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}"}
+        return self._runner.run(self._http.request(method, f"/v1.0{path}", json=body, headers=headers))
+
+    def made(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        made: dict[str, Any] = self.send(self.broad, "POST", path, body).json()
+        return made
+
+    def app(self, roles: Any) -> str:
+        principal = self.directory.get("servicePrincipal", self.operator.service_principal_object_id)
+        assert principal is not None
+        return app_token(self.world.clock.now(), self.operator.tenant_id, GRAPH, principal, roles, "j")
+
+    def person(self, name: str, scopes: Any) -> str:
+        upn = self.operator.upn(name)
+        user = next(item for item in self.directory.all("user") if item["userPrincipalName"] == upn)
+        return user_token(self.world.clock.now(), self.operator.tenant_id, GRAPH, "c", user, scopes, "j")
+
+    def ready(self, operation: Operation, *, owned: bool) -> None:
+        """Put back what the last request spent, and set who owns the objects."""
+        if operation in SPENDS:
+            self.application = self.made("/applications", {"displayName": "B"})
+            self.deleted = self.made("/applications", {"displayName": "C"})
+            self.send(self.broad, "DELETE", f"/applications/{self.deleted['id']}")
+        owners = [self.operator.service_principal_object_id] if owned else []
+        for kind, value in (
+            ("application", self.application),
+            ("servicePrincipal", self.principal),
+            ("deletedItem", self.deleted),
+        ):
+            stored = self.directory.get(kind, value["id"]) if value else None
+            if stored is not None:
+                self.directory.put(kind, value["id"], {**stored, "_owners": owners})
+
+    def request(self, operation: Operation) -> tuple[str, str, Any]:
+        app, principal = (
+            f"/applications/{self.application['id']}",
+            f"/servicePrincipals/{self.principal['id']}",
+        )
+        grant = {"principalId": self.principal["id"], "resourceId": self.graph, "appRoleId": ROLE}
+        consent = {"clientId": self.principal["id"], "resourceId": self.graph, "scope": "User.Read"}
+        gone = f"/directory/deletedItems/{self.deleted.get('id')}"
+        return {
+            ops.READ_ORGANIZATION: ("GET", "/organization", None),
+            ops.READ_APPLICATION: ("GET", app, None),
+            ops.READ_DELETED: ("GET", "/directory/deletedItems/microsoft.graph.application", None),
+            ops.CREATE_APPLICATION: ("POST", "/applications", {"displayName": "new"}),
+            ops.UPDATE_APPLICATION: ("PATCH", app, {"tags": ["t"]}),
+            ops.DELETE_APPLICATION: ("DELETE", app, None),
+            ops.RESTORE_APPLICATION: ("POST", f"{gone}/restore", None),
+            ops.PURGE_APPLICATION: ("DELETE", gone, None),
+            ops.READ_SERVICE_PRINCIPAL: ("GET", principal, None),
+            ops.CREATE_SERVICE_PRINCIPAL: (
+                "POST",
+                "/servicePrincipals",
+                {"appId": self.application["appId"]},
+            ),
+            ops.UPDATE_SERVICE_PRINCIPAL: ("PATCH", principal, {"accountEnabled": True}),
+            ops.READ_ASSIGNMENTS: ("GET", f"{principal}/appRoleAssignments", None),
+            ops.ASSIGN_ROLE: ("POST", f"/servicePrincipals/{self.graph}/appRoleAssignedTo", grant),
+            ops.READ_GRANTS: ("GET", "/oauth2PermissionGrants", None),
+            ops.GRANT_SCOPES: (
+                "POST",
+                "/oauth2PermissionGrants",
+                {**consent, "consentType": "AllPrincipals"},
+            ),
+            ops.READ_POLICY: ("GET", "/policies/defaultAppManagementPolicy", None),
+            ops.ADD_SECRET: ("POST", f"{app}/addPassword", {"passwordCredential": {"displayName": ""}}),
+            ops.REMOVE_SECRET: ("POST", f"{app}/removePassword", {"keyId": self.application["id"]}),
+            ops.ADD_OWNER: ("POST", f"{app}/owners/$ref", {}),
+            ops.READ_OWNED: ("GET", f"{principal}/ownedObjects", None),
+            ops.READ_FEDERATED: ("GET", f"{app}/federatedIdentityCredentials", None),
+            ops.FEDERATE: ("POST", f"{app}/federatedIdentityCredentials", {}),
+        }[operation]
+
+    def lets_through(self, operation: Operation, token: str, *, owned: bool = False) -> bool:
+        self.ready(operation, owned=owned)
+        method, path, body = self.request(operation)
+        reply = self.send(token, method, path, body)
+        assert reply.status_code not in {401, 404, 405}, (method, path, reply.text)
+        return reply.status_code != 403
+
+
+@pytest.fixture(scope="module")
+def tenant() -> Iterator[Tenant]:
+    made = Tenant()
+    yield made
+    made.close()
+
+
+def held(rule: rights.Rule, everything: list[str], own: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Every permission alone, and every covering one together with each that is needed besides."""
+    pairs = [tuple(dict.fromkeys(pair)) for pair in product(own, rule.also)]
+    return [(), *((name,) for name in everything), *pairs]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.key)
+def test_check_and_the_sandbox_agree_on_every_application_permission(
+    tenant: Tenant, operation: Operation
+) -> None:
+    rule = operation.rule
+    covering = (*rule.application, *rule.owned)
+    passed = 0
+    for names in held(rule, sorted({*APP_ROLES, *covering}), covering):
+        token = tenant.app(names)
+        claims = read_claims(token)
+        for owned in (True, False):
+            says = rule.lack(claims, lenient=owned) is None
+            assert tenant.lets_through(operation, token, owned=owned) is says, (names, owned)
+            passed += says
+    assert passed >= 2
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.key)
+def test_check_and_the_sandbox_agree_on_every_delegated_permission_and_role(
+    tenant: Tenant, operation: Operation
+) -> None:
+    rule = operation.rule
+    passed = 0
+    for names in held(rule, sorted({*DELEGATED, *rule.delegated}), rule.delegated):
+        for person in PEOPLE:
+            token = tenant.person(person, names)
+            says = rule.lack(read_claims(token), lenient=False) is None
+            assert tenant.lets_through(operation, token) is says, (names, person)
+            passed += says
+    assert passed >= 2
+
+
+def test_every_right_consists_of_operations_that_are_compared() -> None:
+    compared = {operation.rule_key for operation in OPERATIONS}
+    for right in (*rights.NEEDED, rights.READ_POLICY, rights.ADD_OWNERS, rights.ROTATE, rights.REMOVE):
+        assert set(right.operations) <= compared, right.key
