@@ -152,6 +152,40 @@ ROWS = (
         "Check that the certificate or federated credential is registered with the operator's application.",
     ),
     CodeRow(
+        "operator-certificate-expired",
+        Denied,
+        "The operator's certificate has expired.",
+        "Register a new certificate with the operator's application; `authentik-entra rotator renew` does it for the "
+        "rotator before the old one expires.",
+    ),
+    CodeRow(
+        "clock-off",
+        Denied,
+        "The token service refuses the signed assertion: this machine's clock is {off} of the token service's.",
+        "Synchronise this machine's clock (NTP), then run the same command again.",
+    ),
+    CodeRow(
+        "assignment-required",
+        AdminActionRequired,
+        "The application {app_id} lets in only who is assigned to it: {reason}.",
+        "Have an administrator assign the identity under Enterprise applications > Users and groups, or turn off "
+        '"Assignment required" there.',
+    ),
+    CodeRow(
+        "access-revoked",
+        Denied,
+        "Microsoft Graph refuses the access token again and again (continuous access evaluation): {reason}.",
+        "Sign in again from a network that the tenant's policies allow; if it goes on, ask an administrator whether the "
+        "identity was disabled or its sessions were revoked.",
+    ),
+    CodeRow(
+        "operator-not-in-tenant",
+        Denied,
+        "Microsoft Graph does not find the operator's service principal in the tenant.",
+        "Create its service principal (enterprise application) in this tenant, or restore it; right after its creation, "
+        "wait a few minutes and run the same command again.",
+    ),
+    CodeRow(
         "operator-token-refused",
         Denied,
         "Microsoft Graph does not accept the access token: {reason}.",
@@ -267,8 +301,9 @@ ROWS = (
     CodeRow(
         "too-many-secrets",
         AdminActionRequired,
-        "The application holds as many credentials as fit.",
-        "Remove client secrets or certificates that nobody uses.",
+        "Microsoft Graph makes no further client secret: the application holds as many credentials as it may.",
+        "Remove client secrets that nobody uses, in the portal under Certificates & secrets. An application that personal "
+        "accounts can sign in to holds two; the audience of authentik's is one tenant (signInAudience AzureADMyOrg).",
     ),
     # --- objects
     CodeRow(

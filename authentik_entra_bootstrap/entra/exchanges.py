@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from authentik_entra_bootstrap.entra.network import Broken
@@ -35,6 +37,10 @@ class Exchange:
     correlation_id: str | None = None
     retry_after: float | None = None
     content_type: str = ""
+    date: datetime | None = None
+    """The service's own time, from the answer's ``Date``."""
+    usable: bool = True
+    """False for a success that is no JSON object, or no token where one was asked for."""
     broken: Broken | None = None
 
     @property
@@ -57,10 +63,12 @@ def noted(
     """An answered request.
 
     :param headers: in any case.
-    :param content: the body; read only where it is a refusal.
+    :param content: the body; of a success nothing is kept.
     """
     names = {name.lower(): value for name, value in headers.items()}
-    body = _error_body(content) if status >= 400 else {}
+    answer = _json(content)
+    body = answer if status >= 400 else {}
+    usable = answer is not None and ("access_token" in answer or not path.endswith("/oauth2/v2.0/token"))
     text = body.get("error_description") if body else ""
     numbers = body.get("error_codes") if body else ()
     return Exchange(
@@ -76,10 +84,21 @@ def noted(
         correlation_id=(body or {}).get("correlation_id") or names.get("client-request-id"),
         retry_after=retry_after(names.get("retry-after")),
         content_type=names.get("content-type", ""),
+        date=http_date(names.get("date")),
+        usable=usable,
     )
 
 
-def _error_body(content: bytes) -> dict[str, Any] | None:
+def http_date(text: str | None) -> datetime | None:
+    """The moment that a ``Date`` header tells, aware UTC."""
+    try:
+        told = parsedate_to_datetime(text) if text else None
+    except ValueError:
+        return None
+    return told.replace(tzinfo=UTC) if told is not None and told.tzinfo is None else told
+
+
+def _json(content: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(content.decode("utf-8-sig"))
     except ValueError:

@@ -76,12 +76,18 @@ def _temporary(refused: Refusal) -> BootstrapError | None:
 
 
 def _denied(operation: Operation, refused: Refusal, claims: TokenClaims | None) -> BootstrapError | None:
+    if refused.has("Authorization_IdentityNotFound"):
+        return fault("operator-not-in-tenant", trace=refused.trace)
+    if refused.status == 401 and refused.says("continuous access evaluation"):
+        # The SDK has answered the first challenge with a new token; the code is that of every refused token.
+        return fault("access-revoked", trace=refused.trace, reason=refused.message)
     if refused.status == 401:
         reason = refused.message or refused.code or "no reason given"
         return fault("operator-token-refused", trace=refused.trace, reason=reason)
     if refused.has("Directory_QuotaExceeded"):
         return fault("quota-exceeded", trace=refused.trace)
-    if refused.has("Directory_ResourceSizeExceeded"):
+    full = refused.has("Directory_ResourceSizeExceeded", "TooManyCredentials", "TooManyAppPasswords")
+    if full or refused.says("maximum of 2", "credential limit has been reached"):
         return fault("too-many-secrets", trace=refused.trace)
     if refused.status != 403 or not refused.code:
         # A 403 without Graph's own code comes from something in between.

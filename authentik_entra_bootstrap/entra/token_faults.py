@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from authentik_entra_bootstrap.entra.codes import fault
@@ -15,47 +16,40 @@ if TYPE_CHECKING:
 
 Identity = Literal["operator", "sync"]
 
+_ALIKE: dict[str, tuple[int, ...]] = {
+    # 7000229: the service principal is not known everywhere yet.
+    "application-not-found": (700016, 7000229),
+    "application-disabled": (7000112,),
+    "assignment-required": (50105, 501051),
+    "clock-off": (700024,),
+    "conditional-access": (
+        *(50131, 53000, 53001, 53002, 53003, 53004),
+        *(530003, 530004, 530032, 530035),
+    ),
+    "consent-required": (65001,),
+    "entra-throttled": (50196, 90055),
+    "entra-unavailable": (90006, 90024, 90033),
+    "interaction-required": (
+        *(50074, 50076, 50078, 50079, 50097, 50158, 50173),
+        *(70043, 700082),
+    ),
+    "operator-certificate-expired": (1000502,),
+    "operator-credential-invalid": (
+        *(700021, 700027, 700211, 700212, 700213),
+        *(7000214, 7000216, 7000218),
+    ),
+    "sign-in-declined": (65004,),
+    "sign-in-expired": (70019, 70020),
+    "tenant-not-found": (90002, 900021, 900023),
+}
 NUMBERS: dict[int, tuple[str, str]] = {
     7000215: ("operator-secret-wrong", "secret-not-accepted"),
     7000222: ("operator-secret-expired", "secret-expired"),
-    700016: ("application-not-found", "application-not-found"),
-    # The service principal is not known everywhere yet.
-    7000229: ("application-not-found", "application-not-found"),
-    7000112: ("application-disabled", "application-disabled"),
-    90002: ("tenant-not-found", "tenant-not-found"),
-    900021: ("tenant-not-found", "tenant-not-found"),
-    900023: ("tenant-not-found", "tenant-not-found"),
-    53000: ("conditional-access", "conditional-access"),
-    53001: ("conditional-access", "conditional-access"),
-    53002: ("conditional-access", "conditional-access"),
-    53003: ("conditional-access", "conditional-access"),
-    530035: ("conditional-access", "conditional-access"),
-    65001: ("consent-required", "consent-required"),
-    65004: ("sign-in-declined", "sign-in-declined"),
-    700021: ("operator-credential-invalid", "operator-credential-invalid"),
-    700024: ("operator-credential-invalid", "operator-credential-invalid"),
-    700027: ("operator-credential-invalid", "operator-credential-invalid"),
-    700211: ("operator-credential-invalid", "operator-credential-invalid"),
-    700212: ("operator-credential-invalid", "operator-credential-invalid"),
-    700213: ("operator-credential-invalid", "operator-credential-invalid"),
-    7000214: ("operator-credential-invalid", "operator-credential-invalid"),
-    7000216: ("operator-credential-invalid", "operator-credential-invalid"),
-    7000218: ("operator-credential-invalid", "operator-credential-invalid"),
-    50076: ("interaction-required", "interaction-required"),
-    50079: ("interaction-required", "interaction-required"),
-    50158: ("interaction-required", "interaction-required"),
-    50173: ("interaction-required", "interaction-required"),
-    70043: ("interaction-required", "interaction-required"),
-    700082: ("interaction-required", "interaction-required"),
-    70019: ("sign-in-expired", "sign-in-expired"),
-    70020: ("sign-in-expired", "sign-in-expired"),
-    90006: ("entra-unavailable", "entra-unavailable"),
-    90024: ("entra-unavailable", "entra-unavailable"),
-    90033: ("entra-unavailable", "entra-unavailable"),
-    90055: ("entra-throttled", "entra-throttled"),
+    **{number: (code, code) for code, numbers in _ALIKE.items() for number in numbers},
 }
 """Number behind AADSTS -> (code for the operator, code for the sync identity). Source: Entra's table of
-authentication error codes; texts and statuses as seen in the field."""
+authentication error codes; texts and statuses as seen in the field. 50196 (a loop of requests) comes with status 400
+and passes by itself."""
 
 OAUTH: dict[str, str] = {
     "authorization_declined": "sign-in-declined",
@@ -82,19 +76,22 @@ class SignIn:
     """Host (and port) of the token service."""
 
 
-def token_fault(sign_in: SignIn, exchanges: Sequence[Exchange], text: str) -> BootstrapError:
+def token_fault(
+    sign_in: SignIn, exchanges: Sequence[Exchange], text: str, *, now: datetime | None = None
+) -> BootstrapError:
     """The error of a failed sign-in.
 
     :param exchanges: every request of the attempt, oldest first.
     :param text: the library's own words, for where nothing was sent to the token service.
+    :param now: by this machine's clock, aware UTC; it dated the assertion. ``None`` reads it.
     """
     # Metadata services of managed identities are not the token service: their silence only says that there
     # is no such identity here.
     asked = [item for item in exchanges if item.host == sign_in.host]
     last = asked[-1] if asked else None
-    if last is not None and not last.failed and "html" in last.content_type.lower():
-        # A proxy's page with status 200; the library only says that it could not sign in.
-        reason = f"HTTP {last.status} with {last.content_type}"
+    if last is not None and not last.failed and not last.usable:
+        # A proxy's page, or a 200 without a token; the library only says that it could not sign in.
+        reason = f"HTTP {last.status} with {last.content_type or 'no content type'} and without a token"
         return fault("unexpected-answer", trace=last.trace, service=_SERVICE, reason=reason)
     if last is None or not last.failed:
         return _nobody(sign_in, text)
@@ -102,6 +99,9 @@ def token_fault(sign_in: SignIn, exchanges: Sequence[Exchange], text: str) -> Bo
         return last.broken.fault(last.host, last.trace)
     words = _words(sign_in, last.text or last.error)
     code = _code(last, sign_in)
+    if code == "clock-off":
+        off = clock_off(last.date, now or datetime.now(UTC))
+        code, words = (code, {**words, "off": off}) if off else ("operator-credential-invalid", words)
     if code == "unexpected-answer":
         reason = f"HTTP {last.status} with {last.content_type or 'no content type'}"
         return fault(code, trace=last.trace, service=_SERVICE, reason=reason)
@@ -109,6 +109,17 @@ def token_fault(sign_in: SignIn, exchanges: Sequence[Exchange], text: str) -> Bo
     if isinstance(error, Temporary):
         error.retry_after = last.retry_after
     return error
+
+
+def clock_off(told: datetime | None, now: datetime) -> str:
+    """How far this machine's clock is off, in words; empty below a minute, or where the service told no time.
+
+    :param told: the ``Date`` of a fresh reply.
+    """
+    if told is None or abs(now - told) < timedelta(minutes=1):
+        return ""
+    minutes = round(abs(now - told) / timedelta(minutes=1))
+    return f"{minutes} minute{'s' if minutes != 1 else ''} {'ahead' if now > told else 'behind'}"
 
 
 def _code(last: Exchange, sign_in: SignIn) -> str:
@@ -135,6 +146,9 @@ def _nobody(sign_in: SignIn, text: str) -> BootstrapError:
     if numbers:
         trace = RequestTrace("entra", service_code=f"AADSTS{numbers[0]}")
         code = _by_number(numbers, sign_in.identity) or "sign-in-failed"
+        if code == "clock-off":
+            # Another program's text tells no time to compare with.
+            code = "operator-credential-invalid"
         return fault(code, trace=trace, status="through another program", **_words(sign_in, text))
     tried = _tried(text)
     return fault("no-operator-identity", tried=tried, facts={"tried": tried})

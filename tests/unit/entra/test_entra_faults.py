@@ -7,7 +7,7 @@ import random
 import string
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.entra import CODES, EntraAdapter, operations
 from authentik_entra_bootstrap.entra.claims import read_claims
 from authentik_entra_bootstrap.entra.codes import fault
-from authentik_entra_bootstrap.entra.exchanges import Exchange
+from authentik_entra_bootstrap.entra.exchanges import Exchange, noted
 from authentik_entra_bootstrap.entra.network import Broken
 from authentik_entra_bootstrap.entra.token_faults import NUMBERS, SignIn, token_fault
 from authentik_entra_bootstrap.errors import (
@@ -241,6 +241,33 @@ REFUSALS: list[tuple[Any, httpx.Response, type[BootstrapError], str]] = [
         "secret-lifetime-exceeds-policy",
     ),
     (add, refused(403, "Directory_ResourceSizeExceeded"), AdminActionRequired, "too-many-secrets"),
+    (add, refused(400, "TooManyCredentials"), AdminActionRequired, "too-many-secrets"),
+    (add, refused(400, "TooManyAppPasswords"), AdminActionRequired, "too-many-secrets"),
+    (
+        add,
+        refused(400, message="You can only add a maximum of 2 encrypted credentials."),
+        AdminActionRequired,
+        "too-many-secrets",
+    ),
+    (
+        add,
+        refused(400, message="The credential limit has been reached."),
+        AdminActionRequired,
+        "too-many-secrets",
+    ),
+    (update, refused(401, "Authorization_IdentityNotFound"), Denied, "operator-not-in-tenant"),
+    (update, refused(403, "Authorization_IdentityNotFound"), Denied, "operator-not-in-tenant"),
+    (
+        update,
+        refused(
+            401,
+            "InvalidAuthenticationToken",
+            "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: "
+            "TokenIssuedBeforeRevocationTimestamp",
+        ),
+        Denied,
+        "access-revoked",
+    ),
     (add, refused(404, "Request_ResourceNotFound", NOT_THERE), NotFound, "entra-object-not-found"),
     (add, refused(400, message="Something about the display name"), UnexpectedAnswer, "unexpected-answer"),
     (add, httpx.Response(200, json={"keyId": ID, "secretText": None}), Unreachable, "secret-reply-lost"),
@@ -673,6 +700,15 @@ TOKEN_ROWS = [
     (700027, "operator-credential-invalid", "operator-credential-invalid"),
     (90033, "entra-unavailable", "entra-unavailable"),
     (1234567, "sign-in-failed", "sign-in-failed"),
+    (50196, "entra-throttled", "entra-throttled"),
+    *(
+        (number, "conditional-access", "conditional-access")
+        for number in (50131, 53004, 530003, 530004, 530032)
+    ),
+    *((number, "interaction-required", "interaction-required") for number in (50074, 50078, 50097)),
+    (1000502, "operator-certificate-expired", "operator-certificate-expired"),
+    (50105, "assignment-required", "assignment-required"),
+    (501051, "assignment-required", "assignment-required"),
 ]
 
 
@@ -712,6 +748,61 @@ def test_other_answers_of_the_token_service(exchange: Exchange, code: str) -> No
     if code == "entra-throttled":
         assert isinstance(error, Throttled)
         assert error.retry_after == exchange.retry_after
+
+
+def test_a_request_loop_is_temporary_although_the_answer_is_400() -> None:
+    assert isinstance(token_fault(WHO["operator"], [answered(50196)], ""), Temporary)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"),
+    [
+        (7, "this machine's clock is 7 minutes behind"),
+        (-12, "this machine's clock is 12 minutes ahead"),
+        (1, "this machine's clock is 1 minute behind"),
+    ],
+)
+def test_an_assertion_out_of_its_time_range_tells_how_far_the_clock_is_off(minutes: int, words: str) -> None:
+    now = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    refused = answered(700024, status=401, date=now + timedelta(minutes=minutes))
+    error = token_fault(WHO["operator"], [refused], "", now=now)
+    assert error.code == "clock-off"
+    assert words in error.message
+
+
+@pytest.mark.parametrize("told", [None, datetime(2026, 11, 1, 12, 0, 20, tzinfo=UTC)])
+def test_an_assertion_out_of_its_time_range_with_a_good_clock_is_the_credentials_fault(
+    told: datetime | None,
+) -> None:
+    now = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    error = token_fault(WHO["operator"], [answered(700024, date=told)], "", now=now)
+    assert error.code == "operator-credential-invalid"
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        (b"<html>sign in to the proxy</html>", "text/html"),
+        (b"garbage", "application/json"),
+        (b"[]", "application/json"),
+        (b"{}", "application/json"),
+        (b'{"token_type": "Bearer", "expires_in": 3599}', "application/json"),
+        (b"", ""),
+    ],
+)
+def test_a_success_without_a_token_is_an_unexpected_answer(content: bytes, content_type: str) -> None:
+    headers = {"Content-Type": content_type}
+    exchange = noted("POST", "login.example", "/t/oauth2/v2.0/token", 200, headers, content)
+    error = token_fault(WHO["operator"], [exchange], "ClientSecretCredential: no token")
+    assert error.code == "unexpected-answer"
+    assert "HTTP 200" in error.message
+
+
+def test_the_time_that_the_token_service_tells_is_kept() -> None:
+    headers = {"Date": "Sun, 01 Nov 2026 12:00:00 GMT"}
+    exchange = noted("POST", "login.example", "/t/oauth2/v2.0/token", 400, headers, b"{}")
+    assert exchange.date == datetime(2026, 11, 1, 12, tzinfo=UTC)
+    assert noted("POST", "h", "/", 400, {"Date": "soon"}, b"{}").date is None
 
 
 def test_nobody_signed_in_says_what_was_tried() -> None:
