@@ -55,7 +55,7 @@ class AuthentikAccounts(Protocol):
     """Roles, groups, users and tokens, as an administrator. Creating what exists already is success."""
 
     async def needed(self, purpose: str) -> tuple[str, ...]:
-        """Every permission of a purpose on this server, by authentik's names.
+        """Every permission of a purpose, by authentik's names.
 
         :param purpose: ``bootstrap`` or ``rotation``.
         """

@@ -51,7 +51,6 @@ class Target(StrEnum):
     AUTHENTIK_APPLICATION = "authentik-application"
     PROOF = "proof"
     FIRST_SYNC = "first-sync"
-    MANAGED_SECRET = "managed-secret"  # noqa: S105 - a kind of object
     DELETED_APPLICATION = "deleted-application"
     MARKS = "marks"
 
@@ -79,7 +78,6 @@ class Step:
             Target.AUTHENTIK_APPLICATION,
             Target.FIRST_SYNC,
             Target.PROOF,
-            Target.MANAGED_SECRET,
         }
         return "authentik" if self.target in ours else "entra"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from authentik_entra_bootstrap.domain import AuthentikApplication, Dependent, ProviderPk, StoredSecret
+from authentik_entra_bootstrap.domain import AuthentikApplication, Dependent, ProviderPk
 
 
 class AuthentikRemovals(Protocol):
@@ -22,13 +22,6 @@ class AuthentikRemovals(Protocol):
         """Number of policy bindings of the application; ``None`` where the token may not look."""
         ...
 
-    async def managed_secret(self, provider_name: str) -> StoredSecret | None:
-        """The managed Secret that is named for a provider; ``None`` on servers without managed Secrets.
-
-        :raises Denied: ``authentik-permission-missing``.
-        """
-        ...
-
     async def delete_provider(self, pk: ProviderPk) -> bool:
         """Delete the provider; ``False`` when there was none.
 
@@ -38,8 +31,4 @@ class AuthentikRemovals(Protocol):
 
     async def delete_application(self, application: AuthentikApplication) -> bool:
         """Delete the application, which takes its backchannel providers along; ``False`` when there was none."""
-        ...
-
-    async def delete_managed_secret(self, pk: str) -> bool:
-        """Delete a managed Secret; ``False`` when there was none."""
         ...

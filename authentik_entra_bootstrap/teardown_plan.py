@@ -1,8 +1,7 @@
 """What taking a connection down removes, in which order, and what stays and why. Pure.
 
 Only what carries our marks goes: the application with our tags, the provider that signs in as it, authentik's
-application if it was made for that provider alone, and the managed Secret that is named for the provider.
-authentik comes first, so that at no moment it has a provider whose sign-in fails.
+application if it was made for that provider alone. authentik comes first, so that at no moment it has a provider whose sign-in fails.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from authentik_entra_bootstrap.domain import (
     Desired,
     Organization,
     Provider,
-    StoredSecret,
     TokenClaims,
 )
 from authentik_entra_bootstrap.errors import Conflict, Denied
@@ -47,7 +45,6 @@ class TeardownSeen:
     :param deleted: the one among the deleted items that holds the unique name.
     :param authentik_application: the application with the connection's slug.
     :param bindings: its number of policy bindings; ``None`` where the token may not look.
-    :param secret_readable: whether managed Secrets could be looked for.
     """
 
     operator: TokenClaims
@@ -59,8 +56,6 @@ class TeardownSeen:
     authentik_application: AuthentikApplication | None = None
     application_dependents: tuple[Dependent, ...] = ()
     bindings: int | None = 0
-    secret: StoredSecret | None = None
-    secret_readable: bool = True
 
 
 @dataclass(frozen=True)
@@ -181,8 +176,6 @@ def plan_teardown(
             )
         else:
             stays.append(f"application {application.slug} in authentik: {kept}")
-    if known:
-        steps += _managed(seen, provider, stays)
     steps += _entra(desired, seen, secrets, keep=keep, purge=purge)
     stays += _what_stays(desired, seen, marks, keep=keep, purge=purge)
     _refuse_without_rights(seen, steps)
@@ -237,27 +230,6 @@ def _refuse_without_rights(seen: TeardownSeen, steps: list[Step]) -> None:
         f"The operator may not remove the application or its client secrets: it lacks {smallest}.",
         f"Grant it {smallest} of Microsoft Graph, with admin consent, and make it an owner of the application.",
         facts={"missing_permission": smallest},
-    )
-
-
-def _managed(seen: TeardownSeen, provider: Provider | None, stays: list[str]) -> Iterator[Step]:
-    secret = seen.secret
-    if secret is None:
-        if not seen.secret_readable:
-            stays.append(
-                "the provider's managed Secret in authentik, if there is one: the token may not see Secrets"
-            )
-        return
-    others = [name for name in secret.users if provider is None or name != provider.name]
-    if others:
-        stays.append(f"Secret “{secret.name}” in authentik: used by {', '.join(others)}")
-        return
-    yield Step(
-        Action.REMOVE,
-        Target.MANAGED_SECRET,
-        secret.name,
-        "named for the provider, used by nothing else",
-        secret.pk,
     )
 
 

@@ -1,4 +1,4 @@
-"""The authentik side: one adapter for servers from 2025.10 to the draft of 2026.11."""
+"""The authentik side: one adapter for servers from 2025.10 on."""
 
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.authentik.address import api_base

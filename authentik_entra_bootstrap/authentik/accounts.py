@@ -13,7 +13,7 @@ from authentik_entra_bootstrap.authentik.directory import GROUPS, USERS
 from authentik_entra_bootstrap.authentik.permissions import role_permissions
 from authentik_entra_bootstrap.authentik.transport import Api
 from authentik_entra_bootstrap.authentik.wire import Call, Malformed
-from authentik_entra_bootstrap.domain import SecretShape, SecretText, ServerInfo
+from authentik_entra_bootstrap.domain import SecretText
 from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, NotFound, UnexpectedAnswer
 
 T = TypeVar("T")
@@ -26,19 +26,14 @@ _KIND = "service_account"
 
 
 class Accounts:
-    """Implements :class:`~authentik_entra_bootstrap.accounts.AuthentikAccounts`.
+    """Implements :class:`~authentik_entra_bootstrap.accounts.AuthentikAccounts`."""
 
-    :param server: gives the server's description.
-    """
-
-    def __init__(self, api: Api, server: Callable[[], Awaitable[ServerInfo]]) -> None:
+    def __init__(self, api: Api) -> None:
         self._api = api
-        self._server = server
 
     async def needed(self, purpose: str) -> tuple[str, ...]:
-        """Every permission of a purpose on this server."""
-        info = await self._server()
-        return names.needed_for(purpose, managed=info.shape is SecretShape.MANAGED)
+        """Every permission of a purpose."""
+        return names.NEEDED[purpose]
 
     async def role(self, name: str) -> Role | None:
         """The role of that name, with its permissions."""

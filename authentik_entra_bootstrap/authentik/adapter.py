@@ -21,8 +21,6 @@ from authentik_entra_bootstrap.authentik.permission_names import VIEW_ANY_PROVID
 from authentik_entra_bootstrap.authentik.permissions import Permissions
 from authentik_entra_bootstrap.authentik.provider_calls import ProviderCalls
 from authentik_entra_bootstrap.authentik.removal import Removal
-from authentik_entra_bootstrap.authentik.secret_inline import FIELD, InlineSecret
-from authentik_entra_bootstrap.authentik.secret_managed import ManagedSecret, secret_name
 from authentik_entra_bootstrap.authentik.shape import read_server
 from authentik_entra_bootstrap.authentik.syncs import Syncs
 from authentik_entra_bootstrap.authentik.transport import Api
@@ -39,10 +37,8 @@ from authentik_entra_bootstrap.domain import (
     ProviderPk,
     ProviderSpec,
     ProvisioningScope,
-    SecretShape,
     SecretText,
     ServerInfo,
-    StoredSecret,
     SyncStatus,
     TaskRecord,
     Written,
@@ -90,10 +86,10 @@ class AuthentikAdapter(BlueprintMethods):
         self._providers = ProviderCalls(self._api, self._audit)
         self._applications = Applications(self._api, self._audit)
         self._directory = Directory(self._api)
-        self._removal = Removal(self._api, self._providers)
+        self._removal = Removal(self._api)
         self._syncs = Syncs(self._api)
         self._permissions = Permissions(self._api)
-        self.accounts = Accounts(self._api, self._known_server)
+        self.accounts = Accounts(self._api)
         """Roles, service accounts and tokens. See ``AuthentikAccounts``."""
         self._info: ServerInfo | None = None
         self._reading: asyncio.Future[ServerInfo] | None = None
@@ -136,7 +132,7 @@ class AuthentikAdapter(BlueprintMethods):
 
     async def permissions(self, purpose: str) -> tuple[PermissionCheck, ...]:
         """Each permission that a purpose needs; nothing is changed."""
-        return await self._permissions.check(purpose, await self._known_server())
+        return await self._permissions.check(purpose)
 
     async def default_mappings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """authentik's managed mappings: (users, groups)."""
@@ -181,7 +177,7 @@ class AuthentikAdapter(BlueprintMethods):
         :raises ConfigError: ``authentik-option-unsupported``, see :func:`unsupported_fields`.
         """
         info = await self._known_server()
-        return await self._secret(info).create(provider_body(spec, info), secret)
+        return await self._providers.post(provider_body(spec, info), {"client_secret": secret})
 
     async def update_provider(
         self, pk: ProviderPk, changes: Mapping[str, object], secret: SecretText | None = None
@@ -192,9 +188,7 @@ class AuthentikAdapter(BlueprintMethods):
         """
         info = await self._known_server()
         body = provider_body(changes, info)
-        if secret is None:
-            return await self._providers.patch(pk, body, {})
-        return await self._secret(info).update(pk, body, secret)
+        return await self._providers.patch(pk, body, {"client_secret": secret} if secret is not None else {})
 
     async def find_application(self, slug: str) -> AuthentikApplication | None:
         """The application by slug."""
@@ -222,10 +216,6 @@ class AuthentikAdapter(BlueprintMethods):
         """Number of its policy bindings; ``None`` where the token may not look."""
         return await self._removal.bindings(application)
 
-    async def managed_secret(self, provider_name: str) -> StoredSecret | None:
-        """The managed Secret that is named for a provider."""
-        return await self._removal.managed_secret(secret_name(provider_name), await self._known_server())
-
     async def delete_provider(self, pk: ProviderPk) -> bool:
         """Delete the provider; ``False`` when there was none."""
         return await self._removal.delete_provider(pk)
@@ -233,10 +223,6 @@ class AuthentikAdapter(BlueprintMethods):
     async def delete_application(self, application: AuthentikApplication) -> bool:
         """Delete the application with its backchannel providers; ``False`` when there was none."""
         return await self._removal.delete_application(application)
-
-    async def delete_managed_secret(self, pk: str) -> bool:
-        """Delete a managed Secret; ``False`` when there was none."""
-        return await self._removal.delete_secret(pk)
 
     async def find_group(self, name: str) -> str | None:
         """Primary key of the group of exactly that name."""
@@ -278,17 +264,8 @@ class AuthentikAdapter(BlueprintMethods):
         return await self._syncs.status(pk)
 
     async def last_change(self, pk: ProviderPk) -> ProviderChange | None:
-        """The newest change of the provider or of the managed Secret that it refers to."""
-        changes = await asyncio.gather(self._audit.provider_change(pk), self._secret_change(pk))
-        return max((change for change in changes if change), key=lambda change: change.created, default=None)
-
-    async def _secret_change(self, pk: ProviderPk) -> ProviderChange | None:
-        if (await self._known_server()).shape is not SecretShape.MANAGED:
-            return None
-        provider = await self._providers.get(pk)
-        if provider is None or not provider.client_secret_ref:
-            return None
-        return await self._audit.secret_change(provider.client_secret_ref)
+        """The newest event that created or changed the provider."""
+        return await self._audit.provider_change(pk)
 
     async def provisioned_users(self, pk: ProviderPk) -> tuple[str, ...]:
         """User principal names of the provider's connections."""
@@ -310,12 +287,6 @@ class AuthentikAdapter(BlueprintMethods):
             # Asked side by side with what needs it: read once. Who began it tells of its failure, too.
             return await asyncio.shield(reading)
         return await self.server()
-
-    def _secret(self, info: ServerInfo) -> InlineSecret | ManagedSecret:
-        inline = InlineSecret(self._providers)
-        if info.shape is SecretShape.INLINE:
-            return inline
-        return ManagedSecret(self._api, self._providers, inline if FIELD in info.provider_fields else None)
 
     async def _holders(self, name: str, *, search: bool) -> list[str]:
         """Verbose types of the providers of that name; the search may miss names with unusual characters."""

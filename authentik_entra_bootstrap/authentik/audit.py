@@ -36,17 +36,6 @@ class AuditTrail:
         """The newest event that created or changed the provider itself."""
         return await self._newest(str(pk), *PROVIDER_MODEL)
 
-    async def secret_change(self, secret_pk: str) -> ProviderChange | None:
-        """The newest event that created or changed a managed Secret.
-
-        authentik writes UUIDs in events without hyphens; the draft may do otherwise, so both are asked for.
-        """
-        for form in dict.fromkeys((secret_pk.replace("-", ""), secret_pk)):
-            found = await self._newest(form, "", "")
-            if found is not None:
-                return found
-        return None
-
     async def request_that_created(self, pk: str, model: tuple[str, str]) -> str | None:
         """Request id under which an object was created; ``None`` where events may not be read."""
         try:
@@ -98,14 +87,10 @@ class AuditTrail:
         self, pk: str, app: str, model: str, actions: frozenset[str] = frozenset(_CHANGES)
     ) -> ProviderChange | None:
         query: Query = [
-            (name, value)
-            for name, value in (
-                ("context_model_app", app),
-                ("context_model_name", model),
-                ("context_model_pk", pk),
-                ("ordering", "-created"),
-            )
-            if value
+            ("context_model_app", app),
+            ("context_model_name", model),
+            ("context_model_pk", pk),
+            ("ordering", "-created"),
         ]
 
         def change(event: object) -> ProviderChange | None:
@@ -113,7 +98,7 @@ class AuditTrail:
             fields = records.mapping(event)
             about = records.child(records.child(fields, "context"), "model")
             same = str(about.get("pk", "")).replace("-", "") == pk.replace("-", "")
-            named = not app or (about.get("app") == app and about.get("model_name") == model)
+            named = about.get("app") == app and about.get("model_name") == model
             return records.change(fields) if same and named and fields.get("action") in actions else None
 
         found = await self._api.pages(

@@ -32,13 +32,6 @@ VIEW_BLUEPRINT = "authentik_blueprints.view_blueprintinstance"
 ADD_BLUEPRINT = "authentik_blueprints.add_blueprintinstance"
 CHANGE_BLUEPRINT = "authentik_blueprints.change_blueprintinstance"
 DELETE_BLUEPRINT = "authentik_blueprints.delete_blueprintinstance"
-# Managed Secrets: from the draft for 2026.11, which may change.
-VIEW_SECRET = "authentik_crypto_secrets.view_secret"  # noqa: S105 - the name of a permission
-ADD_SECRET = "authentik_crypto_secrets.add_secret"  # noqa: S105 - the name of a permission
-CHANGE_SECRET = "authentik_crypto_secrets.change_secret"  # noqa: S105 - the name of a permission
-DELETE_SECRET = "authentik_crypto_secrets.delete_secret"  # noqa: S105 - the name of a permission
-ROTATE_SECRET = "authentik_crypto_secrets.rotate_secret"  # noqa: S105 - the name of a permission
-ATTACH_SECRET = "authentik_crypto_secrets.view_secret_value"  # noqa: S105 - the name of a permission
 # For making the service account; an administrator's.
 VIEW_ROLE = "authentik_rbac.view_role"
 ADD_ROLE = "authentik_rbac.add_role"
@@ -67,23 +60,5 @@ BOOTSTRAP = (
     VIEW_USER,
 )
 """What bootstrap, status and verify need."""
-MANAGED_ROTATION = (VIEW_SECRET, CHANGE_SECRET, ROTATE_SECRET)
-"""Besides, where the client secret is a managed Secret."""
-MANAGED_BOOTSTRAP = (*MANAGED_ROTATION, ADD_SECRET, ATTACH_SECRET)
-
-_NEEDED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "rotation": (ROTATION, MANAGED_ROTATION),
-    "bootstrap": (BOOTSTRAP, MANAGED_BOOTSTRAP),
-}
-PURPOSES = tuple(_NEEDED)
-
-
-def needed_for(purpose: str, *, managed: bool) -> tuple[str, ...]:
-    """Every permission of a purpose.
-
-    :param purpose: one of :data:`PURPOSES`.
-    :param managed: whether the server keeps client secrets in managed Secrets.
-    :raises KeyError: another word.
-    """
-    always, secrets = _NEEDED[purpose]
-    return always + (secrets if managed else ())
+NEEDED: Mapping[str, tuple[str, ...]] = {"rotation": ROTATION, "bootstrap": BOOTSTRAP}
+"""The permissions of each purpose."""

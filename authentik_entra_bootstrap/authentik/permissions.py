@@ -15,17 +15,15 @@ from authentik_entra_bootstrap.authentik import records
 from authentik_entra_bootstrap.authentik.applications import APPLICATIONS
 from authentik_entra_bootstrap.authentik.audit import EVENTS
 from authentik_entra_bootstrap.authentik.directory import GROUPS, MAPPINGS, USERS
-from authentik_entra_bootstrap.authentik.secret_managed import SECRETS
 from authentik_entra_bootstrap.authentik.shape import PROVIDERS
 from authentik_entra_bootstrap.authentik.syncs import TASKS
 from authentik_entra_bootstrap.authentik.transport import Api
 from authentik_entra_bootstrap.authentik.wire import Call
-from authentik_entra_bootstrap.domain import PermissionCheck, SecretShape, ServerInfo
+from authentik_entra_bootstrap.domain import PermissionCheck
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied, NotFound, UnexpectedAnswer
 
 ROLE_PERMISSIONS = "/rbac/permissions/"
 _REFUSED_PROVIDER: Mapping[str, object] = {"name": "", "user_delete_action": "not-a-choice"}
-_REFUSED_SECRET: Mapping[str, object] = {"name": "", "type": "not-a-choice"}
 _REFUSED_APPLICATION: Mapping[str, object] = {"name": "", "backchannel_providers": None}
 
 
@@ -33,19 +31,17 @@ _REFUSED_APPLICATION: Mapping[str, object] = {"name": "", "backchannel_providers
 class Wanted:
     """One permission and the call that shows it.
 
-    :param method: ``GET``, ``POST`` or ``PATCH``; ``""`` cannot be tried.
+    :param method: ``GET``, ``POST`` or ``PATCH``.
     :param key: field that addresses one entry of the list, for ``PATCH``.
     :param refused: a PATCH body that no server accepts.
-    :param optional: whether the purpose can do without it, at a price.
     """
 
     permission: str
     needed_for: str
-    method: str = ""
-    path: str = ""
+    method: str
+    path: str
     key: str = "pk"
     refused: Mapping[str, object] | None = None
-    optional: bool = False
 
 
 _WANTED: Mapping[str, Wanted] = {
@@ -72,42 +68,21 @@ _WANTED: Mapping[str, Wanted] = {
         ),
         Wanted(names.VIEW_GROUP, "finding the filter group and counting groups", "GET", GROUPS),
         Wanted(names.VIEW_USER, "counting the users that will be provisioned", "GET", USERS),
-        Wanted(names.VIEW_SECRET, "finding the provider's Secret", "GET", SECRETS),
-        Wanted(
-            names.CHANGE_SECRET,
-            "replacing the value of the provider's Secret",
-            "PATCH",
-            SECRETS,
-            refused=_REFUSED_SECRET,
-        ),
-        # Between the check of the type and the replacement nothing is left that could refuse harmlessly.
-        Wanted(names.ROTATE_SECRET, "replacing the value of the provider's Secret"),
-        Wanted(names.ADD_SECRET, "storing the client secret", "POST", SECRETS),
-        Wanted(names.ATTACH_SECRET, "letting the provider refer to the Secret"),
     )
 }
 
 
-def wanted_for(purpose: str, info: ServerInfo) -> tuple[Wanted, ...]:
-    """The permissions that a purpose needs on such a server.
-
-    Servers in transition, which also take the secret as a field of the provider, make the Secret themselves: a
-    bootstrap needs no rights on Secrets there. A rotation that lacks them works, too, but leaves a Secret behind
-    each time; there they are wanted, not needed.
+def wanted_for(purpose: str) -> tuple[Wanted, ...]:
+    """The permissions that a purpose needs.
 
     :param purpose: ``bootstrap`` or ``rotation``.
     :raises ConfigError: ``authentik-value-invalid`` for another word.
     """
-    if purpose not in names.PURPOSES:
+    if purpose not in names.NEEDED:
         raise ConfigError(
             "authentik-value-invalid", f"There is no purpose {purpose!r} to ask permissions for."
         )
-    transition = "client_secret" in info.provider_fields
-    managed = info.shape is SecretShape.MANAGED and (purpose == "rotation" or not transition)
-    return tuple(
-        replace(_WANTED[name], optional=transition and name in names.MANAGED_ROTATION)
-        for name in names.needed_for(purpose, managed=managed)
-    )
+    return tuple(_WANTED[name] for name in names.NEEDED[purpose])
 
 
 class Permissions:
@@ -116,9 +91,9 @@ class Permissions:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    async def check(self, purpose: str, info: ServerInfo) -> tuple[PermissionCheck, ...]:
+    async def check(self, purpose: str) -> tuple[PermissionCheck, ...]:
         """Each permission, held, missing, or ``None`` where nothing short of a change would tell."""
-        wanted = wanted_for(purpose, info)
+        wanted = wanted_for(purpose)
         caller = records.child(
             self._api.read(await self._api.get("/core/users/me/"), records.mapping), "user"
         )
@@ -126,7 +101,7 @@ class Permissions:
         checks = []
         for entry in wanted:
             held = True if superuser else await self._held(entry)
-            checks.append(PermissionCheck(entry.permission, held, entry.needed_for, entry.optional))
+            checks.append(PermissionCheck(entry.permission, held, entry.needed_for))
         if any(check.held is None for check in checks):
             listed = await self._listed(caller)
             checks = [
@@ -138,8 +113,6 @@ class Permissions:
         return tuple(checks)
 
     async def _held(self, entry: Wanted) -> bool | None:
-        if not entry.method:
-            return None
         if entry.method == "GET":
             return await self._allowed(Call("GET", entry.path, query=(("page_size", "1"),)))
         if entry.method == "POST":

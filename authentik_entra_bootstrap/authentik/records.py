@@ -113,7 +113,6 @@ def provider(body: object) -> Provider:
         sync_page_size=number(fields, "sync_page_size"),
         sync_page_timeout=text(fields, "sync_page_timeout"),
         discovery_enabled=_optional_flag(fields, "discovery_enabled"),
-        client_secret_ref=text(fields, "client_secret_ref"),
         application_slug=text(fields, "assigned_backchannel_application_slug"),
         # As much as Microsoft Graph shows to every reader as the credential's hint.
         secret_hint=(text(fields, "client_secret") or "")[:_HINT_LENGTH] or None,

@@ -9,23 +9,17 @@ from authentik_entra_bootstrap.authentik.applications import ONE_APPLICATION
 from authentik_entra_bootstrap.authentik.permission_names import (
     DELETE_APPLICATION,
     DELETE_PROVIDER,
-    DELETE_SECRET,
     VIEW_APPLICATION,
     VIEW_BINDING,
     VIEW_PROVIDER,
-    VIEW_SECRET,
 )
-from authentik_entra_bootstrap.authentik.provider_calls import ONE_PROVIDER, ProviderCalls
-from authentik_entra_bootstrap.authentik.secret_managed import ONE_SECRET, ManagedSecret
+from authentik_entra_bootstrap.authentik.provider_calls import ONE_PROVIDER
 from authentik_entra_bootstrap.authentik.transport import Api, count_of
 from authentik_entra_bootstrap.authentik.wire import Call, Malformed
 from authentik_entra_bootstrap.domain import (
     AuthentikApplication,
     Dependent,
     ProviderPk,
-    SecretShape,
-    ServerInfo,
-    StoredSecret,
 )
 from authentik_entra_bootstrap.errors import Denied, NotFound
 
@@ -35,9 +29,8 @@ BINDINGS = "/policies/bindings/"
 class Removal:
     """Deletions, and the reads that come before them. A second deletion is success: the first reply may be lost."""
 
-    def __init__(self, api: Api, calls: ProviderCalls) -> None:
+    def __init__(self, api: Api) -> None:
         self._api = api
-        self._calls = calls
 
     async def provider_dependents(self, pk: ProviderPk) -> tuple[Dependent, ...]:
         """authentik's ``used_by`` of the provider; nothing where this release has no such list."""
@@ -61,22 +54,6 @@ class Removal:
             return None
         return self._api.read(reply, count_of)
 
-    async def managed_secret(self, name: str, info: ServerInfo) -> StoredSecret | None:
-        """The managed Secret of that name with what uses it; ``None`` on servers without them.
-
-        :raises Denied: ``authentik-permission-missing``.
-        """
-        if info.shape is not SecretShape.MANAGED:
-            return None
-        found = await ManagedSecret(self._api, self._calls, None).find(name)
-        if found is None:
-            return None
-        users = [item.name for item in await self._calls.all() if item.client_secret_ref == found.pk]
-        dependents = await self._dependents(ONE_SECRET, VIEW_SECRET, pk=found.pk)
-        return StoredSecret(
-            found.pk, found.name, tuple(sorted({*users, *(item.name for item in dependents)}))
-        )
-
     async def delete_provider(self, pk: ProviderPk) -> bool:
         """Delete the provider; its assignment, schedule and records of provisioned objects go along.
 
@@ -91,13 +68,6 @@ class Removal:
         """
         call = Call("DELETE", ONE_APPLICATION, {"slug": application.slug}, permission=DELETE_APPLICATION)
         return await self._delete(call)
-
-    async def delete_secret(self, pk: str) -> bool:
-        """Delete a managed Secret.
-
-        :returns: ``False`` when there was none.
-        """
-        return await self._delete(Call("DELETE", ONE_SECRET, {"pk": pk}, permission=DELETE_SECRET))
 
     async def _delete(self, call: Call) -> bool:
         try:

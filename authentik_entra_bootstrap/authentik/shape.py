@@ -1,4 +1,4 @@
-"""Which shape the provider's secret has: read from the server's own description, never from its version."""
+"""What the server is: version and the provider's fields, read from its own description."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from authentik_entra_bootstrap.authentik.permission_names import VIEW_PROVIDER
 from authentik_entra_bootstrap.authentik.records import child, mapping, needed_text
 from authentik_entra_bootstrap.authentik.transport import Api
 from authentik_entra_bootstrap.authentik.wire import Call, Reply
-from authentik_entra_bootstrap.domain import SecretShape, ServerInfo
+from authentik_entra_bootstrap.domain import ServerInfo
 from authentik_entra_bootstrap.errors import (
     ConfigError,
     Denied,
@@ -25,7 +25,7 @@ _SCHEMA_TIMEOUT = 120.0
 
 
 async def read_server(api: Api) -> ServerInfo:
-    """Version and shape.
+    """Version and the provider's fields.
 
     :raises Denied: ``authentik-token-invalid``.
     :raises ConfigError: ``authentik-not-found-at-url``.
@@ -43,7 +43,8 @@ async def read_server(api: Api) -> ServerInfo:
     assert isinstance(fields, frozenset)  # noqa: S101 - same
     name = api.read(version, lambda body: needed_text(mapping(body), "version_current"))
     fields = fields or schema_fields(await _schema(api))
-    return ServerInfo(version=name, shape=shape_of(fields, name), provider_fields=fields)
+    refuse_without_secret_field(fields, name)
+    return ServerInfo(version=name, provider_fields=fields)
 
 
 async def imports_blueprints(api: Api) -> bool:
@@ -77,20 +78,17 @@ async def import_takes_context(api: Api) -> bool:
     return False
 
 
-def shape_of(fields: frozenset[str], version: str) -> SecretShape:
-    """The shape that the provider's writable fields show.
+def refuse_without_secret_field(fields: frozenset[str], version: str) -> None:
+    """Refuse a server whose provider takes no ``client_secret``.
 
-    A server in transition takes either field and keeps the secret in a managed Secret either way.
-
-    :raises UnsupportedServer: neither field is offered.
+    :raises UnsupportedServer: ``unsupported-authentik-shape``.
     """
-    if "client_secret_ref" in fields:
-        return SecretShape.MANAGED
     if "client_secret" in fields:
-        return SecretShape.INLINE
+        return
     raise UnsupportedServer(
         "unsupported-authentik-shape",
-        f"authentik {version} offers no way that we know to give the Microsoft Entra provider its client secret.",
+        f"The Microsoft Entra provider of authentik {version} has no field client_secret, "
+        "so this tool cannot give it a client secret.",
         "Nothing was changed. Look for a newer release of this tool; the provider needs authentik Enterprise.",
         facts={"provider_fields": ", ".join(sorted(fields))},
     )

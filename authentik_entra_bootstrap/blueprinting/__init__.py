@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.blueprinting.provider import (
 )
 from authentik_entra_bootstrap.blueprinting.references import Reference, references
 from authentik_entra_bootstrap.blueprinting.refusals import refusal
-from authentik_entra_bootstrap.blueprinting.shipped import Shipped, fitting_name, shipped, shipped_blueprints
+from authentik_entra_bootstrap.blueprinting.shipped import Shipped, shipped, shipped_blueprints
 from authentik_entra_bootstrap.blueprinting.yaml_tags import Tag, dump, load
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "dump",
     "export_connection",
     "filled",
-    "fitting_name",
     "keeping",
     "load",
     "placeholder_for",

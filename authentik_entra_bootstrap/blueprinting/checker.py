@@ -33,7 +33,6 @@ TAGS: Mapping[str, tuple[int, int]] = {
 STATES = frozenset({"present", "created", "must_created", "absent"})
 META_APPLY = "authentik_blueprints.metaapplyblueprint"
 _SECRET_FIELDS = re.compile(r"(?i)(?:secret|password|passwd|api_?key|private_?key)$")
-_SECRET_OF_MODEL = {"authentik_crypto_secrets.secret": "value", "authentik_core.token": "key"}
 _ENTRA_SECRET = re.compile(r"[A-Za-z0-9_~.-]{3}\dQ~[A-Za-z0-9_~.-]{31,34}")
 """Entra's client secrets: three characters, a digit, "Q~", then 31 to 34 more."""
 
@@ -94,7 +93,7 @@ def _of_entry(entry: Mapping[str, Any], where: str) -> Iterator[Problem]:
     state = entry.get("state", "present")
     if not isinstance(state, Tag) and state not in STATES:
         yield Problem("malformed", f"{where}.state", f"{state!r} is no state")
-    hidden = _SECRET_OF_MODEL.get(entry["model"])
+    hidden = "key" if entry["model"] == "authentik_core.token" else None
     for part in ("identifiers", "attrs"):
         for place, value in walk(entry.get(part) or {}, f"{where}.{part}"):
             name = place.rpartition(".")[2]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from authentik_entra_bootstrap.blueprinting.provider import PROVIDER_MODEL, SECRET_MODEL, SECRET_VALUE
+from authentik_entra_bootstrap.blueprinting.provider import PROVIDER_MODEL, SECRET_VALUE
 from authentik_entra_bootstrap.blueprinting.yaml_tags import Tag, dump
-from authentik_entra_bootstrap.domain import AuthentikApplication, PropertyMapping, Provider, SecretShape
+from authentik_entra_bootstrap.domain import AuthentikApplication, PropertyMapping, Provider
 
 _MAPPING_MODEL = "authentik_providers_microsoft_entra.microsoftentraprovidermapping"
 _HEAD = """\
@@ -22,7 +22,6 @@ def export_connection(
     application: AuthentikApplication | None,
     mappings: Sequence[PropertyMapping],
     filter_group: str | None,
-    shape: SecretShape,
 ) -> str:
     """The blueprint.
 
@@ -54,20 +53,11 @@ def export_connection(
             }
         )
     secret = Tag("!Context", [SECRET_VALUE, Tag("!Env", "ENTRA_CLIENT_SECRET")])
-    attrs: dict[str, Any] = {"client_id": provider.client_id, "tenant_id": provider.tenant_id}
-    if shape is SecretShape.MANAGED:
-        entries.append(
-            {
-                "model": SECRET_MODEL,
-                "id": "secret",
-                "state": "created",
-                "identifiers": {"name": f"{provider.name} client secret"},
-                "attrs": {"type": "text", "value": secret},
-            }
-        )
-        attrs["client_secret_ref"] = Tag("!KeyOf", "secret")
-    else:
-        attrs["client_secret"] = secret
+    attrs: dict[str, Any] = {
+        "client_id": provider.client_id,
+        "tenant_id": provider.tenant_id,
+        "client_secret": secret,
+    }
     for name in ("property_mappings", "property_mappings_group"):
         attrs[name] = [_reference(known[pk]) for pk in getattr(provider, name) if pk in known]
     attrs["filter_group"] = Tag("!KeyOf", "filter-group") if filter_group is not None else None

@@ -11,7 +11,6 @@ from authentik_entra_bootstrap.domain import AuthentikApplication, Desired, Prov
 
 SECRET_VALUE = "client_secret"  # noqa: S105 - the name of a context value
 PROVIDER_MODEL = "authentik_providers_microsoft_entra.microsoftentraprovider"
-SECRET_MODEL = "authentik_crypto_secrets.secret"  # noqa: S105 - the name of a model
 _OPTIONAL = ("sync_page_size", "sync_page_timeout", "discovery_enabled")
 """Fields that are left to the server where nothing is asked for."""
 
@@ -51,11 +50,8 @@ def spec_values(desired: Desired, spec: ProviderSpec) -> dict[str, object]:
     return {**connection_values(desired, spec.client_id, spec.tenant_id), "provider_name": spec.name}
 
 
-def creating(text: str, spec: ProviderSpec, *, secret_exists: bool = False) -> str:
-    """The provider alone, not assigned to an application; refused where one of that name exists.
-
-    :param secret_exists: whether a managed Secret of that name is left over, whose value is then replaced.
-    """
+def creating(text: str, spec: ProviderSpec) -> str:
+    """The provider alone, not assigned to an application; refused where one of that name exists."""
     document = load(text)
     kept = []
     for entry in document["entries"]:
@@ -66,8 +62,6 @@ def creating(text: str, spec: ProviderSpec, *, secret_exists: bool = False) -> s
                 if name not in _OPTIONAL or getattr(spec, name) is not None
             }
             kept.append({**entry, "state": "must_created", "attrs": attrs})
-        elif entry["model"] == SECRET_MODEL:
-            kept.append({**entry, "state": "present" if secret_exists else "must_created"})
     return dump({**document, "entries": kept})
 
 
@@ -96,13 +90,7 @@ def without_secret(text: str) -> str:
     document = load(text)
     entries = []
     for entry in document["entries"]:
-        if entry["model"] == SECRET_MODEL:
-            continue
-        attrs = {
-            name: value
-            for name, value in entry.get("attrs", {}).items()
-            if name not in {"client_secret", "client_secret_ref"}
-        }
+        attrs = {name: value for name, value in entry.get("attrs", {}).items() if name != "client_secret"}
         entries.append({**entry, "attrs": attrs})
     return dump({**document, "entries": entries})
 

@@ -8,12 +8,10 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from authentik_entra_bootstrap.blueprinting.yaml_tags import load
-from authentik_entra_bootstrap.domain import SecretShape, ServerInfo
 from authentik_entra_bootstrap.errors import ConfigError
 
 PACKAGE = "authentik_entra_bootstrap"
 PROVIDER = "entra-provider"
-PROVIDER_MANAGED = "entra-provider-managed-secret"
 SERVICE_ACCOUNTS = "rotator-service-account"
 _DESCRIPTION = "blueprints.goauthentik.io/description"
 
@@ -56,13 +54,6 @@ def shipped(name: str) -> Shipped:
         f"There is no blueprint {name!r}.",
         "See `authentik-entra blueprint list`.",
     )
-
-
-def fitting_name(name: str, server: ServerInfo) -> str:
-    """The name of the variant that fits a server: where it keeps the provider's client secret decides."""
-    if name != PROVIDER:
-        return name
-    return PROVIDER_MANAGED if server.shape is SecretShape.MANAGED else PROVIDER
 
 
 def _read(item: Traversable) -> Shipped:

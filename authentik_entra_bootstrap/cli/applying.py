@@ -61,7 +61,7 @@ async def _by_blueprint(session: Session, prepared: Prepared) -> ViaBlueprint:
     """Making by blueprint what does not exist, if the token may import one."""
     from authentik_entra_bootstrap.workflows.via_blueprint import ViaBlueprint
 
-    saving = ViaBlueprint(session.context, prepared.authentik.server)
+    saving = ViaBlueprint(session.context)
     if any(step.target is Target.AUTHENTIK_APPLICATION for step in prepared.plan.changes) or (
         prepared.plan.has(Target.PROVIDER, Action.CREATE)
     ):

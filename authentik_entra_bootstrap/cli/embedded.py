@@ -15,7 +15,7 @@ from authentik_entra_bootstrap.errors import ConfigError
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox import Sandbox, Switches
 
-PROFILES = ("2025.12", "2026.2", "2026.5", "2026.8", "2026.11")
+PROFILES = ("2025.12", "2026.2", "2026.5", "2026.8")
 
 
 def switches(defaults: dict[str, Any]) -> Callable[[Callable[..., int]], Callable[..., int]]:

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from authentik_entra_bootstrap.domain.base import ProviderPk
-
-
-class SecretShape(StrEnum):
-    """Where a provider keeps its client secret."""
-
-    INLINE = "inline"
-    """Field ``client_secret`` of the provider."""
-    MANAGED = "managed"
-    """``client_secret_ref``, a reference to a managed Secret."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +13,6 @@ class ServerInfo:
     """What the authentik server is, read from its own version and schema, never guessed from one of them."""
 
     version: str
-    shape: SecretShape
     provider_fields: frozenset[str]
     """Writable fields of the Microsoft Entra provider."""
 
@@ -61,7 +50,6 @@ class Provider:
     sync_page_size: int | None = None
     sync_page_timeout: str | None = None
     discovery_enabled: bool | None = None
-    client_secret_ref: str | None = None
     application_slug: str | None = None
     """Slug of the application it is a backchannel provider of."""
     secret_hint: str | None = None
@@ -112,15 +100,6 @@ class Dependent:
     pk: str
     name: str
     action: str
-
-
-@dataclass(frozen=True)
-class StoredSecret:
-    """A managed Secret without its value, and the names of what uses it."""
-
-    pk: str
-    name: str
-    users: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -180,8 +159,6 @@ class PermissionCheck:
     permission: str
     held: bool | None
     needed_for: str = ""
-    optional: bool = False
-    """Whether the purpose can do without it, at a price."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,6 @@ _NAMES = {
     Target.AUTHENTIK_APPLICATION: "application",
     Target.PROOF: "proof",
     Target.FIRST_SYNC: "sync",
-    Target.MANAGED_SECRET: "secret",
     Target.DELETED_APPLICATION: "deleted application",
     Target.MARKS: "marks on application",
 }

@@ -10,7 +10,6 @@ from authentik_entra_bootstrap.blueprinting import (
     connection_values,
     export_connection,
     filled,
-    fitting_name,
     keeping,
     load,
     shipped,
@@ -21,17 +20,14 @@ from authentik_entra_bootstrap.domain import (
     Desired,
     Provider,
     ProviderSpec,
-    SecretShape,
     SecretText,
-    ServerInfo,
 )
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.workflows.applying_blueprints import Applied, apply_blueprint, keep_blueprint
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.via_blueprint import ViaBlueprint
 
-PROVIDERS = ("entra-provider", "entra-provider-managed-secret")
-SERVICE_ACCOUNTS = "rotator-service-account"
+PROVIDER = "entra-provider"
 CUSTOM_MAPPINGS = "custom-mappings-example"
 
 
@@ -39,7 +35,6 @@ CUSTOM_MAPPINGS = "custom-mappings-example"
 class Named:
     """A shipped blueprint with the values that a connection gives it.
 
-    :param name: of the variant that fits the server.
     :param values: context by name; ``None`` where a value is not known.
     """
 
@@ -54,8 +49,7 @@ async def render(context: Context, desired: Desired, name: str, given: Mapping[s
     :param given: context values that win over the connection's.
     :raises ConfigError: ``blueprint-unknown``.
     """
-    server = await context.authentik.server()
-    named = await _named(context, desired, server, name, given)
+    named = await _named(context, desired, name, given)
     return filled(named.text, named.values)
 
 
@@ -77,17 +71,17 @@ async def apply_shipped(
     :raises ConfigError: ``blueprint-secret-missing``, and as :func:`apply_blueprint` does.
     :raises Denied: ``secret-not-accepted``.
     """
-    server = await context.authentik.server()
-    named = await _named(context, desired, server, name, given)
-    if name in PROVIDERS:
-        applied = await _apply_provider(context, desired, server, named, secret)
+    await context.authentik.server()  # refuses an unknown kind of server before anything is changed
+    named = await _named(context, desired, name, given)
+    if name == PROVIDER:
+        applied = await _apply_provider(context, desired, named, secret)
         kept = keeping(named.text)
     else:
         applied = await apply_blueprint(context, named.name, named.text, named.values)
         kept = named.text
     if not keep:
         return applied
-    title = f"{named.name} of {desired.connection}" if name in PROVIDERS else named.name
+    title = f"{named.name} of {desired.connection}" if name == PROVIDER else named.name
     instance = await keep_blueprint(context, title, kept, named.values)
     return replace(applied, instance=instance)
 
@@ -97,7 +91,6 @@ async def export(context: Context, desired: Desired) -> str:
 
     :raises ConfigError: ``blueprint-nothing-to-export``.
     """
-    server = await context.authentik.server()
     provider = await context.authentik.find_provider(desired.provider_name)
     if provider is None:
         raise ConfigError(
@@ -110,7 +103,7 @@ async def export(context: Context, desired: Desired) -> str:
     group = await context.authentik.group_name(provider.filter_group) if provider.filter_group else None
     slug = provider.application_slug
     application = await context.authentik.find_application(slug) if slug else None
-    text = export_connection(provider, application, mappings, group, server.shape)
+    text = export_connection(provider, application, mappings, group)
     problems = [item.where for item in check(load(text)) if item.code == "secret"]
     if problems:
         raise ConfigError(
@@ -121,22 +114,16 @@ async def export(context: Context, desired: Desired) -> str:
     return text
 
 
-async def _named(
-    context: Context, desired: Desired, server: ServerInfo, name: str, given: Mapping[str, str]
-) -> Named:
-    fitting = fitting_name(name, server)
-    text = shipped(fitting).text
+async def _named(context: Context, desired: Desired, name: str, given: Mapping[str, str]) -> Named:
+    text = shipped(name).text
     values: dict[str, object] = {}
-    if name in PROVIDERS:
+    if name == PROVIDER:
         app_id, tenant_id = await _identity(context, desired, given)
         values = connection_values(desired, app_id, tenant_id)
-    elif name == SERVICE_ACCOUNTS:
-        only_managed = server.shape is SecretShape.MANAGED and "client_secret" not in server.provider_fields
-        values = {"managed_secrets": only_managed}
     elif name == CUSTOM_MAPPINGS and "verified_domains" not in given:
         organization = await context.entra.organization()
         values = {"verified_domains": ", ".join(organization.verified_domains) or None}
-    return Named(fitting, text, {**values, **given})
+    return Named(name, text, {**values, **given})
 
 
 async def _identity(
@@ -154,7 +141,7 @@ async def _identity(
 
 
 async def _apply_provider(
-    context: Context, desired: Desired, server: ServerInfo, named: Named, secret: SecretText | None
+    context: Context, desired: Desired, named: Named, secret: SecretText | None
 ) -> Applied:
     provider = await context.authentik.find_provider(desired.provider_name)
     if provider is not None and provider.application_slug:
@@ -178,7 +165,7 @@ async def _apply_provider(
     spec = _spec(desired, str(client_id), str(tenant_id))
     # Raises where the token service does not accept it: then authentik never hears of it.
     await context.entra.sign_in_as(AppId(spec.client_id), secret)
-    via = ViaBlueprint(context, server)
+    via = ViaBlueprint(context)
     made = await _with_secret(context, via, desired, spec, secret, provider)
     slug = desired.authentik_application_slug
     written = await via.attach(desired, made, await context.authentik.find_application(slug))

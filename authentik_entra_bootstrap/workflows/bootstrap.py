@@ -82,7 +82,6 @@ class _Run(SecretRun):
             tenant.observed,
             plan.grantable.end_date_time if plan.grantable else None,
             authentik.last_change,
-            authentik.server.shape,
             authentik.last_change_readable,
             authentik.sync_tasks,
             roles,

@@ -14,7 +14,6 @@ from authentik_entra_bootstrap.domain import (
     AuthentikUser,
     Desired,
     LicenseInfo,
-    SecretShape,
     ServerInfo,
     TokenClaims,
 )
@@ -177,11 +176,10 @@ def clock_line(context: Context, operator: TokenClaims) -> CheckLine:
 
 def server_lines(server: ServerInfo, licence: LicenseInfo, user: AuthentikUser) -> list[CheckLine]:
     """What authentik is, whose the token is, and whether a provider can be saved."""
-    shape = "on the provider" if server.shape is SecretShape.INLINE else "in a managed Secret"
     good = licence.allows_saving
     level = Level.OK if licence.status == "valid" else Level.WARNING if good else Level.FAILURE
     return [
-        CheckLine("authentik", Level.OK, f"version {server.version}, client secret {shape}"),
+        CheckLine("authentik", Level.OK, f"version {server.version}"),
         CheckLine("token", Level.OK, f"belongs to {user.username}"),
         CheckLine(
             "licence",
@@ -207,9 +205,6 @@ async def permission_lines(context: Context, purpose: str) -> list[CheckLine]:
             lines.append(CheckLine(name, Level.OK, item.needed_for))
         elif item.held is None:
             lines.append(CheckLine(name, Level.WARNING, "cannot be told without changing something"))
-        elif item.optional:
-            detail = f"missing; {item.needed_for} goes another way, which leaves a Secret behind each time"
-            lines.append(CheckLine(name, Level.WARNING, detail, "Add it to the role of the token's user."))
         else:
             lines.append(
                 CheckLine(

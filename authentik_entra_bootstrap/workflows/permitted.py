@@ -60,7 +60,7 @@ async def refuse_missing_for_rotation(context: Context) -> None:
     :raises Denied: ``authentik-permission-missing``, naming each.
     """
     checks = await context.authentik.permissions("rotation")
-    missing = [check for check in checks if check.held is False and not check.optional]
+    missing = [check for check in checks if check.held is False]
     if missing:
         raise _lacking(missing, "what a rotation needs")
 

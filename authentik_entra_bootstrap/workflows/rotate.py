@@ -204,7 +204,6 @@ async def carry_out(context: Context, plan: RotationPlan, *, at_once: bool = Fal
         sight.marks,
         plan.end_date_time,
         sight.change,
-        sight.server.shape,
         sight.change_readable,
         sight.tasks,
         frozenset(plan.desired.permissions),

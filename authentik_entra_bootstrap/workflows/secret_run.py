@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from authentik_entra_bootstrap.domain import Application, KeyId, Provider, SecretShape, SecretText, Written
+from authentik_entra_bootstrap.domain import Application, KeyId, Provider, SecretText, Written
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     BootstrapError,
@@ -140,9 +140,8 @@ class SecretRun(SecretState):
             written = await save(text)
         except (AdminActionRequired, Conflict, ConfigError, Denied) as error:
             self.failure = error
-            # Refused as a whole, so nobody holds the new secret: runs until then must not pile some up. A
-            # managed Secret is another object than the provider, and may hold it already.
-            return Came.FAILED if self.case.shape is SecretShape.INLINE else Came.UNKNOWN
+            # Refused as a whole, so nobody holds the new secret: runs until then must not pile some up.
+            return Came.FAILED
         except Temporary as error:
             self.failure = error
             return Came.FAILED if error.code in {ANOTHER_RUN, TOO_OLD} else Came.UNKNOWN

@@ -13,7 +13,6 @@ from authentik_entra_bootstrap.domain import (
     NewClientSecret,
     Provider,
     ProviderChange,
-    SecretShape,
     TaskRecord,
 )
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary
@@ -56,7 +55,6 @@ class Case:
     observed: Marks
     end_date_time: datetime | None
     change: ProviderChange | None
-    shape: SecretShape
     change_readable: bool = True
     sync_tasks: tuple[TaskRecord, ...] = ()
     roles: frozenset[str] = frozenset()

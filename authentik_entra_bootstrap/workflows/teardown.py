@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from authentik_entra_bootstrap.domain import Application, DeletedApplication, Desired, KeyId, StoredSecret
-from authentik_entra_bootstrap.errors import Denied, UnexpectedAnswer
+from authentik_entra_bootstrap.domain import Application, DeletedApplication, Desired, KeyId
 from authentik_entra_bootstrap.events import record
 from authentik_entra_bootstrap.marks import is_ours
 from authentik_entra_bootstrap.plan import Step, Target
-from authentik_entra_bootstrap.ports import AuthentikPort
 from authentik_entra_bootstrap.preflight import refuse_tenant
 from authentik_entra_bootstrap.teardown_plan import TeardownPlan, TeardownSeen, our_provider, why_kept
 from authentik_entra_bootstrap.waiting import Patience
@@ -60,10 +58,7 @@ async def look_before_teardown(context: Context, desired: Desired) -> TeardownSe
             context.authentik.application_bindings(application),
         )
         seen = replace(seen, application_dependents=dependents, bindings=bindings)
-    secret, readable = await _managed_secret(
-        context.authentik, provider.name if provider else desired.provider_name
-    )
-    return replace(seen, secret=secret, secret_readable=readable)
+    return seen
 
 
 async def _in_the_tenant(
@@ -93,15 +88,6 @@ async def _live(context: Context, desired: Desired) -> Application | None:
     )
 
 
-async def _managed_secret(port: AuthentikPort, provider_name: str) -> tuple[StoredSecret | None, bool]:
-    try:
-        return await port.managed_secret(provider_name), True
-    except Denied as error:
-        if error.code != "authentik-permission-missing":
-            raise
-        return None, False
-
-
 async def teardown(context: Context, plan: TeardownPlan, *, purge: bool = False) -> tuple[Step, ...]:
     """Carry out the plan in its order.
 
@@ -125,7 +111,6 @@ class _Run:
         handlers = {
             Target.PROVIDER: self._provider,
             Target.AUTHENTIK_APPLICATION: self._authentik_application,
-            Target.MANAGED_SECRET: self._managed_secret,
             Target.SECRET: self._client_secret,
             Target.MARKS: self._marks,
             Target.APPLICATION: self._application,
@@ -164,16 +149,6 @@ class _Run:
             return None
         await self.context.authentik.delete_application(application)
         return "deleted"
-
-    async def _managed_secret(self, step: Step) -> str | None:
-        try:
-            there = await self.context.authentik.delete_managed_secret(step.key)
-        except (Denied, UnexpectedAnswer) as error:
-            if error.code == "authentik-token-invalid":
-                raise
-            self.context.reporter.warn(f"authentik's Secret “{step.subject}” stays: {error.message}")
-            return None
-        return "deleted" if there else "was gone already"
 
     async def _client_secret(self, step: Step) -> str | None:
         application = self._live

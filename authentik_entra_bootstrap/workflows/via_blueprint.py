@@ -11,7 +11,6 @@ from __future__ import annotations
 from authentik_entra_bootstrap.blueprinting import (
     attaching,
     creating,
-    fitting_name,
     placeholder_for,
     shipped,
     spec_values,
@@ -21,12 +20,10 @@ from authentik_entra_bootstrap.domain import (
     Desired,
     Provider,
     ProviderSpec,
-    SecretShape,
     SecretText,
-    ServerInfo,
     Written,
 )
-from authentik_entra_bootstrap.errors import BootstrapError, Conflict, NotFound, Temporary, UnexpectedAnswer
+from authentik_entra_bootstrap.errors import BootstrapError, NotFound, Temporary, UnexpectedAnswer
 from authentik_entra_bootstrap.workflows.applying_blueprints import apply_blueprint
 from authentik_entra_bootstrap.workflows.context import Context
 
@@ -36,14 +33,10 @@ _TRIAL = "  - {{model: {model}, conditions: [false], identifiers: {{name: never}
 
 
 class ViaBlueprint:
-    """Implements :class:`~authentik_entra_bootstrap.workflows.saving.Saving`.
+    """Implements :class:`~authentik_entra_bootstrap.workflows.saving.Saving`."""
 
-    :param server: as observed; says where it keeps secrets.
-    """
-
-    def __init__(self, context: Context, server: ServerInfo) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._server = server
 
     async def refuse_without_permission(self) -> None:
         """Import something that does nothing, because only an import tells whether the token may import.
@@ -54,19 +47,17 @@ class ViaBlueprint:
         """
         if not await self._context.authentik.imports_blueprints():
             return
-        models = ["authentik_providers_microsoft_entra.microsoftentraprovider", "authentik_core.application"]
-        if self._server.shape is SecretShape.MANAGED:
-            models.append("authentik_crypto_secrets.secret")
+        models = ("authentik_providers_microsoft_entra.microsoftentraprovider", "authentik_core.application")
         content = _TRIAL_HEAD + "".join(_TRIAL.format(model=model) for model in models)
         await self._context.authentik.import_blueprint(content, {}, {})
 
     async def create(self, desired: Desired, spec: ProviderSpec, secret: SecretText) -> Written[Provider]:
         """See ``Saving``. On servers without import the returned request is the one that delivered the secret."""
-        text = shipped(fitting_name(PROVIDER_BLUEPRINT, self._server)).text
+        text = shipped(PROVIDER_BLUEPRINT).text
         values = spec_values(desired, spec)
         if not await self._context.authentik.imports_blueprints():
             return await self._create_in_two_steps(desired, spec, secret)
-        content = creating(text, spec, secret_exists=await self._left_over(spec.name))
+        content = creating(text, spec)
         try:
             applied = await apply_blueprint(
                 self._context, _title(desired), content, values, {"client_secret": secret}
@@ -105,28 +96,12 @@ class ViaBlueprint:
     async def _create_in_two_steps(
         self, desired: Desired, spec: ProviderSpec, secret: SecretText
     ) -> Written[Provider]:
-        text = shipped(fitting_name(PROVIDER_BLUEPRINT, self._server)).text
+        text = shipped(PROVIDER_BLUEPRINT).text
         values = {**spec_values(desired, spec), "client_secret": placeholder_for(desired)}
         content = creating(text, spec)
         await apply_blueprint(self._context, _title(desired), content, values)
         made = await self._made(spec)
         return await self._context.authentik.update_provider(made.pk, {}, secret)
-
-    async def _left_over(self, provider_name: str) -> bool:
-        """Whether a managed Secret of the provider's name exists that nothing uses: its value is replaced.
-
-        :raises Conflict: ``authentik-secret-in-use``.
-        """
-        if self._server.shape is not SecretShape.MANAGED:
-            return False
-        found = await self._context.authentik.managed_secret(provider_name)
-        if found is not None and found.users:
-            raise Conflict(
-                "authentik-secret-in-use",
-                f"authentik's Secret “{found.name}” is in use by {', '.join(found.users)}.",
-                "Rename that Secret in authentik, or choose another name for the provider.",
-            )
-        return found is not None
 
     async def _made(self, spec: ProviderSpec) -> Provider:
         found = await self._context.authentik.find_provider(spec.name)

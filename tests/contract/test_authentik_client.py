@@ -19,7 +19,7 @@ from authentik_entra_bootstrap.authentik.redaction import Redactor
 from authentik_entra_bootstrap.authentik.shape import options_fields, schema_fields
 from authentik_entra_bootstrap.authentik.transport import count_of
 from authentik_entra_bootstrap.authentik.wire import Call, Reply
-from authentik_entra_bootstrap.domain import Network, ProviderPk, SecretShape, SecretText
+from authentik_entra_bootstrap.domain import Network, ProviderPk, SecretText
 from authentik_entra_bootstrap.waiting import Waiter
 
 CONTRACT = Path(__file__).parents[2].parent / "shared" / "contract" / "authentik"
@@ -223,7 +223,7 @@ async def test_the_adapter_over_recorded_answers(folder: Path) -> None:
     }
     info = await adapter.server()
     assert folder.name.endswith(info.version)
-    assert info.shape is SecretShape.INLINE
+    assert "client_secret" in info.provider_fields
     assert (await adapter.license()).allows_saving
     assert (await adapter.me()).username == "entra-rotator"
     assert await adapter.find_provider("entra-1") is not None

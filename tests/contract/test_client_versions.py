@@ -25,7 +25,7 @@ FOLDERS = Path(sys.prefix) / "clients"
 SECONDS = 170.0
 
 # A profile is one version of its release line, here the client of just that one. 2026.8 runs with the version
-# that the project itself uses; 2026.11 is a draft, and its newest client is that of the release before.
+# that the project itself uses.
 AUTHENTIK = [
     ("2025.12", "authentik-client-2025.12.4"),
     ("2026.2", "authentik-client-2026.2.2"),

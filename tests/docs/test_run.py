@@ -9,9 +9,9 @@ import ssl
 import httpx
 import pytest
 
-from authentik_entra_bootstrap.authentik.permission_names import needed_for
+from authentik_entra_bootstrap.authentik.permission_names import ROTATION
 from authentik_entra_bootstrap.authentik.permissions import wanted_for
-from authentik_entra_bootstrap.domain import Network, SecretShape, ServerInfo
+from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.sandbox import Sandbox
 from authentik_entra_bootstrap.sandbox.microsoft.seed import operator_holds
 
@@ -146,19 +146,18 @@ ACCOUNTS = "blueprints/rotator-service-account.yaml"
 
 def test_blueprint_page_and_check_name_the_same_permissions(library):
     page = library.root / "docs/how-to/least-privilege.md"
-    server = ServerInfo("2026.5.0", SecretShape.INLINE, frozenset({"client_secret"}))
     for purpose, above in (
         ("bootstrap", "<!-- service account -->"),
         ("rotation", "<!-- rotation account -->"),
     ):
         documented = {row[0] for row in library.table(page, above)}
-        assert documented == {item.permission for item in wanted_for(purpose, server)}
+        assert documented == {item.permission for item in wanted_for(purpose)}
 
 
 def test_page_and_code_name_the_same_permissions_of_a_rotation(library):
     page = library.root / "docs/how-to/least-privilege.md"
     documented = {row[0] for row in library.table(page, "<!-- rotation account -->")}
-    assert documented == set(needed_for("rotation", managed=False))
+    assert documented == set(ROTATION)
 
 
 def test_the_identities_of_rotation_are_made_as_the_page_says(library, shell, tmp_path, monkeypatch):
@@ -188,15 +187,6 @@ def test_the_identities_of_rotation_are_made_as_the_page_says(library, shell, tm
         "authentik-rotator.token",
         "authentik-bootstrap.token",
     }
-
-
-def test_page_names_the_permissions_of_managed_secrets(library):
-    text = (library.root / "docs/how-to/least-privilege.md").read_text(encoding="utf-8")
-    server = ServerInfo("2026.11.0", SecretShape.MANAGED, frozenset({"client_secret_ref"}))
-    names = [item.permission.partition(".") for item in wanted_for("bootstrap", server)]
-    secrets = [name for label, _, name in names if label == "authentik_crypto_secrets"]
-    assert len(secrets) == 5
-    assert all(f"`{name}`" in text for name in secrets)
 
 
 def test_the_blueprint_s_account_is_enough(library, shell):

@@ -24,7 +24,6 @@ from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.marks import read_marks
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.sandbox import Sandbox
-from authentik_entra_bootstrap.sandbox.authentik.resources.credentials import client_secret_of
 from authentik_entra_bootstrap.sandbox.microsoft.objects import (
     application,
     hash_secret,
@@ -217,7 +216,7 @@ class Ordeal:
         """What authentik signs in with."""
         state = self.sandbox.authentik.state
         (provider,) = [row for row in state.tables["provider"] if row["name"] == PROVIDER_NAME]
-        return client_secret_of(state, provider)
+        return str(provider["client_secret"])
 
     def _flaws_of_tenant(self) -> Iterable[str]:
         directory = self.sandbox.world.default_tenant

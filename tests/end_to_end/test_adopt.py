@@ -15,7 +15,7 @@ import pytest
 from authentik_entra_bootstrap.marks import read_marks
 from authentik_entra_bootstrap.sandbox import Sandbox
 
-PROFILES = ["2025.12", "2026.8", "2026.11"]
+PROFILES = ["2025.12", "2026.8"]
 CLIENT = "0c0ffee0-1111-4222-8333-444455556666"
 
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from authentik_entra_bootstrap.domain import (
     Provider,
     ProviderPk,
     ProviderSpec,
-    SecretShape,
     SecretText,
     TaskRecord,
     Written,
@@ -27,7 +25,7 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.sandbox import Sandbox
 from authentik_entra_bootstrap.waiting import Waiter
 
-PROFILES = ("2025.12", "2026.2", "2026.5", "2026.8", "2026.11")
+PROFILES = ("2025.12", "2026.2", "2026.5", "2026.8")
 WRONG = "canary-wrong-secret-0123456789"
 AGENT = Network().user_agent
 
@@ -106,9 +104,9 @@ async def test_what_the_server_is(adapter: AuthentikAdapter, sandbox: Sandbox) -
     profile = sandbox.profile  # type: ignore[attr-defined]
     info = await adapter.server()
     assert info.version.startswith(profile)
-    assert info.shape is (SecretShape.MANAGED if profile == "2026.11" else SecretShape.INLINE)
+    assert "client_secret" in info.provider_fields
     assert await adapter.imports_blueprints() == (profile not in {"2025.12", "2026.2"})
-    assert ("discovery_enabled" in info.provider_fields) == (profile in {"2026.8", "2026.11"})
+    assert ("discovery_enabled" in info.provider_fields) == (profile == "2026.8")
     assert {"name", "client_id", "tenant_id", "dry_run", "sync_page_size"} <= info.provider_fields
     assert (await adapter.license()).allows_saving
     assert (await adapter.me()).is_superuser
@@ -350,64 +348,6 @@ async def test_a_token_that_may_only_look(
                 await call
             assert caught.value.code == "authentik-permission-missing"
             assert permission in caught.value.facts["missing_permission"]
-
-
-@pytest.fixture(scope="module")
-def managed() -> Iterator[Sandbox]:
-    with Sandbox(authentik_profile="2026.11") as running:
-        yield running
-
-
-async def test_rotation_after_an_upgrade_without_rights_on_the_secret(managed: Sandbox) -> None:
-    """Nobody has rights on the Secrets that an upgrade made: the old field of the transition delivers."""
-    good = managed.environment()["AZURE_CLIENT_SECRET"]
-    async with adapter_for(managed, Waiter()) as owner:
-        provider = await connected(owner, managed, "Upgraded", WRONG)
-        token = await token_with(owner, "rotator", *BASE, *WRITING)
-    async with adapter_for(managed, Waiter(), token) as rotator:
-        before = managed.world.log.last_seq
-        delivered = await rotator.update_provider(provider.pk, {}, SecretText(good))
-        methods = [
-            (entry.method, entry.path.rsplit("/", 3)[1]) for entry in managed.world.log.writes(before, AGENT)
-        ]
-        assert methods == [("PATCH", "secrets"), ("PATCH", "microsoft_entra")]
-        change = await rotator.last_change(provider.pk)
-        assert change is not None
-        assert change.request_id == delivered.request_id
-        assert any("Syncing page" in line for line in (await proof(rotator, provider, 900_020)).log_lines)
-
-
-async def test_a_server_that_takes_only_references(managed: Sandbox) -> None:
-    """The draft's end state: what happens when the transition is over."""
-    good = managed.environment()["AZURE_CLIENT_SECRET"]
-    async with adapter_for(managed, Waiter()) as adapter:
-        info = await adapter.server()
-        adapter._info = replace(info, provider_fields=info.provider_fields - {"client_secret"})
-        managed.world.faults.add(
-            kind="drop_after_commit", server="authentik", method="POST", path="/crypto/secrets/$"
-        )
-        provider = await connected(adapter, managed, "Referring", WRONG)
-        assert provider.client_secret_ref is not None
-        before = managed.world.log.last_seq
-        delivered = await adapter.update_provider(provider.pk, {}, SecretText(good))
-        writes = managed.world.log.writes(before, AGENT)
-        assert [(entry.method, entry.path) for entry in writes] == [
-            ("PATCH", f"/api/v3/crypto/secrets/{provider.client_secret_ref}/")
-        ]
-        change = await adapter.last_change(provider.pk)
-        assert change is not None
-        assert change.request_id == delivered.request_id, "the Secret's own event counts"
-        assert any("Syncing page" in line for line in (await proof(adapter, provider, 900_021)).log_lines)
-        await adapter.update_provider(provider.pk, {"name": "Renamed"})
-        with pytest.raises(errors.Conflict) as caught:
-            await adapter.create_provider(
-                await spec_for(adapter, managed, "Referring"), SecretText("must-not-overwrite")
-            )
-        assert "Renamed" in caught.value.message
-        assert any(
-            "Syncing page" in line
-            for line in (await proof(adapter, replace(provider, name="Renamed"), 900_022)).log_lines
-        )
 
 
 async def test_without_a_licence(waiter: Waiter, sandbox: Sandbox) -> None:

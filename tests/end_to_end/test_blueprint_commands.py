@@ -14,7 +14,6 @@ import pytest
 
 from authentik_entra_bootstrap.authentik.permissions import wanted_for
 from authentik_entra_bootstrap.blueprinting import check, load, shipped_blueprints
-from authentik_entra_bootstrap.domain import SecretShape, ServerInfo
 from authentik_entra_bootstrap.sandbox.authentik.profiles import PROFILES
 from authentik_entra_bootstrap.sandbox.authentik.worker.notifying import notify
 
@@ -28,8 +27,7 @@ def tables(run: Any) -> dict[str, Any]:
 
 def secret_of(run: Any) -> str:
     (provider,) = tables(run)["provider"]
-    stored = tables(run)["secret"].get(provider.get("client_secret_ref"))
-    return stored["value"] if stored else provider["client_secret"]
+    return provider["client_secret"]
 
 
 def without_times(run: Any) -> str:
@@ -75,11 +73,9 @@ def test_every_blueprint_applies_twice(shell: Callable, profile: str) -> None:
     provider_instance = rows[kept["entra-provider"]]
 
     # The roles hold exactly what each purpose needs.
-    fields = frozenset({"client_secret", "client_secret_ref"})
-    server = ServerInfo(profile, SecretShape.MANAGED, fields)
     for purpose, account in (("bootstrap", "bootstrap"), ("rotation", "rotator")):
         (role,) = tables(run)["role"].where(name=f"authentik-entra-{purpose}")
-        needed = {item.permission for item in wanted_for(purpose, server) if not item.optional}
+        needed = {item.permission for item in wanted_for(purpose)}
         assert {name for name, _ in role["permissions"]} == needed
         (token,) = tables(run)["token"].where(identifier=f"authentik-entra-{account}")
         assert (token["intent"], token["expiring"]) == ("api", False)
@@ -117,20 +113,6 @@ def test_every_blueprint_applies_twice(shell: Callable, profile: str) -> None:
     assert secret_of(run) == rotated
     # Nor does it look like a change by somebody else: nothing is to be done.
     assert run("plan").code == 0
-
-
-def test_managed_secrets_widen_the_roles_where_nothing_else_is_taken() -> None:
-    text = next(item.text for item in shipped_blueprints() if item.name == ACCOUNTS)
-    entries = load(text)["entries"]
-    server = ServerInfo("2026.11", SecretShape.MANAGED, frozenset({"client_secret_ref"}))
-    for purpose in ("bootstrap", "rotation"):
-        listed = [
-            permission
-            for entry in entries
-            if entry["model"] == "authentik_rbac.role" and entry["id"].startswith(purpose)
-            for permission in entry["attrs"]["permissions"]
-        ]
-        assert sorted(listed) == sorted(item.permission for item in wanted_for(purpose, server))
 
 
 def test_tokens_take_a_given_key(shell: Callable) -> None:
@@ -176,7 +158,7 @@ def test_custom_mappings_map_and_skip(shell: Callable, monkeypatch: pytest.Monke
     assert not [item for item in run.sandbox.authentik.worker.sign_ins if not item.ok]
 
 
-@pytest.mark.parametrize("profile", ["2025.12", "2026.11"])
+@pytest.mark.parametrize("profile", ["2025.12", "2026.8"])
 def test_a_provider_is_applied_with_a_secret_that_works_and_refused_otherwise(
     shell: Callable, profile: str, tmp_path: Path
 ) -> None:
@@ -205,7 +187,7 @@ def test_a_provider_is_applied_with_a_secret_that_works_and_refused_otherwise(
 
 
 def test_render_fills_in_and_never_holds_a_secret(shell: Callable, tmp_path: Path) -> None:
-    run = shell(authentik_profile="2026.11")
+    run = shell(authentik_profile="2026.8")
     plain = run("blueprint", "render", "entra-provider")
     assert plain.code == 0
     assert "client_id: !Context client_id" in plain.out
@@ -216,8 +198,7 @@ def test_render_fills_in_and_never_holds_a_secret(shell: Callable, tmp_path: Pat
     text = file.read_text()
     document = load(text)
     (provider,) = tables(run)["provider"]
-    # The variant that fits the server, with the comments of the shipped file.
-    assert document["entries"][0]["model"] == "authentik_crypto_secrets.secret"
+    # With the comments of the shipped file.
     assert text.startswith("# The provider for Microsoft Entra ID")
     assert document["context"]["client_id"] == provider["client_id"]
     assert document["context"]["tenant_id"] == run.sandbox.operator.tenant_id

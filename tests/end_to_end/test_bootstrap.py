@@ -10,7 +10,7 @@ import pytest
 from authentik_entra_bootstrap.marks import read_marks
 from authentik_entra_bootstrap.sandbox import Switches
 
-PROFILES = ["2025.12", "2026.2", "2026.5", "2026.8", "2026.11"]
+PROFILES = ["2025.12", "2026.2", "2026.5", "2026.8"]
 HARD = {
     "lag": 10.0,
     "flapping": True,

@@ -40,7 +40,7 @@ def files_with(folder: Path, texts: list[str]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("profile", ["2025.12", "2026.8", "2026.11"])
+@pytest.mark.parametrize("profile", ["2025.12", "2026.8"])
 def test_nothing_a_run_prints_logs_or_writes_holds_a_secret(
     shell: Callable,
     canary: str,

@@ -54,7 +54,7 @@ def address_in(text: str) -> str:
     return str(found)
 
 
-@pytest.mark.parametrize("profile", ["2025.12", "2026.5", "2026.11"])
+@pytest.mark.parametrize("profile", ["2025.12", "2026.5"])
 def test_an_operator_who_may_not_grant_asks_an_administrator_and_goes_on(
     shell: Callable, profile: str
 ) -> None:

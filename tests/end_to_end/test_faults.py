@@ -260,7 +260,7 @@ def misfortune(seed: int) -> tuple[Switches, str, list[dict[str, object]]]:
         }
         for _ in range(rng.randint(0, 3))
     ]
-    return switches, rng.choice(["2025.12", "2026.2", "2026.5", "2026.8", "2026.11"]), faults
+    return switches, rng.choice(["2025.12", "2026.2", "2026.5", "2026.8"]), faults
 
 
 def endure(seed: int) -> list[str]:

@@ -42,7 +42,7 @@ def told(sandbox: Any) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-@pytest.mark.parametrize("profile", ["2025.12", "2026.2", "2026.5", "2026.8", "2026.11"])
+@pytest.mark.parametrize("profile", ["2025.12", "2026.2", "2026.5", "2026.8"])
 def test_a_secret_s_life_on_every_release(shell: Callable[..., Any], profile: str) -> None:
     run = shell(authentik_profile=profile)
     sandbox, clock = run.sandbox, run.sandbox.world.clock

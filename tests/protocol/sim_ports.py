@@ -24,7 +24,6 @@ from authentik_entra_bootstrap.domain import (
     ProviderChange,
     ProviderPk,
     SecretPolicy,
-    SecretShape,
     SecretText,
     ServerInfo,
     TaskRecord,
@@ -36,7 +35,7 @@ from authentik_entra_bootstrap.errors import Denied
 if TYPE_CHECKING:
     from sim_worker import Worker
 
-_SERVER = ServerInfo("2026.5.0", SecretShape.INLINE, frozenset({"name", "client_id", "client_secret"}))
+_SERVER = ServerInfo("2026.5.0", frozenset({"name", "client_id", "client_secret"}))
 _CLAIMS = TokenClaims(TENANT, "operator", AppId("operator"), roles=frozenset({"Application.ReadWrite.All"}))
 
 

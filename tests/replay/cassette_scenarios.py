@@ -86,7 +86,6 @@ def _without_consent(sandbox: Any) -> dict[str, str]:
 SCENARIOS = (
     Scenario("bootstrap"),
     Scenario("second-run", after="bootstrap"),
-    Scenario("bootstrap-managed-secret", profile="2026.11", needs="authentik with managed Secrets"),
     Scenario(
         "operator-secret-wrong",
         4,

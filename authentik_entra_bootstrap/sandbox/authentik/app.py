@@ -14,7 +14,6 @@ from authentik_entra_bootstrap.sandbox.authentik.profiles import profile_named
 from authentik_entra_bootstrap.sandbox.authentik.resources import (
     applications,
     brands,
-    credentials,
     description,
     directory,
     managed,
@@ -42,7 +41,6 @@ MODULES = (
     brands,
     directory,
     mappings,
-    credentials,
     providers,
     applications,
     transactions,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ProfileName = Literal["2025.12", "2026.2", "2026.5", "2026.8", "2026.11"]
+ProfileName = Literal["2025.12", "2026.2", "2026.5", "2026.8"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,6 @@ class Profile:
     application_pbm_uuid: bool = False
     logs_auth_errors: bool = True
     """Whether a failed attempt of a sync task leaves its error in ``previous_logs`` (not on 2026.5)."""
-    managed_secrets: bool = False
-    """Draft for 2026.11: ``/crypto/secrets/`` and ``client_secret_ref``."""
 
     def at_least(self, name: ProfileName) -> bool:
         """Whether this release line is ``name`` or newer."""
@@ -72,19 +70,6 @@ PROFILES: dict[str, Profile] = {
             application_meta_hide=True,
             application_pbm_uuid=True,
             logs_auth_errors=False,
-        ),
-        Profile(
-            name="2026.11",
-            version="2026.11.0-rc1",
-            charset=False,
-            secret_readable=False,
-            discovery_enabled=True,
-            blueprint_import=True,
-            blueprint_import_context=True,
-            application_meta_hide=True,
-            application_pbm_uuid=True,
-            logs_auth_errors=False,
-            managed_secrets=True,
         ),
     )
 }

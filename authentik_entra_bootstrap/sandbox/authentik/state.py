@@ -47,7 +47,6 @@ TABLES: dict[str, str] = {
     "task": "message_id",
     "schedule": "id",
     "license": "license_uuid",
-    "secret": "pk",
     "brand": "brand_uuid",
     "flow": "pk",  # none is ever made: references to these two are refused as to any missing object
     "certificate": "pk",

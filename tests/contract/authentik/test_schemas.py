@@ -114,8 +114,6 @@ class Called:
         )
         content = {"name": "blueprint", "content": "version: 1\nentries: []\n"}
         await self.call(client, "POST", "managed/blueprints", content)
-        if self.ak.state.profile.managed_secrets:
-            await self.call(client, "POST", "crypto/secrets", {"name": "secret", "value": "v"})
 
     async def read(self, client: httpx.AsyncClient, route: Route) -> None:
         path = route.pattern
@@ -222,10 +220,8 @@ def test_new_shapes_appear_with_their_release() -> None:
         request = document["components"]["schemas"]["PatchedMicrosoftEntraProviderRequest"]["properties"]
         assert ("client_secret" in fields) is profile.secret_readable
         assert ("discovery_enabled" in request) is profile.discovery_enabled
-        assert ("client_secret_ref" in request) is profile.managed_secrets
         assert "client_secret" in request
         assert ("/managed/blueprints/import/" in document["paths"]) is profile.blueprint_import
-        assert ("/crypto/secrets/" in document["paths"]) is profile.managed_secrets
 
 
 def test_the_description_comes_as_yaml_unless_json_is_wanted() -> None:

@@ -1,4 +1,4 @@
-"""What changes lead to: events, cascades, caches, licences, blueprints, managed Secrets."""
+"""What changes lead to: events, cascades, caches, licences, blueprints."""
 
 from __future__ import annotations
 
@@ -199,7 +199,6 @@ async def test_the_secret_is_shown_as_the_release_does(build: Any, caller_of: An
     assert ("discovery_enabled" in made) is PROFILES[profile].discovery_enabled
     fields = (await caller.must("OPTIONS", ENTRA))["actions"]["POST"]
     assert "client_secret" in fields
-    assert ("client_secret_ref" in fields) is PROFILES[profile].managed_secrets
     answer = await caller("POST", "/managed/blueprints/import/", files={"file": ("x", b"")})
     assert answer.status_code == (400 if PROFILES[profile].blueprint_import else 405)
     assert (await caller.must("GET", "/admin/version/"))["version_current"].startswith(profile)
@@ -259,93 +258,3 @@ async def test_a_launch_address_names_the_caller(admin: Any) -> None:
         body = {"name": "a", "slug": f"a{number}", "meta_launch_url": address}
         made = await admin.must("POST", "/core/applications/", body)
         assert (made["meta_launch_url"], made["launch_url"]) == (address, launched)
-
-
-@pytest.fixture
-def draft(build: Any, caller_of: Any) -> Any:
-    ak = build("2026.11")
-    return caller_of(ak, ak.token)
-
-
-async def test_a_literal_secret_becomes_a_managed_one(draft: Any) -> None:
-    made = await draft.must("POST", ENTRA, NEW)
-    assert "client_secret" not in made
-    secret = await draft.must("GET", f"/crypto/secrets/{made['client_secret_ref']}/")
-    assert (secret["name"], secret["type"]) == ("entra client secret", "text")
-    assert "value" not in secret
-    both = await draft("PATCH", f"{ENTRA}1/", {"client_secret": "x", "client_secret_ref": secret["pk"]})
-    assert both.json() == {"client_secret": ["Provide either the credential or its secret reference."]}
-    kept = await draft.must("PATCH", f"{ENTRA}1/", {"client_secret": ""})
-    assert kept["client_secret_ref"] == secret["pk"]
-    changed = await draft.must("PATCH", f"{ENTRA}1/", {"client_secret": "other"})
-    assert changed["client_secret_ref"] != secret["pk"]
-
-
-async def test_replacing_a_value_writes_the_secrets_event_only(draft: Any) -> None:
-    made = await draft.must("POST", ENTRA, NEW)
-    path = f"/crypto/secrets/{made['client_secret_ref']}/"
-    before = await last_event(draft)
-    answer = await draft("PATCH", path, {"value": "canary-value"})
-    assert answer.status_code == 200
-    assert await last_event(draft) == before
-    event = await last_event(draft, "action=secret_rotate")
-    assert event["context"]["http_request"]["request_id"] == answer.headers["x-authentik-id"]
-    assert "canary-value" not in (await draft("GET", "/events/events/?page_size=100")).text
-    assert (await draft.must("GET", f"{path}view_value/")) == {"value": "canary-value"}
-    deleted = await draft("DELETE", path)
-    assert deleted.json() == ["Secret is in use. Remove it from the objects referencing it first."]
-    assert (await draft.must("GET", f"{path}used_by/"))[0]["name"] == "entra"
-
-
-async def test_types_of_secrets(draft: Any) -> None:
-    for kind, value, message in (
-        ("file", "no base64!", "Value must be base64-encoded."),
-        ("json", "[]", "Secret must contain a JSON object."),
-        ("json", "", "A value is required for this type."),
-    ):
-        answer = await draft("POST", "/crypto/secrets/", {"name": "x", "type": kind, "value": value})
-        assert answer.json() == {"value": [message]}
-    made = await draft.must("POST", "/crypto/secrets/", {"name": "x", "type": "json", "value": '{"a": 1}'})
-    answer = await draft("PATCH", f"/crypto/secrets/{made['pk']}/", {"type": "text"})
-    assert answer.json() == {"type": ["Type cannot be changed after creation."]}
-    assert (await draft("POST", f"/crypto/secrets/{made['pk']}/rotate/")).status_code == 400
-
-
-async def test_rights_on_secrets(build: Any, caller_of: Any) -> None:
-    ak = build("2026.11")
-    admin = caller_of(ak, ak.token)
-    made = await admin.must("POST", ENTRA, NEW)
-    account = await admin.must("POST", "/core/users/service_account/", {"name": "robot", "expiring": False})
-    role = await admin.must("POST", "/rbac/roles/", {"name": "robot"})
-    await admin.must(
-        "POST", "/core/groups/", {"name": "r", "users": [account["user_pk"]], "roles": [role["pk"]]}
-    )
-    token = {"identifier": "robot", "user": account["user_pk"], "expiring": False}
-    await admin.must("POST", "/core/tokens/", token)
-    caller = caller_of(ak, (await admin.must("GET", "/core/tokens/robot/view_key/"))["key"])
-    path = f"/crypto/secrets/{made['client_secret_ref']}/"
-
-    async def allow(*names: str) -> None:
-        await admin.must(
-            "POST", f"/rbac/permissions/assigned_by_roles/{role['pk']}/assign/", {"permissions": list(names)}
-        )
-
-    app = "authentik_crypto_secrets"
-    assert (await caller("GET", path)).status_code == 403
-    await allow(f"{app}.view_secret", f"{app}.change_secret")
-    answer = await caller("PATCH", path, {"value": "new"})
-    assert answer.json() == {"detail": "You do not have permission to replace this value."}
-    assert (await caller("PATCH", path, {"name": "renamed"})).status_code == 200
-    await allow(f"{app}.rotate_secret", "authentik_providers_microsoft_entra.add_microsoftentraprovider")
-    assert (await caller("PATCH", path, {"value": "new"})).status_code == 200
-    assert (await caller.must("POST", f"{path}rotate/"))["value"] is None
-    other = {
-        "name": "second",
-        "client_id": "c",
-        "tenant_id": "t",
-        "client_secret_ref": made["client_secret_ref"],
-    }
-    answer = await caller("POST", ENTRA, other)
-    assert answer.json() == {"detail": "You do not have permission to use this secret."}
-    await allow(f"{app}.view_secret_value")
-    assert (await caller("POST", ENTRA, other)).status_code == 201

@@ -328,25 +328,6 @@ entries:
     assert site.one("rule", name="entra-rule")["transports"] == [site.one("transport", name="hook")["pk"]]
 
 
-async def test_managed_secret_and_reference_in_the_draft(make_site: Any) -> None:
-    site = await make_site("2026.11")
-    content = f"""
-entries:
-- model: authentik_crypto_secrets.secret
-  id: secret
-  identifiers: {{name: entra secret}}
-  attrs: {{type: text, value: !Env SECRET}}
-- model: {PROVIDER}
-  identifiers: {{name: entra}}
-  attrs: {{client_id: c, client_secret_ref: !KeyOf secret, tenant_id: t}}
-"""
-    result = site.apply(content)
-    assert result.success, result.logs
-    secret = site.one("secret", name="entra secret")
-    assert secret["value"] == "from-env"
-    assert site.one("provider", name="entra")["client_secret_ref"] == secret["pk"]
-
-
 async def test_file_tag_and_sections_and_find_object(make_site: Any, tmp_path: Any) -> None:
     site = await make_site()
     (tmp_path / "name").write_text(" from-file\n")

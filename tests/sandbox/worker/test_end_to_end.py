@@ -134,7 +134,7 @@ def live() -> Iterator[Callable[..., Life]]:
         life.sandbox.stop()
 
 
-@pytest.mark.parametrize("profile", ["2025.12", "2026.2", "2026.5", "2026.8", "2026.11"])
+@pytest.mark.parametrize("profile", ["2025.12", "2026.2", "2026.5", "2026.8"])
 def test_users_groups_and_members_arrive_in_the_tenant(live: Callable[..., Life], profile: str) -> None:
     life = live(profile)
     app, secret = life.application()

@@ -216,18 +216,3 @@ async def test_newest_task_comes_first_by_mtime(bench: Any) -> None:
         await prove(bench, provider, str(900 + number))
     rows = sorted(bench.tasks("sync_objects"), key=lambda row: row["mtime"], reverse=True)
     assert rows[0]["uid"].endswith(":user:902:manual")
-
-
-async def test_managed_secret_of_the_draft_is_what_signs_in(make_bench: Any) -> None:
-    bench = await make_bench("2026.11")
-    provider = bench.provider(secret="good")
-    await bench.settle()
-    outcome, _ = await prove(bench, provider, "900")
-    assert not outcome.failed
-    secret = bench.state.tables["secret"].get(provider["client_secret_ref"])
-    secret["value"] = "replaced"
-    outcome, _ = await prove(bench, provider, "901")
-    assert outcome.failed
-    bench.tenant.secret = "replaced"
-    outcome, _ = await prove(bench, provider, "902")
-    assert not outcome.failed

@@ -128,7 +128,7 @@ async def test_full_sync_fails_when_its_pages_are_given_up(make_bench: Any) -> N
     assert provider["client_secret"] == "wrong"
 
 
-@pytest.mark.parametrize("profile", ["2025.12", "2026.5", "2026.11"])
+@pytest.mark.parametrize("profile", ["2025.12", "2026.5"])
 async def test_deleted_provider_leaves_no_schedule_task_or_connection(make_bench: Any, profile: str) -> None:
     bench = await make_bench(profile)
     bench.user("alice")

@@ -10,10 +10,10 @@ import certifi
 
 from authentik_entra_bootstrap.authentik.connections import KEEP_ALIVE, Connections
 from authentik_entra_bootstrap.authentik.kept import MOST, SHAPE_LIVES, KeptAuthentik, server_key
-from authentik_entra_bootstrap.domain import Network, SecretShape, SecretText, ServerInfo
+from authentik_entra_bootstrap.domain import Network, SecretText, ServerInfo
 
 BASE = "https://authentik.example.com/api/v3"
-INFO = ServerInfo("2026.8.0", SecretShape.INLINE, frozenset({"client_secret"}))
+INFO = ServerInfo("2026.8.0", frozenset({"client_secret"}))
 
 
 class Manager:

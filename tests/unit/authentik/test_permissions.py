@@ -7,7 +7,6 @@ import pytest
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik import AuthentikAdapter, permission_names
 from authentik_entra_bootstrap.authentik.permissions import wanted_for
-from authentik_entra_bootstrap.domain import SecretShape, ServerInfo
 
 from .conftest import INLINE_FIELDS, PERMISSION_TEXT, Answer, Stub, page, provider_body, serve_basics
 
@@ -172,50 +171,11 @@ async def test_a_superuser_may_everything(stub: Stub, adapter: AuthentikAdapter)
     assert not stub.sent("POST")
 
 
-async def test_managed_secrets_need_more(stub: Stub, adapter: AuthentikAdapter) -> None:
-    caller(stub, superuser=True)
-    serve_basics(stub, "name", "client_secret_ref")
-    names = {name.rpartition(".")[2] for name in await results(adapter, "bootstrap")}
-    assert {"view_secret", "add_secret", "change_secret", "rotate_secret", "view_secret_value"} < names
-    names = {name.rpartition(".")[2] for name in await results(adapter, "rotation")}
-    assert {"view_secret", "change_secret", "rotate_secret"} < names
-    assert "add_secret" not in names
-
-
-async def test_the_provider_s_secret_is_tried_without_changing_it(
-    stub: Stub, adapter: AuthentikAdapter
-) -> None:
-    held(stub)
-    serve_basics(stub, "name", "client_secret_ref")
-    stub.on("GET", "/crypto/secrets/", page({"pk": "s1", "name": "Entra client secret"}))
-    stub.on("PATCH", "/crypto/secrets/s1/", FORBIDDEN)
-    found = await results(adapter, "rotation")
-    names = {name.rpartition(".")[2]: value for name, value in found.items() if "crypto" in name}
-    assert names == {"view_secret": True, "change_secret": False, "rotate_secret": None}
-    (sent,) = stub.sent("PATCH", "/crypto/secrets/s1/")
-    assert sent.body == {"name": "", "type": "not-a-choice"}
-
-
-async def test_in_transition_the_secret_s_permissions_are_wanted_by_a_rotation_alone(
-    stub: Stub, adapter: AuthentikAdapter
-) -> None:
-    caller(stub, superuser=True)
-    serve_basics(stub, "name", "client_secret", "client_secret_ref")
-    checks = await adapter.permissions("rotation")
-    optional = {check.permission.rpartition(".")[2] for check in checks if check.optional}
-    assert optional == {"view_secret", "change_secret", "rotate_secret"}
-    assert not any("secret" in check.permission for check in await adapter.permissions("bootstrap"))
-
-
 def test_every_permission_of_a_purpose_can_be_checked() -> None:
-    for purpose in permission_names.PURPOSES:
-        for fields in (frozenset({"client_secret"}), frozenset({"client_secret_ref"})):
-            managed = "client_secret" not in fields
-            shape = SecretShape.MANAGED if managed else SecretShape.INLINE
-            wanted = wanted_for(purpose, ServerInfo("1", shape, fields))
-            names = tuple(item.permission for item in wanted)
-            assert names == permission_names.needed_for(purpose, managed=managed)
-            assert len(set(names)) == len(names)
+    for purpose, needed in permission_names.NEEDED.items():
+        names = tuple(item.permission for item in wanted_for(purpose))
+        assert names == needed
+        assert len(set(names)) == len(names)
 
 
 async def test_a_bad_token_and_a_bad_word(stub: Stub, adapter: AuthentikAdapter) -> None:

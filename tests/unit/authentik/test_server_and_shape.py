@@ -7,9 +7,9 @@ import pytest
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik import AuthentikAdapter, unsupported_fields
 from authentik_entra_bootstrap.authentik.shape import schema_fields
-from authentik_entra_bootstrap.domain import Network, ProviderSpec, SecretShape, SecretText, ServerInfo
+from authentik_entra_bootstrap.domain import Network, ProviderSpec, SecretText, ServerInfo
 
-from .conftest import INLINE_FIELDS, PERMISSION_TEXT, Answer, Stub, options, serve_basics
+from .conftest import INLINE_FIELDS, PERMISSION_TEXT, Answer, Stub, options, provider_body, serve_basics
 
 OPTIONS = ("OPTIONS", "/providers/microsoft_entra/")
 
@@ -31,7 +31,7 @@ def schema(*names: str, blueprint_import: bool = False) -> dict[str, object]:
 async def test_reads_version_and_fields(stub: Stub, adapter: AuthentikAdapter) -> None:
     serve_basics(stub)
     info = await adapter.server()
-    assert info == ServerInfo("2026.5.0", SecretShape.INLINE, frozenset(INLINE_FIELDS))
+    assert info == ServerInfo("2026.5.0", frozenset(INLINE_FIELDS))
     assert not stub.sent("OPTIONS", "/managed/blueprints/import/"), "asked for only by who imports"
     assert await adapter.imports_blueprints()
     assert await adapter.imports_blueprints()
@@ -84,26 +84,27 @@ async def test_a_bad_token_is_not_taken_for_a_missing_description(
         await adapter.server()
 
 
-@pytest.mark.parametrize(
-    ("fields", "shape"),
-    [
-        (("name", "client_secret"), SecretShape.INLINE),
-        (("name", "client_secret_ref"), SecretShape.MANAGED),
-        (("name", "client_secret", "client_secret_ref"), SecretShape.MANAGED),
-    ],
-)
-async def test_shapes(
-    fields: tuple[str, ...], shape: SecretShape, stub: Stub, adapter: AuthentikAdapter
+async def test_a_provider_that_also_takes_a_reference_gets_its_client_secret(
+    stub: Stub, adapter: AuthentikAdapter
 ) -> None:
-    serve_basics(stub, *fields)
-    assert (await adapter.server()).shape is shape
+    serve_basics(stub, *INLINE_FIELDS, "client_secret_ref")
+    stub.on("POST", "/providers/microsoft_entra/", Answer(201, provider_body()))
+    await adapter.create_provider(ProviderSpec("n", "c", "t", (), ()), SecretText("s"))
+    (sent,) = stub.sent("POST")
+    assert isinstance(sent.body, dict)
+    assert sent.body["client_secret"] == "s"
+    assert "client_secret_ref" not in sent.body
 
 
-async def test_an_unknown_shape_is_refused_before_any_write(stub: Stub, adapter: AuthentikAdapter) -> None:
-    serve_basics(stub, "name", "client_id", "credential_vault")
+@pytest.mark.parametrize("other", ["credential_vault", "client_secret_ref"])
+async def test_a_provider_without_client_secret_is_refused_before_any_write(
+    other: str, stub: Stub, adapter: AuthentikAdapter
+) -> None:
+    serve_basics(stub, "name", "client_id", other)
     with pytest.raises(errors.UnsupportedServer) as caught:
         await adapter.create_provider(ProviderSpec("n", "c", "t", (), ()), SecretText("s"))
     assert caught.value.code == "unsupported-authentik-shape"
+    assert "has no field client_secret" in caught.value.message
     assert not stub.sent("POST")
     stub.on(*OPTIONS, options("pk"))
 
@@ -119,7 +120,6 @@ def test_schema_by_component_name_when_the_path_does_not_tell() -> None:
 def test_unsupported_options_are_those_asked_for() -> None:
     old = ServerInfo(
         "2025.6",
-        SecretShape.INLINE,
         frozenset(
             {"name", "client_id", "tenant_id", "client_secret"}
             | {"property_mappings", "property_mappings_group", "filter_group"}

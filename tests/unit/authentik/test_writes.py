@@ -9,11 +9,9 @@ from authentik_entra_bootstrap.authentik import AuthentikAdapter
 from authentik_entra_bootstrap.domain import ProviderPk, ProviderSpec, SecretText
 
 from .conftest import (
-    INLINE_FIELDS,
     PERMISSION_TEXT,
     Answer,
     FakeTime,
-    Request,
     Stub,
     page,
     provider_body,
@@ -21,7 +19,6 @@ from .conftest import (
 )
 
 PROVIDERS = "/providers/microsoft_entra/"
-SECRETS = "/crypto/secrets/"
 KEY = "0f0e0d0c-0b0a-0908-0706-050403020100"
 USER_MAP, GROUP_MAP = "5a35e695-0442-40e7-a2fc-924887eaa8d7", "a0f10e40-90f2-467b-969d-f100ecf41fd1"
 SPEC = ProviderSpec(
@@ -32,7 +29,6 @@ SPEC = ProviderSpec(
     (GROUP_MAP,),
     sync_page_size=50,
 )
-MANAGED_FIELDS = tuple("client_secret_ref" if name == "client_secret" else name for name in INLINE_FIELDS)
 ID = {"X-authentik-id": "a" * 32}
 CREATED = Answer(201, provider_body(sync_page_size=50), ID)
 
@@ -167,154 +163,6 @@ async def test_saving(stub: Stub, adapter: AuthentikAdapter) -> None:
     ]
 
 
-async def test_managed_create_makes_the_secret_first(stub: Stub, adapter: AuthentikAdapter) -> None:
-    serve_basics(stub, *MANAGED_FIELDS)
-    stub.on("GET", SECRETS, page({"pk": KEY, "name": "Other client secret"}))
-    stub.on("POST", SECRETS, Answer(201, {"pk": KEY, "name": "Entra client secret", "type": "text"}))
-    stub.on("POST", PROVIDERS, Answer(201, provider_body(client_secret_ref=KEY), ID))
-    written = await adapter.create_provider(SPEC, SecretText("s3"))
-    assert written.value.client_secret_ref == KEY
-    secret, provider = [request.body for request in stub.sent("POST")]
-    assert secret == {"name": "Entra client secret", "type": "text", "value": "s3"}
-    assert isinstance(provider, dict)
-    assert provider["client_secret_ref"] == KEY
-    assert "client_secret" not in provider
-
-
-async def test_a_secret_left_by_an_interrupted_run_is_reused(stub: Stub, adapter: AuthentikAdapter) -> None:
-    serve_basics(stub, *MANAGED_FIELDS)
-    stub.on("GET", SECRETS, page({"pk": KEY, "name": "Entra client secret"}))
-    stub.on("GET", PROVIDERS, page())
-    stub.on("GET", SECRETS + KEY + "/used_by/", Answer(200, []))
-    stub.on("PATCH", SECRETS + KEY + "/", Answer(200, {"pk": KEY, "name": "Entra client secret"}))
-    stub.on("POST", PROVIDERS, Answer(201, provider_body(client_secret_ref=KEY)))
-    await adapter.create_provider(SPEC, SecretText("s3"))
-    assert [request.body for request in stub.sent("PATCH")] == [{"value": "s3"}]
-    assert not stub.sent("POST", SECRETS)
-
-
-@pytest.mark.parametrize(
-    "loss", [Answer(drop=True), Answer(400, {"name": ["Secret with this name already exists."]})]
-)
-async def test_a_lost_secret_is_found_by_name(loss: Answer, stub: Stub, adapter: AuthentikAdapter) -> None:
-    serve_basics(stub, *MANAGED_FIELDS)
-    stub.on("GET", SECRETS, [page(), page({"pk": KEY, "name": "Entra client secret"})])
-    stub.on("POST", SECRETS, loss)
-    stub.on("GET", PROVIDERS, page())
-    stub.on("PATCH", SECRETS + KEY + "/", Answer(200, {"pk": KEY}))
-    stub.on("POST", PROVIDERS, Answer(201, provider_body(client_secret_ref=KEY)))
-    await adapter.create_provider(SPEC, SecretText("s3"))
-    assert len(stub.sent("POST", SECRETS)) == 1
-
-
-@pytest.mark.parametrize("seen_in", ["providers", "used_by"])
-async def test_anothers_secret_is_never_overwritten(
-    seen_in: str, stub: Stub, adapter: AuthentikAdapter
-) -> None:
-    serve_basics(stub, *MANAGED_FIELDS)
-    stub.on("GET", SECRETS, page({"pk": KEY, "name": "Entra client secret"}))
-    users = [provider_body(name="Renamed", client_secret_ref=KEY)]
-    stub.on("GET", PROVIDERS, page(*(users if seen_in == "providers" else [])))
-    stub.on(
-        "GET",
-        SECRETS + KEY + "/used_by/",
-        Answer(200, [] if seen_in == "providers" else [{"name": "Renamed"}]),
-    )
-    with pytest.raises(errors.Conflict) as caught:
-        await adapter.create_provider(SPEC, SecretText("s3"))
-    assert "Renamed" in caught.value.message
-    assert not stub.sent("PATCH")
-    assert not stub.sent("POST")
-
-
-async def test_a_new_secret_replaces_the_value_and_never_rotates(
-    stub: Stub, adapter: AuthentikAdapter
-) -> None:
-    serve_basics(stub, *MANAGED_FIELDS)
-    stub.on("GET", PROVIDERS + "9/", Answer(200, provider_body(client_secret_ref=KEY)))
-    stub.on("GET", PROVIDERS, page(provider_body(client_secret_ref=KEY)))
-    stub.on("PATCH", SECRETS + KEY + "/", Answer(200, {"pk": KEY}, ID))
-    stub.on(
-        "PATCH",
-        PROVIDERS + "9/",
-        Answer(200, provider_body(client_secret_ref=KEY), {"X-authentik-id": "b" * 32}),
-    )
-    assert (await adapter.update_provider(ProviderPk(9), {}, SecretText("n1"))).request_id == "a" * 32
-    assert not stub.sent("PATCH", PROVIDERS + "9/"), "the provider is not saved: no sync"
-    written = await adapter.update_provider(ProviderPk(9), {"client_id": "x"}, SecretText("n2"))
-    assert written.request_id == "b" * 32
-    assert [(request.path[-8:], request.body) for request in stub.sent("PATCH")] == [
-        ("3020100/", {"value": "n1"}),
-        ("3020100/", {"value": "n2"}),
-        ("entra/9/", {"client_id": "x"}),
-    ]
-    assert not any("rotate" in request.path for request in stub.requests)
-
-
-async def test_a_secret_that_another_provider_uses_is_not_overwritten(
-    stub: Stub, adapter: AuthentikAdapter
-) -> None:
-    serve_basics(stub, *MANAGED_FIELDS)
-    mine = provider_body(client_secret_ref=KEY)
-    own = KEY[:-1] + "f"
-    stub.on("GET", PROVIDERS + "9/", Answer(200, mine))
-    stub.on("GET", PROVIDERS, page(mine, provider_body(pk=10, name="Other", client_secret_ref=KEY)))
-    stub.on("GET", SECRETS, page())
-    stub.on("POST", SECRETS, Answer(201, {"pk": own, "name": "Entra client secret"}))
-    stub.on("PATCH", PROVIDERS + "9/", Answer(200, provider_body(client_secret_ref=own)))
-    await adapter.update_provider(ProviderPk(9), {}, SecretText("n"))
-    assert [request.path for request in stub.sent("PATCH")] == [stub.sent("PATCH", PROVIDERS + "9/")[0].path]
-    assert stub.sent("PATCH")[0].body == {"client_secret_ref": own}
-
-
-async def test_a_provider_without_reference_gets_one(stub: Stub, adapter: AuthentikAdapter) -> None:
-    serve_basics(stub, *MANAGED_FIELDS)
-    stub.on("GET", PROVIDERS + "9/", Answer(200, provider_body(client_secret_ref=None)))
-    stub.on("GET", SECRETS, page())
-    stub.on("POST", SECRETS, Answer(201, {"pk": KEY, "name": "Entra client secret"}))
-    stub.on("PATCH", PROVIDERS + "9/", Answer(200, provider_body(client_secret_ref=KEY)))
-    await adapter.update_provider(ProviderPk(9), {"dry_run": True}, SecretText("n"))
-    assert stub.sent("PATCH")[0].body == {"dry_run": True, "client_secret_ref": KEY}
-    with pytest.raises(errors.NotFound):
-        await adapter.update_provider(ProviderPk(10), {}, SecretText("n"))
-
-
-@pytest.mark.parametrize(
-    "refusal", [Answer(403, {"detail": PERMISSION_TEXT}), Answer(404, {"detail": "No Secret"})]
-)
-async def test_in_transition_the_old_field_helps_where_the_secret_may_not_be_changed(
-    refusal: Answer, stub: Stub, adapter: AuthentikAdapter
-) -> None:
-    serve_basics(stub, *INLINE_FIELDS, "client_secret_ref")
-    stub.on("POST", PROVIDERS, Answer(201, provider_body(client_secret_ref=KEY)))
-    await adapter.create_provider(SPEC, SecretText("first"))
-    created = stub.sent("POST")[0].body
-    assert isinstance(created, dict)
-    assert created["client_secret"] == "first"
-    assert "client_secret_ref" not in created
-    stub.on("GET", PROVIDERS + "9/", Answer(200, provider_body(client_secret_ref=KEY)))
-    stub.on("GET", PROVIDERS, page(provider_body(client_secret_ref=KEY)))
-    stub.on("PATCH", SECRETS + KEY + "/", refusal)
-    stub.on("PATCH", PROVIDERS + "9/", Answer(200, provider_body(client_secret_ref=KEY)))
-    await adapter.update_provider(ProviderPk(9), {}, SecretText("second"))
-    assert [request.body for request in stub.sent("PATCH")] == [
-        {"value": "second"},
-        {"client_secret": "second"},
-    ]
-
-
-async def test_where_only_the_secret_may_hold_it_a_missing_right_is_told(
-    stub: Stub, adapter: AuthentikAdapter
-) -> None:
-    serve_basics(stub, *MANAGED_FIELDS)
-    stub.on("GET", PROVIDERS + "9/", Answer(200, provider_body(client_secret_ref=KEY)))
-    stub.on("GET", PROVIDERS, page(provider_body(client_secret_ref=KEY)))
-    stub.on("PATCH", SECRETS + KEY + "/", Answer(403, {"detail": PERMISSION_TEXT}))
-    with pytest.raises(errors.Denied) as caught:
-        await adapter.update_provider(ProviderPk(9), {}, SecretText("second"))
-    assert caught.value.facts["missing_permission"].endswith("change_secret")
-
-
 APPLICATION = {
     "pk": KEY,
     "slug": "entra",
@@ -387,28 +235,15 @@ async def test_slugs_that_would_address_something_else(
     assert stub.requests == []
 
 
-async def test_the_newest_change_of_provider_and_secret(stub: Stub, adapter: AuthentikAdapter) -> None:
-    serve_basics(stub, *MANAGED_FIELDS)
-    stub.on("GET", PROVIDERS + "9/", Answer(200, provider_body(client_secret_ref=KEY)))
+async def test_the_newest_change_of_the_provider(stub: Stub, adapter: AuthentikAdapter) -> None:
+    serve_basics(stub)
     strange = event("model_updated", 8, "2026-11-24T10:00:00Z", "of another", *ENTRA)
-    of_provider = event("model_updated", 9, "2026-11-23T10:00:00Z", "p", *ENTRA)
-    of_secret = event(
-        "model_updated", KEY.replace("-", ""), "2026-11-23T11:00:00+00:00", "s", "any", "secret"
-    )
-
-    def events(request: Request) -> Answer:
-        if ("context_model_pk", "9") in request.query:
-            return page(strange, of_provider)
-        return page(*([of_secret] if ("context_model_pk", KEY.replace("-", "")) in request.query else []))
-
-    stub.on("GET", "/events/events/", events)
+    older = event("model_updated", 9, "2026-11-23T10:00:00Z", "p", *ENTRA)
+    newer = event("model_updated", 9, "2026-11-23T12:00:00Z", "q", *ENTRA)
+    stub.on("GET", "/events/events/", page(strange, older, newer))
     change = await adapter.last_change(ProviderPk(9))
     assert change is not None
-    assert (change.request_id, change.user) == ("s", "svc")
-    of_provider["created"] = "2026-11-23T12:00:00Z"
-    change = await adapter.last_change(ProviderPk(9))
-    assert change is not None
-    assert change.request_id == "p"
+    assert (change.request_id, change.user) == ("q", "svc")
 
 
 async def test_changes_made_without_a_request(stub: Stub, adapter: AuthentikAdapter) -> None:

@@ -20,7 +20,6 @@ from authentik_entra_bootstrap.blueprinting import (
     dump,
     export_connection,
     filled,
-    fitting_name,
     keeping,
     load,
     references,
@@ -37,8 +36,6 @@ from authentik_entra_bootstrap.domain import (
     Provider,
     ProviderPk,
     ProviderSpec,
-    SecretShape,
-    ServerInfo,
 )
 from authentik_entra_bootstrap.errors import AdminActionRequired, AlreadyExists, ConfigError, Conflict
 from authentik_entra_bootstrap.sandbox.authentik.blueprints import loader
@@ -57,7 +54,7 @@ def problems(text: str, *given: str) -> list[tuple[str, str]]:
 def test_the_files_of_the_repository_are_those_that_are_shipped() -> None:
     folder = Path(__file__).resolve().parents[3] / "blueprints"
     assert [item.name for item in ALL] == sorted(path.stem for path in folder.glob("*.yaml"))
-    assert len(ALL) == 5
+    assert len(ALL) == 4
     for item in ALL:
         assert item.text == (folder / f"{item.name}.yaml").read_text(encoding="utf-8")
         assert item.text.startswith("# ")
@@ -101,7 +98,6 @@ def test_the_checker_knows_the_tags_that_the_importer_knows() -> None:
         (GROUP + "    identifiers: {name: x}\n    attrs: {client_secret: abc}\n", "secret", "entries.0.attrs.client_secret"),
         (GROUP + "    identifiers: {name: x}\n    attrs: {password: abc}\n", "secret", "entries.0.attrs.password"),
         ("  - {model: authentik_core.token, identifiers: {identifier: x}, attrs: {key: abc}}\n", "secret", "entries.0.attrs.key"),
-        ("  - {model: authentik_crypto_secrets.secret, identifiers: {name: x}, attrs: {value: abc}}\n", "secret", "entries.0.attrs.value"),
         (GROUP + "    identifiers: {name: x}\n    attrs: {note: Can8Q~" + "a" * 34 + "}\n", "secret", "entries.0.attrs.note"),
     ],
 )  # fmt: skip
@@ -168,29 +164,18 @@ def test_references_follow_the_context() -> None:
     assert str(found[0]) == "b with x 'z!'"
 
 
-@pytest.mark.parametrize("name", ["entra-provider", "entra-provider-managed-secret"])
-def test_forms_of_the_provider_blueprint(name: str) -> None:
-    text = shipped(name).text
+def test_forms_of_the_provider_blueprint() -> None:
+    text = shipped("entra-provider").text
     made = load(creating(text, SPEC))
     assert {entry["state"] for entry in made["entries"]} == {"must_created"}
     assert "authentik_core.application" not in {entry["model"] for entry in made["entries"]}
     # What is not asked for is left to the server.
     assert "sync_page_size" not in made["entries"][-1]["attrs"]
-    reused = load(creating(text, SPEC, secret_exists=True))["entries"]
-    assert [entry["state"] for entry in reused[:-1]] == ["present"] * (len(reused) - 1)
     for kept in (without_secret(text), keeping(text)):
         assert "client_secret" not in kept.partition("entries:")[2]
         assert check(load(kept), GIVEN) == ()
     for entry in load(keeping(text))["entries"]:
         assert isinstance(entry["conditions"][0], Tag)
-
-
-def test_the_variant_follows_the_shape() -> None:
-    inline = ServerInfo("2026.5", SecretShape.INLINE, frozenset())
-    managed = ServerInfo("2026.11", SecretShape.MANAGED, frozenset())
-    assert fitting_name("entra-provider", inline) == "entra-provider"
-    assert fitting_name("entra-provider", managed) == "entra-provider-managed-secret"
-    assert fitting_name("rotation-alerts", managed) == "rotation-alerts"
 
 
 def test_refusals_become_errors() -> None:
@@ -226,7 +211,7 @@ def test_shipped_blueprints_fit_authentik_s_schema(contract: Path, version: str)
     mapping = PropertyMapping("m", "mine", None, "return {}\n")
     provider = Provider(ProviderPk(7), "Entra", "c", "t", ("m",), ("m",), "g", sync_page_size=50)
     application = AuthentikApplication("a", "entra", "Entra", None, (7,), "https://example.com")
-    export = export_connection(provider, application, [mapping], "Staff", SecretShape.INLINE)
+    export = export_connection(provider, application, [mapping], "Staff")
     made = [
         Shipped(f"creating {item.name}", "", creating(item.text, SPEC))
         for item in ALL
@@ -239,15 +224,11 @@ def test_shipped_blueprints_fit_authentik_s_schema(contract: Path, version: str)
         outer = {**schema, "properties": {**schema["properties"], "entries": {"type": "array"}}}
         jsonschema.Draft7Validator(outer).validate(document)
         for entry in document["entries"]:
-            if entry["model"].startswith("authentik_crypto_secrets."):
-                continue  # the draft for 2026.11 has no published schema
-            if entry.get("id", "").endswith("-secrets"):
-                continue  # its permissions neither
             # One model's schema at a time: its words are better than those of a choice among a hundred.
             entry_schema = {"$defs": schema["$defs"], **models[entry["model"]]}
             jsonschema.Draft7Validator(entry_schema).validate(entry)
             known = set(schema["$defs"][f"model_{entry['model']}"]["properties"])
-            later = {"sync_page_size", "sync_page_timeout", "discovery_enabled", "client_secret_ref"}
+            later = {"sync_page_size", "sync_page_timeout", "discovery_enabled"}
             named = {*_names(item.text, entry["model"])}
             assert named - known <= later, (item.name, entry["model"])
 

@@ -18,7 +18,6 @@ from authentik_entra_bootstrap.domain import (
     ProvisioningScope,
     ResourcePrincipal,
     SecretPolicy,
-    SecretShape,
     ServerInfo,
     ServicePrincipalObjectId,
     TenantId,
@@ -89,7 +88,7 @@ def make_authentik() -> Callable[..., ObservedAuthentik]:
             }
         )
         values: dict[str, Any] = {
-            "server": ServerInfo("2026.5.0", SecretShape.INLINE, known),
+            "server": ServerInfo("2026.5.0", known),
             "license": LicenseInfo("valid"),
             "user_mappings": ("um",),
             "group_mappings": ("gm",),

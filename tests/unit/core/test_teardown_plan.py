@@ -21,7 +21,6 @@ from authentik_entra_bootstrap.domain import (
     Organization,
     Provider,
     ProviderPk,
-    StoredSecret,
     TenantId,
     TokenClaims,
 )
@@ -179,24 +178,3 @@ def test_a_deleted_application_of_a_stranger_is_never_purged() -> None:
     plan = plan_teardown(DESIRED, seen, purge=True)
     assert plan.steps == ()
     assert any("does not carry our mark" in text for text in plan.stays)
-
-
-@pytest.mark.parametrize(
-    ("secret", "readable", "goes"),
-    [
-        (StoredSecret("s-1", "Microsoft Entra ID client secret", ("Microsoft Entra ID",)), True, True),
-        (StoredSecret("s-1", "Microsoft Entra ID client secret", ()), True, True),
-        (StoredSecret("s-1", "Microsoft Entra ID client secret", ("Google",)), True, False),
-        (None, False, False),
-    ],
-)
-def test_the_managed_secret_goes_unless_somebody_else_uses_it(
-    secret: StoredSecret | None, readable: bool, goes: bool
-) -> None:
-    plan = plan_teardown(DESIRED, replace(SEEN, secret=secret, secret_readable=readable))
-    order = [step.target.value for step in plan.steps]
-    assert ("managed-secret" in order) is goes
-    if goes:
-        assert order.index("provider") < order.index("managed-secret") < order.index("application")
-    else:
-        assert any("Secret" in text for text in plan.stays)

@@ -23,10 +23,8 @@ from authentik_entra_bootstrap.domain import (
     ProviderPk,
     ProviderSpec,
     ProvisioningScope,
-    SecretShape,
     SecretText,
     ServerInfo,
-    StoredSecret,
     SyncStatus,
     TaskRecord,
     Written,
@@ -64,9 +62,7 @@ class MemoryAuthentik:
 
     wire: Wire
     entra: MemoryEntra
-    info: ServerInfo = field(
-        default_factory=lambda: ServerInfo("2026.5.0", SecretShape.INLINE, FIELDS | {"discovery_enabled"})
-    )
+    info: ServerInfo = field(default_factory=lambda: ServerInfo("2026.5.0", FIELDS | {"discovery_enabled"}))
     licence: LicenseInfo = field(default_factory=lambda: LicenseInfo("valid"))
     worker_runs: bool = True
     reaches_microsoft: bool = True
@@ -337,10 +333,6 @@ class MemoryAuthentik:
     @call("authentik")
     async def application_bindings(self, application: AuthentikApplication) -> int | None:
         return self.bindings
-
-    @call("authentik")
-    async def managed_secret(self, provider_name: str) -> StoredSecret | None:
-        return None
 
     @call("authentik", writes=True)
     async def delete_provider(self, pk: ProviderPk) -> bool:

@@ -13,7 +13,6 @@ from authentik_entra_bootstrap.domain import (
     AppId,
     LicenseInfo,
     SecretPolicy,
-    SecretShape,
     TokenClaims,
 )
 from authentik_entra_bootstrap.errors import ConfigError, Denied, ExitCode, ServiceUnavailable, Unreachable
@@ -52,7 +51,6 @@ async def test_everything_in_order(world: World) -> None:
     ]
     assert lines["clock"].detail == "agrees with the token service's"
     assert lines["secret policy"].detail == "allows 180 days"
-    assert "on the provider" in lines["authentik"].detail
     assert lines["names"].detail == "application, provider and slug are free or ours"
     assert _code(lines) is ExitCode.DONE
 
@@ -171,11 +169,6 @@ async def test_conflicts_of_names_are_a_failure(world: World) -> None:
     lines = await _lines(world)
     assert lines["names"].code == "provider-name-taken"
     assert _code(lines) is ExitCode.ADMIN_ACTION
-
-
-async def test_managed_secrets_are_told(world: World) -> None:
-    world.authentik.info = replace(world.authentik.info, shape=SecretShape.MANAGED)
-    assert "in a managed Secret" in (await _lines(world))["authentik"].detail
 
 
 # --- what ends a run before its first write

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, credentials, usage
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, usage
 from authentik_entra_bootstrap.sandbox.authentik.resources.provider_calls import EntraView
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ValidationError
@@ -38,7 +38,6 @@ def enterprise_only(values: dict[str, Any], instance: Record | None, ctx: Contex
 
     :raises ValidationError: without one.
     """
-    credentials.check_either(values)
     if not ctx.state.licensed():
         raise ValidationError(ENTERPRISE_REQUIRED)
 
@@ -67,7 +66,6 @@ def entra_serializer(state: State) -> Serializer:
     """The provider with the fields of the state's release."""
     profile = state.profile
     meta = common.meta_fields(COMPONENT, VERBOSE, f"{VERBOSE}s", LABEL)
-    secret = Text(write_only=not profile.secret_readable)
     return Serializer(
         "MicrosoftEntraProvider",
         {
@@ -86,7 +84,7 @@ def entra_serializer(state: State) -> Serializer:
             "verbose_name_plural": meta["verbose_name_plural"],
             "meta_model_name": meta["meta_model_name"],
             "client_id": Text(),
-            **(credentials.fields() if profile.managed_secrets else {"client_secret": secret}),
+            "client_secret": Text(write_only=not profile.secret_readable),
             "tenant_id": Text(),
             "exclude_users_service_account": Boolean(default=False),
             "filter_group": Related(table="group", null=True, default=None),
@@ -120,7 +118,6 @@ def entra_serializer(state: State) -> Serializer:
 
 def provider_saved(record: Record, ctx: Context, created: bool) -> None:  # noqa: ARG001
     """Keep the schedule in step, and sync at once when an application uses the provider."""
-    credentials.store(record, ctx)
     ctx.state.worker.provider_saved(record["pk"])
     if record["backchannel_application"]:
         ctx.state.worker.enqueue_full_sync(record["pk"], ctx)

@@ -59,10 +59,6 @@ APPS = {
     "authentik_tasks_schedules": "authentik Tasks Schedules",
 }
 """Names of authentik's parts."""
-SECRET_EXTRA = (
-    ("authentik_crypto_secrets.secret", "view_secret_value", "View secret's value"),
-    ("authentik_crypto_secrets.secret", "rotate_secret", "Rotate secret's value"),
-)
 
 
 def install_permissions(state: State) -> None:
@@ -82,8 +78,7 @@ def install_permissions(state: State) -> None:
     for model in state.models.values():
         for verb in VERBS:
             add(model.label, f"{verb}_{model.model_name}", f"Can {verb} {model.verbose_name}")
-    extra = EXTRA + (SECRET_EXTRA if state.profile.managed_secrets else ())
-    for label, codename, name in extra:
+    for label, codename, name in EXTRA:
         add(label, codename, name)
 
 

@@ -192,14 +192,5 @@ OF_TRANSPORT = used_by(
     Relation("notificationrule_set", RULE, listing_it("rule", "transports"), "cascade_many")
 )
 OF_BLUEPRINT = used_by(*background("blueprintinstance"))
-OF_SECRET = used_by(
-    Relation(
-        "microsoftentraprovider_set",
-        ENTRA,
-        pointing("provider", "client_secret_ref"),
-        "left_dangling",
-        lambda row: str(row["name"]),
-    )
-)
 NOTHING = used_by()
 """Of what nothing points to."""

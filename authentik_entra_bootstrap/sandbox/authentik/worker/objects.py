@@ -234,6 +234,6 @@ class Provider(Row):
     """The provider, for mappings that look at its settings. The secret is kept back."""
 
     def __getattr__(self, name: str) -> Any:
-        if name in {"client_secret", "client_secret_ref"}:
+        if name == "client_secret":
             raise AttributeError(f"the sandbox keeps {name} from expressions")
         return super().__getattr__(name)

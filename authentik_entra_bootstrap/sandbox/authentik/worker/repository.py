@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from authentik_entra_bootstrap.sandbox.authentik import audit
-from authentik_entra_bootstrap.sandbox.authentik.resources.credentials import client_secret_of
 from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 from authentik_entra_bootstrap.sandbox.authentik.worker import wire
@@ -39,9 +38,10 @@ class Repository:
         return [row for row in rows if self.assigned(row["pk"]) is not None]
 
     def credentials(self, provider: Record) -> Credentials:
-        """What the provider signs in with: its own secret, or the managed Secret that it refers to."""
-        secret = client_secret_of(self.state, provider)
-        return Credentials(provider["pk"], provider["tenant_id"], provider["client_id"], secret)
+        """What the provider signs in with."""
+        return Credentials(
+            provider["pk"], provider["tenant_id"], provider["client_id"], str(provider["client_secret"])
+        )
 
     def mappings(self, provider: Record, kind: str) -> list[Record]:
         """The provider's mappings for users or groups, by name."""
