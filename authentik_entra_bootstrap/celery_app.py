@@ -19,7 +19,6 @@ import structlog
 from celery import Celery, Task, signals
 
 from authentik_entra_bootstrap import metrics
-from authentik_entra_bootstrap.authentik import lazy_client
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Temporary, Throttled
 from authentik_entra_bootstrap.logs import configure_worker_logging
 from authentik_entra_bootstrap.session import Runtime
@@ -218,8 +217,6 @@ def _prepare(**_: Any) -> None:
     if importlib.util.find_spec("sniffio") is None:
         # httpcore tries to import it several times for each request, and Python searches for it each time.
         sys.modules["sniffio"] = None  # type: ignore[assignment]  # documented: its import fails at once
-    for name in ("configuration", "api_client"):
-        lazy_client.load(name)
     worker = app.settings.current().worker
     if worker.metrics_port is not None:
         # Before the pool's processes are made: they put their values where this one reads them.

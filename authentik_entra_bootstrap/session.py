@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from authentik_entra_bootstrap._version import __version__
-from authentik_entra_bootstrap.authentik import AuthentikAdapter, KeptAuthentik
+from authentik_entra_bootstrap.authentik import AuthentikAdapter
 from authentik_entra_bootstrap.config import NO_LEASE, ConnectionSettings
 from authentik_entra_bootstrap.domain import AppId, Desired, Network, SecretText, TenantId
 from authentik_entra_bootstrap.entra import EntraAdapter, KeptEntra
@@ -24,10 +24,9 @@ from authentik_entra_bootstrap.workflows.telling import TrailListener
 
 @dataclass
 class Kept:
-    """What runs of one process and one event loop keep for the next: connections, and the operators' tokens."""
+    """What runs of one process and one event loop keep for the next: connections to Entra ID, the operators' tokens."""
 
     entra: KeptEntra = field(default_factory=KeptEntra)
-    authentik: KeptAuthentik = field(default_factory=KeptAuthentik)
 
     async def tidy(self) -> None:
         """Close what is not needed any more; to be called between two runs."""
@@ -36,7 +35,6 @@ class Kept:
     async def disconnect(self) -> None:
         """Close every connection; to be called between two runs, or when there will be no more."""
         await self.entra.disconnect()
-        self.authentik.disconnect()
 
 
 @dataclass
@@ -127,10 +125,9 @@ def _entra(settings: ConnectionSettings, runtime: Runtime, network: Network, wai
 
 
 def _authentik(
-    settings: ConnectionSettings, token: SecretText, runtime: Runtime, network: Network, waiter: Waiter
+    settings: ConnectionSettings, token: SecretText, network: Network, waiter: Waiter
 ) -> AuthentikAdapter:
-    kept = runtime.kept.authentik if runtime.kept else None
-    return AuthentikAdapter(_authentik_address(settings), token, network, waiter, kept=kept)
+    return AuthentikAdapter(_authentik_address(settings), token, network, waiter)
 
 
 @asynccontextmanager
@@ -157,7 +154,7 @@ async def open_authentik(
     """
     _authentik_address(settings)
     network, waiter = _shared(settings, runtime)
-    async with _authentik(settings, token or settings.token(), runtime, network, waiter) as authentik:
+    async with _authentik(settings, token or settings.token(), network, waiter) as authentik:
         yield authentik
 
 
@@ -182,7 +179,7 @@ async def open_session(settings: ConnectionSettings, runtime: Runtime) -> AsyncI
     network, waiter = _shared(settings, runtime)
     async with (
         _entra(settings, runtime, network, waiter) as entra,
-        _authentik(settings, token, runtime, network, waiter) as authentik,
+        _authentik(settings, token, network, waiter) as authentik,
     ):
         context = Context(entra, authentik, waiter, runtime.reporter, **runtime.context_options)  # type: ignore[arg-type]
         context.listener = Several(TrailListener(authentik, runtime.reporter, context.now), Metrics())

@@ -16,7 +16,6 @@ from authentik_entra_bootstrap.authentik.audit import AuditTrail
 from authentik_entra_bootstrap.authentik.blueprint_methods import BlueprintMethods
 from authentik_entra_bootstrap.authentik.bodies import provider_body
 from authentik_entra_bootstrap.authentik.directory import Directory
-from authentik_entra_bootstrap.authentik.kept import KeptAuthentik, server_key
 from authentik_entra_bootstrap.authentik.permission_names import VIEW_ANY_PROVIDER
 from authentik_entra_bootstrap.authentik.permissions import Permissions
 from authentik_entra_bootstrap.authentik.provider_calls import ProviderCalls
@@ -65,7 +64,6 @@ class AuthentikAdapter(BlueprintMethods):
     :param network: CA file, proxy, timeouts, user agent.
     :param waiter: clock, sleep and randomness of every retry.
     :param allow_http: accept an ``http://`` address of another machine.
-    :param kept: connections of earlier runs of this process, and for later ones.
     :raises ConfigError: ``authentik-url-invalid``, ``authentik-url-insecure``, ``authentik-token-malformed``.
     """
 
@@ -77,11 +75,8 @@ class AuthentikAdapter(BlueprintMethods):
         waiter: Waiter,
         *,
         allow_http: bool = False,
-        kept: KeptAuthentik | None = None,
     ) -> None:
-        base = api_base(url, allow_http=allow_http)
-        self._kept, self._key = kept, server_key(base, token)
-        self._api = Api(base, token, network, waiter, kept.connections(base, network) if kept else None)
+        self._api = Api(api_base(url, allow_http=allow_http), token, network, waiter)
         self._audit = AuditTrail(self._api)
         self._providers = ProviderCalls(self._api, self._audit)
         self._applications = Applications(self._api, self._audit)
@@ -100,8 +95,6 @@ class AuthentikAdapter(BlueprintMethods):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._kept is not None and kind is not None:
-            self._kept.forget(self._key)
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -109,16 +102,9 @@ class AuthentikAdapter(BlueprintMethods):
         await self._api.close()
 
     async def server(self) -> ServerInfo:
-        """Version and shape, read anew unless an earlier run of this process has just read them."""
-        now = self._api.waiter.monotonic()
-        found = self._kept.server(self._key, now) if self._kept else None
-        if found is not None:
-            self._info = found
-            return found
+        """Version and shape, read anew."""
         self._reading = asyncio.ensure_future(read_server(self._api))
         self._info = await self._reading
-        if self._kept is not None:
-            self._kept.keep(self._key, self._info, now)
         return self._info
 
     async def license(self) -> LicenseInfo:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from authentik_client.models.application_request import ApplicationRequest
+from authentik_client.models.patched_application_request import PatchedApplicationRequest
+
 from authentik_entra_bootstrap.authentik import records
 from authentik_entra_bootstrap.authentik.audit import APPLICATION_MODEL, AuditTrail
 from authentik_entra_bootstrap.authentik.bodies import typed
@@ -55,9 +58,7 @@ class Applications:
         }
         if launch_url is not None:
             wanted["meta_launch_url"] = launch_url
-        call = Call(
-            "POST", APPLICATIONS, body=typed("ApplicationRequest", wanted), permission=ADD_APPLICATION
-        )
+        call = Call("POST", APPLICATIONS, body=typed(ApplicationRequest, wanted), permission=ADD_APPLICATION)
 
         async def post() -> Written[AuthentikApplication]:
             reply = await self._api.send(call)
@@ -88,7 +89,7 @@ class Applications:
     async def set_backchannel_providers(self, slug: str, pks: Sequence[int]) -> Written[AuthentikApplication]:
         """Replace the list of backchannel providers."""
         _check_slug(slug)
-        body = typed("PatchedApplicationRequest", {"backchannel_providers": list(pks)})
+        body = typed(PatchedApplicationRequest, {"backchannel_providers": list(pks)})
         call = Call("PATCH", ONE_APPLICATION, {"slug": slug}, body=body, permission=CHANGE_APPLICATION)
         reply = await self._api.repeat(call)
         return Written(self._api.read(reply, records.application), reply.request_id)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from authentik_client.models.event_request import EventRequest
+
 from authentik_entra_bootstrap.authentik import records
 from authentik_entra_bootstrap.authentik.bodies import typed
 from authentik_entra_bootstrap.authentik.permission_names import ADD_EVENT, VIEW_EVENT
@@ -50,7 +52,7 @@ class AuditTrail:
         :raises Denied: the token may not.
         """
         try:
-            body = typed("EventRequest", {"action": action, "app": EVENT_APP, "context": dict(context)})
+            body = typed(EventRequest, {"action": action, "app": EVENT_APP, "context": dict(context)})
             await self._api.once(Call("POST", EVENTS, body=body, permission=ADD_EVENT))
         except Denied:
             raise

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from authentik_client.models.blueprint_instance_request import BlueprintInstanceRequest
+from authentik_client.models.patched_blueprint_instance_request import PatchedBlueprintInstanceRequest
 from pydantic_core import to_json
 
 from authentik_entra_bootstrap.authentik import records
@@ -104,10 +106,10 @@ class Blueprints:
         body = {"name": name, "content": content, "context": {}, "enabled": True}
         if found is None:
             call = Call(
-                "POST", INSTANCES, body=typed("BlueprintInstanceRequest", body), permission=ADD_BLUEPRINT
+                "POST", INSTANCES, body=typed(BlueprintInstanceRequest, body), permission=ADD_BLUEPRINT
             )
         else:
-            wanted = typed("PatchedBlueprintInstanceRequest", body)
+            wanted = typed(PatchedBlueprintInstanceRequest, body)
             call = Call("PATCH", ONE_INSTANCE, {"pk": found.pk}, body=wanted, permission=CHANGE_BLUEPRINT)
         try:
             reply = await (self._api.once(call) if found is None else self._api.repeat(call))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from typing import Any
 
+from authentik_client.models.patched_microsoft_entra_provider_request import (
+    PatchedMicrosoftEntraProviderRequest,
+)
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
-from authentik_entra_bootstrap.authentik import lazy_client
 from authentik_entra_bootstrap.domain import ProviderSpec, ServerInfo
 from authentik_entra_bootstrap.errors import ConfigError
 
@@ -53,15 +56,14 @@ def provider_body(wanted: ProviderSpec | Mapping[str, object], info: ServerInfo)
     }
     # The PATCH model for both methods: its fields are the POST's, and the secret, which POST's insists on,
     # joins when the request is written.
-    return typed("PatchedMicrosoftEntraProviderRequest", supported)
+    return typed(PatchedMicrosoftEntraProviderRequest, supported)
 
 
-def typed(model_name: str, values: Mapping[str, object]) -> dict[str, object]:
-    """Validate and serialise by a request model; fields that the installed client does not know pass unchanged.
+def typed(model: Any, values: Mapping[str, object]) -> dict[str, object]:
+    """Validate and serialise by a request model of the client library; fields that the installed client does not know pass unchanged.
 
     :raises ConfigError: ``authentik-value-invalid``, naming the fields and not their values.
     """
-    model = lazy_client.model(model_name)
     known = {name: value for name, value in values.items() if name in model.model_fields}
     try:
         body: dict[str, object] = to_jsonable_python(model(**known).to_dict())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from authentik_client.models.sync_object_request import SyncObjectRequest
+
 from authentik_entra_bootstrap.authentik import records
 from authentik_entra_bootstrap.authentik.audit import PROVIDER_MODEL
 from authentik_entra_bootstrap.authentik.bodies import typed
@@ -50,7 +52,7 @@ class Syncs:
             "POST",
             ONE_PROVIDER + "sync/object/",
             {"pk": pk},
-            body=typed("SyncObjectRequest", wanted),
+            body=typed(SyncObjectRequest, wanted),
             permission=ADD_PROVIDER,
             read_timeout=max(self._api.network.read_timeout, _PROOF_TIMEOUT),
         )

@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
+from authentik_client.api_client import ApiClient
+from authentik_client.configuration import Configuration
 
-from authentik_entra_bootstrap.authentik import lazy_client
 from authentik_entra_bootstrap.authentik.connection_failures import broken, worth_repeating
 from authentik_entra_bootstrap.authentik.connections import POOL_SIZE, Connections
 from authentik_entra_bootstrap.authentik.failures import not_an_api, refusal, unexpected
@@ -201,7 +202,7 @@ class Api:
             return self._client
 
     def _make_client(self) -> Any:
-        configuration = lazy_client.load("configuration").Configuration(
+        configuration = Configuration(
             host=self.base,
             access_token=self._token.reveal(),
             ssl_ca_cert=self.network.ca_file,
@@ -209,7 +210,7 @@ class Api:
         )
         configuration.connection_pool_maxsize = POOL_SIZE
         _set_proxy(configuration, self.network.proxy, self.base)
-        client = lazy_client.load("api_client").ApiClient(configuration)
+        client = ApiClient(configuration)
         client.user_agent = self.network.user_agent
         # authentik translates its messages; two of them have to be told apart.
         client.set_default_header("Accept-Language", "en")

@@ -30,7 +30,7 @@ class AuthentikPort(AuthentikBlueprints, AuthentikRemovals, Protocol):
     """authentik, as the owner of the API token."""
 
     async def server(self) -> ServerInfo:
-        """Version and shape; in a worker they may be up to a minute old.
+        """Version and shape, read anew.
 
         :raises Denied: ``authentik-token-invalid``.
         :raises UnsupportedServer: neither shape of the secret is offered.

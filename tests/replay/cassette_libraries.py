@@ -10,8 +10,6 @@ import importlib
 import sys
 from types import ModuleType
 
-from authentik_entra_bootstrap.authentik import lazy_client
-
 _MODULES = (
     "aiohttp",
     "anyio._backends._asyncio",
@@ -41,8 +39,6 @@ def import_all() -> None:
     """Import them; harmless when done before."""
     for name in _MODULES:
         importlib.import_module(name)
-    for name in ("configuration", "rest", "api_client"):
-        lazy_client.load(name)
 
 
 def patched_leftovers() -> list[str]:

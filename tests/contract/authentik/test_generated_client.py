@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from importlib import import_module
 from typing import Any
 
 import httpx
 import pytest
 
-from authentik_entra_bootstrap.authentik.lazy_client import model
 from authentik_entra_bootstrap.sandbox.authentik.app import create_authentik
 from authentik_entra_bootstrap.sandbox.world import World
 
@@ -42,6 +43,14 @@ READ = [
     ("PaginatedRoleList", "/rbac/roles/"),
     ("PaginatedPermissionList", "/rbac/permissions/"),
 ]
+
+
+def model(name: str) -> Any:
+    """A class of ``authentik_client.models``, whose modules are named after their classes."""
+    import authentik_entra_bootstrap.authentik  # noqa: F401 - the client's packages bare
+
+    module = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+    return getattr(import_module(f"authentik_client.models.{module}"), name)
 
 
 @pytest.fixture

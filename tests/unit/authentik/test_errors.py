@@ -357,14 +357,14 @@ def test_tokens_that_no_header_can_carry(token: str, waiter: Waiter) -> None:
 async def test_whatever_the_library_raises_stays_inside(
     adapter: AuthentikAdapter, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from authentik_entra_bootstrap.authentik import lazy_client
+    from authentik_client.api_client import ApiClient
 
     def explode(*_: object, **__: object) -> object:
         raise RuntimeError(f"Bearer {TOKEN} {SECRET}")
 
     serve_basics(stub)
     await adapter.server()
-    monkeypatch.setattr(lazy_client.load("api_client").ApiClient, "call_api", explode)
+    monkeypatch.setattr(ApiClient, "call_api", explode)
     with pytest.raises(errors.UnexpectedAnswer) as caught:
         await adapter.update_provider(ProviderPk(9), {}, SecretText(SECRET))
     assert caught.value.code == "authentik-client-failed"
