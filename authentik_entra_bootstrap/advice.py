@@ -59,6 +59,11 @@ def _application(
     foreign = [secret for secret in application.secrets if not is_ours(secret)]
     if foreign:
         yield f"{len(foreign)} client secrets of the application were not made by us; they are left alone."
+    if entra.service_principal is not None and entra.service_principal.secrets:
+        yield (
+            f"{len(entra.service_principal.secrets)} client secrets stand on the service principal. They sign in as well, "
+            "and were not made by us; they are left alone."
+        )
     known = {permission.requested_access() for permission in permissions}
     if application.requested_access - known:
         yield "The application lists permissions that are not in the settings; they are left alone."

@@ -23,9 +23,14 @@ from authentik_entra_bootstrap.domain import (
     ProviderChange,
     Renewal,
 )
+from authentik_entra_bootstrap.errors import AdminActionRequired
 from authentik_entra_bootstrap.marks import Delivered, Marks, Previous, is_ours
 from authentik_entra_bootstrap.policy import renew_at, stray_rest
 
+SECRETS_WITH_PERSONAL_ACCOUNTS = 2
+"""Live client secrets of an application that personal accounts can sign in to
+(hashicorp/terraform-provider-azuread#640). For others only the size of the whole object counts."""
+PERSONAL_AUDIENCES = frozenset({"AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount"})
 _INTERRUPTED = "no delivered secret is on record: an earlier run was interrupted"
 _TAKEN_OVER = "the application is taken over; authentik holds a secret that is not ours"
 _CHANGED = "the provider was changed in authentik since the secret was delivered"
@@ -255,3 +260,60 @@ def doubtful(seen: SecretObservation, decision: SecretDecision) -> str | None:
     if decision.retire and seen.marks.pending is None:
         return "Entra ID to forget removed client secrets"
     return None
+
+
+def places_left(application: Application, now: datetime) -> int | None:
+    """How many client secrets can still be added; ``None`` where the audience sets no limit."""
+    if application.sign_in_audience not in PERSONAL_AUDIENCES:
+        return None
+    live = sum(now < secret.end_date_time for secret in application.secrets)
+    return max(0, SECRETS_WITH_PERSONAL_ACCOUNTS - live)
+
+
+def removable_first(decision: SecretDecision) -> tuple[KeyId, ...]:
+    """Secrets that may be retired before the new one is made, to have a place for it.
+
+    Only where it is certain that authentik signs in with the recorded secret: a proof shows that it signs in, not
+    with which one.
+    """
+    sure = decision.state is State.DUE and decision.certain
+    return decision.retire if sure else ()
+
+
+def refuse_without_place(application: Application | None, decision: SecretDecision, now: datetime) -> None:
+    """Refuse a run that could not add its client secret.
+
+    :raises AdminActionRequired: ``too-many-secrets``.
+    """
+    if application is None or decision.action is not SecretAction.MAKE:
+        return
+    first = removable_first(decision)
+    left = replace(
+        application, secrets=tuple(item for item in application.secrets if item.key_id not in first)
+    )
+    if places_left(left, now) == 0:
+        raise too_many_secrets(left, now)
+
+
+def too_many_secrets(application: Application, now: datetime) -> AdminActionRequired:
+    """The error of an application without a place for another client secret."""
+    live = [secret for secret in application.secrets if now < secret.end_date_time]
+    names = ", ".join(
+        f"{secret.display_name or secret.key_id} (until {secret.end_date_time:%Y-%m-%d})" for secret in live
+    )
+    return AdminActionRequired(
+        "too-many-secrets",
+        f"The application {application.app_id} has no place for another client secret: personal accounts can sign in to "
+        f"it (signInAudience {application.sign_in_audience}), so it may hold {SECRETS_WITH_PERSONAL_ACCOUNTS}. "
+        f"It holds {names}.",
+        "Remove one that nobody uses, in the portal under Certificates & secrets, or set signInAudience to AzureADMyOrg. "
+        "One that this program has replaced is removed by the run after its overlap.",
+        facts={"app_id": application.app_id, "live": str(len(live))},
+    )
+
+
+def without_place_for_the_next(application: Application, marks: Marks, now: datetime) -> bool:
+    """Whether the next rotation will find no place: what no run will remove takes them all."""
+    current = marks.current.key_id if marks.current else None
+    stays = tuple(item for item in application.secrets if item.key_id == current or not is_ours(item))
+    return places_left(replace(application, secrets=stays), now) == 0

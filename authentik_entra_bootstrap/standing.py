@@ -35,11 +35,13 @@ class Placed:
     """A client secret with its standing.
 
     :param retire_at: from when it may be removed; ``None`` for the current one and foreign ones.
+    :param holder: ``application``, or ``service-principal`` for one that only that lists.
     """
 
     secret: ClientSecret
     standing: Standing
     retire_at: datetime | None = None
+    holder: str = "application"
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,13 @@ class Attention:
     at: datetime
 
 
-def placed(application: Application, marks: Marks | None = None) -> tuple[Placed, ...]:
-    """Every client secret of an application with its standing, oldest first."""
+def placed(
+    application: Application, marks: Marks | None = None, of_principal: tuple[ClientSecret, ...] = ()
+) -> tuple[Placed, ...]:
+    """Every client secret of an application with its standing, oldest first.
+
+    :param of_principal: those of its service principal, which are always somebody else's.
+    """
     marks = read_marks(application.tags) if marks is None else marks
     resting = {
         item.key_id: item.retire_at for item in sorted(marks.previous, key=lambda item: item.retire_at)
@@ -74,7 +81,8 @@ def placed(application: Application, marks: Marks | None = None) -> tuple[Placed
             found.append(Placed(secret, Standing.PREVIOUS, resting[secret.key_id]))
         else:
             found.append(Placed(secret, Standing.STRAY, rest))
-    return tuple(found)
+    found += [Placed(secret, Standing.FOREIGN, holder="service-principal") for secret in of_principal]
+    return tuple(sorted(found, key=lambda item: item.secret.start_date_time))
 
 
 def attention(application: Application, desired: Desired, now: datetime) -> Attention:

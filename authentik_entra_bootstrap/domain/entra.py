@@ -179,6 +179,8 @@ class ServicePrincipal:
     service_principal_object_id: ServicePrincipalObjectId
     app_id: AppId
     account_enabled: bool = True
+    secrets: tuple[ClientSecret, ...] = ()
+    """Its own passwordCredentials. They sign in as well, and the application does not list them."""
 
 
 @dataclass(frozen=True)

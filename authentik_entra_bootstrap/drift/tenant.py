@@ -51,6 +51,15 @@ def tenant_drift(plan: Plan, entra: ObservedEntra, now: datetime) -> Iterator[Dr
         yield from _permissions(plan, entra, application)
         yield from _owners(entra)
         yield from _secrets(plan, application, now)
+        for secret in entra.service_principal.secrets if entra.service_principal else ():
+            yield _entra(
+                Target.SERVICE_PRINCIPAL,
+                f"passwordCredentials {secret.key_id}",
+                None,
+                _shown(secret, now),
+                DriftAction.KEEP,
+                "not made by us, and it signs in as well: never removed here",
+            )
 
 
 def _entra(

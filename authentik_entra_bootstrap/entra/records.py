@@ -49,7 +49,7 @@ APPLICATION_PROPERTIES = [
 ]
 """``$select`` for applications: what :func:`application` reads."""
 DELETED_PROPERTIES = ["id", "appId", "displayName", "uniqueName", "deletedDateTime", "tags"]
-PRINCIPAL_PROPERTIES = ["id", "appId", "accountEnabled"]
+PRINCIPAL_PROPERTIES = ["id", "appId", "accountEnabled", "passwordCredentials"]
 RESOURCE_PROPERTIES = ["id", "appId", "appRoles", "oauth2PermissionScopes"]
 ORGANIZATION_PROPERTIES = ["id", "displayName", "verifiedDomains"]
 
@@ -174,6 +174,7 @@ def service_principal(body: Json) -> ServicePrincipal:
         ServicePrincipalObjectId(_id(body, "id")),
         AppId(_id(body, "appId")),
         account_enabled=True if enabled is None else bool(enabled),
+        secrets=tuple(client_secret(item) for item in _items(body, "passwordCredentials")),
     )
 
 

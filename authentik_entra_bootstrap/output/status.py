@@ -96,6 +96,7 @@ def placed_document(item: Placed, renewal: Renewal) -> Document:
         "standing": item.standing.value,
         "display_name": item.secret.display_name,
         "retire_at": moment(item.retire_at),
+        "holder": item.holder,
     }
 
 
@@ -165,7 +166,7 @@ def _show_secrets(terminal: Terminal, status: Status) -> None:
         line = bar(scale, secret.start_date_time, secret.end_date_time, status.seen_at, due, signs)
         ends = f"until {secret.end_date_time:%Y-%m-%d}"
         terminal.say(
-            f"    {item.standing.value:<9}{secret.key_id}  {line}  {ends}{_goes(item)}",
+            f"    {item.standing.value:<9}{secret.key_id}  {line}  {ends}{_goes(item)}{_elsewhere(item)}",
             _STYLES[item.standing],
         )
     terminal.say(f"    {'':<9}{signs.legend()}", "dim")
@@ -173,6 +174,10 @@ def _show_secrets(terminal: Terminal, status: Status) -> None:
 
 def _goes(item: Placed) -> str:
     return f", stays to {item.retire_at:%Y-%m-%d}" if item.retire_at else ""
+
+
+def _elsewhere(item: Placed) -> str:
+    return ", on the service principal" if item.holder == "service-principal" else ""
 
 
 def in_short(state: str, reason: str) -> str:

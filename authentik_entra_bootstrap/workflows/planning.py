@@ -10,6 +10,7 @@ from authentik_entra_bootstrap.drift import Drift, find_drift
 from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.plan import Plan, make_plan
 from authentik_entra_bootstrap.preflight import refuse
+from authentik_entra_bootstrap.rotation import refuse_without_place
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.observe import observe
 from authentik_entra_bootstrap.workflows.permitted import refuse_missing_permissions
@@ -42,6 +43,7 @@ async def prepare(context: Context, desired: Desired) -> Prepared:
     entra, authentik = await observe(context, desired, saving=True)
     refuse(desired, entra, authentik)
     prepared = _prepared(context, desired, entra, authentik)
+    refuse_without_place(entra.application, prepared.plan.secret, context.now())
     await refuse_missing_permissions(context, prepared.plan, authentik.permissions)
     return prepared
 

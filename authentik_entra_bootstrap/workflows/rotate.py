@@ -42,6 +42,7 @@ from authentik_entra_bootstrap.rotation import (
     SecretObservation,
     decide,
     doubtful,
+    refuse_without_place,
 )
 from authentik_entra_bootstrap.standing import Attention, attention
 from authentik_entra_bootstrap.workflows.concurrency import both
@@ -175,6 +176,7 @@ async def _decided(context: Context, desired: Desired, sight: SecretSight, *, fo
         fresh = await context.entra.application(sight.application.app_object_id)
         # A replica that has forgotten the application is older still.
         sight = replace(sight, application=fresh or sight.application)
+    refuse_without_place(sight.application, decision, context.now())
     grantable = None
     if decision.action is SecretAction.MAKE:
         policy, _ = await both(

@@ -19,6 +19,7 @@ from authentik_entra_bootstrap.marks import Delivered, Marks, Previous, read_mar
 from authentik_entra_bootstrap.phases import PROTOCOL, Came, Phase
 from authentik_entra_bootstrap.plan import Action, Step, Target
 from authentik_entra_bootstrap.policy import overlap_of
+from authentik_entra_bootstrap.rotation import places_left, removable_first, too_many_secrets
 from authentik_entra_bootstrap.workflows.acceptance import Acceptance
 from authentik_entra_bootstrap.workflows.alone import ANOTHER_RUN, last_change
 from authentik_entra_bootstrap.workflows.concurrency import both, outcome
@@ -83,6 +84,7 @@ class SecretRun(SecretState):
         self.context.reporter.begin(self.step(Target.SECRET))
         if not self.known_alone:
             await self.alone()
+        await self.make_place()
         self.begun = self.context.waiter.monotonic()
         new = await make_secret(
             self.context, self.application, self.case.desired.connection, self.case.end_date_time
@@ -92,6 +94,21 @@ class SecretRun(SecretState):
             self.context, self.application, new, self.case.roles, strict=self.case.strict_roles
         )
         return Came.GOOD
+
+    async def make_place(self) -> None:
+        """Retire what may go before the new secret is made, where there is no place for it otherwise.
+
+        :raises AdminActionRequired: ``too-many-secrets``.
+        """
+        now = self.context.now()
+        if places_left(self.application, now) != 0:
+            return
+        if removable_first(self.case.decision):
+            await self.retire()
+            left = tuple(item for item in self.application.secrets if item.key_id not in self.retired)
+            self.application = replace(self.application, secrets=left)
+        if places_left(self.application, now) == 0:
+            raise too_many_secrets(self.application, now)
 
     async def mark(self) -> Came:
         """Say which secret is about to be delivered; meanwhile the wait for its acceptance begins."""
@@ -201,7 +218,9 @@ class SecretRun(SecretState):
     async def retire(self) -> Came:
         """Remove what nothing uses; without a fresh proof it stays."""
         proven = any(item.name == "authentik-signs-in" and item.ok for item in self.evidence)
-        steps = [step for step in self.case.steps if step.action is Action.RETIRE]
+        steps = [
+            step for step in self.case.steps if step.action is Action.RETIRE and step.key not in self.retired
+        ]
         expected = self.last_known_change()
         since = self.case.change.created if self.case.change else None
         # Without audit events only what this very run has delivered is certain.
@@ -222,7 +241,7 @@ class SecretRun(SecretState):
             proven=proven,
         )
         self.evidence += [result.proof] if result.proof else []
-        self.stayed, self.retired = result.stayed, result.removed
+        self.stayed, self.retired = result.stayed, (*self.retired, *result.removed)
         for key_id in result.removed:
             self.record("secret-retired", key_id=key_id)
         if result.marks != self.marks:

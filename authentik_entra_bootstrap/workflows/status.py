@@ -9,6 +9,7 @@ from authentik_entra_bootstrap.domain import ClientSecret, Desired, SyncStatus, 
 from authentik_entra_bootstrap.errors import Denied
 from authentik_entra_bootstrap.policy import in_words
 from authentik_entra_bootstrap.proof import Evidence, last_failure, last_sign_in
+from authentik_entra_bootstrap.rotation import too_many_secrets, without_place_for_the_next
 from authentik_entra_bootstrap.standing import Attention, Placed, Standing, attention, placed
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
@@ -22,8 +23,8 @@ OVERDUE = 1 / 6
 class Alarm:
     """Something that monitoring should call somebody for.
 
-    :param code: ``secret-ended``, ``secret-ends-soon``, ``proof-missing``, ``proof-failed``, ``drift`` or
-        ``changes-pending``.
+    :param code: ``secret-ended``, ``secret-ends-soon``, ``too-many-secrets``, ``proof-missing``, ``proof-failed``,
+        ``drift`` or ``changes-pending``.
     """
 
     code: str
@@ -85,13 +86,14 @@ async def look_at_status(context: Context, desired: Desired) -> Status:
             tasks = _together(tasks, scheduled)
         except Denied as error:
             notes.append(error.message)
+    principal = seen.entra.service_principal
     application, since = seen.entra.application, change.created if change else None
     return Status(
         seen,
         sync,
         last_sign_in(tasks, since),
         last_failure(tasks, since),
-        placed(application, seen.plan.marks) if application else (),
+        placed(application, seen.plan.marks, principal.secrets if principal else ()) if application else (),
         attention(application, seen.plan.desired, now) if application else None,
         now,
         tuple(notes),
@@ -116,6 +118,9 @@ def alarms(status: Status, within: timedelta | None = None) -> tuple[Alarm, ...]
         found.append(Alarm("proof-failed", f"authentik could not sign in: {status.failure.detail}"))
     elif status.proof is None and status.prepared.authentik.provider is not None:
         found.append(Alarm("proof-missing", "nothing shows that authentik signs in with what it stores"))
+    application = status.prepared.entra.application
+    if application is not None and without_place_for_the_next(application, plan.marks, status.seen_at):
+        found.append(Alarm("too-many-secrets", too_many_secrets(application, status.seen_at).message))
     differing = [item for item in status.prepared.drift if item.action.counts]
     if differing:
         first = differing[0]

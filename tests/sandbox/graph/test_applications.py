@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -292,10 +293,21 @@ def test_the_object_has_a_greatest_size(graph: Any, errors: Any) -> None:
     assert errors(reply)[:2] == (403, "Directory_ResourceSizeExceeded")
 
 
-def test_applications_for_personal_accounts_have_two_secrets(graph: Any) -> None:
+def test_applications_for_personal_accounts_have_two_live_secrets(
+    graph: Any, errors: Any, world: Any
+) -> None:
     app = graph.new_app(signInAudience="AzureADandPersonalMicrosoftAccount")
     path = f"applications/{app['id']}/addPassword"
-    assert [graph.post(path).status_code for _ in range(3)] == [200, 200, 400]
+    soon = (world.clock.now() + timedelta(minutes=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert graph.post(path, {"passwordCredential": {"endDateTime": soon}}).status_code == 200
+    assert graph.post(path).status_code == 200
+    assert errors(graph.post(path)) == (
+        400,
+        "TooManyAppPasswords",
+        "Not allowed to add 3 passwords. You can only add a maximum of 2 passwords.",
+    )
+    world.clock.advance(1200)
+    assert graph.post(path).status_code == 200
 
 
 def test_enabled_role_cannot_be_removed(graph: Any, errors: Any) -> None:

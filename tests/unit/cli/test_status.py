@@ -192,3 +192,15 @@ def test_plain_characters_where_nothing_else_can_be_shown(
     assert len(bars) == len(crowded.entra.app.secrets)
     assert all(bar.isascii() for bar in bars)
     assert any("R" in bar for bar in bars)
+
+
+def test_a_connection_whose_next_rotation_finds_no_place_is_an_alarm(
+    command: Command, made: World, valid: Valid
+) -> None:
+    made.entra.change_app(sign_in_audience="AzureADandPersonalMicrosoftAccount")
+    assert "too-many-secrets" not in codes(command("status", "--output", "json").json)
+    made.entra.make_secret("by hand", made.clock.now() + timedelta(days=100))
+    document = command("status", "--output", "json").json
+    valid(document, "status")
+    assert "too-many-secrets" in codes(document)
+    assert command("status", "--check").code == 2

@@ -127,6 +127,9 @@ def test_the_other_records_read_the_same_as_through_the_sdk() -> None:
     principal = {"id": ID, "appId": OTHER, "accountEnabled": False}
     theirs = through_the_sdk("ServicePrincipal", "service_principal", principal)
     assert records.service_principal(principal).account_enabled is theirs.account_enabled is False
+    secret = {"keyId": ID, "displayName": "x", "endDateTime": "2027-01-01T00:00:00Z"}
+    (listed,) = records.service_principal({**principal, "passwordCredentials": [secret]}).secrets
+    assert (listed.key_id, listed.end_date_time) == (ID, datetime(2027, 1, 1, tzinfo=UTC))
     tenant = {"id": ID, "displayName": "Contoso", "verifiedDomains": [{"name": "a.example"}, {"name": None}]}
     theirs = through_the_sdk("Organization", "organization", tenant)
     found = records.organization(tenant)

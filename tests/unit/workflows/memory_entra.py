@@ -330,6 +330,9 @@ class MemoryEntra:
         if self.add_secret_refusals:
             self.add_secret_refusals -= 1
             raise NotFound("application-not-found", "This replica does not know the application.")
+        live = [item for item in self.app.secrets if self.now < item.end_date_time]
+        if self.app.sign_in_audience == "AzureADandPersonalMicrosoftAccount" and len(live) >= 2:
+            raise AdminActionRequired("too-many-secrets", "You can only add a maximum of 2 passwords.")
         return self.make_secret(display_name, end_date_time)
 
     @call("entra", writes=True)

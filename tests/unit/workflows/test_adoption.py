@@ -13,10 +13,24 @@ from authentik_entra_bootstrap.domain import (
     Application,
     AppObjectId,
     AuthentikApplication,
+    ClientSecret,
+    KeyId,
     Provider,
     ProviderPk,
+    ServicePrincipal,
+    ServicePrincipalObjectId,
 )
-from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, ConfigError, ServiceUnavailable
+from authentik_entra_bootstrap.drift import DriftAction
+from authentik_entra_bootstrap.errors import (
+    AdminActionRequired,
+    AlreadyExists,
+    BootstrapError,
+    ConfigError,
+    ServiceUnavailable,
+)
+from authentik_entra_bootstrap.standing import Standing
+from authentik_entra_bootstrap.workflows.planning import prepare
+from authentik_entra_bootstrap.workflows.status import look_at_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,3 +154,38 @@ async def test_nothing_is_there_to_be_taken_over(world: World) -> None:
     assert caught.value.code == "adopt-application-not-found"
     assert world.wire.writes() == []
     assert world.clock.slept, "somebody may have made it a moment ago"
+
+
+async def test_an_application_without_a_place_for_a_secret_is_not_taken_over(
+    make_world: Callable[..., World],
+) -> None:
+    world = by_hand(make_world, sign_in_audience="AzureADandPersonalMicrosoftAccount")
+    world.entra.make_secret("a second", world.clock.now() + timedelta(days=700))
+    before = len(world.wire.calls)
+    with pytest.raises(AdminActionRequired) as caught:
+        await world.run()
+    assert caught.value.code == "too-many-secrets"
+    assert world.wire.writes(before) == []
+
+
+async def test_secrets_of_the_service_principal_are_listed_and_left_alone(
+    make_world: Callable[..., World],
+) -> None:
+    world = by_hand(make_world)
+    now = world.clock.now()
+    theirs = ClientSecret(KeyId("key-sp"), "on the principal", "abc", now, now + timedelta(days=9))
+    principal = ServicePrincipal(
+        ServicePrincipalObjectId("principal-hand"), AppId("client-hand"), secrets=(theirs,)
+    )
+    world.entra.change(principal=principal)
+    prepared = await prepare(world.context(), world.desired)
+    assert any("stand on the service principal" in warning for warning in prepared.plan.warnings)
+    listed = [item for item in prepared.drift if "key-sp" in item.property]
+    assert [(item.object, item.action) for item in listed] == [("service-principal", DriftAction.KEEP)]
+    await world.run()
+    assert world.entra.truth.principal is not None
+    assert world.entra.truth.principal.secrets == (theirs,)
+    assert KeyId("key-sp") not in world.entra.removed
+    status = await look_at_status(world.context(), world.desired)
+    (shown,) = [item for item in status.secrets if item.secret.key_id == "key-sp"]
+    assert (shown.standing, shown.holder) == (Standing.FOREIGN, "service-principal")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -227,3 +228,76 @@ async def test_an_orphan_that_was_delivered_after_all_stays(working: World) -> N
     assert working.held().key_id == orphan
     assert any("just now" in line for line in working.reporter.warnings)
     assert working.outages == []
+
+
+# --- how many client secrets fit
+
+
+def _personal(world: World) -> None:
+    world.entra.change_app(sign_in_audience="AzureADandPersonalMicrosoftAccount")
+
+
+async def test_two_secrets_that_stay_leave_no_place_and_nothing_is_changed(working: World) -> None:
+    _personal(working)
+    working.entra.make_secret("by hand", working.clock.now() + timedelta(days=700))
+    working.age(**DUE)
+    error = await _refused(working, force=False)
+    assert (error.code, error.exit_code) == ("too-many-secrets", ExitCode.ADMIN_ACTION)
+    assert "by hand (until " in error.message
+    assert [item.display_name for item in working.foreign] == ["by hand"]
+
+
+async def test_an_expired_secret_takes_no_place(working: World) -> None:
+    _personal(working)
+    working.entra.make_secret("by hand", working.clock.now() + timedelta(days=30))
+    working.age(**DUE)
+    assert (await _rotate(working)).rotated
+
+
+async def test_the_one_before_is_retired_first_where_only_that_makes_a_place(working: World) -> None:
+    _personal(working)
+    first = working.held().key_id
+    working.age(**DUE)
+    second = (await _rotate(working)).secret.key_id
+    # No run has come by since the overlap ended.
+    working.age(days=2)
+    before = len(working.wire.calls)
+    outcome = await _rotate(working, force=True)
+    assert outcome.rotated
+    assert outcome.retired == (first,)
+    writes = working.wire.writes(before)
+    assert writes.index("entra.remove_secret") < writes.index("entra.add_secret")
+    assert {secret.key_id for secret in working.ours} == {second, outcome.secret.key_id}
+    assert working.outages == []
+    working.age(hours=25)
+    assert (await _rotate(working)).retired == (second,)
+    working.assert_converged()
+
+
+async def test_within_the_overlap_there_is_no_place_for_a_third(working: World) -> None:
+    _personal(working)
+    working.age(**DUE)
+    await _rotate(working)
+    error = await _refused(working)
+    assert error.code == "too-many-secrets"
+    working.age(hours=25)
+    assert (await _rotate(working, force=True)).rotated
+
+
+async def test_what_authentik_may_be_using_is_not_retired_to_make_a_place(working: World) -> None:
+    _personal(working)
+    working.age(**DUE)
+    await _rotate(working)
+    working.age(days=2)
+    # Somebody saved the provider: which of the two secrets authentik holds is not known any more.
+    working.authentik.saved("model_updated")
+    error = await _refused(working, force=False)
+    assert error.code == "too-many-secrets"
+    assert len(working.ours) == 2
+
+
+async def test_other_audiences_have_no_limit_of_two(working: World) -> None:
+    for name in ("one", "two", "three"):
+        working.entra.make_secret(name, working.clock.now() + timedelta(days=700))
+    working.age(**DUE)
+    assert (await _rotate(working)).rotated

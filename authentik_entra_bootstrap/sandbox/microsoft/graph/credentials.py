@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
+    GraphError,
     bad_request,
     invalid_property,
     too_large,
@@ -32,7 +33,7 @@ from authentik_entra_bootstrap.sandbox.store import Object
 LARGEST_OBJECT = 60_000
 """Bytes of JSON an application may hold. The service documents a bound but no figure; about 200 secrets fit."""
 PERSONAL_SECRETS = 2
-"""Secrets of an application that personal accounts can sign in to."""
+"""Live secrets of an application that personal accounts can sign in to (Azure/azure-cli#12946)."""
 PERSONAL_AUDIENCES = ("AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount")
 _HINT = 3
 
@@ -75,11 +76,13 @@ def new_password(call: Call, kind: str, target: Object, wanted: object) -> tuple
     if end <= start or end <= call.now:
         raise bad_request("Key credential end date is invalid.", ("InvalidKeyEndDate", "EndDate"))
     existing = list(target.get("passwordCredentials") or ())
-    if target.get("signInAudience") in PERSONAL_AUDIENCES and len(existing) >= PERSONAL_SECRETS:
-        raise bad_request(
-            f"The application is not allowed to add {len(existing) + 1} passwords: an application that personal "
-            f"accounts can sign in to has at most {PERSONAL_SECRETS}.",
-            ("TooManyCredentials", "PasswordCredentials"),
+    live = sum(call.now < parse_moment(item["endDateTime"]) for item in existing)
+    if target.get("signInAudience") in PERSONAL_AUDIENCES and live >= PERSONAL_SECRETS:
+        raise GraphError(
+            400,
+            "TooManyAppPasswords",
+            f"Not allowed to add {live + 1} passwords. You can only add a maximum of {PERSONAL_SECRETS} passwords.",
+            details=[("TooManyAppPasswords", "passwordCredentials")],
         )
     check_password(call.directory, kind, target, start, end)
     text = new_secret(call.world)
