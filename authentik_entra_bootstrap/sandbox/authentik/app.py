@@ -13,7 +13,6 @@ from authentik_entra_bootstrap.sandbox.authentik.blueprints import BlueprintImpo
 from authentik_entra_bootstrap.sandbox.authentik.profiles import profile_named
 from authentik_entra_bootstrap.sandbox.authentik.resources import (
     applications,
-    brands,
     description,
     directory,
     managed,
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 MODULES = (
     system,
-    brands,
     directory,
     mappings,
     providers,

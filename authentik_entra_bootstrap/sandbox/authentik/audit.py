@@ -133,10 +133,9 @@ def store(
     state: State, *, action: str, app: str, context: Record, user: Record, client_ip: str | None
 ) -> Record:
     """Add an event to the table, without telling anybody."""
-    brand = state.tables["brand"].find(default=True)
     shown = {"app": "authentik_brands", "model_name": "brand"}
-    if brand and client_ip:
-        shown |= {"pk": undashed(brand["brand_uuid"]), "name": "Default brand"}
+    if client_ip:
+        shown |= {"pk": undashed(state.brand), "name": "Default brand"}
     else:
         shown |= {"pk": undashed(state.uuid()), "name": "Brand fallback"}
     return state.tables["event"].add(

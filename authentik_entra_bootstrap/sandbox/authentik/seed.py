@@ -99,7 +99,6 @@ def fresh(state: State, *, admin_email: str = "root@example.com") -> str:
             },
             ctx,
         )
-    models["authentik_brands.brand"].create({"domain": "authentik-default", "default": True}, ctx)
     for name, mode in (("default-email-transport", "email"), ("default-local-transport", "local")):
         models["authentik_events.notificationtransport"].create({"name": name, "mode": mode}, ctx)
     _blueprints(state)

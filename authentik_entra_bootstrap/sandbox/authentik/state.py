@@ -47,9 +47,6 @@ TABLES: dict[str, str] = {
     "task": "message_id",
     "schedule": "id",
     "license": "license_uuid",
-    "brand": "brand_uuid",
-    "flow": "pk",  # none is ever made: references to these two are refused as to any missing object
-    "certificate": "pk",
 }
 """Table name to the column that identifies a row. ``task`` and ``schedule`` hold exactly the fields that
 ``/tasks/tasks/`` and ``/tasks/schedules/`` show (moments as aware datetimes); the worker writes them."""
@@ -204,6 +201,8 @@ class State:
         self.models: dict[str, Model] = {}
         self.application_cache: dict[tuple[int, int], list[Record]] = {}
         """Allowed applications by user and page, as authentik caches them for a day."""
+        self.brand = self.uuid()
+        """Key of the one brand, which every event names."""
         self.secret_key = f"{self.rng.getrandbits(128):032x}"
 
     def now(self) -> datetime:

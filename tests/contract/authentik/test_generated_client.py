@@ -25,7 +25,6 @@ READ = [
     ("PaginatedTokenList", "/core/tokens/"),
     ("PaginatedApplicationList", "/core/applications/?superuser_full_list=true"),
     ("Application", "/core/applications/entra/"),
-    ("PaginatedBrandList", "/core/brands/"),
     ("PaginatedMicrosoftEntraProviderList", "/providers/microsoft_entra/"),
     ("MicrosoftEntraProvider", "/providers/microsoft_entra/1/"),
     ("SyncStatus", "/providers/microsoft_entra/1/sync/status/"),

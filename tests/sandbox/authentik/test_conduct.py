@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from authentik_entra_bootstrap.sandbox.authentik.app import Authentik
-from authentik_entra_bootstrap.sandbox.authentik.rest import strictjson
 
 ENTRA = "/providers/microsoft_entra/"
 NEW = {"name": "n", "client_id": "c", "client_secret": "s", "tenant_id": "t"}
@@ -66,38 +65,19 @@ async def test_only_json_is_spoken(admin: Any) -> None:
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
-        ('{"name":', "unexpected end of data: line 1 column 9 (char 8)"),
-        ("{a}", "unexpected character, expected a string key: line 1 column 2 (char 1)"),
-        ('{"a"}', "unexpected character, expected ':' after key: line 1 column 5 (char 4)"),
-        ('{"a":}', "unexpected character, expected a JSON value: line 1 column 6 (char 5)"),
-        ('{"a":1,}', "trailing comma is not allowed: line 1 column 7 (char 6)"),
-        ("[1 2]", "unexpected character, expected ',' or ']': line 1 column 4 (char 3)"),
-        ("tru", "unexpected end of data: line 1 column 4 (char 3)"),
-        ('{"a":1} x', "unexpected content after document: line 1 column 9 (char 8)"),
-        ("  ", "input data is empty: line 1 column 1 (char 0)"),
-        ("01", "number with leading zero is not allowed: line 1 column 1 (char 0)"),
-        ('"\\x"', "invalid escaped sequence in string: line 1 column 2 (char 1)"),
-        ('"a\nb"', "unexpected control character in string: line 1 column 3 (char 2)"),
-        ("NaN", "unexpected character, expected a JSON value: line 1 column 1 (char 0)"),
-        ('{"a":\n', "unexpected end of data: line 2 column 1 (char 6)"),
-        ("1e999", "number is infinity when parsed as double: line 1 column 1 (char 0)"),
-        ('"\\ud800"', "no low surrogate in string: line 1 column 2 (char 1)"),
-        ("-", "unexpected end of data: line 1 column 2 (char 1)"),
-        ("1.", "unexpected end of data: line 1 column 3 (char 2)"),
+        (b'{"name":', "unexpected end of data: line 1 column 9 (char 8)"),
+        (b'{"a":\n', "unexpected end of data: line 2 column 1 (char 6)"),
+        (b"{a}", "unexpected character: line 1 column 2 (char 1)"),
+        (b"NaN", "number out of range: line 1 column 1 (char 0)"),
+        (b"1e999", "number out of range: line 1 column 1 (char 0)"),
+        (b'"\\ud800"', "str is not valid UTF-8: surrogates not allowed: line 1 column 1 (char 0)"),
+        (b'"\xff"', "str is not valid UTF-8: surrogates not allowed: line 1 column 1 (char 0)"),
+        (b"[" * 100_000, "number out of range: line 1 column 1 (char 0)"),
     ],
 )
-def test_unreadable_json_is_explained_in_the_parsers_words(body: str, complaint: str) -> None:
-    with pytest.raises(strictjson.JsonError, match=r".*") as caught:
-        strictjson.parse(body.encode())
-    assert str(caught.value) == complaint
-
-
-def test_readable_json_is_read() -> None:
-    text = '{"a": [1, -2.5, 1e3, true, false, null, "x\\n\\u00e9\\"", {}], "b": []}'
-    assert strictjson.parse(text.encode()) == {
-        "a": [1, -2.5, 1000.0, True, False, None, 'x\né"', {}],
-        "b": [],
-    }
+async def test_unreadable_json_is_explained(admin: Any, body: bytes, complaint: str) -> None:
+    answer = await admin("POST", ENTRA, content=body, headers=JSON)
+    assert (answer.status_code, answer.json()) == (400, {"detail": f"JSON parse error - {complaint}"})
 
 
 async def test_pages(admin: Any) -> None:
@@ -237,11 +217,8 @@ async def test_what_options_say_of_fields(admin: Any) -> None:
     kinds = {name: field["type"] for name, field in user.items()}
     assert (kinds["is_superuser"], kinds["uid"], kinds["avatar"]) == ("boolean", "string", "field")
     assert (kinds["groups_obj"], application["provider_obj"]["type"]) == ("field", "nested object")
-    assert user["is_active"]["help_text"].startswith("Designates whether this user")
     assert (await told("/core/groups/"))["num_pk"]["type"] == "integer"
     assert (await told("/rbac/roles/"))["pk"]["label"] == "Uuid"
-    timeout = (await told("/policies/bindings/"))["timeout"]
-    assert timeout["help_text"] == "Timeout after which Policy execution is terminated."
 
 
 async def test_a_crash_looks_like_a_405(ak: Authentik, admin: Any, provider: Any) -> None:

@@ -44,14 +44,6 @@ async def test_a_passwords_and_a_tokens_body(admin: Any, me: int) -> None:
         assert (await admin("POST", path, {name: "Correct-horse-9"})).status_code == 204
 
 
-async def test_a_brand_refers_to_what_exists(admin: Any) -> None:
-    wrong = {"domain": "d", "client_certificates": ["0"], "flow_recovery": MISSING}
-    assert (await admin("POST", "/core/brands/", wrong)).json() == {
-        "client_certificates": ["“0” is not a valid UUID."],
-        "flow_recovery": [f'Invalid pk "{MISSING}" - object does not exist.'],
-    }
-
-
 async def test_only_files_are_available_blueprints(admin: Any) -> None:
     remote = {"name": "remote", "path": "oci://example.com/blueprint"}
     assert (await admin("POST", "/managed/blueprints/", remote)).status_code == 201

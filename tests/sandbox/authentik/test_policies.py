@@ -1,4 +1,4 @@
-"""Policies, their bindings, rules, transports and brands: what they refuse and what goes with them."""
+"""Policies, their bindings, rules and transports: what they refuse and what goes with them."""
 
 from __future__ import annotations
 
@@ -84,19 +84,11 @@ async def test_a_deleted_transport_leaves_its_rules(admin: Any, parts: Any) -> N
     [
         ("/policies/event_matcher/", {"client_ip": ""}, {"client_ip": ["This field may not be blank."]}),
         ("/policies/event_matcher/", {"query": ""}, {"query": ["This field may not be blank."]}),
-        ("/core/brands/", {"branding_title": ""}, {"branding_title": ["This field may not be blank."]}),
-        ("/core/brands/", {"default": True}, {"default": ["Only a single brand can be set as default."]}),
     ],
 )
 async def test_refusals(admin: Any, path: str, body: Any, told: Any) -> None:
     answer = await admin("POST", path, {"name": "x", "domain": "x"} | body)
     assert (answer.status_code, answer.json()) == (400, told)
-
-
-async def test_the_default_brand_stays_one(admin: Any) -> None:
-    brand = (await admin.must("GET", "/core/brands/"))["results"][0]
-    path = f"/core/brands/{brand['brand_uuid']}/"
-    await admin.must("PATCH", path, {"default": True, "branding_custom_css": ""})
 
 
 async def test_a_managed_name_is_taken(admin: Any) -> None:

@@ -245,16 +245,3 @@ async def test_permissions_name_their_part_of_authentik(admin: Any) -> None:
         assert [row["app_label_verbose"] for row in found["results"]] == [name]
     every = await admin.must("GET", "/rbac/permissions/?page_size=100")
     assert {row["app_label_verbose"].partition(" ")[0] for row in every["results"]} == {"authentik"}
-
-
-async def test_a_launch_address_names_the_caller(admin: Any) -> None:
-    for number, (address, launched) in enumerate(
-        (
-            ("https://%(username)s.example/%(pk)s", "https://akadmin.example/3"),
-            ("https://a.example/%20b%(nothing)s", "https://a.example/%20b%(nothing)s"),
-            ("", None),
-        )
-    ):
-        body = {"name": "a", "slug": f"a{number}", "meta_launch_url": address}
-        made = await admin.must("POST", "/core/applications/", body)
-        assert (made["meta_launch_url"], made["launch_url"]) == (address, launched)

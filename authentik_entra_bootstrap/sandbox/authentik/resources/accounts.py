@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox.authentik.state import Record
 
 INTERNAL_ACCOUNT = "internal_service_account"
-ACTIVE = (
-    "Designates whether this user should be treated as active. Unselect this instead of deleting accounts."
-)
 
 
 @dataclass(kw_only=True)

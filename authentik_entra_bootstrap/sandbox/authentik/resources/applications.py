@@ -6,7 +6,6 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik.resources import common, usage
-from authentik_entra_bootstrap.sandbox.authentik.resources.people import USER
 from authentik_entra_bootstrap.sandbox.authentik.resources.providers import LABEL as PROVIDER
 from authentik_entra_bootstrap.sandbox.authentik.resources.providers import provider_serializer
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
@@ -109,17 +108,6 @@ def deleting(record: Record, ctx: Context) -> None:
         cached[:] = [row for row in cached if row["pk"] != record["pk"]]
 
 
-def launch_url(record: Record, ctx: Context) -> str | None:
-    """The application's address with the caller's own data in it, or as it stands where that does not work."""
-    address = str(record["meta_launch_url"])
-    if not address or ctx.user is None:
-        return address or None
-    try:
-        return address % ctx.state.models[USER].serializer.show(ctx.user, ctx)
-    except (KeyError, TypeError, ValueError):
-        return address
-
-
 def serializer_for(state: State) -> Serializer:
     """The application with the fields of the state's release."""
     profile = state.profile
@@ -129,12 +117,11 @@ def serializer_for(state: State) -> Serializer:
         "Application",
         {
             "pk": Uuid(read_only=True, label="Pbm uuid"),
-            "name": Text(help_text="Application's display Name."),
+            "name": Text(),
             "slug": Slug(
                 unique="Application with this slug already exists.",
                 unique_table="application",
                 validators=[not_reserved],
-                help_text="Internal application name, used in URLs.",
             ),
             "provider": Related(table="provider", integer=True, null=True, default=None),
             "provider_obj": Nested(serializer=lambda: full, get=main_provider),
@@ -146,10 +133,8 @@ def serializer_for(state: State) -> Serializer:
                 put=remember_backchannel,
             ),
             "backchannel_providers_obj": Nested(serializer=lambda: base, many=True, get=backchannel_rows),
-            "launch_url": Plain(shape=null_string, get=launch_url),
-            "open_in_new_tab": Boolean(
-                default=False, help_text="Open launch URL in a new browser tab or window."
-            ),
+            "launch_url": Plain(shape=null_string, get=lambda record, _: record["meta_launch_url"] or None),
+            "open_in_new_tab": Boolean(default=False),
             "meta_launch_url": Url(blank=True, default=""),
             "meta_icon": Text(blank=True, default=""),
             "meta_icon_url": Plain(shape=null_string, get=lambda record, _: record["meta_icon"] or None),
@@ -223,8 +208,6 @@ class ApplicationView(ModelView):
             rows = [row for row in page.rows if may_use(self.state, row, user)]
         else:
             rows = self._cached((user["pk"], page.number), page.rows, user)
-        if request.param("only_with_launch_url").lower() == "true":
-            rows = [row for row in rows if row["meta_launch_url"]]
         return Reply(page.envelope([self.serializer.show(row, ctx) for row in rows]))
 
     def _cached(self, key: tuple[int, int], rows: list[Record], user: Record) -> list[Record]:

@@ -89,9 +89,6 @@ def managed_field(kind: str, table: str) -> Text:
         null=True,
         default=None,
         label="Managed by authentik",
-        help_text="Objects that are managed by authentik. These objects are created and updated automatically. "
-        "This flag only indicates that an object can be overwritten by migrations. You can still modify the "
-        "objects via the API, but expect changes to be overwritten in a later update.",
     )
 
 

@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, people, usage
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, people
 from authentik_entra_bootstrap.sandbox.authentik.resources.tokens import (
     TOKEN,
     TOKEN_EXPIRES,
@@ -55,11 +55,9 @@ def merged(base: Record, other: Record) -> Record:
 
 
 def effective_attributes(state: State, user: Record) -> Record:
-    """The brand's attributes, those of the user's groups in the order of their names, and the user's own."""
-    brand = state.tables["brand"].find(default=True)
-    owners = [*([brand] if brand else []), *sorted(groups_of(state, user), key=by_name), user]
+    """The attributes of the user's groups in the order of their names, and the user's own."""
     found: Record = {}
-    for owner in owners:
+    for owner in [*sorted(groups_of(state, user), key=by_name), user]:
         found = merged(found, owner["attributes"])
     return found
 
@@ -116,7 +114,7 @@ class UserView(ModelView):
                 "name": Text(unique="This field must be unique.", unique_table="user", source="username"),
                 "create_group": Boolean(default=False),
                 "expiring": Boolean(default=True),
-                "expires": Moment(required=False, help_text="If not provided, valid for 360 days"),
+                "expires": Moment(required=False),
             },
         )
         super().__init__(
@@ -144,7 +142,6 @@ class UserView(ModelView):
             },
             search=["email", "name", "uuid", "username"],
             ordering=["username"],
-            used_by=usage.OF_USER,
             actions=[
                 Action(
                     "user_me",
@@ -178,14 +175,6 @@ class UserView(ModelView):
                     doc="Set password for user",
                     detail=True,
                     status=204,
-                ),
-                Action(
-                    "recovery",
-                    "POST",
-                    self.recovery,
-                    doc="Create a temporary link that a user can use to recover their account",
-                    detail=True,
-                    response={"$ref": "#/components/schemas/Link"},
                 ),
             ],
         )
@@ -235,19 +224,6 @@ class UserView(ModelView):
             ctx,
         )
         return Reply(answer | {"token": token["key"]})
-
-    def recovery(self, ctx: Context) -> Reply:
-        """A link to recover the account by: the brand names no flow for it, for there are no flows here.
-
-        :raises Rejected: always; that is looked at before the user.
-        """
-        permission = "authentik_core.reset_user_password"
-        if not self.rights(ctx).has(permission):
-            self.rights(ctx).need(permission, self.get_object(ctx, "GET", visible=False)["pk"])
-        Serializer("UserRecoveryLink", {"token_duration": Text(required=False)}).validate(
-            ctx.request.data if ctx.request else None, ctx
-        )
-        raise Rejected({"non_field_errors": "No recovery flow set."})
 
     def set_password(self, ctx: Context) -> Reply:
         """Set the user's password (only its date is kept)."""
@@ -303,7 +279,6 @@ class GroupView(ModelView):
             },
             search=["name", "is_superuser"],
             ordering=["name"],
-            used_by=usage.OF_GROUP,
             actions=common.member_actions("group", self.member),
         )
 

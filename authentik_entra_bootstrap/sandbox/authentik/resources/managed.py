@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, usage
+from authentik_entra_bootstrap.sandbox.authentik.resources import common
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import (
     Rejected,
@@ -175,7 +175,6 @@ class BlueprintView(ModelView):
             filters={"name": listing.exact("name"), "path": listing.exact("path")},
             search=["name", "path"],
             ordering=["name"],
-            used_by=usage.OF_BLUEPRINT,
             actions=actions,
         )
 

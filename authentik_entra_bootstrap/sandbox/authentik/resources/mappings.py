@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, usage
+from authentik_entra_bootstrap.sandbox.authentik.resources import common
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Dictionary, Uuid
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
@@ -147,7 +147,6 @@ def connection_view(state: State, kind: str) -> View:
             key: listing.number("user") if kind == "user" else listing.uuid_is("group"),
             f"{kind}__{name}": listing.exact("", value_of=lambda row: table.rows[row[kind]][name]),
         },
-        used_by=usage.NOTHING,
     )
 
 
@@ -201,7 +200,6 @@ def views(state: State) -> list[View]:
             filters=filters | {"expression": listing.exact("expression"), "pm_uuid": listing.uuid_is("pk")},
             search=["name"],
             ordering=["name"],
-            used_by=usage.OF_MAPPING,
         ),
         ModelView(
             state,
@@ -212,7 +210,6 @@ def views(state: State) -> list[View]:
             filters=filters | {"managed__isnull": listing.flag("managed", is_null=True)},
             search=["name", "expression"],
             ordering=["name"],
-            used_by=usage.OF_MAPPING,
             actions=[Action("types", "GET", types, doc="Get all creatable types", response=answer)],
         ),
         connection_view(state, "user"),

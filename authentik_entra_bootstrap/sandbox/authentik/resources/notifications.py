@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, people, usage
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, people
 from authentik_entra_bootstrap.sandbox.authentik.resources.policies import forget_bindings
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Boolean, Choice, Plain, Uuid
@@ -128,7 +128,6 @@ def views(state: State) -> list[View]:
             },
             search=["name", "mode", "webhook_url"],
             ordering=["name"],
-            used_by=usage.OF_TRANSPORT,
         ),
         ModelView(
             state,
@@ -142,6 +141,5 @@ def views(state: State) -> list[View]:
             },
             search=["name", "severity"],
             ordering=["name"],
-            used_by=usage.OF_RULE,
         ),
     ]

@@ -10,7 +10,6 @@ from uuid import UUID
 from authentik_entra_bootstrap.sandbox.authentik import audit
 from authentik_entra_bootstrap.sandbox.authentik.resources import common
 from authentik_entra_bootstrap.sandbox.authentik.resources.accounts import (
-    ACTIVE,
     SuperuserFlag,
     UserType,
     no_internal_account,
@@ -159,8 +158,8 @@ def user_serializer(state: State) -> Serializer:
         {
             "pk": Integer(read_only=True, label="ID"),
             "username": Text(max_length=150, unique="This field must be unique.", unique_table="user"),
-            "name": Text(blank=True, help_text="User's display name."),
-            "is_active": Boolean(default=True, label="Active", help_text=ACTIVE),
+            "name": Text(blank=True),
+            "is_active": Boolean(default=True, label="Active"),
             "last_login": Moment(null=True, default=None),
             "date_joined": Moment(read_only=True),
             "is_superuser": Plain(
@@ -228,10 +227,7 @@ def group_serializer(state: State) -> Serializer:
             "pk": Uuid(read_only=True, label="Group uuid"),
             "num_pk": Plain(shape={"type": "integer"}, get=lambda record, _: num_pk(record), told="integer"),
             "name": Text(unique="Group with this name already exists.", unique_table="group"),
-            "is_superuser": SuperuserFlag(
-                default=False,
-                help_text="Users added to this group will be superusers.",
-            ),
+            "is_superuser": SuperuserFlag(default=False),
             "parents": ManyRelated(table="group", default=list),
             "parents_obj": Nested(
                 serializer=lambda: groups,

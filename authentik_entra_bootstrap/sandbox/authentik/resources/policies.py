@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, people, usage
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, people
 from authentik_entra_bootstrap.sandbox.authentik.resources.mappings import Expression
 from authentik_entra_bootstrap.sandbox.authentik.resources.trail import actions_of
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
@@ -77,11 +77,7 @@ def one_kind(
     fields = {
         "pk": Uuid(read_only=True, label="Policy uuid"),
         "name": Text(unique="Policy with this name already exists.", unique_table="policy"),
-        "execution_logging": Boolean(
-            default=False,
-            help_text="When this option is enabled, all executions of this policy will be logged. "
-            "By default, only execution errors are logged.",
-        ),
+        "execution_logging": Boolean(default=False),
         **common.meta_fields(component, *verbose, label),
         "bound_to": bound_to(),
         **own,
@@ -238,18 +234,11 @@ def binding_model(state: State) -> Model:
             "group_obj": Nested(serializer=lambda: group, null=True, get=row("group")),
             "user_obj": Nested(serializer=lambda: user, null=True, get=row("user")),
             "target": Target(),
-            "negate": Boolean(
-                default=False, help_text="Negates the outcome of the policy. Messages are unaffected."
-            ),
+            "negate": Boolean(default=False),
             "enabled": Boolean(default=True),
             "order": Integer(minimum=-MAX_INT - 1, maximum=MAX_INT),
-            "timeout": Integer(
-                default=30,
-                minimum=0,
-                maximum=MAX_INT,
-                help_text="Timeout after which Policy execution is terminated.",
-            ),
-            "failure_result": Boolean(default=False, help_text="Result if the Policy execution fails."),
+            "timeout": Integer(default=30, minimum=0, maximum=MAX_INT),
+            "failure_result": Boolean(default=False),
             "expires": Moment(null=True, read_only=True, default=None) if newest else None,
             "expiring": Boolean(read_only=True, default=False) if newest else None,
         },
@@ -300,7 +289,6 @@ def views(state: State) -> list[View]:
             | {"action": listing.choice("action", lambda _: list(actions_of(state)))},
             search=["name"],
             ordering=["name"],
-            used_by=usage.OF_POLICY,
         ),
         ModelView(
             state,
@@ -310,7 +298,6 @@ def views(state: State) -> list[View]:
             filters=common_filters | {"expression": listing.exact("expression")},
             search=["name"],
             ordering=["name"],
-            used_by=usage.OF_POLICY,
         ),
         ModelView(
             state,
@@ -327,6 +314,5 @@ def views(state: State) -> list[View]:
                 "order": listing.number("order"),
             },
             ordering=["target", "order"],
-            used_by=usage.NOTHING,
         ),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, people, usage
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, people
 from authentik_entra_bootstrap.sandbox.authentik.resources.assignments import AssignedView, grants_view
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import NotFound, ServerCrash, ValidationError
@@ -99,7 +99,6 @@ class RoleView(ModelView):
             },
             search=["name"],
             ordering=["name"],
-            used_by=usage.OF_ROLE,
             actions=common.member_actions("role", self.member),
         )
 

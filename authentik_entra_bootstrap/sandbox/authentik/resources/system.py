@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik import audit
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, usage
+from authentik_entra_bootstrap.sandbox.authentik.resources import common
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ValidationError
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import (
@@ -76,7 +76,6 @@ def system(ctx: Context) -> Reply:
     """Facts about the running server."""
     assert ctx.request is not None  # noqa: S101 - views are only reached by requests
     request = ctx.request
-    brand = ctx.state.tables["brand"].find(default=True)
     return Reply(
         {
             "http_headers": request_environment(request),
@@ -92,7 +91,7 @@ def system(ctx: Context) -> Reply:
                 "python_version": sys.version,
                 "uname": f"{platform.system()} authentik {platform.release()} {platform.machine()}",
             },
-            "brand": "Default brand" if brand else "Brand fallback",
+            "brand": "Default brand",
             "server_time": show_moment(ctx.state.now()),
             "embedded_outpost_disabled": False,
             "embedded_outpost_host": "",
@@ -245,7 +244,6 @@ def license_view(state: State) -> View:
         filters={"name": listing.exact("name")},
         search=["name"],
         ordering=["name"],
-        used_by=usage.NOTHING,
         actions=[
             Action(
                 "summary",

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik import audit
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, people, usage
+from authentik_entra_bootstrap.sandbox.authentik.resources import common, people
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ValidationError
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Boolean, Choice, Moment, Uuid
@@ -97,7 +97,6 @@ class TokenView(ModelView):
             },
             search=["identifier", "intent", username, "description"],
             ordering=["identifier", "expires"],
-            used_by=usage.NOTHING,
             actions=[
                 Action(
                     "view_key",

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik import audit
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
-from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ServerCrash
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import (
     Choice,
     Dictionary,
     Moment,
     Uuid,
-    show_moment,
 )
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
 from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
@@ -74,10 +69,6 @@ NEWER_ACTIONS = (  # and the warning, whose place is beside the error
 )
 
 
-MOST_DAYS = 60
-"""How far back the volume of events can be asked for."""
-
-
 def actions_of(state: State) -> dict[str, str]:
     """Event actions of the release with their display texts."""
     newer = state.profile.at_least("2026.2")
@@ -121,23 +112,6 @@ def several(values: list[str], ctx: Context) -> listing.Keep | None:
     return listing.one_of("action", lambda inner: list(actions_of(inner.state)))(values, ctx)
 
 
-def asked_number(ctx: Context, name: str, default: int) -> int:
-    """A whole number from a query parameter; an empty one is none.
-
-    :raises ServerCrash: for anything else, which the real one reads without looking.
-    """
-    text = ctx.request.param(name) if ctx.request else ""
-    try:
-        return int(text) if text else default
-    except ValueError:
-        raise ServerCrash from None
-
-
-def quarter(moment: datetime) -> datetime:
-    """The beginning of the quarter of a day."""
-    return moment.replace(hour=moment.hour - moment.hour % 6, minute=0, second=0, microsecond=0)
-
-
 class EventView(ModelView):
     """The events' calls."""
 
@@ -172,20 +146,6 @@ class EventView(ModelView):
                     doc="Get all actions",
                     response={"type": "array", "items": {"$ref": "#/components/schemas/TypeCreate"}},
                 ),
-                Action(
-                    "volume",
-                    "GET",
-                    self.volume,
-                    doc="Get event volume for specified filters and timeframe",
-                    response={"type": "array", "items": {"$ref": "#/components/schemas/EventVolume"}},
-                ),
-                Action(
-                    "top_per_user",
-                    "GET",
-                    self.top_per_user,
-                    doc="Get the top_n events grouped by user count",
-                    response={"type": "array", "items": {"$ref": "#/components/schemas/EventTopPerUser"}},
-                ),
             ],
         )
 
@@ -202,41 +162,6 @@ class EventView(ModelView):
         event |= {name: values[name] for name in ("client_ip", "expires", "brand") if name in values}
         ctx.state.worker.event_created(event, ctx)
         return event
-
-    def volume(self, ctx: Context) -> Reply:
-        """How many events of each action there were in each quarter of the last days."""
-        days = asked_number(ctx, "history_days", 7)
-        since = ctx.state.now() - timedelta(days=min(days, MOST_DAYS))
-        rows = [row for row in self.select(self.visible(ctx), ctx) if row["created"] >= since]
-        counts = Counter((quarter(row["created"]), row["action"]) for row in rows)
-        return Reply(
-            [
-                {"time": show_moment(time), "action": action, "count": count}
-                for (time, action), count in sorted(counts.items())
-            ]
-        )
-
-    def top_per_user(self, ctx: Context) -> Reply:
-        """The applications that events of one action name most often, and by how many users."""
-        assert ctx.request is not None  # noqa: S101 - views are only reached by requests
-        action, most = ctx.request.param("action", "login"), asked_number(ctx, "top_n", 15)
-        allowed = self.rights(ctx).has(self.permission("view"))
-        found: dict[str, list[Record]] = {}
-        for row in self.model.rows() if allowed else ():
-            if row["action"] == action and row["context"].get("authorized_application") is not None:
-                text = json.dumps(row["context"]["authorized_application"], sort_keys=True)
-                found.setdefault(text, []).append(row)
-        groups = sorted(found.values(), key=len, reverse=True)[:most]
-        return Reply(
-            [
-                {
-                    "application": rows[0]["context"]["authorized_application"],
-                    "counted_events": len(rows),
-                    "unique_users": len({str(row["user"].get("pk")) for row in rows}),
-                }
-                for rows in groups
-            ]
-        )
 
     def list_actions(self, ctx: Context) -> Reply:
         """The actions that exist."""

@@ -15,11 +15,7 @@ Find = Callable[["Record", "State"], Iterable["Record"]]
 PROVIDER = "authentik_core.provider"
 MAPPING = "authentik_core.propertymapping"
 ENTRA = "authentik_providers_microsoft_entra.microsoftentraprovider"
-GROUP = "authentik_core.group"
-USER = "authentik_core.user"
-ROLE = "authentik_rbac.role"
 BINDING = "authentik_policies.policybinding"
-RULE = "authentik_events.notificationrule"
 
 
 @dataclass(frozen=True)
@@ -72,11 +68,6 @@ def pointing(table: str, column: str) -> Find:
     return lambda record, state: state.tables[table].where(**{column: key_of(record)})
 
 
-def listing_it(table: str, column: str) -> Find:
-    """Rows in whose list the object's key stands."""
-    return lambda record, state: [row for row in state.tables[table] if key_of(record) in row[column]]
-
-
 def listed(table: str, column: str) -> Find:
     """Rows whose keys stand in the object's own list."""
     return lambda record, state: [
@@ -109,18 +100,12 @@ def policies_of(record: Record, state: State) -> list[Record]:
     return [row for one in bindings if (row := state.tables["policy"].get(one["policy"])) is not None]
 
 
-def targets_of(record: Record, state: State) -> list[Record]:
-    """What a policy is bound to."""
-    return [{"pk": one["target"]} for one in state.tables["binding"].where(policy=key_of(record))]
-
-
 BOUND_TO_IT = (
     Relation("bindings", BINDING, pointing("binding", "target")),
     Relation(
         "policies", "authentik_policies.policy", policies_of, "cascade_many", lambda row: str(row["name"])
     ),
 )
-"""Of what policies, groups and users can be bound to."""
 
 CONNECTIONS = {
     kind: Relation(
@@ -139,58 +124,7 @@ OF_PROVIDER = used_by(
     ),
     *background("microsoftentraprovider"),
 )
-OF_MAPPING = used_by(
-    Relation(
-        "microsoftentraprovider_set", ENTRA, listing_it("provider", "property_mappings_group"), "cascade_many"
-    ),
-    Relation("provider_set", PROVIDER, listing_it("provider", "property_mappings"), "cascade_many"),
-)
 OF_APPLICATION = used_by(
     Relation("backchannel_providers", PROVIDER, pointing("provider", "backchannel_application")),
-    Relation("brand_set", "authentik_brands.brand", pointing("brand", "default_application"), "set_default"),
     *BOUND_TO_IT,
 )
-OF_GROUP = used_by(
-    Relation("children", GROUP, listing_it("group", "parents"), "cascade_many"),
-    Relation("microsoftentraprovider_set", ENTRA, pointing("provider", "filter_group"), "set_default"),
-    Relation("microsoftentraprovidergroup_set", CONNECTIONS["group"].label, pointing("entra_group", "group")),
-    Relation("notificationrule_set", RULE, pointing("rule", "destination_group"), "set_null"),
-    Relation("parents", GROUP, listed("group", "parents"), "cascade_many"),
-    Relation("policybinding_set", BINDING, pointing("binding", "group")),
-    Relation("roles", ROLE, listed("role", "roles"), "cascade_many"),
-    Relation("users", USER, listed("user", "users"), "cascade_many"),
-)
-OF_USER = used_by(
-    Relation("groups", GROUP, listing_it("group", "users"), "cascade_many"),
-    Relation("microsoftentraprovideruser_set", CONNECTIONS["user"].label, pointing("entra_user", "user")),
-    Relation("policybinding_set", BINDING, pointing("binding", "user")),
-    Relation("roles", ROLE, listed("role", "roles"), "cascade_many"),
-)
-OF_ROLE = used_by(
-    Relation("groups", GROUP, listing_it("group", "roles"), "cascade_many"),
-    Relation("users", USER, listing_it("user", "roles"), "cascade_many"),
-)
-OF_POLICY = used_by(
-    Relation(
-        "bindings",
-        "authentik_policies.policybindingmodel",
-        targets_of,
-        "cascade_many",
-        lambda row: f"PolicyBindingModel {row['pk']}",
-    ),
-)
-OF_RULE = used_by(
-    *BOUND_TO_IT,
-    Relation(
-        "transports",
-        "authentik_events.notificationtransport",
-        listed("transport", "transports"),
-        "cascade_many",
-    ),
-)
-OF_TRANSPORT = used_by(
-    Relation("notificationrule_set", RULE, listing_it("rule", "transports"), "cascade_many")
-)
-OF_BLUEPRINT = used_by(*background("blueprintinstance"))
-NOTHING = used_by()
-"""Of what nothing points to."""

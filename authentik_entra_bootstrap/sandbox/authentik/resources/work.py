@@ -86,8 +86,8 @@ def schedule_serializer() -> Serializer:
             "rel_obj_app_label": column("rel_obj_app_label"),
             "rel_obj_model": column("rel_obj_model"),
             "rel_obj_id": Text(null=True, default=None),
-            "crontab": Text(validators=[sound_crontab], help_text="When to schedule tasks"),
-            "paused": Boolean(default=False, help_text="Pause this schedule"),
+            "crontab": Text(validators=[sound_crontab]),
+            "paused": Boolean(default=False),
             "next_run": Moment(read_only=True),
             "description": column("description", common.NULLABLE_STRING),
             "last_task_status": column(

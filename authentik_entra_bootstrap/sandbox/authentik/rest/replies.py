@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,6 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from authentik_entra_bootstrap.sandbox.authentik.rest import strictjson
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import (
     NotAcceptable,
     NotFound,
@@ -84,10 +84,39 @@ async def read_body(request: ApiRequest, media_types: Sequence[str] = (JSON,)) -
         raise UnsupportedMediaType(content_type)
     if bare == MULTIPART:
         return await _read_form(request, content_type)
+    return _read_json(request.body)
+
+
+def _read_json(body: bytes) -> Any:
+    """What a body holds; refusals begin with the words of authentik's parser, orjson.
+
+    :raises ParseError: also for what orjson does not read and Python does.
+    """
     try:
-        return strictjson.parse(request.body)
-    except strictjson.JsonError as error:
-        raise ParseError(f"JSON parse error - {error}") from None
+        value = json.loads(body, parse_constant=_refuse_number, parse_float=_finite)
+        # A lone surrogate cannot be encoded.
+        json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        ended = error.pos >= len(error.doc.rstrip())
+        what = "unexpected end of data" if ended else "unexpected character"
+        place = f"line {error.lineno} column {error.colno} (char {error.pos})"
+        raise ParseError(f"JSON parse error - {what}: {place}") from None
+    except UnicodeError:
+        raise ParseError(
+            "JSON parse error - str is not valid UTF-8: surrogates not allowed: line 1 column 1 (char 0)"
+        ) from None
+    except (RecursionError, ValueError):
+        raise ParseError("JSON parse error - number out of range: line 1 column 1 (char 0)") from None
+    return value
+
+
+def _refuse_number(text: str) -> float:
+    raise ValueError(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse_number(text)
 
 
 async def _read_form(request: ApiRequest, content_type: str) -> dict[str, Any]:
