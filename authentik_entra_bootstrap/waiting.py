@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Protocol, TypeVar
 
@@ -97,6 +97,15 @@ ROLES = Patience(budget=300.0, first=0.7, factor=1.4, ceiling=5.0)
 """For new grants to stand in fresh tokens."""
 CONSUMER = Patience(budget=120.0, first=0.3, factor=1.5, ceiling=3.0)
 """For authentik's worker to run a task."""
+
+
+def http_date(text: str | None) -> datetime | None:
+    """The moment that a ``Date`` header tells, aware UTC; ``None`` for anything else."""
+    try:
+        told = parsedate_to_datetime(text) if text else None
+    except ValueError:
+        return None
+    return told.replace(tzinfo=UTC) if told is not None and told.tzinfo is None else told
 
 
 def retry_after(header: str | None, now: float | None = None) -> float | None:

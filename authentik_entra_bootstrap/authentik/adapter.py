@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -23,6 +24,7 @@ from authentik_entra_bootstrap.authentik.removal import Removal
 from authentik_entra_bootstrap.authentik.shape import read_server
 from authentik_entra_bootstrap.authentik.syncs import Syncs
 from authentik_entra_bootstrap.authentik.transport import Api
+from authentik_entra_bootstrap.authentik.wire import Call
 from authentik_entra_bootstrap.domain import (
     AuthentikApplication,
     AuthentikUser,
@@ -43,7 +45,7 @@ from authentik_entra_bootstrap.domain import (
     Written,
 )
 from authentik_entra_bootstrap.errors import Denied, NotFound
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.waiting import Waiter, http_date
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.ports import AuthentikPort
@@ -106,6 +108,11 @@ class AuthentikAdapter(BlueprintMethods):
         self._reading = asyncio.ensure_future(read_server(self._api))
         self._info = await self._reading
         return self._info
+
+    async def service_time(self) -> datetime | None:
+        """authentik's time; any answer tells it."""
+        reply = await self._api.exchange(Call("GET", "/root/config/"))
+        return http_date(reply.headers.get("date"))
 
     async def license(self) -> LicenseInfo:
         """The licence's summary, past authentik's own cache."""

@@ -32,8 +32,6 @@ class TokenClaims:
     """Role template ids (``wids``) of a signed-in user."""
     user_principal_name: str | None = None
     expires_on: datetime | None = None
-    issued_at: datetime | None = None
-    """By the token service's clock; tells how far ours is off."""
 
     @property
     def is_app_only(self) -> bool:

@@ -160,6 +160,10 @@ class EntraAdapter:
         """Sign in and tell who we are; see ``EntraPort``."""
         return await self._parts.tokens.claims()
 
+    async def service_time(self) -> datetime | None:
+        """Microsoft's time; see ``EntraPort``."""
+        return await self._parts.pool.service_time()
+
     async def organization(self) -> Organization:
         """The tenant that the operator's token belongs to."""
         from authentik_entra_bootstrap.entra.applications import organization  # noqa: PLC0415  # loaded by now

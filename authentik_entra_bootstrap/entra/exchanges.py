@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 
 from authentik_entra_bootstrap.entra.network import Broken
 from authentik_entra_bootstrap.errors import RequestTrace
-from authentik_entra_bootstrap.waiting import retry_after
+from authentik_entra_bootstrap.waiting import http_date, retry_after
 
 LINK_LOCAL = "169.254.169.254"
 """The instance metadata service; never behind a proxy."""
@@ -87,15 +86,6 @@ def noted(
         date=http_date(names.get("date")),
         usable=usable,
     )
-
-
-def http_date(text: str | None) -> datetime | None:
-    """The moment that a ``Date`` header tells, aware UTC."""
-    try:
-        told = parsedate_to_datetime(text) if text else None
-    except ValueError:
-        return None
-    return told.replace(tzinfo=UTC) if told is not None and told.tzinfo is None else told
 
 
 def _json(content: bytes) -> dict[str, Any] | None:

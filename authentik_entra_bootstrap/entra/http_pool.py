@@ -6,6 +6,7 @@ Heavy (httpx, kiota, msgraph): imported when Graph is asked.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -25,7 +26,10 @@ from msgraph_core.middleware import GraphTelemetryHandler  # type: ignore[import
 from authentik_entra_bootstrap.domain import Cloud, Network, TokenClaims
 from authentik_entra_bootstrap.entra.batching import Batching
 from authentik_entra_bootstrap.entra.expanding import address
-from authentik_entra_bootstrap.entra.outgoing import connection, timeout
+from authentik_entra_bootstrap.entra.network import broken
+from authentik_entra_bootstrap.entra.outgoing import NOT_SENT, connection, timeout
+from authentik_entra_bootstrap.errors import RequestTrace
+from authentik_entra_bootstrap.waiting import http_date
 
 
 class Bearer(Protocol):
@@ -92,7 +96,7 @@ class HttpPool:
         self._transport = Batching(
             transport or connection(self.base_url, network), self.base_url, owned=transport is None
         )
-        client = httpx.AsyncClient(
+        self._http = client = httpx.AsyncClient(
             transport=self._transport,
             timeout=timeout(network),
             headers={"User-Agent": network.user_agent},
@@ -113,6 +117,21 @@ class HttpPool:
         # Without this kiota would put two slashes before the path.
         adapter.base_url = self.base_url
         return GraphServiceClient(request_adapter=adapter)
+
+    async def service_time(self) -> datetime | None:
+        """The ``Date`` of Microsoft Graph's reply to a request without a token: any status tells it.
+
+        :raises BootstrapError: there was no reply.
+        """
+        request = self._http.build_request("GET", self.base_url)
+        try:
+            response = await self._transport.handle_async_request(request)
+            await response.aread()
+        except httpx.RequestError as error:
+            failure = broken(error, sent=not isinstance(error, NOT_SENT))
+        else:
+            return http_date(response.headers.get("date"))
+        raise failure.fault(request.url.netloc.decode(), RequestTrace("graph", "GET", "/"))
 
     async def close(self) -> None:
         """Close every connection."""

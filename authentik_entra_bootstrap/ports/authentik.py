@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from authentik_entra_bootstrap.domain import (
@@ -35,6 +36,10 @@ class AuthentikPort(AuthentikBlueprints, AuthentikRemovals, Protocol):
         :raises Denied: ``authentik-token-invalid``.
         :raises UnsupportedServer: neither shape of the secret is offered.
         """
+        ...
+
+    async def service_time(self) -> datetime | None:
+        """authentik's time, from the ``Date`` of a fresh reply; ``None`` where it tells none."""
         ...
 
     async def license(self) -> LicenseInfo:

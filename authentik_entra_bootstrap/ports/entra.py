@@ -48,6 +48,10 @@ class EntraPort(Protocol):
         """
         ...
 
+    async def service_time(self) -> datetime | None:
+        """Microsoft's time, from the ``Date`` of a fresh reply; ``None`` where it tells none."""
+        ...
+
     async def organization(self) -> Organization:
         """The tenant that the operator's token belongs to."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import TypeVar
@@ -32,8 +32,9 @@ T = TypeVar("T")
 
 PERMISSION = "permission "
 """How the name of a line about one of authentik's permissions begins."""
-TOLERATED_SKEW = timedelta(minutes=5)
-"""Token services reject assertions beyond it."""
+DOUBTFUL_SKEW = timedelta(minutes=2)
+REFUSED_SKEW = timedelta(minutes=5)
+"""Token services refuse assertions beyond it."""
 
 
 class Level(StrEnum):
@@ -65,7 +66,7 @@ async def check(context: Context, desired: Desired) -> tuple[CheckLine, ...]:
         caught(partial(observe_entra, context.entra, desired)),
         caught(partial(_see_authentik, context.authentik, desired)),
     )
-    lines: list[CheckLine] = []
+    lines: list[CheckLine] = await clock_lines(context)
     if entra is not None:
         lines += _entra(context, desired, entra)
     elif entra_error is not None:
@@ -116,7 +117,6 @@ def _entra(context: Context, desired: Desired, seen: ObservedEntra) -> list[Chec
     lines = [
         CheckLine("operator identity", Level.OK, f"{who} in {seen.organization.display_name}"),
         CheckLine("tenant", Level.OK, operator.tenant_id),
-        clock_line(context, operator),
     ]
     lines.append(right_line(rights.REGISTER, operator, needed=True))
     lines += [
@@ -155,23 +155,35 @@ def right_line(right: rights.Right, operator: TokenClaims, *, needed: bool) -> C
     return CheckLine(name, Level.WARNING, detail, remedy)
 
 
-def clock_line(context: Context, operator: TokenClaims) -> CheckLine:
-    """Whether this machine's clock agrees with the token service's."""
-    # A token may come from a cache and Entra ID dates it back by minutes: only one from the future, or one
-    # that is over before it was used, tells that a clock is wrong.
-    now, issued, expires = context.now(), operator.issued_at, operator.expires_on
-    remedy = "Synchronise this machine's clock (NTP)."
-    if issued is None and expires is None:
-        return CheckLine("clock", Level.WARNING, "the token does not say when it was issued")
-    if issued is not None and issued - now > TOLERATED_SKEW:
-        behind = f"{(issued - now).total_seconds():.0f} s behind the token service's"
-        return CheckLine("clock", Level.WARNING, behind, remedy)
-    if expires is not None and now > expires:
-        ahead = (
-            f"ahead of the token service's: the new token ended {(now - expires).total_seconds():.0f} s ago"
-        )
-        return CheckLine("clock", Level.WARNING, ahead, remedy)
-    return CheckLine("clock", Level.OK, "agrees with the token service's")
+async def clock_lines(context: Context) -> list[CheckLine]:
+    """Whether this machine's clock agrees with both services'; each is asked anew."""
+    entra, authentik = await both(caught(context.entra.service_time), caught(context.authentik.service_time))
+    return [
+        clock_line(name, told, error, context.now())
+        for name, (told, error) in (("Entra ID", entra), ("authentik", authentik))
+    ]
+
+
+def clock_line(service: str, told: datetime | None, error: BootstrapError | None, now: datetime) -> CheckLine:
+    """Whether two clocks agree.
+
+    :param told: the ``Date`` of a fresh reply.
+    :param error: why there is none.
+    """
+    name = f"clock: {service}"
+    if told is None:
+        detail = error.message if error else f"{service} does not tell its time"
+        return CheckLine(name, Level.WARNING, detail)
+    off = abs(now - told)
+    if off < DOUBTFUL_SKEW:
+        return CheckLine(name, Level.OK, f"agrees with {service}'s")
+    # Whole minutes read as a span from here on: the header tells whole seconds.
+    span = in_words(timedelta(minutes=round(off / timedelta(minutes=1))))
+    detail = f"this machine's clock is {span} {'ahead of' if now > told else 'behind'} {service}'s"
+    remedy = "Synchronise the clocks (NTP), first of all this machine's."
+    if off < REFUSED_SKEW:
+        return CheckLine(name, Level.WARNING, detail, remedy)
+    return CheckLine(name, Level.FAILURE, detail, remedy, "clock-off", ExitCode.DENIED)
 
 
 def server_lines(server: ServerInfo, licence: LicenseInfo, user: AuthentikUser) -> list[CheckLine]:

@@ -13,7 +13,7 @@ from authentik_entra_bootstrap.workflows.check import (
     CheckLine,
     Level,
     caught,
-    clock_line,
+    clock_lines,
     failed,
     permission_lines,
     right_line,
@@ -28,7 +28,7 @@ from authentik_entra_bootstrap.workflows.permitted import not_an_owner
 async def check_rotation(context: Context, desired: Desired) -> tuple[CheckLine, ...]:
     """Look at everything that a rotation will need. Changes nothing, raises nothing of ours."""
     entra, authentik = await both(_entra(context, desired), _authentik(context, desired))
-    return (*entra, *authentik)
+    return (*await clock_lines(context), *entra, *authentik)
 
 
 async def _entra(context: Context, desired: Desired) -> list[CheckLine]:
@@ -44,7 +44,6 @@ async def _entra(context: Context, desired: Desired) -> list[CheckLine]:
     lines = [
         CheckLine("operator identity", Level.OK, who),
         CheckLine("tenant", Level.OK, operator.tenant_id),
-        clock_line(context, operator),
         right_line(rights.ROTATE, operator, needed=True),
     ]
     application, error = await caught(partial(_application, context, desired))

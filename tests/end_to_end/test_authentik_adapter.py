@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -113,6 +114,14 @@ async def test_what_the_server_is(adapter: AuthentikAdapter, sandbox: Sandbox) -
     asked = await spec_for(adapter, sandbox, "x", discovery_enabled=False)
     lacking = profile in {"2025.12", "2026.2", "2026.5"}
     assert unsupported_fields(asked, info) == (("discovery_enabled",) if lacking else ())
+
+
+async def test_the_servers_time_comes_from_a_fresh_reply(adapter: AuthentikAdapter, sandbox: Sandbox) -> None:
+    for _ in range(2):
+        told = await adapter.service_time()
+        assert told is not None
+        assert abs(sandbox.world.clock.now() - told) < timedelta(minutes=1)
+        sandbox.world.clock.advance(191 * 24 * 3600)
 
 
 async def test_bootstrap_in_one_write_each(adapter: AuthentikAdapter, sandbox: Sandbox, fresh: str) -> None:

@@ -210,6 +210,17 @@ async def test_whole_life_in_a_calm_tenant(tenant: Tenant, entra: EntraAdapter) 
     assert len(tenant.slept) == 6
 
 
+async def test_the_services_time_comes_from_a_fresh_reply_and_needs_no_token(
+    tenant: Tenant, entra: EntraAdapter
+) -> None:
+    for _ in range(2):
+        told = await entra.service_time()
+        assert told is not None
+        assert abs(tenant.world.clock.now() - told) < timedelta(minutes=1)
+        tenant.world.clock.advance(191 * 24 * 3600)
+    assert tenant.paths("POST", "/token") == []
+
+
 async def test_delete_and_restore(tenant: Tenant, entra: EntraAdapter) -> None:
     application, _ = await made(entra)
     await entra.delete_application(application.app_object_id)

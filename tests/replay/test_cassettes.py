@@ -147,7 +147,7 @@ def test_each_library_is_watched(replay: Callable, environment: dict[str, str]) 
 
 
 def test_a_request_that_is_no_longer_sent_is_an_error(replay: Callable) -> None:
-    reading = Scenario("bootstrap", arguments=("check", "--login", "environment", "--output", "json"))
+    reading = Scenario("bootstrap", arguments=("plan", "--login", "environment", "--output", "json"))
     _, cassette = replay(reading)
     cassette.misses.clear()  # whether it asks for more than bootstrap is not the question here
     with pytest.raises(AssertionError, match=r"never sent: .*addPassword"):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from memory_entra import MemoryEntra
 from memory_wire import Wire, call
@@ -65,6 +65,7 @@ class MemoryAuthentik:
     info: ServerInfo = field(default_factory=lambda: ServerInfo("2026.5.0", FIELDS | {"discovery_enabled"}))
     licence: LicenseInfo = field(default_factory=lambda: LicenseInfo("valid"))
     worker_runs: bool = True
+    clock_difference: timedelta = field(default_factory=timedelta)
     reaches_microsoft: bool = True
     events_readable: bool = True
     events_writable: bool = True
@@ -144,6 +145,10 @@ class MemoryAuthentik:
     @call("authentik")
     async def server(self) -> ServerInfo:
         return self.info
+
+    @call("authentik")
+    async def service_time(self) -> datetime:
+        return self.entra.now + self.clock_difference
 
     @call("authentik")
     async def license(self) -> LicenseInfo:

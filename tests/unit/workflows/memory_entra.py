@@ -104,6 +104,7 @@ class MemoryEntra:
     history: list[tuple[datetime, View]] = field(default_factory=list)
     texts: dict[KeyId, str] = field(default_factory=dict)
     born: dict[KeyId, datetime] = field(default_factory=dict)
+    clock_difference: timedelta | None = field(default_factory=timedelta)
     granted_at: dict[str, datetime] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     reads: int = 0
@@ -175,6 +176,10 @@ class MemoryEntra:
     @call("entra")
     async def operator(self) -> TokenClaims:
         return self.operator_claims
+
+    @call("entra")
+    async def service_time(self) -> datetime | None:
+        return None if self.clock_difference is None else self.now + self.clock_difference
 
     @call("entra")
     async def organization(self) -> Organization:

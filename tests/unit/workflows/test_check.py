@@ -39,44 +39,48 @@ def _code(lines: dict[str, CheckLine]) -> ExitCode:
 
 
 async def test_everything_in_order(world: World) -> None:
-    now = world.clock.now()
-    world.entra.operator_claims = replace(
-        world.entra.operator_claims,
-        issued_at=now - timedelta(minutes=50),
-        expires_on=now + timedelta(minutes=10),
-    )
     lines = await _lines(world)
     assert [name for name, line in lines.items() if line.level is not Level.OK] == [
         "permission change_application"
     ]
-    assert lines["clock"].detail == "agrees with the token service's"
+    assert lines["clock: Entra ID"].detail == "agrees with Entra ID's"
+    assert lines["clock: authentik"].detail == "agrees with authentik's"
     assert lines["secret policy"].detail == "allows 180 days"
     assert lines["names"].detail == "application, provider and slug are free or ours"
     assert _code(lines) is ExitCode.DONE
 
 
+@pytest.mark.parametrize("side", ["entra", "authentik"])
 @pytest.mark.parametrize(
-    ("issued", "expires", "level", "part"),
+    ("difference", "level", "part"),
     [
-        (None, None, Level.WARNING, "does not say"),
-        (None, 600, Level.OK, "agrees"),
-        (-300, 3300, Level.OK, "agrees"),
-        (290, 3600, Level.OK, "agrees"),
-        (400, 4000, Level.WARNING, "400 s behind"),
-        (-4000, -30, Level.WARNING, "ended 30 s ago"),
+        (timedelta(seconds=119), Level.OK, "agrees"),
+        (timedelta(seconds=-119), Level.OK, "agrees"),
+        (timedelta(minutes=2), Level.WARNING, "2 minutes behind"),
+        (timedelta(seconds=-299), Level.WARNING, "5 minutes ahead of"),
+        (timedelta(minutes=5), Level.FAILURE, "5 minutes behind"),
+        (timedelta(days=-191), Level.FAILURE, "191 days ahead of"),
+        (timedelta(days=191), Level.FAILURE, "191 days behind"),
     ],
 )
-async def test_the_clock_is_doubted_only_with_reason(
-    world: World, issued: int | None, expires: int | None, level: Level, part: str
+async def test_the_clock_is_compared_with_a_fresh_reply_of_each_service(
+    world: World, side: str, difference: timedelta, level: Level, part: str
 ) -> None:
-    now = world.clock.now()
-    moments = [None if value is None else now + timedelta(seconds=value) for value in (issued, expires)]
-    world.entra.operator_claims = replace(
-        world.entra.operator_claims, issued_at=moments[0], expires_on=moments[1]
-    )
-    line = (await _lines(world))["clock"]
+    getattr(world, side).clock_difference = difference
+    lines = await _lines(world)
+    named = {"entra": "clock: Entra ID", "authentik": "clock: authentik"}
+    line = lines[named.pop(side)]
     assert line.level is level
     assert part in line.detail
+    assert (line.code, _code(lines)) == (
+        ("clock-off", ExitCode.DENIED) if level is Level.FAILURE else ("", ExitCode.DONE)
+    )
+    assert [lines[name].level for name in named.values()] == [Level.OK]
+
+
+async def test_a_service_that_tells_no_time_is_a_warning(world: World) -> None:
+    world.entra.clock_difference = None
+    assert (await _lines(world))["clock: Entra ID"].level is Level.WARNING
 
 
 async def test_a_poor_service_principal_fails_and_a_poor_person_is_warned(world: World) -> None:
