@@ -6,13 +6,13 @@ run twice, late, or never: see :mod:`authentik_entra_bootstrap.worker`.
 
 from __future__ import annotations
 
-import gc
-import importlib
-import importlib.util
+import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, NoReturn
 
 import structlog
@@ -21,28 +21,34 @@ from celery import Celery, Task, signals
 from authentik_entra_bootstrap import metrics
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Temporary, Throttled
 from authentik_entra_bootstrap.logs import configure_worker_logging
-from authentik_entra_bootstrap.session import Runtime
 from authentik_entra_bootstrap.worker import runs
-from authentik_entra_bootstrap.worker.attempts import Attempts
-from authentik_entra_bootstrap.worker.broker import LONGEST_COUNTDOWN, configuration, mend
-from authentik_entra_bootstrap.worker.queues import SWEEPS, Caretaker, make_queue, queue_name
+from authentik_entra_bootstrap.worker.beat import end_with
+from authentik_entra_bootstrap.worker.broker import LONGEST_WAIT, configuration, mend
 from authentik_entra_bootstrap.worker.settings import Settings, SettingsSource
-from authentik_entra_bootstrap.worker.warm import Warm
 
 _log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker"))
-_SOON = 1.0
-"""Seconds below which a task that has a moment is sent at once."""
-_NEW_OBJECTS = 10_000
-"""Objects after which Python's collector looks for cycles among them; about a megabyte."""
-_AFTER_ANOTHER = 90.0
-"""Seconds after which the lease of a run that died is free, in every place."""
-_HEAVY = (
-    "authentik_entra_bootstrap.entra.applications",
-    "authentik_entra_bootstrap.entra.principals",
-    "authentik_entra_bootstrap.entra.secrets",
-    "authentik_entra_bootstrap.entra.sessions",
-    "azure.identity.aio",
-)
+TRIES: dict[str, Any] = {
+    "throws": (BootstrapError,),
+    "autoretry_for": (Temporary,),
+    # Who is asked to slow down is not asked again before the next sweep.
+    "dont_autoretry_for": (Throttled,),
+    "retry_backoff": 30,
+    "retry_backoff_max": LONGEST_WAIT.total_seconds(),
+    "retry_jitter": True,
+    "max_retries": 8,
+}
+"""Tries for up to an hour. A retry keeps the moment at which its message is forgotten: when the next sweep is due, which
+finds by itself what is not done. So retries never pile up, and a secret that ends soon, whose sweeps come more often, is
+tried more often."""
+
+
+def schedule(settings: Settings) -> dict[str, Any]:
+    """Everything that beat sends."""
+    every = settings.sweep_every.total_seconds()
+    return {
+        # Finds what is due in every tenant, verifications as well: each connection has its moment of the day.
+        "sweep": {"task": "authentik-entra.sweep", "schedule": every, "options": {"expires": every}},
+    }
 
 
 def _exit(error: ConfigError) -> NoReturn:
@@ -58,132 +64,104 @@ class App(Celery):  # type: ignore[misc]  # celery has no types
         super().__init__(*arguments, **options)
         self.settings = SettingsSource(environment)
         self.stop_metrics: Callable[[], None] = lambda: None
-        self.warm = Warm()
-        self.attempts = Attempts(lambda: runs.clock_of(runs.new_runtime()))
+        self.main = os.getpid()
+        self.slowed_until: dict[str, datetime] = {}
+        """Tenants in which this process was asked to slow down, and when the next sweep comes."""
         self.add_defaults(self._configuration)
 
     def _configuration(self) -> dict[str, Any]:
         try:
-            return configuration(self.settings.current())
+            settings = self.settings.current()
+            return {**configuration(settings), "beat_schedule": schedule(settings)}
         except ConfigError as error:
             _exit(error)
 
 
 app = App("authentik_entra_bootstrap", set_as_current=False)
-app.steps["consumer"].add(Caretaker)
 
 
-def send(task: str, connection: str, *, countdown: float | None = None) -> None:
-    """Send a task of one connection to its tenant's queue; the message is forgotten when the next sweep is due.
-
-    :param task: ``rotate``, ``verify_connection`` or ``retire``.
-    """
-    settings = app.settings.current()
-    expires = settings.sweep_every.total_seconds() + (countdown or 0)
-    app.send_task(
-        f"authentik-entra.{task}",
-        args=(connection,),
-        queue=make_queue(queue_name(settings.connections[connection])),
-        countdown=countdown,
-        expires=expires,
-    )
+# --- tasks
 
 
 @app.task(name="authentik-entra.sweep", throws=(BootstrapError,))  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """Find what is due in every tenant, and send it."""
-    settings = app.settings.current()
-    swept = app.warm.run(runs.sweep(settings, _runtime(), lambda due: send(due.task, due.connection)))
+    swept = asyncio.run(runs.sweep(app.settings.current(), runs.new_runtime(), send))
     _log.info(
         "swept", connections=swept.connections, due=swept.due, later=swept.later, unread=len(swept.unread)
     )
 
 
-@app.task(name="authentik-entra.rotate", bind=True, throws=(BootstrapError,))  # type: ignore[untyped-decorator]
+@app.task(name="authentik-entra.rotate", bind=True, **TRIES)  # type: ignore[untyped-decorator]
 def rotate(self: Task, connection: str) -> None:
     """Bring one connection's client secret to where it has to be: often there is nothing to do."""
-    _run(self, connection)
+    with _telling(self, connection) as settings:
+        if settings is not None:
+            asyncio.run(runs.rotate_connection(settings, connection, runs.new_runtime()))
 
 
-@app.task(name="authentik-entra.retire", bind=True, throws=(BootstrapError,))  # type: ignore[untyped-decorator]
-def retire(self: Task, connection: str) -> None:
-    """Remove what has had its overlap. The same run as ``rotate``, which decides by what it sees, not by its name."""
-    _run(self, connection)
-
-
-@app.task(name="authentik-entra.verify_connection", bind=True, throws=(BootstrapError,))  # type: ignore[untyped-decorator]
-def verify_connection(self: Task, connection: str) -> None:
+@app.task(name="authentik-entra.verify", bind=True, **TRIES)  # type: ignore[untyped-decorator]
+def verify(self: Task, connection: str) -> None:
     """Take one connection's proofs; send a rotation where that would mend what is wrong."""
+    # The runs that rotate count their failures themselves.
+    with _telling(self, connection, metrics.failed) as settings:
+        if settings is None:
+            return
+        wrong, mends = asyncio.run(runs.verify_connection(settings, connection, runs.new_runtime()))
+        if mends:
+            send(runs.Due(runs.ROTATE, connection, "a proof failed"))
+        if wrong is not None:
+            raise wrong
+        _log.info("connection-verified", connection=connection)
+
+
+def send(due: runs.Due) -> None:
+    """Send a task of one connection; the message is forgotten when the next sweep is due."""
+    every = app.settings.current().sweep_every.total_seconds()
+    app.send_task(f"authentik-entra.{due.task}", args=(due.connection,), expires=every)
+
+
+@contextmanager
+def _telling(
+    task: Task, connection: str, failed: Callable[[str, str], None] = lambda *_: None
+) -> Iterator[Settings | None]:
+    """The settings for a task of one connection, ``None`` where its tenant asked to slow down; tells how it fails.
+
+    :param failed: is told of connection and code.
+    :raises BootstrapError: what the body raises, unless another run is at work, which is no failure.
+    """
     settings = app.settings.current()
     try:
-        wrong, mends = app.warm.run(
-            runs.verify_connection(settings, _known(settings, connection), _runtime())
-        )
+        tenant = _known(settings, connection)
+        now = runs.clock_of(runs.new_runtime())
+        if now < app.slowed_until.get(tenant, now):
+            _log.debug("tenant-slowed-down", connection=connection)
+            yield None
+            return
+        yield settings
     except BootstrapError as error:
-        metrics.failed(connection, error.code)
-        _tell(self, connection, error)
-        raise
-    if mends:
-        send("rotate", connection)
-    if wrong is not None:
-        metrics.failed(connection, wrong.code)
-        _tell(self, connection, wrong)
-        raise wrong
-    _log.info("connection-verified", connection=connection)
-
-
-def _run(task: Task, connection: str) -> None:
-    settings = app.settings.current()
-    attempts: Attempts = app.attempts
-    again = task.request.retries > 0
-    tenant = queue_name(settings.connections[_known(settings, connection)])
-    if not again and (attempts.waits(connection) or attempts.waits(tenant)):
-        _log.debug("connection-waits", connection=connection)
-        return
-    runtime = _runtime()
-    try:
-        outcome = app.warm.run(runs.rotate_connection(settings, connection, runtime))
-    except Temporary as error:
-        _tell(task, connection, error)
         if error.code == "another-run-active":
-            # No failure: somebody else does the work. Unless they died with the lease in their hands.
-            if again:
-                return
-            raise task.retry(countdown=_AFTER_ANOTHER, expires=None) from None
-        left = settings.connections[connection].secret_lifetime / 3
-        pause = attempts.failed(connection, left, before=task.request.retries, asked=error.retry_after)
+            # It does the work. If it died with the lease in its hands, a later sweep finds what is left.
+            _log.info("another-run-active", connection=connection)
+            return
         if isinstance(error, Throttled) and error.trace and error.trace.service != "authentik":
-            # Its other connections would only fill the pool with waiting.
-            attempts.failed(tenant, left, asked=error.retry_after)
-        # A longer pause is left to the sweeps: no message waits for long, and none piles up.
-        if pause > min(LONGEST_COUNTDOWN, settings.sweep_every):
-            raise
-        raise task.retry(exc=error, countdown=pause.total_seconds(), max_retries=None, expires=None) from None
-    except BootstrapError as error:
+            # Each process learns it for itself: the others meet one refusal each.
+            app.slowed_until[tenant] = runs.clock_of(runs.new_runtime()) + settings.sweep_every
+        failed(connection, error.code)
         _tell(task, connection, error)
         raise
-    attempts.succeeded(connection)
-    attempts.succeeded(tenant)
-    left = outcome.due_at - runs.clock_of(runtime)
-    if left < min(LONGEST_COUNTDOWN, settings.sweep_every):
-        send("retire", connection, countdown=max(left.total_seconds(), _SOON))
-
-
-def _runtime() -> Runtime:
-    """Clock, sleep and reporter made anew; with what earlier tasks of this process left."""
-    runtime = runs.new_runtime()
-    runtime.kept = app.warm.kept
-    return runtime
 
 
 def _known(settings: Settings, connection: str) -> str:
-    if connection not in settings.connections:
+    """The tenant of a connection."""
+    found = settings.connections.get(connection)
+    if found is None:
         raise ConfigError(
             "unknown-connection",
             f"There is no connection {connection!r} in the settings any more.",
             "Nothing to do: the message is older than the settings.",
         )
-    return connection
+    return found.tenant_id or "home"
 
 
 def _tell(task: Task, connection: str, error: BootstrapError) -> None:
@@ -201,6 +179,9 @@ def _tell(task: Task, connection: str, error: BootstrapError) -> None:
     )
 
 
+# --- the worker's life
+
+
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]
 def _set_up_logging(loglevel: int | None = None, logfile: str | None = None, **_: Any) -> None:
     """Every line of the worker, its pool and its beat passes our gate."""
@@ -209,46 +190,32 @@ def _set_up_logging(loglevel: int | None = None, logfile: str | None = None, **_
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
 def _prepare(**_: Any) -> None:
-    """Mend the embedded broker; import once, before the pool's processes are made, what each of them needs."""
+    """Before the pool's processes and beat are made: mend the embedded broker, open the port of the metrics."""
+    app.main = os.getpid()
     for path in mend(app.conf.broker_transport_options):
         _log.warning("half-message-removed", file=path.name)
-    for name in _HEAVY:
-        importlib.import_module(name)
-    if importlib.util.find_spec("sniffio") is None:
-        # httpcore tries to import it several times for each request, and Python searches for it each time.
-        sys.modules["sniffio"] = None  # type: ignore[assignment]  # documented: its import fails at once
     worker = app.settings.current().worker
     if worker.metrics_port is not None:
-        # Before the pool's processes are made: they put their values where this one reads them.
+        # The pool's processes put their values where this one reads them.
         try:
             app.stop_metrics = metrics.serve(worker.metrics_port, worker.metrics_address)
         except ConfigError as error:
             _exit(error)
-    # What was imported stays: the pool's processes share its pages as long as their collectors leave it alone.
-    gc.collect()
-    gc.freeze()
-    # Each request leaves hundreds of objects behind: looking for cycles after each 700 takes a twentieth of the time.
-    gc.set_threshold(_NEW_OBJECTS, 20, 20)
 
 
-@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
-def _close_connections(**_: Any) -> None:
-    """A process of the pool ends."""
-    app.warm.close()
+@signals.beat_embedded_init.connect  # type: ignore[untyped-decorator]
+def _end_with_the_worker(**_: Any) -> None:
+    """In the process of ``-B``."""
+    end_with(app.main)
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _stop_metrics(**_: Any) -> None:
-    """The pool has ended: nobody writes values any more. With the pool ``solo`` the tasks ran in this process."""
-    app.warm.close()
+    """The pool has ended: nobody writes values any more."""
     app.stop_metrics()
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
 def _look_at_once(**_: Any) -> None:
     """What became due while nobody was running does not wait for beat."""
-    app.send_task(
-        "authentik-entra.sweep",
-        queue=make_queue(SWEEPS),
-        expires=app.settings.current().sweep_every.total_seconds(),
-    )
+    app.send_task("authentik-entra.sweep", expires=app.settings.current().sweep_every.total_seconds())

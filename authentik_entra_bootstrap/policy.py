@@ -20,14 +20,11 @@ CLOCK_MARGIN = timedelta(minutes=5)
 """Kept below a policy's limit: the tenant measures with its own clock."""
 SPREAD = 1 / 20
 """Share of the lifetime over which connections are spread, so that a thousand do not renew at once."""
-FIRST_RETRY = timedelta(minutes=5)
 TRIES_LEFT = 10
 """Tries that must fit into what is left of a secret's lifetime."""
 FLIGHT = timedelta(minutes=1)
 """How long a request may be under way after its client has ended. Clients give up after less
 (:class:`~authentik_entra_bootstrap.domain.Network`), but a service still carries out what it has received."""
-_LONGEST_RETRY = timedelta(hours=1)
-_SHORTEST_RETRY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -169,21 +166,3 @@ def stray_rest(lifetime: timedelta) -> timedelta:
     can make that depend on a condition.
     """
     return 2 * attempt_limit(lifetime)
-
-
-def back_off(attempt: int, left: timedelta) -> timedelta:
-    """How long to wait after failures: five minutes, doubling, and never more than a tenth of what is left.
-
-    :param attempt: failed tries in a row, from 1.
-    :param left: until the secret in use ends; negative once it has.
-    """
-    pause = FIRST_RETRY * (1 << min(max(attempt, 1) - 1, 10))
-    return min(pause, longest_pause(left))
-
-
-def longest_pause(left: timedelta) -> timedelta:
-    """The longest wait between two tries, also when a service asks for more: ten fit before the secret in use expires.
-
-    :param left: until then; negative once it has.
-    """
-    return max(min(left / TRIES_LEFT, _LONGEST_RETRY), _SHORTEST_RETRY)

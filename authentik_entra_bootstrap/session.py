@@ -11,7 +11,7 @@ from authentik_entra_bootstrap._version import __version__
 from authentik_entra_bootstrap.authentik import AuthentikAdapter
 from authentik_entra_bootstrap.config import NO_LEASE, ConnectionSettings
 from authentik_entra_bootstrap.domain import AppId, Desired, Network, SecretText, TenantId
-from authentik_entra_bootstrap.entra import EntraAdapter, KeptEntra
+from authentik_entra_bootstrap.entra import EntraAdapter
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.events import Several
 from authentik_entra_bootstrap.leases import hold, lease_name, open_lease
@@ -23,21 +23,6 @@ from authentik_entra_bootstrap.workflows.telling import TrailListener
 
 
 @dataclass
-class Kept:
-    """What runs of one process and one event loop keep for the next: connections to Entra ID, the operators' tokens."""
-
-    entra: KeptEntra = field(default_factory=KeptEntra)
-
-    async def tidy(self) -> None:
-        """Close what is not needed any more; to be called between two runs."""
-        await self.entra.tidy()
-
-    async def disconnect(self) -> None:
-        """Close every connection; to be called between two runs, or when there will be no more."""
-        await self.entra.disconnect()
-
-
-@dataclass
 class Runtime:
     """Everything a session takes from outside: clock, sleep and who is told.
 
@@ -45,7 +30,6 @@ class Runtime:
     :param reporter: is told of steps and waits.
     :param announce: shows a text that a person must act on (the device code).
     :param lease_url: where the leases of this run are; ``none`` for no leases.
-    :param kept: what earlier runs left and later ones will find; ``None`` where each run begins from nothing.
     """
 
     waiter: Waiter = field(default_factory=Waiter)
@@ -53,7 +37,6 @@ class Runtime:
     announce: Callable[[str], None] = print
     context_options: dict[str, object] = field(default_factory=dict)
     lease_url: str = field(default=NO_LEASE, repr=False)
-    kept: Kept | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +103,6 @@ def _entra(settings: ConnectionSettings, runtime: Runtime, network: Network, wai
         settings.login,
         runtime.announce,
         operator=settings.operator(),
-        kept=runtime.kept.entra if runtime.kept else None,
     )
 
 

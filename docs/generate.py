@@ -101,8 +101,8 @@ WORKER_MEANINGS: Mapping[str, str] = {
     "lease_url": "Where the leases are: `file:///folder`, `redis://…`, `rediss://…`, `postgresql://…`, or `none`. Left "
     "out: the broker where it is Redis, else files in `state_dir`. With a password by environment only.",
     "lease_url_file": "File that holds that address. Used where `lease_url` is not set.",
-    "sweep_interval": "Time between two looks for what is due. A twelfth of the shortest `secret_lifetime` where that "
-    "is less.",
+    "sweep_interval": "Time between two looks for what is due. Half of the shortest `overlap` where that is "
+    "less.",
     "verify_interval": "Time in which each connection's proofs are taken once.",
     "concurrency": "Processes for tasks, where `celery worker` is not told otherwise with `-c`.",
     "rotations_per_sweep": "Rotations that one sweep sends for one tenant, the soonest to expire first. At most 10,000.",

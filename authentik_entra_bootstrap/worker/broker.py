@@ -12,15 +12,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from authentik_entra_bootstrap.config import private_folder
-from authentik_entra_bootstrap.worker.queues import SWEEPS, make_queues
+from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.worker.settings import Settings
 
 RUN_LIMIT = timedelta(minutes=15)
 """After which a run gives up by itself: above the sum of every waiting budget that one run usually meets."""
 HARD_LIMIT = RUN_LIMIT + timedelta(minutes=2)
 """After which Celery kills its process."""
-LONGEST_COUNTDOWN = timedelta(minutes=10)
-"""No message waits longer than this.
+QUEUE = "authentik-entra"
+LONGEST_WAIT = timedelta(minutes=12)
+"""No message waits longer than this for another try.
 
 A message that waits counts as not acknowledged. Redis delivers it again after the visibility timeout, RabbitMQ closes
 the channel after ``consumer_timeout`` (30 minutes by default): wait and run together stay below both.
@@ -31,10 +32,10 @@ _VISIBILITY = timedelta(hours=1)
 def configuration(settings: Settings) -> dict[str, Any]:
     """Everything that Celery is told; its own command-line options win.
 
-    :raises ConfigError: ``state-folder-unusable``, ``url-file-unreadable``, ``setting-invalid``.
+    :raises ConfigError: ``state-folder-unusable``, ``url-file-unreadable``, ``setting-invalid``,
+        ``broker-library-missing``.
     """
     url = settings.worker.broker()
-    every = settings.sweep_every.total_seconds()
     common: dict[str, Any] = {
         "broker_url": url,
         "broker_connection_retry_on_startup": True,
@@ -48,8 +49,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "task_time_limit": HARD_LIMIT.total_seconds(),
-        "task_default_queue": SWEEPS,
-        "task_queues": make_queues(settings.connections.values()),
+        "task_default_queue": QUEUE,
         "worker_prefetch_multiplier": 1,
         "worker_concurrency": settings.worker.concurrency,
         # A run goes on while the broker is away; the message comes again and finds nothing to do.
@@ -57,14 +57,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "worker_send_task_events": False,
+        "worker_consumer": "authentik_entra_bootstrap.worker.messages:Consumer",
         "timezone": "UTC",
-        "beat_schedule": {
-            "sweep": {
-                "task": "authentik-entra.sweep",
-                "schedule": every,
-                "options": {"expires": every},
-            },
-        },
     }
     return {**common, **_OF_BROKER[urlsplit(url).scheme](settings, url)}
 
@@ -76,29 +70,32 @@ def _filesystem(settings: Settings, _url: str) -> dict[str, Any]:
         private_folder(each)
     return {
         "broker_url": "filesystem://localhost//",
+        "broker_transport": "authentik_entra_bootstrap.worker.messages:FolderTransport",
         "broker_transport_options": {
             "data_folder_in": str(messages),
             "data_folder_out": str(messages),
             "control_folder": str(control),
             "polling_interval": 0.5,
         },
-        **_schedule_file(settings),
+        **_own_beat(settings),
     }
 
 
 def _redis(_settings: Settings, url: str) -> dict[str, Any]:
-    own: dict[str, Any] = {
+    if importlib.util.find_spec("redbeat") is None:
+        raise ConfigError(
+            "broker-library-missing",
+            "The broker is Redis, and the libraries for it are not installed.",
+            "pip install 'authentik-entra-bootstrap[redis]'.",
+        )
+    return {
+        "broker_transport": "authentik_entra_bootstrap.worker.redis_broker:Transport",
         "broker_transport_options": {
             "visibility_timeout": _VISIBILITY.total_seconds(),
             "socket_keepalive": True,
             "health_check_interval": 15,
         },
-    }
-    if importlib.util.find_spec("redbeat") is None:
-        return {**own, **_schedule_file(_settings)}
-    return {
-        **own,
-        "beat_scheduler": "authentik_entra_bootstrap.worker.redis_beat:RedisScheduler",
+        "beat_scheduler": "authentik_entra_bootstrap.worker.redis_broker:RedisScheduler",
         "beat_max_loop_interval": 10,
         "redbeat_redis_url": url,
         "redbeat_key_prefix": "authentik-entra:beat:",
@@ -107,11 +104,14 @@ def _redis(_settings: Settings, url: str) -> dict[str, Any]:
 
 
 def _amqp(settings: Settings, _url: str) -> dict[str, Any]:
-    return {"broker_heartbeat": 30, **_schedule_file(settings)}
+    return {"broker_heartbeat": 30, **_own_beat(settings)}
 
 
-def _schedule_file(settings: Settings) -> dict[str, Any]:
-    return {"beat_schedule_filename": str(settings.worker.state_folder() / "beat-schedule")}
+def _own_beat(settings: Settings) -> dict[str, Any]:
+    return {
+        "beat_scheduler": "authentik_entra_bootstrap.worker.beat:Scheduler",
+        "beat_schedule_filename": str(settings.worker.state_folder() / "beat"),
+    }
 
 
 _OF_BROKER = {"filesystem": _filesystem, "redis": _redis, "rediss": _redis, "amqp": _amqp, "amqps": _amqp}

@@ -1,4 +1,4 @@
-"""The runs behind the tasks. One session and one set of clients for each; what they keep, see ``session.Kept``."""
+"""The runs behind the tasks, one session and one set of clients for each; and what a sweep sends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from authentik_entra_bootstrap.rotation import SecretAction
 from authentik_entra_bootstrap.session import Runtime, Session, open_session, open_tenant
 from authentik_entra_bootstrap.standing import attention, urgency
 from authentik_entra_bootstrap.worker.broker import RUN_LIMIT
-from authentik_entra_bootstrap.worker.choosing import ROTATE, VERIFY, Due, choose
 from authentik_entra_bootstrap.worker.settings import Settings
 from authentik_entra_bootstrap.workflows.planning import look
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, rotate
@@ -34,6 +33,22 @@ _AT_ONCE = 8
 _LATE = timedelta(minutes=1)
 """How much later than the sweep before a sweep may come without leaving out a connection's verification."""
 _INTERACTIVE = frozenset({"browser", "device-code"})
+ROTATE, VERIFY = "rotate", "verify"
+_ALWAYS = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Due:
+    """A task that a sweep found to be sent.
+
+    :param task: ``rotate`` or ``verify``.
+    :param until: how long it can wait, aware UTC.
+    """
+
+    task: str
+    connection: str
+    reason: str
+    until: datetime = _ALWAYS
 
 
 @dataclass(frozen=True)
@@ -136,6 +151,18 @@ def verification_due(connection: str, now: datetime, sweep_every: timedelta, eve
     draw = int.from_bytes(hashlib.sha256(connection.encode()).digest()[:8]) / 2**64
     since = (now.timestamp() - draw * every.total_seconds()) % every.total_seconds()
     return since < (sweep_every + _LATE).total_seconds()
+
+
+def choose(found: Sequence[Due], most: int) -> tuple[list[Due], list[Due]]:
+    """What is sent now, and the rotations that are left to the next sweep, which finds them again.
+
+    The rotations whose secret ends soonest come first: messages are taken in the order in which they were sent. Every
+    verification is sent: each has a moment of its own, so few come together.
+
+    :param most: rotations to send.
+    """
+    rotations = sorted((due for due in found if due.task == ROTATE), key=lambda due: due.until)
+    return [*rotations[:most], *(due for due in found if due.task != ROTATE)], rotations[most:]
 
 
 async def _due_in_tenant(

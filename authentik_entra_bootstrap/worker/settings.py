@@ -22,10 +22,14 @@ from authentik_entra_bootstrap.config import (
     load_worker_settings,
 )
 from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.policy import overlap_of
 
 _log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker"))
-_SWEEPS_PER_LIFETIME = 12
-"""A lifetime of one hour is renewed at 40 minutes: with a sweep every five there is time for several tries."""
+_SWEEPS_PER_OVERLAP = 2
+"""An overlap is at most a sixth of the lifetime, so a lifetime of one hour is looked at every five minutes: it is renewed
+at 40 minutes, with time for several tries."""
+_SHORTEST = timedelta(minutes=1)
+"""An overlap of nothing is not followed."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,9 @@ class Settings:
 
     @cached_property
     def sweep_every(self) -> timedelta:
-        """``sweep_interval``, or less where a connection's secrets live so shortly that it would be too late."""
-        shortest = min(item.secret_lifetime for item in self.connections.values())
-        return min(self.worker.sweep_interval, shortest / _SWEEPS_PER_LIFETIME)
+        """``sweep_interval``, or less where the overlap of a connection's secrets is so short that it would be late."""
+        shortest = min(overlap_of(item.secret_lifetime, item.overlap) for item in self.connections.values())
+        return min(self.worker.sweep_interval, max(shortest / _SWEEPS_PER_OVERLAP, _SHORTEST))
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:

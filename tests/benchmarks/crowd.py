@@ -9,7 +9,6 @@ each change of a provider is not what is measured.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import sys
@@ -196,9 +195,6 @@ def say(answer: Mapping[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    if importlib.util.find_spec("sniffio") is None:
-        # As in the worker: httpcore would search for it at each request of the sandbox's own syncs.
-        sys.modules["sniffio"] = None  # type: ignore[assignment]
     # Workers are killed in the middle of a request when enough was measured.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     serve(Path(sys.argv[1]), int(sys.argv[2]))

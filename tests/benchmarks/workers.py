@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from authentik_entra_bootstrap.celery_app import App
-from authentik_entra_bootstrap.worker.queues import SWEEPS, make_queue, queue_name
 from tests.benchmarks.processes import PROMPT_APP, Crowd, Worker, broker, crowd, resident, until, worker
 
 WARM_UP = 10
@@ -39,30 +37,18 @@ class Fleet:
     """Connections over twenty tenants, all due, and a worker of two processes.
 
     :param rotations: how many were measured; fewer than there are connections: a sample, or what the warm-up left.
-    :param sweep: seconds of processor time for each connection that a sweep finds and sends.
-    :param cpu: the same for a rotation, of all the worker's processes.
+    :param cpu: seconds of processor time of a rotation, of all the worker's processes.
     :param speed: rotations in a second.
-    :param requests: of a rotation and of the sweep's share.
+    :param requests: of a rotation.
     :param memory: MiB of the largest process of the pool.
     """
 
     connections: int
     rotations: int
-    sweep: float
     cpu: float
     speed: float
     requests: float
     memory: float
-
-    @property
-    def both(self) -> float:
-        """Seconds of processor time for each connection."""
-        return self.sweep + self.cpu
-
-    @property
-    def share(self) -> float:
-        """MiB for each connection."""
-        return self.memory / self.connections
 
 
 def at_rest(runs: int) -> AtRest:
@@ -104,51 +90,27 @@ def _at_work(count: int, *options: str, app: str = PROMPT_APP) -> Iterator[tuple
 
 
 def fleet(connections: int, sample: int | None = None) -> Fleet:
-    """One sweep, then rotations of all connections, or of some.
-
-    The sweep sends what it finds elsewhere: every connection is to be rotated at once, whatever a sweep leaves to the
-    next one.
+    """Rotations of all connections that the first sweep finds, or of some.
 
     :param sample: rotations to measure, after the warm-up.
     """
     with _folder() as place, crowd(place, connections) as many, broker(place) as address:
-        sweep, asked = _sweep(place, many, connections)
-        environment = {**many.environment, **address, "AUTHENTIK_ENTRA_STATE_DIR": str(place / "state")}
-        app = App("bench", set_as_current=False, environment=environment)
-        wanted = app.settings.current().connections
-        sent = list(wanted)[: None if sample is None else sample + 2 * WARM_UP + 4]
-        for name in sent:
-            queue = make_queue(queue_name(wanted[name]))
-            app.send_task("authentik-entra.rotate", args=(name,), queue=queue)
-        tenants = ",".join(sorted({queue_name(settings) for settings in wanted.values()}))
-        with worker(place, environment, "-c", "2", "-Q", tenants) as at_work:
+        last = connections if sample is None else sample + 2 * WARM_UP
+        with worker(place, {**many.environment, **address}, "-c", "2") as at_work:
             until(lambda: at_work.look().done >= 2 * WARM_UP, "the first rotations")
             many.requests()
             began, before, done = time.monotonic(), at_work.cpu, at_work.done
             # Two more are under way at any moment: their part at the end is that of others at the beginning.
-            until(lambda: at_work.look().done >= len(sent) - 2, "the other rotations", 900)
+            until(lambda: at_work.look().done >= last - 2, "the other rotations", 900)
             share, took = at_work.done - done, time.monotonic() - began
             return Fleet(
                 connections,
                 share,
-                sweep,
                 (at_work.cpu - before) / share,
                 share / took,
-                sum(many.requests().values()) / share + asked,
+                sum(many.requests().values()) / share,
                 max(resident(pid) for pid in at_work.pool),
             )
-
-
-def _sweep(place: Path, many: Crowd, connections: int) -> tuple[float, float]:
-    """Processor time and requests of a sweep, for each connection."""
-    elsewhere = {**many.environment, "AUTHENTIK_ENTRA_STATE_DIR": str(place / "sweep")}
-    with (
-        broker(place) as address,
-        worker(place, {**elsewhere, **address}, "-c", "1", "-Q", SWEEPS) as sweeper,
-    ):
-        before = sweeper.cpu
-        until(lambda: "event='swept'" in sweeper.look().said, "a sweep")
-        return (sweeper.cpu - before) / connections, sum(many.requests().values()) / connections
 
 
 @contextmanager

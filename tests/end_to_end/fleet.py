@@ -23,7 +23,6 @@ from authentik_entra_bootstrap.errors import Temporary
 from authentik_entra_bootstrap.leases import hold, lease_name, open_lease
 from authentik_entra_bootstrap.policy import stray_rest
 from authentik_entra_bootstrap.sandbox import Sandbox
-from authentik_entra_bootstrap.worker.queues import make_queue
 from authentik_entra_bootstrap.worker.settings import read_settings
 
 HERE = Path(__file__).resolve().parent
@@ -137,9 +136,7 @@ class Fleet:
 
     def send(self, task: str, *names: str) -> None:
         """Send a task as a sweep or beat would."""
-        tenant = self.sandbox.world.default_tenant.tenant_id
-        queue = "authentik-entra" if task == "sweep" else f"authentik-entra.{tenant}"
-        self.app.send_task(f"authentik-entra.{task}", args=names, queue=make_queue(queue))
+        self.app.send_task(f"authentik-entra.{task}", args=names)
 
     def stop(self) -> None:
         """Kill what still runs."""

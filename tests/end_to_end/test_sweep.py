@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from authentik_entra_bootstrap.config import WorkerSettings
-from authentik_entra_bootstrap.domain import TenantId
+from authentik_entra_bootstrap.domain import Network, TenantId
 from authentik_entra_bootstrap.errors import BootstrapError
 from authentik_entra_bootstrap.leases import hold, lease_name, open_lease
 from authentik_entra_bootstrap.sandbox import Sandbox
@@ -254,3 +254,25 @@ def test_a_sweeps_worth_of_rotations_stays_below_microsoft_graphs_limits(sandbox
     writes = [entry for entry in sandbox.world.log.writes(mark) if entry.caller == operator]
     # What a rotation retires comes later, and is one write more.
     assert 3 <= len(writes) + 1 <= 3_000 / WorkerSettings().rotations_per_sweep / 2
+
+
+@pytest.mark.usefixtures("swept")
+def test_a_rotation_asks_the_same_among_a_hundred_connections_and_among_a_thousand(sandbox, tmp_path):
+    from ordeal import Ordeal
+
+    ordeal = Ordeal(sandbox)
+    assert ordeal.run("bootstrap", "--yes").exit == 0
+    names = [f"c{number:04d}" for number in range(MANY)]
+    settings = settings_for(sandbox, tmp_path, "default", *names)
+    asked = []
+    # The first one of all has nothing to retire.
+    for some in ([], names[:100], names[100:]):
+        for name in some:
+            add_connection(sandbox, name)
+        sandbox.world.clock.advance(170 * 86_400)
+        mark = sandbox.world.log.last_seq
+        outcome = asyncio.run(runs.rotate_connection(settings, "default", runtime_of(sandbox)))
+        assert outcome.rotated
+        asked.append([(e.server, e.method) for e in sandbox.world.log.since(mark, Network().user_agent)])
+    assert sorted(asked[1]) == sorted(asked[2])
+    assert len(asked[2]) <= 60

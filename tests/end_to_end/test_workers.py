@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING
 import filelock
 import pytest
 import redis
+from kombu import Queue
 
 from authentik_entra_bootstrap.sandbox import Sandbox
 
@@ -50,9 +53,10 @@ def test_killed_at_random_moments(shard: int, tmp_path: Path) -> None:
     with fleet(tmp_path, seed=shard) as crew:
         worker = crew.start("-B")
         worker.wait_ready()
-        before = crew.make_due()
-        began = time.monotonic()
+        before, seen = crew.make_due(), crew.sandbox.world.log.last_seq
         crew.send("rotate", "default")
+        crew.wait(lambda: bool(crew.ordeal.ours(seen)), "the rotation to begin")
+        began = time.monotonic()
         crew.wait(lambda: crew.rotated(before), "an undisturbed rotation")
         took = time.monotonic() - began
         broken = 0
@@ -219,7 +223,7 @@ def test_a_lost_lease_and_a_broker_that_has_forgotten_everything(
         lost = crew.sandbox.world.faults.add(
             kind="call", method="POST", path="/addPassword", commit=True, call=private_redis.forget_leases
         )
-        crew.wait(lambda: "code='another-run-active'" in worker.text, "the run to give way")
+        crew.wait(lambda: "event='another-run-active'" in worker.text, "the run to give way")
         crew.sandbox.world.faults.remove(lost)
         crew.wait(lambda: crew.rotated(before), "the next run")
         assert crew.outages() == []
@@ -245,6 +249,90 @@ def test_a_lost_lease_and_a_broker_that_has_forgotten_everything(
         assert "another-run-active" not in shown, "giving way to another run is no failure"
         assert 'authentik_entra_step_duration_seconds_count{step="cut-over"}' in shown
         assert crew.ordeal.stored_secret() not in shown
+
+
+@pytest.mark.parametrize("loss", ["killed", "flushed"])
+def test_redis_that_goes_away_while_a_message_waits(
+    loss: str, tmp_path: Path, private_redis: PrivateRedis
+) -> None:
+    from fleet import fleet
+
+    with fleet(tmp_path, AUTHENTIK_ENTRA_BROKER_URL=private_redis.url) as crew:
+        worker = crew.start()
+        worker.wait_ready()
+        for _ in range(2):
+            # A retry is such a message: it waits in the worker, not acknowledged.
+            crew.app.send_task("authentik-entra.rotate", args=("default",), countdown=600)
+        crew.wait(lambda: private_redis.client.hlen("unacked") == 2, "the messages to be taken")
+        if loss == "killed":
+            private_redis.kill()
+            time.sleep(3)
+            private_redis.start()
+        else:
+            private_redis.client.flushall()
+        before = crew.make_due()
+        crew.send("rotate", "default")
+        crew.wait(lambda: crew.rotated(before), "a rotation afterwards")
+        assert worker.process.poll() is None
+        assert "Traceback" not in worker.text
+        assert worker.terminate() == 0
+
+
+def test_messages_that_cannot_be_read_are_dropped_with_one_line_each(
+    tmp_path: Path, private_redis: PrivateRedis
+) -> None:
+    from fleet import fleet
+
+    with fleet(tmp_path, AUTHENTIK_ENTRA_BROKER_URL=private_redis.url) as crew:
+        crew.send("rotate", "default")
+        good = json.loads(private_redis.client.lpop("authentik-entra"))
+
+        def changed(**parts: object) -> bytes:
+            return json.dumps({**good, **parts}).encode()
+
+        def headed(**headers: object) -> bytes:
+            return changed(headers={**good["headers"], **headers})
+
+        unreadable = [
+            *(b"[]", b"null", b"{}", b"5", b"not json", b"\xff\xfe", b"[" * 100_000),
+            *(changed(properties=None), changed(properties={"delivery_tag": "x"}), changed(body="abc")),
+            *(changed(body=None), changed(body="W10="), changed(body="bnVsbA==")),
+            *(headed(timelimit="strange"), headed(timelimit=[1]), headed(timelimit=["a", "b"])),
+            *(
+                headed(timelimit=5),
+                headed(timelimit=[-1, "x"]),
+                headed(expires=[]),
+                headed(task=[]),
+                headed(id=[]),
+            ),
+        ]
+        worker = crew.start()
+        worker.wait_ready()
+        for message in unreadable:
+            private_redis.client.lpush("authentik-entra", message)
+        before = crew.make_due()
+        crew.send("rotate", "default")
+        crew.wait(lambda: crew.rotated(before), "a rotation afterwards")
+        assert worker.process.poll() is None
+        assert worker.text.count("event='message-dropped'") == len(unreadable)
+        assert "Traceback" not in worker.text
+        crew.wait(lambda: private_redis.client.hlen("unacked") == 0, "nothing to come again")
+        assert worker.terminate() == 0
+
+
+# --- beat
+
+
+def test_beat_ends_with_its_worker_however_that_ended(tmp_path: Path) -> None:
+    from fleet import fleet
+
+    with fleet(tmp_path) as crew:
+        worker = crew.start("-B")
+        worker.wait_ready()
+        crew.wait(lambda: "beat: it is this one's turn" in worker.text, "beat")
+        os.kill(worker.process.pid, signal.SIGKILL)
+        worker.process.wait(10)
+        crew.wait(worker.gone, "the end of beat and pool", 20)
 
 
 # --- start
@@ -370,8 +458,7 @@ def emptied(crew: Fleet) -> Iterator[None]:
             redis.Redis.from_url(crew.settings["AUTHENTIK_ENTRA_BROKER_URL"]).flushdb()
             return
         with crew.app.connection_for_write() as connection:
-            for queue in crew.app.conf.task_queues:
-                queue(connection.default_channel).delete()
+            Queue("authentik-entra")(connection.default_channel).delete()
 
     with filelock.FileLock(Path(tempfile.gettempdir()) / "authentik-entra-tests-brokers.lock", timeout=300):
         yield from _between(crew, clean)

@@ -18,7 +18,6 @@ from authentik_entra_bootstrap.policy import (
     MINIMUM_LIFETIME,
     TRIES_LEFT,
     attempt_limit,
-    back_off,
     check_lifetime,
     check_renewal,
     grantable_end,
@@ -171,20 +170,3 @@ def test_overlap_and_the_rest_of_strays_scale_with_the_lifetime(
     assert stray_rest(lifetime) - attempt_limit(lifetime) >= attempt_limit(lifetime) > FLIGHT
     # Whatever rests is gone before the next renewal.
     assert stray_rest(lifetime) <= lifetime / 3 + timedelta(seconds=1)
-
-
-@given(st.timedeltas(timedelta(minutes=20), GREATEST_LIFETIME))
-def test_back_off_leaves_at_least_ten_tries_before_the_end(left: timedelta) -> None:
-    tries, rest = 0, left
-    while rest > timedelta(0) and tries < 10:
-        tries += 1
-        rest -= back_off(tries, rest)
-    assert tries == 10
-    assert rest > timedelta(0)
-
-
-@given(st.integers(1, 10**6), st.timedeltas(timedelta(days=-5), GREATEST_LIFETIME))
-def test_back_off_is_never_less_than_a_minute_nor_more_than_an_hour(attempt: int, left: timedelta) -> None:
-    assert timedelta(minutes=1) <= back_off(attempt, left) <= timedelta(hours=1)
-    assert back_off(1, timedelta(days=100)) == timedelta(minutes=5)
-    assert back_off(2, timedelta(days=100)) == timedelta(minutes=10)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+import os
+import signal
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery.canvas import Signature
 from celery.exceptions import Retry
 from hypothesis import given
 from hypothesis import strategies as st
+from kombu import Exchange, Queue
 
-from authentik_entra_bootstrap import celery_app
+from authentik_entra_bootstrap import celery_app, metrics
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     ConfigError,
@@ -25,9 +30,8 @@ from authentik_entra_bootstrap.errors import (
     Throttled,
 )
 from authentik_entra_bootstrap.session import Runtime
-from authentik_entra_bootstrap.worker import broker, choosing, queues, runs
+from authentik_entra_bootstrap.worker import beat, broker, messages, runs
 from authentik_entra_bootstrap.worker import settings as settings_module
-from authentik_entra_bootstrap.worker.attempts import Attempts
 from authentik_entra_bootstrap.worker.settings import SettingsSource, read_settings
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -53,19 +57,15 @@ def write(environment: dict[str, str]) -> Callable[[str], None]:
 
 
 @pytest.fixture
-def app(
-    environment: dict[str, str], write: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Any]:
+def app(environment: dict[str, str], write: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> Any:
     """The application on these settings; nothing is sent, what would be is kept in ``app.sent``."""
     write(ONE)
     made = celery_app.App("test", set_as_current=False, environment=environment)
     made.sent = []
     made.send_task = lambda name, **options: made.sent.append((name, options))
-    made.attempts = Attempts(lambda: NOW)
     monkeypatch.setattr(celery_app, "app", made)
     monkeypatch.setattr(runs, "new_runtime", lambda: Runtime(context_options={"now": lambda: NOW}))
-    yield made
-    made.warm.close()
+    return made
 
 
 # --- settings
@@ -116,128 +116,22 @@ def test_without_good_settings_there_is_no_start(environment, write):
         SettingsSource(environment).current()
 
 
-def test_short_lives_are_looked_at_more_often(environment, write):
-    write(ONE)
-    assert read_settings(environment).sweep_every == timedelta(minutes=15)
-    write(ONE + TWO + "secret_lifetime = '1h'\n")
-    assert read_settings(environment).sweep_every == timedelta(minutes=5)
-
-
-# --- queues
-
-
-def test_a_queue_for_each_tenant(environment, write):
-    write(ONE + TWO + f"[connections.three]\ntenant_id = '{TENANT}'\n[connections.home]\n")
-    found = queues.make_queues(read_settings(environment).connections.values())
-    root = "authentik-entra"
-    assert [queue.name for queue in found] == [root, f"{root}.{TENANT}", f"{root}.{OTHER}", f"{root}.home"]
-    assert all(queue.durable and queue.exchange.durable for queue in found)
-
-
-class Timer:
-    def call_repeatedly(self, _seconds: float, call: Callable[..., None], args: tuple[Any, ...]) -> Any:
-        self.tick = lambda: call(*args)
-        self.cancelled = False
-        return self
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-def consumer_of(app: Any) -> Any:
-    added: list[str] = []
-    return SimpleNamespace(
-        app=app,
-        timer=Timer(),
-        added=added,
-        add_task_queue=added.append,
-        controller=SimpleNamespace(beat=None),
-    )
-
-
-def test_a_running_worker_takes_up_the_queue_of_a_new_tenant(app, write):
-    consumer = consumer_of(app)
-    step = queues.Caretaker(consumer)
-    step.start(consumer)
-    consumer.timer.tick()
-    assert consumer.added == []
-    write(ONE + TWO)
-    consumer.timer.tick()
-    assert consumer.added == [f"authentik-entra.{OTHER}"]
-    step.stop(consumer)
-    assert consumer.timer.cancelled
-
-
-def test_a_worker_with_queues_of_its_own_keeps_to_them(app, write):
-    app.amqp.queues.select(["authentik-entra"])
-    consumer = consumer_of(app)
-    queues.Caretaker(consumer).start(consumer)
-    write(ONE + TWO)
-    consumer.timer.tick()
-    assert consumer.added == []
-
-
-def test_a_beat_that_ended_is_started_again(app, monkeypatch):
-    class Beat:
-        started = False
-
-        def __init__(self, alive: bool) -> None:
-            self._alive = alive
-
-        def is_alive(self) -> bool:
-            return self._alive
-
-        def start(self) -> None:
-            self.started = True
-
-    monkeypatch.setattr(queues, "EmbeddedService", lambda *_, **__: Beat(True))
-    ended = Beat(False)
-    step = SimpleNamespace(obj=ended)
-    consumer = consumer_of(app)
-    consumer.controller = SimpleNamespace(
-        app=app, beat=ended, schedule_filename="x", scheduler=None, steps=[SimpleNamespace(), step]
-    )
-    queues.Caretaker(consumer).start(consumer)
-    consumer.timer.tick()
-    again = consumer.controller.beat
-    assert again is not ended
-    assert again.started
-    assert step.obj is again
-    consumer.timer.tick()
-    assert consumer.controller.beat is again
-
-
-# --- back-off
-
-
-def test_failures_in_a_row_wait_longer_and_success_forgets_them():
-    now = [NOW]
-    attempts = Attempts(lambda: now[0])
-    left = timedelta(days=60)
-    assert not attempts.waits("one")
-    first = attempts.failed("one", left)
-    assert first == timedelta(minutes=5)
-    assert attempts.waits("one")
-    assert not attempts.waits("two")
-    now[0] += first
-    assert not attempts.waits("one")
-    assert attempts.failed("one", left) == 2 * first
-    assert attempts.failed("one", left, before=3) == 8 * first
-    assert attempts.failed("one", left, asked=365 * 86400) == timedelta(hours=1)
-    attempts.succeeded("one")
-    assert not attempts.waits("one")
-    assert attempts.failed("one", left) == first
-
-
-def test_a_service_that_asks_for_a_year_leaves_ten_tries_before_the_secret_expires():
-    now = [NOW]
-    attempts = Attempts(lambda: now[0])
-    expiry, tries = NOW + timedelta(hours=5), 0
-    while now[0] < expiry and tries < 10:
-        now[0] += attempts.failed("one", expiry - now[0], asked=365 * 86400)
-        tries += 1
-    assert tries == 10
-    assert now[0] < expiry
+@pytest.mark.parametrize(
+    ("line", "minutes"),
+    [
+        ("", 15),
+        ("secret_lifetime = '1h'", 5),
+        ("secret_lifetime = '2h'\noverlap = '6m'", 3),
+        ("overlap = '20m'", 10),
+        ("overlap = '0s'", 1),
+    ],
+)
+def test_sweeps_follow_the_shortest_overlap(environment, write, line, minutes):
+    write(ONE + TWO + line + "\n")
+    settings = read_settings(environment)
+    assert settings.sweep_every == timedelta(minutes=minutes)
+    entry = celery_app.schedule(settings)["sweep"]
+    assert entry["schedule"] == entry["options"]["expires"] == 60 * minutes
 
 
 # --- configuration
@@ -271,8 +165,8 @@ def test_redis_brings_redbeat_and_the_leases(environment, write, scheme):
     assert "hunter2" not in repr(settings)
     # Wait and run together end before a message is delivered again.
     visible = found["broker_transport_options"]["visibility_timeout"]
-    assert broker.LONGEST_COUNTDOWN.total_seconds() + found["task_time_limit"] < visible
-    assert timedelta(minutes=30) > broker.LONGEST_COUNTDOWN + broker.HARD_LIMIT, "RabbitMQ's consumer_timeout"
+    assert broker.LONGEST_WAIT.total_seconds() + found["task_time_limit"] < visible
+    assert timedelta(minutes=30) > broker.LONGEST_WAIT + broker.HARD_LIMIT, "RabbitMQ's consumer_timeout"
     assert broker.RUN_LIMIT < broker.HARD_LIMIT
 
 
@@ -348,23 +242,23 @@ def test_each_connection_has_its_moment_once_a_day(connection: str, begin: int, 
 # --- what a sweep sends
 
 
-def due(number: int, task: str = choosing.ROTATE) -> choosing.Due:
-    return choosing.Due(task, f"{task}-{number}", "due", NOW + timedelta(days=number))
+def due(number: int, task: str = runs.ROTATE) -> runs.Due:
+    return runs.Due(task, f"{task}-{number}", "due", NOW + timedelta(days=number))
 
 
 def test_no_more_rotations_are_sent_than_were_set_and_the_soonest_to_expire_first():
     found = [due(number) for number in (5, 3, 9, 1, 7)]
-    now, later = choosing.choose(found, 3)
+    now, later = runs.choose(found, 3)
     assert [item.connection for item in now] == ["rotate-1", "rotate-3", "rotate-5"]
     assert [item.connection for item in later] == ["rotate-7", "rotate-9"]
-    assert choosing.choose(found, 5)[1] == []
-    assert choosing.choose([], 3) == ([], [])
+    assert runs.choose(found, 5)[1] == []
+    assert runs.choose([], 3) == ([], [])
 
 
 def test_verifications_are_sent_whatever_is_to_be_rotated():
-    found = [due(number, choosing.VERIFY) for number in range(5)] + [due(number) for number in range(1000)]
-    now, later = choosing.choose(found, 200)
-    assert [item.connection for item in now[200:]] == [f"verify_connection-{number}" for number in range(5)]
+    found = [due(number, runs.VERIFY) for number in range(5)] + [due(number) for number in range(1000)]
+    now, later = runs.choose(found, 200)
+    assert [item.connection for item in now[200:]] == [f"verify-{number}" for number in range(5)]
     assert len(now) == 205
     assert len(later) == 800
 
@@ -382,129 +276,158 @@ def test_how_many_rotations_a_sweep_sends_is_a_setting(environment, write):
 # --- tasks
 
 
-class Request:
-    """A task's request and its retries, as Celery gives them."""
-
-    name = "authentik-entra.rotate"
-
-    def __init__(self, retries: int = 0) -> None:
-        self.request = SimpleNamespace(retries=retries)
-        self.options: dict[str, Any] = {}
-
-    def retry(self, **options: Any) -> Retry:
-        self.options = options
-        return Retry()
-
-
-def rotating(monkeypatch: pytest.MonkeyPatch, result: Exception | timedelta) -> list[str]:
+def rotating(monkeypatch: pytest.MonkeyPatch, result: Exception | None = None) -> list[str]:
     """Runs end like this; the connections that were run."""
     run: list[str] = []
 
-    async def rotate(_settings: Any, connection: str, _runtime: Runtime) -> Any:
+    async def rotate(_settings: Any, connection: str, _runtime: Runtime) -> None:
         run.append(connection)
-        if isinstance(result, Exception):
+        if result is not None:
             raise result
-        return SimpleNamespace(due_at=NOW + result)
 
     monkeypatch.setattr(runs, "rotate_connection", rotate)
     return run
 
 
-def test_a_temporary_failure_is_tried_again_by_itself_for_a_while(app, monkeypatch, caplog):
-    failure = Throttled("graph-throttled", "Slow down.", "Wait.")
-    run = rotating(monkeypatch, failure)
-    first = Request()
-    with pytest.raises(Retry):
-        celery_app._run(first, "one")
-    assert first.options["countdown"] == 300
-    assert first.options["max_retries"] is None
-    # A hint of a sweep in between changes nothing; the retry itself runs.
-    celery_app._run(Request(), "one")
-    assert run == ["one"]
-    with pytest.raises(Retry):
-        celery_app._run(Request(retries=1), "one")
-    # Twenty minutes are longer than a message may wait: the sweeps go on.
-    last = Request(retries=2)
-    with pytest.raises(Throttled):
-        celery_app._run(last, "one")
-    assert last.options == {}
-    assert caplog.text.count("graph-throttled") == 3
+def take(task: Any, connection: str, *, retries: int = 0) -> dict[str, Any] | None:
+    """Run a task as a worker does; how its retry is sent, if it asks for one."""
+    sent: list[dict[str, Any]] = []
+    expires = (NOW + timedelta(minutes=15)).isoformat()
+    task.push_request(args=(connection,), retries=retries, expires=expires, called_directly=False)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Signature, "apply_async", lambda self: sent.append(dict(self.options)))
+            task.run(connection)
+    except Retry:
+        return sent[0]
+    finally:
+        task.pop_request()
+    return None
 
 
-def test_a_tenant_that_throttles_does_not_fill_the_pool(app, monkeypatch, write):
+def test_a_temporary_failure_is_tried_again_by_celery(app, monkeypatch, caplog):
+    run = rotating(monkeypatch, Temporary("entra-unavailable", "Away.", "Wait."))
+    waits = []
+    for number in range(8):
+        again = take(celery_app.rotate, "one", retries=number)
+        assert again is not None
+        assert again["retries"] == number + 1
+        assert again["expires"] == (NOW + timedelta(minutes=15)).isoformat(), "the next sweep finds it anew"
+        waits.append(again["countdown"])
+    assert all(0 <= wait <= min(30 * 2**number, 720) for number, wait in enumerate(waits)), waits
+    with pytest.raises(Temporary):
+        take(celery_app.rotate, "one", retries=8)
+    assert run == ["one"] * 9
+    assert caplog.text.count("entra-unavailable") == 9
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+
+
+def test_tries_are_over_within_about_an_hour_and_none_waits_for_longer_than_the_brokers_bear(app):
+    task = celery_app.rotate
+    longest = [
+        min(task.retry_backoff * 2**number, task.retry_backoff_max) for number in range(task.max_retries)
+    ]
+    assert 1800 < sum(longest) < 3700
+    assert max(longest) == broker.LONGEST_WAIT.total_seconds()
+    assert task.retry_jitter is True
+    assert celery_app.verify.retry_backoff_max == task.retry_backoff_max
+
+
+@pytest.mark.parametrize("lifetime", ["1h", "2h", "12h", "7d", "180d"])
+def test_ten_tries_fit_between_renewal_and_expiry(app, environment, write, lifetime):
+    write(ONE + f"secret_lifetime = '{lifetime}'\n")
+    settings = read_settings(environment)
+    task, every = celery_app.rotate, settings.sweep_every.total_seconds()
+    waits = [
+        min(task.retry_backoff * 2**number, task.retry_backoff_max) for number in range(task.max_retries)
+    ]
+    # Of each sweep's message the first try, and those that come before it is forgotten.
+    tries = 1 + sum(sum(waits[: number + 1]) < every for number in range(len(waits)))
+    assert settings.connections["one"].secret_lifetime.total_seconds() / 3 // every * tries >= 10
+
+
+def test_a_429_stops_what_is_left_of_its_tenant_until_the_next_sweep(app, monkeypatch, write):
     write(ONE + TWO + f"[connections.three]\ntenant_id = '{TENANT}'\n")
+    moment = [NOW]
+    monkeypatch.setattr(runs, "new_runtime", lambda: Runtime(context_options={"now": lambda: moment[0]}))
     trace = RequestTrace("graph", "GET", "/applications", 429)
-    run = rotating(monkeypatch, Throttled("graph-throttled", "Slow down.", "Wait.", trace))
-    with pytest.raises(Retry):
-        celery_app._run(Request(), "one")
-    celery_app._run(Request(), "three")
-    assert run == ["one"]
-    other = rotating(monkeypatch, timedelta(days=1))
-    celery_app._run(Request(), "two")
+    year = Throttled("entra-throttled", "Slow down.", "Wait.", trace)
+    year.retry_after = 365 * 86_400.0
+    run = rotating(monkeypatch, year)
+    with pytest.raises(Throttled):
+        take(celery_app.rotate, "one")
+    assert take(celery_app.rotate, "three") is None
+    assert run == ["one"], "no retry, and no other of this tenant"
+    verified = []
+    monkeypatch.setattr(runs, "verify_connection", lambda *_: verified.append(1))
+    take(celery_app.verify, "three")
+    assert verified == []
+    other = rotating(monkeypatch)
+    take(celery_app.rotate, "two")
     assert other == ["two"]
-    # Its own retry shows that the tenant answers again.
-    celery_app._run(Request(retries=1), "one")
-    celery_app._run(Request(), "three")
-    assert other == ["two", "one", "three"]
+    # However long the service asked for: the next sweep tries again.
+    moment[0] += timedelta(minutes=15)
+    take(celery_app.rotate, "three")
+    assert other == ["two", "three"]
+
+
+def test_authentik_that_asks_to_slow_down_stops_no_tenant(app, monkeypatch):
+    trace = RequestTrace("authentik", "GET", "/core/", 429)
+    rotating(monkeypatch, Throttled("authentik-throttled", "Slow down.", "Wait.", trace))
+    with pytest.raises(Throttled):
+        take(celery_app.rotate, "one")
+    run = rotating(monkeypatch)
+    take(celery_app.rotate, "one")
+    assert run == ["one"]
 
 
 def test_what_a_person_must_mend_is_not_tried_again(app, monkeypatch, caplog):
     rotating(monkeypatch, AdminActionRequired("licence-required", "No licence.", "Buy one."))
-    task = Request()
     with pytest.raises(AdminActionRequired):
-        celery_app._run(task, "one")
-    assert task.options == {}
+        take(celery_app.rotate, "one")
     assert "licence-required" in caplog.text
     assert caplog.records[-1].levelno == logging.ERROR
 
 
-def test_another_run_is_no_failure(app, monkeypatch):
+def test_another_run_is_no_failure(app, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "authentik_entra_bootstrap.worker")
     run = rotating(monkeypatch, Temporary("another-run-active", "Held.", "Wait."))
-    task = Request()
-    with pytest.raises(Retry):
-        celery_app._run(task, "one")
-    assert task.options["countdown"] == celery_app._AFTER_ANOTHER
-    celery_app._run(Request(retries=1), "one")
-    celery_app._run(Request(retries=1), "one")
-    assert run == ["one"] * 3
-    assert not app.attempts.waits("one")
-
-
-def test_what_is_due_soon_is_not_left_to_the_next_sweep(app, monkeypatch):
-    rotating(monkeypatch, timedelta(minutes=4))
-    celery_app._run(Request(), "one")
-    ((name, options),) = app.sent
-    assert name == "authentik-entra.retire"
-    assert options["args"] == ("one",)
-    assert options["countdown"] == 240
-    assert options["queue"].name == f"authentik-entra.{TENANT}"
-    app.sent.clear()
-    rotating(monkeypatch, timedelta(hours=4))
-    celery_app._run(Request(), "one")
-    assert app.sent == []
+    assert take(celery_app.rotate, "one") is None, "not sent again: a later sweep finds what is left"
+    assert run == ["one"]
+    assert "task-failed" not in caplog.text
+    assert "another-run-active" in caplog.text
+    assert {record.levelno for record in caplog.records} == {logging.INFO}
 
 
 def test_a_message_that_is_older_than_the_settings(app, monkeypatch):
-    assert rotating(monkeypatch, timedelta(days=1)) == []
+    assert rotating(monkeypatch) == []
     with pytest.raises(ConfigError, match=r"\[unknown-connection\]"):
-        celery_app._run(Request(), "gone")
+        take(celery_app.rotate, "gone")
 
 
 @pytest.mark.parametrize(("wrong", "mends"), [(None, False), ("failed", True), ("failed", False)])
 def test_verification_sends_a_rotation_where_that_mends_it(app, monkeypatch, caplog, wrong, mends):
-    error = Temporary("proof-not-available", "No worker.", "Wait.") if wrong else None
+    error = AdminActionRequired("proof-not-available", "No worker.", "Wait.") if wrong else None
+    failed = []
+    monkeypatch.setattr(metrics, "failed", lambda *what: failed.append(what))
 
     async def verify(*_: Any) -> Any:
         return error, mends
 
     monkeypatch.setattr(runs, "verify_connection", verify)
     if error is None:
-        celery_app.verify_connection("one")
+        take(celery_app.verify, "one")
     else:
-        with pytest.raises(Temporary):
-            celery_app.verify_connection("one")
+        with pytest.raises(AdminActionRequired):
+            take(celery_app.verify, "one")
         assert "proof-not-available" in caplog.text
+    assert failed == ([("one", "proof-not-available")] if wrong else [])
     assert [name for name, _ in app.sent] == (["authentik-entra.rotate"] if mends else [])
+
+
+def test_what_is_sent_is_forgotten_when_the_next_sweep_is_due(app):
+    celery_app.send(runs.Due(runs.VERIFY, "one", "its moment of the day"))
+    assert app.sent == [("authentik-entra.verify", {"args": ("one",), "expires": 900.0})]
 
 
 def test_a_run_that_takes_too_long_ends_as_a_temporary_failure(monkeypatch):
@@ -524,8 +447,7 @@ def test_a_run_that_takes_too_long_ends_as_a_temporary_failure(monkeypatch):
 def test_a_message_in_a_folder_holds_names_only(environment, write):
     write(ONE)
     sender = celery_app.App("test", set_as_current=False, environment=environment)
-    queue = queues.make_queue(f"authentik-entra.{TENANT}")
-    sender.send_task("authentik-entra.rotate", args=("one",), queue=queue, countdown=5, expires=900)
+    sender.send_task("authentik-entra.rotate", args=("one",), expires=900)
     (path,) = Path(sender.conf.broker_transport_options["data_folder_in"]).iterdir()
     judge_message(json.loads(path.read_text()))
     sender.close()
@@ -537,10 +459,10 @@ def test_a_message_in_rabbitmq_holds_names_only(environment, write, rabbitmq_url
         "test", set_as_current=False, environment={**environment, "AUTHENTIK_ENTRA_BROKER_URL": rabbitmq_url}
     )
     with sender.connection_for_write() as connection:
-        queue = queues.make_queue("authentik-entra.test-of-messages")(connection.default_channel)
+        queue = Queue("authentik-entra.test-of-messages")(connection.default_channel)
         queue.declare()
         try:
-            sender.send_task("authentik-entra.rotate", args=("one",), queue=queue, countdown=5, expires=900)
+            sender.send_task("authentik-entra.rotate", args=("one",), queue=queue, expires=900)
             message = None
             while message is None:
                 message = queue.get(no_ack=True)
@@ -565,3 +487,101 @@ def judge_message(message: dict[str, Any]) -> None:
     assert message["headers"]["task"] == "authentik-entra.rotate"
     assert message["headers"]["argsrepr"] == "('one',)"
     assert "guest" not in json.dumps(message, default=str)
+
+
+def test_the_embedded_broker_drops_what_is_no_message_and_hands_on_the_rest(environment, write, caplog):
+    write(ONE)
+    sender = celery_app.App("test", set_as_current=False, environment=environment)
+    folder = Path(sender.conf.broker_transport_options["data_folder_in"])
+    sender.send_task("authentik-entra.rotate", args=("one",))
+    (whole,) = folder.iterdir()
+    bad = {
+        name: json.dumps({**json.loads(whole.read_text()), "properties": value})
+        for name, value in (("1", None), ("2", {}), ("3", {"delivery_tag": "x", "body_encoding": "base64"}))
+    }
+    for name, text in {**bad, "4": "[]", "5": "null", "6": "{", "7": '"x"', "8": "\udcff"}.items():
+        (folder / f"0{name}.authentik-entra.msg").write_text(text, errors="surrogateescape")
+    taken: list[Any] = []
+    with sender.connection_for_read() as connection:
+        queue = Queue(broker.QUEUE, Exchange(broker.QUEUE))
+        with connection.Consumer(queue, on_message=lambda message: taken.append(message) or message.ack()):
+            while not taken:
+                # One file at each look; where it was none, nothing has come.
+                with contextlib.suppress(TimeoutError):
+                    connection.drain_events(timeout=0.01)
+    sender.close()
+    assert [message.headers["argsrepr"] for message in taken] == ["('one',)"]
+    assert caplog.text.count("message-dropped") == 8
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("acknowledged", [False, True])
+def test_a_message_that_celery_stumbles_over_is_dropped(monkeypatch, caplog, acknowledged):
+    def stumble(_message: Any) -> None:
+        raise TypeError("'<' not supported")
+
+    monkeypatch.setattr(messages.consumer.Consumer, "create_task_handler", lambda _self: stumble)
+    worker = messages.Consumer.__new__(messages.Consumer)
+    worker.connection_errors = ()
+    rejected = []
+    message = SimpleNamespace(
+        headers={},
+        delivery_info={"routing_key": "authentik-entra"},
+        acknowledged=acknowledged,
+        reject_log_error=lambda *_: rejected.append(1),
+    )
+    worker.create_task_handler()(message)
+    assert rejected == ([] if acknowledged else [1])
+    assert caplog.text.count("message-dropped") == 1
+    monkeypatch.setattr(
+        messages.consumer.Consumer,
+        "create_task_handler",
+        lambda _self: lambda _: (_ for _ in ()).throw(OSError),
+    )
+    with pytest.raises(OSError):  # noqa: PT011
+        # A broker that goes away is Celery's to deal with.
+        worker.create_task_handler()(message)
+
+
+# --- beat
+
+
+def test_of_two_beats_on_one_machine_one_sends_and_the_other_follows(environment, write, monkeypatch):
+    write(ONE)
+    sent: list[str] = []
+
+    def started(name: str) -> beat.Scheduler:
+        made = celery_app.App(name, set_as_current=False, environment=environment)
+        file = made.conf.beat_schedule_filename
+        scheduler = beat.Scheduler(made, schedule_filename=file)
+        scheduler.schedule["sweep"].last_run_at = datetime.now(UTC) - timedelta(days=1)
+        monkeypatch.setattr(scheduler, "apply_async", lambda entry, **_: sent.append(f"{name}: {entry.name}"))
+        return scheduler
+
+    first, second = started("first"), started("second")
+    for _ in range(3):
+        first.tick()
+        assert second.tick() > 0
+    assert sent == ["first: sweep"]
+    first.close()
+    second.tick()
+    second.close()
+    assert sent == ["first: sweep", "second: sweep"]
+
+
+def test_beat_is_ended_when_its_worker_is_gone(monkeypatch):
+    parents = iter([7, 7, 1])
+    ended: list[tuple[int, int]] = []
+    monkeypatch.setattr(beat.os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(beat.os, "kill", lambda *what: ended.append(what))
+    monkeypatch.setattr(beat.time, "sleep", lambda _: None)
+    beat.end_with(7).join(10)
+    assert ended == [(os.getpid(), signal.SIGTERM)]
+
+
+def test_redis_without_its_libraries_says_what_to_install(environment, write, monkeypatch):
+    write(ONE)
+    monkeypatch.setattr(broker.importlib.util, "find_spec", lambda _: None)
+    settings = read_settings({**environment, "AUTHENTIK_ENTRA_BROKER_URL": "redis://redis.example/0"})
+    with pytest.raises(ConfigError, match=r"\[broker-library-missing\]"):
+        broker.configuration(settings)

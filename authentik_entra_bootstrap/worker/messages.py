@@ -1,0 +1,82 @@
+"""Messages that cannot be read are dropped with one log line: they must not end the worker, at this start or the next.
+
+Celery 5.5 to 5.7 with kombu 5.5 to 5.7 ends on them: kombu's virtual transports read whatever lies in the broker
+without a check, and Celery's consumer catches few of the errors that a malformed header or body causes. A message that is
+dropped is no loss: the next sweep finds what is due.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from queue import Empty
+from typing import Any
+
+import structlog
+from celery.worker import consumer
+from kombu.transport import filesystem
+
+_log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker"))
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What reading a malformed message raises."""
+
+
+def dropped(error: Exception, queue: str) -> None:
+    """Tell of a message that is gone; of what it held nothing is told."""
+    _log.error("message-dropped", queue=queue, reason=type(error).__name__)
+
+
+class Careful:
+    """A virtual transport (Redis, folders) that hands on nothing but whole messages. Goes before kombu's in the bases."""
+
+    channels: list[Any]
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        try:
+            for channel in self.channels[:1]:
+                whole = channel.Message(message, channel=channel)
+                # What kombu itself looks up before it hands the message on.
+                _ = whole.delivery_info["exchange"], whole.delivery_info["routing_key"]
+        except UNREADABLE as error:
+            dropped(error, queue)
+            return
+        super()._deliver(message, queue)  # type: ignore[misc]  # of the other base
+
+
+class FolderChannel(filesystem.Channel):  # type: ignore[misc]  # kombu has no types
+    """Takes a file that holds no JSON for no message. It is removed by then."""
+
+    def _get(self, queue: str) -> Any:
+        try:
+            return super()._get(queue)
+        except UNREADABLE as error:
+            dropped(error, queue)
+            raise Empty from None
+
+
+class FolderTransport(Careful, filesystem.Transport):  # type: ignore[misc]  # kombu has no types
+    """The embedded broker."""
+
+    Channel = FolderChannel
+
+
+class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
+    """Celery's consumer, which takes the next message where it cannot make sense of one. For every broker."""
+
+    def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[Any], None]:
+        """What is called with each message."""
+        handle = super().create_task_handler(*arguments, **options)
+
+        def take(message: Any) -> None:
+            try:
+                # A strange one would fail behind the semaphore of the pool, and its place in the pool would be lost.
+                hard, soft = (message.headers or {}).get("timelimit") or (None, None)
+                _ = 0 < (hard or 1) < math.inf, 0 < (soft or 1) < math.inf
+                handle(message)
+            except UNREADABLE as error:
+                dropped(error, str((message.delivery_info or {}).get("routing_key")))
+                if not message.acknowledged:
+                    message.reject_log_error(_log, self.connection_errors)
+
+        return take

@@ -1,0 +1,83 @@
+"""Redis as broker: a worker and a beat that go on when it was away, or was started anew and has forgotten everything."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import redis
+from kombu.transport import redis as kombu_redis
+from redbeat import schedulers
+from redbeat.schedulers import RedBeatScheduler
+
+from authentik_entra_bootstrap.worker.messages import UNREADABLE, Careful, dropped
+
+_log = logging.getLogger("authentik_entra_bootstrap.worker")
+_PAUSE = 5.0
+
+
+class Held(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
+    """Messages that this worker took and has not acknowledged.
+
+    kombu puts them back when it closes a connection that it has lost. With Redis away this raises, and since celery and
+    kombu 5.7 (5.5 and 5.6 go on) it ends the worker from within Celery's handling of the loss. Left where they are, they
+    are delivered again after the visibility timeout if Redis still knows them; and the next sweep does not wait for that.
+    """
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """Put them back, unless Redis is away."""
+        try:
+            super().restore_unacked(client)
+        except (redis.exceptions.RedisError, OSError, AttributeError) as error:
+            # AttributeError: of a connection that is half closed.
+            _log.warning("Redis is away (%s): messages under way are not put back", type(error).__name__)
+            self._delivered.clear()
+
+
+class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
+    """Takes what is no JSON for no message."""
+
+    QoS = Held
+
+    def _brpop_read(self, **options: Any) -> bool:
+        try:
+            return bool(super()._brpop_read(**options))
+        except UNREADABLE as error:
+            dropped(error, "redis")
+            return True
+
+
+class Transport(Careful, kombu_redis.Transport):  # type: ignore[misc]  # kombu has no types
+    """kombu's transport for ``redis://`` and ``rediss://`` with these guards."""
+
+    Channel = Channel
+
+
+class RedisScheduler(RedBeatScheduler):  # type: ignore[misc]  # redbeat has no types
+    """RedBeat's scheduler ends with the first error of Redis, and installs its schedule only once.
+
+    Ours looks again until Redis answers, and takes the lock and installs the schedule anew where they are gone.
+    """
+
+    def tick(self, *arguments: Any, **options: Any) -> float:
+        """One look at the schedule; seconds until the next."""
+        try:
+            if self.lock is None or not self.lock.owned():
+                self._begin_again()
+            if self.lock is None:
+                return _PAUSE
+            return float(super().tick(*arguments, **options))
+        except redis.exceptions.RedisError as error:
+            _log.warning("beat: Redis does not answer (%s); trying again", type(error).__name__)
+            return _PAUSE
+
+    def _begin_again(self) -> None:
+        client = schedulers.get_redis(self.app)
+        self.lock = None
+        lock = client.lock(self.lock_key, timeout=self.lock_timeout, blocking=False, thread_local=False)
+        if not lock.acquire():
+            return
+        lock.lua_extend = client.register_script(schedulers.LUA_EXTEND_TO_SCRIPT)
+        self.setup_schedule()
+        self.lock = lock
+        _log.info("beat: took the lock and installed the schedule")
