@@ -5,6 +5,9 @@ which (``authentik-entra:adopted=DAY``) says that it was not made here. Names th
 the settings name others. Later runs find the application by ``uniqueName``, which is filled in where it was
 null, or else by its tags; tags alone prove nothing, because every owner can write them, so authentik's provider
 has to hold the same client id.
+
+The same holds for names of everything that exists: a name is changed only where the settings give one. A run
+without its settings file renames nothing, and moves no provider to another application of authentik.
 """
 
 from __future__ import annotations
@@ -43,10 +46,9 @@ def belongs(provider: Provider, application: Application, tenant_id: str) -> boo
 
 
 def settled(desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik) -> Desired:
-    """What is wanted, with names that are kept filled in from what stands.
+    """What is wanted, with names that are kept filled in from what exists.
 
-    A name is kept when the object was taken over and the settings do not name another, or when another
-    provider holds the wanted one.
+    A name is kept where the settings do not give another, or where another provider holds the wanted one.
     """
     application, provider = entra.application, authentik.provider
     if application is None:
@@ -55,13 +57,12 @@ def settled(desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik
     if application.unique_name:
         kept["unique_name"] = application.unique_name
     mine = provider is not None and belongs(provider, application, entra.operator.tenant_id)
-    if adopted(desired, application):
-        kept["application_name"] = application.display_name
-        if provider is not None and mine:
-            kept["provider_name"] = provider.name
-            if provider.application_slug:
-                kept["authentik_application_slug"] = provider.application_slug
-        kept = {name: value for name, value in kept.items() if name not in desired.explicit_names}
+    kept["application_name"] = application.display_name
+    if provider is not None and mine:
+        kept["provider_name"] = provider.name
+        if provider.application_slug:
+            kept["authentik_application_slug"] = provider.application_slug
+    kept = {name: value for name, value in kept.items() if name not in desired.explicit_names}
     if provider is not None and mine and authentik.provider_name_holder is not None:
         kept["provider_name"] = provider.name
     return replace(desired, **kept)  # type: ignore[arg-type]

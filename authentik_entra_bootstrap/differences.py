@@ -12,7 +12,7 @@ from authentik_entra_bootstrap.permissions import ResolvedPermission
 def provider_spec(
     desired: Desired, client_id: str, tenant_id: str, authentik: ObservedAuthentik
 ) -> ProviderSpec:
-    """The provider as it should be."""
+    """The provider to create; what no setting names is left to authentik's defaults."""
     return ProviderSpec(
         name=desired.provider_name,
         client_id=client_id,
@@ -33,30 +33,38 @@ def provider_spec(
 def provider_changes(
     desired: Desired, application: Application | None, authentik: ObservedAuthentik
 ) -> dict[str, object]:
-    """Fields of the existing provider that differ from what is wanted: name -> wanted value."""
+    """Fields of the existing provider that differ from what the settings name: field -> wanted value.
+
+    A setting that is left out says nothing about the field: what a person chose in authentik stays.
+    """
     provider = authentik.provider
     if provider is None or application is None:
         return {}
-    spec = provider_spec(desired, application.app_id, provider.tenant_id, authentik)
-    changes: dict[str, object] = {}
-    if provider.name != spec.name:
-        changes["name"] = spec.name
-    for name in (
-        "filter_group",
-        "exclude_users_service_account",
-        "user_delete_action",
-        "group_delete_action",
-        "dry_run",
-    ):
-        if getattr(spec, name) != getattr(provider, name):
-            changes[name] = getattr(spec, name)
-    for name in ("property_mappings", "property_mappings_group"):
-        if set(getattr(spec, name)) != set(getattr(provider, name)):
-            changes[name] = getattr(spec, name)
-    for name in ("sync_page_size", "sync_page_timeout", "discovery_enabled"):
-        wanted = getattr(spec, name)
-        if wanted is not None and wanted != getattr(provider, name):
-            changes[name] = wanted
+    wanted: dict[str, object] = {
+        "name": desired.provider_name,
+        "exclude_users_service_account": desired.exclude_service_accounts,
+        "user_delete_action": desired.user_delete_action,
+        "group_delete_action": desired.group_delete_action,
+        "dry_run": desired.dry_run,
+        "sync_page_size": desired.sync_page_size,
+        "sync_page_timeout": desired.sync_page_timeout,
+        "discovery_enabled": desired.discovery_enabled,
+    }
+    changes = {
+        name: value
+        for name, value in wanted.items()
+        if value is not None and value != getattr(provider, name)
+    }
+    if desired.filter_group is not None and authentik.filter_group != provider.filter_group:
+        changes["filter_group"] = authentik.filter_group
+    changes |= {
+        name: mappings
+        for name, named, mappings in (
+            ("property_mappings", desired.user_mappings, authentik.user_mappings),
+            ("property_mappings_group", desired.group_mappings, authentik.group_mappings),
+        )
+        if named is not None and set(mappings) != set(getattr(provider, name))
+    }
     return {
         name: value
         for name, value in changes.items()

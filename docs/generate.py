@@ -80,16 +80,20 @@ MEANINGS: Mapping[str, str] = {
     "provider_name": "Name of the provider in authentik; unique among all its providers.",
     "authentik_application_name": "Name of the application in authentik.",
     "authentik_application_slug": "Slug of the application in authentik.",
-    "user_mappings": "Names of property mappings for users. Left out: authentik's default one.",
-    "group_mappings": "Names of property mappings for groups. Left out: authentik's default one.",
-    "filter_group": "Name of the one group whose members are provisioned. Left out: all users and groups.",
-    "exclude_service_accounts": "Whether service accounts are left out of the provisioning.",
-    "user_delete_action": "What authentik does in the tenant with a user that it deletes.",
-    "group_delete_action": "What authentik does in the tenant with a group that it deletes.",
+    "user_mappings": "Names of property mappings for users. Left out: as they are; at creation authentik's default one.",
+    "group_mappings": "Names of property mappings for groups. Left out: as they are; at creation authentik's default one.",
+    "filter_group": 'Name of the group whose direct members alone are provisioned. `""` means no filter: all users. Groups are '
+    "never filtered. Left out: as it is; at creation no filter.",
+    "exclude_service_accounts": "Whether service accounts are left out. Left out: as it is; at creation `false`.",
+    "user_delete_action": "What authentik does in the tenant with a user that is deleted in authentik. Left out: as it is; at "
+    "creation `delete`.",
+    "group_delete_action": "The same for groups. authentik cannot suspend a group, so `suspend` is refused. Left out: as it "
+    "is; at creation `delete`.",
     "sync_page_size": "Objects of one page of authentik's sync. Left out: authentik's own.",
     "sync_page_timeout": "Time for one page, in authentik's words: `minutes=30`. Left out: authentik's own.",
     "discovery_enabled": "Whether authentik links objects that it finds in the tenant. authentik 2026.8 or newer.",
-    "dry_run_sync": "authentik's own dry run: its syncs sign in and read, and write nothing to the tenant.",
+    "dry_run_sync": "authentik's own dry run: its syncs sign in and read, and write nothing to the tenant. Left out: as it "
+    "is; at creation `false`.",
 }
 
 WORKER_MEANINGS: Mapping[str, str] = {

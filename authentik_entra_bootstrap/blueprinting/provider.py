@@ -11,8 +11,16 @@ from authentik_entra_bootstrap.domain import AuthentikApplication, Desired, Prov
 
 SECRET_VALUE = "client_secret"  # noqa: S105 - the name of a context value
 PROVIDER_MODEL = "authentik_providers_microsoft_entra.microsoftentraprovider"
-_OPTIONAL = ("sync_page_size", "sync_page_timeout", "discovery_enabled")
-"""Fields that are left to the server where nothing is asked for."""
+_OPTIONAL = (
+    "exclude_users_service_account",
+    "user_delete_action",
+    "group_delete_action",
+    "dry_run",
+    "sync_page_size",
+    "sync_page_timeout",
+    "discovery_enabled",
+)
+"""Fields that are left to the server where no setting names them."""
 
 
 def placeholder_for(desired: Desired) -> str:
@@ -34,7 +42,7 @@ def connection_values(desired: Desired, client_id: str | None, tenant_id: str | 
         "tenant_id": tenant_id,
         "user_mappings": _names(desired.user_mappings),
         "group_mappings": _names(desired.group_mappings),
-        "filter_group": desired.filter_group,
+        "filter_group": desired.filter_group or None,
         "exclude_service_accounts": desired.exclude_service_accounts,
         "user_delete_action": desired.user_delete_action,
         "group_delete_action": desired.group_delete_action,

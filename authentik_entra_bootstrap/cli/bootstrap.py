@@ -6,15 +6,13 @@ from uuid import UUID
 
 import click
 
-from authentik_entra_bootstrap.cli.options import Options, adopt_option, common
+from authentik_entra_bootstrap.cli.options import Options, adopt_option, common, provisioning
 
 
 @click.command()
 @common
 @click.option("-y", "--yes", is_flag=True, help="Apply without asking.")
-@click.option(
-    "--dry-run-sync", is_flag=True, default=None, help="Create the provider with authentik's own dry run on."
-)
+@provisioning
 @adopt_option
 @click.option(
     "--via",
@@ -30,7 +28,7 @@ from authentik_entra_bootstrap.cli.options import Options, adopt_option, common
 def command(
     options: Options,
     yes: bool,
-    dry_run_sync: bool | None,
+    provisioning: dict[str, object],
     adopt: UUID | None,
     via: str,
     restore: bool,
@@ -71,4 +69,4 @@ def command(
         except Declined:
             raise (Declined(settled) if settled else Declined()) from None
 
-    return run_connection("bootstrap", options, body, extra_flags={"dry_run_sync": dry_run_sync})
+    return run_connection("bootstrap", options, body, extra_flags=provisioning)

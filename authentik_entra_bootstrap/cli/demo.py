@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from authentik_entra_bootstrap.cli.embedded import make_sandbox, switches
+from authentik_entra_bootstrap.cli.embedded import PEOPLE_ONLY, make_sandbox, switches
 from authentik_entra_bootstrap.cli.later import Later
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def command(authentik_profile: str, seed: int, switch_values: dict[str, Any], sv
     """Show the life of a connection on an embedded tenant and authentik. Offline; nothing is kept."""
     terminal = _terminal(svg)
     sandbox = make_sandbox(profile=authentik_profile, seed=seed, switch_values=switch_values)
-    with sandbox, _environment(sandbox.environment()):
+    with sandbox, _environment({**sandbox.environment(), **PEOPLE_ONLY}):
         code = _Demo(sandbox, terminal, authentik_profile).run()
     if svg is not None:
         svg.write_text(terminal.picture("authentik-entra demo"), encoding="utf-8")

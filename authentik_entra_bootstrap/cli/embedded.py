@@ -15,6 +15,8 @@ from authentik_entra_bootstrap.errors import ConfigError
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox import Sandbox, Switches
 
+PEOPLE_ONLY = {"AUTHENTIK_ENTRA_EXCLUDE_SERVICE_ACCOUNTS": "true"}
+"""A service account has no e-mail address, and authentik 2026.2 and later stops its sync of users there."""
 PROFILES = ("2025.12", "2026.2", "2026.5", "2026.8")
 
 

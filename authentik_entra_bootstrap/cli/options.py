@@ -115,6 +115,34 @@ adopt_option = click.option(
 )
 
 
+_PROVISIONING = (
+    click.option(
+        "--filter-group",
+        metavar="NAME",
+        help='Group whose members alone are provisioned; "" removes the filter. Left out: as the settings say, else '
+        "as it is.",
+    ),
+    click.option(
+        "--dry-run-sync/--no-dry-run-sync",
+        default=None,
+        help="authentik's own dry run, on or off. Left out: as the settings say, else as it is.",
+    ),
+)
+
+
+def provisioning(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the flags for whom authentik provisions; the command gets them as ``provisioning``, by setting."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, filter_group: str | None, dry_run_sync: bool | None, **rest: Any) -> int:
+        flags = {"filter_group": filter_group, "dry_run_sync": dry_run_sync}
+        return function(*args, provisioning=flags, **rest)
+
+    for decorate in reversed(_PROVISIONING):
+        wrapped = decorate(wrapped)
+    return wrapped
+
+
 _RESULTS: Mapping[str, Callable[..., Any]] = {
     "all_connections": click.option(
         "--all", "all_connections", is_flag=True, help="Every connection of the settings file, in turn."

@@ -6,16 +6,14 @@ from uuid import UUID
 
 import click
 
-from authentik_entra_bootstrap.cli.options import Options, adopt_option, common
+from authentik_entra_bootstrap.cli.options import Options, adopt_option, common, provisioning
 
 
 @click.command()
 @common
-@click.option(
-    "--dry-run-sync", is_flag=True, default=None, help="Plan the provider with authentik's own dry run on."
-)
+@provisioning
 @adopt_option
-def command(options: Options, dry_run_sync: bool | None, adopt: UUID | None) -> int:
+def command(options: Options, provisioning: dict[str, object], adopt: UUID | None) -> int:
     """Show what bootstrap would do, with reasons. Exit code 2 when there is something to do."""
     from authentik_entra_bootstrap.cli.running import run_connection
     from authentik_entra_bootstrap.errors import ExitCode
@@ -34,4 +32,4 @@ def command(options: Options, dry_run_sync: bool | None, adopt: UUID | None) -> 
         document = plan_document(prepared.plan, prepared.entra)
         return code, {**document, "drift": drift_document(prepared.drift)}
 
-    return run_connection("plan", options, body, extra_flags={"dry_run_sync": dry_run_sync})
+    return run_connection("plan", options, body, extra_flags=provisioning)

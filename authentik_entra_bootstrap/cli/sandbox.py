@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from authentik_entra_bootstrap.cli.embedded import make_sandbox, switches
+from authentik_entra_bootstrap.cli.embedded import PEOPLE_ONLY, make_sandbox, switches
 
 
 @click.command()
@@ -57,7 +57,7 @@ def command(
             "port-in-use", f"The sandbox cannot listen: {error.strerror or error}.", "Choose another port."
         ) from None
     try:
-        environment = sandbox.environment()
+        environment = {**sandbox.environment(), **PEOPLE_ONLY}
         if output == "json":
             document = {
                 "schema_version": 1,

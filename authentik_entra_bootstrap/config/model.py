@@ -56,7 +56,8 @@ def _token(text: str, where: str) -> SecretText:
     return SecretText(text)
 
 
-DeleteAction = Literal["do_nothing", "delete", "suspend"]
+UserDeleteAction = Literal["do_nothing", "suspend", "delete"]
+GroupDeleteAction = Literal["do_nothing", "delete"]
 
 
 class ConnectionSettings(BaseModel):
@@ -111,13 +112,14 @@ class ConnectionSettings(BaseModel):
     user_mappings: Names | None = None
     group_mappings: Names | None = None
     filter_group: str | None = None
-    exclude_service_accounts: bool = True
-    user_delete_action: DeleteAction = "delete"
-    group_delete_action: DeleteAction = "delete"
+    """``""`` means no filter; like the settings around it, left out it leaves the provider's field as it is."""
+    exclude_service_accounts: bool | None = None
+    user_delete_action: UserDeleteAction | None = None
+    group_delete_action: GroupDeleteAction | None = None
     sync_page_size: int | None = Field(default=None, ge=1, le=10_000)
     sync_page_timeout: str | None = None
     discovery_enabled: bool | None = None
-    dry_run_sync: bool = False
+    dry_run_sync: bool | None = None
 
     @field_validator("tenant_id")
     @classmethod
@@ -151,6 +153,15 @@ class ConnectionSettings(BaseModel):
         for character in value or "":
             if unicodedata.category(character) in _HOSTILE and character not in _JOINERS:
                 raise ValueError(f"the character U+{ord(character):04X} cannot be seen and steers terminals")
+        return value
+
+    @field_validator("group_delete_action", mode="before")
+    @classmethod
+    def _groups_cannot_be_suspended(cls, value: object) -> object:
+        if value == "suspend":
+            raise ValueError(
+                "authentik cannot suspend a group, and does nothing instead: use do_nothing or delete"
+            )
         return value
 
     @field_validator("authentik_application_slug")

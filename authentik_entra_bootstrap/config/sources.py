@@ -27,6 +27,8 @@ _FOREIGN_VARIABLES = {
     "AZURE_AUTHORITY_HOST": "authority",
 }
 _HEADER = re.compile(r"\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
+_EMPTY = ('""', "''")
+"""How a variable says "nothing", e.g. to remove the filter group: one that is empty counts as not set."""
 _NOT_IN_FILE = {"authentik_token": "authentik_token_file"}
 
 
@@ -164,7 +166,7 @@ def load_settings(
         merged["tenant_id"] = environment["AZURE_TENANT_ID"]
         origin["tenant_id"] = "environment variable AZURE_TENANT_ID"
     for variable, key in {**_foreign(environment), **_own(ConnectionSettings, environment)}.items():
-        merged[key] = environment[variable]
+        merged[key] = "" if environment[variable].strip() in _EMPTY else environment[variable]
         origin[key] = f"environment variable {variable}"
     for key, value in (flags or {}).items():
         if value is not None:

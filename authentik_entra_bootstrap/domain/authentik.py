@@ -43,7 +43,7 @@ class Provider:
     property_mappings: tuple[str, ...] = ()
     property_mappings_group: tuple[str, ...] = ()
     filter_group: str | None = None
-    exclude_users_service_account: bool = True
+    exclude_users_service_account: bool = False
     user_delete_action: str = "delete"
     group_delete_action: str = "delete"
     dry_run: bool = False
@@ -58,7 +58,7 @@ class Provider:
 
 @dataclass(frozen=True)
 class ProviderSpec:
-    """Desired values of the provider's fields. ``None`` leaves the server's default or present value."""
+    """Desired values of the provider's fields. ``None`` leaves them to the server's default."""
 
     name: str
     client_id: str
@@ -66,10 +66,10 @@ class ProviderSpec:
     property_mappings: tuple[str, ...]
     property_mappings_group: tuple[str, ...]
     filter_group: str | None = None
-    exclude_users_service_account: bool = True
-    user_delete_action: str = "delete"
-    group_delete_action: str = "delete"
-    dry_run: bool = False
+    exclude_users_service_account: bool | None = None
+    user_delete_action: str | None = None
+    group_delete_action: str | None = None
+    dry_run: bool | None = None
     sync_page_size: int | None = None
     sync_page_timeout: str | None = None
     discovery_enabled: bool | None = None

@@ -60,11 +60,12 @@ class Desired:
     :param overlap: how long a replaced secret stays valid at the most; short lifetimes shorten it.
     :param renew_before: how long before its end a secret is replaced, or ``None`` for two thirds into its lifetime.
     :param maintenance_window: when secrets are replaced, or ``None`` for any time.
-    :param user_mappings: names of property mappings, or ``None`` for authentik's default.
-    :param filter_group: name of the only group to provision, or ``None`` for all users and groups.
+    :param user_mappings: names of property mappings. ``None``, as for every field of the provider below: an existing
+        provider keeps what it has, a new one gets authentik's default.
+    :param filter_group: name of the group whose members alone are provisioned; ``""`` for no filter.
     :param adopt: client id of an existing application to take over in this run.
     :param explicit_names: settings for names that were set by a person (``application_name``, ``provider_name``,
-        ``authentik_application_slug``): only those rename what was taken over.
+        ``authentik_application_slug``): only those rename what exists.
     :param dry_run: authentik's own dry run: it signs in and reads, and writes nothing to the tenant.
     """
 
@@ -82,13 +83,13 @@ class Desired:
     user_mappings: tuple[str, ...] | None = None
     group_mappings: tuple[str, ...] | None = None
     filter_group: str | None = None
-    exclude_service_accounts: bool = True
-    user_delete_action: str = "delete"
-    group_delete_action: str = "delete"
+    exclude_service_accounts: bool | None = None
+    user_delete_action: str | None = None
+    group_delete_action: str | None = None
     sync_page_size: int | None = None
     sync_page_timeout: str | None = None
     discovery_enabled: bool | None = None
-    dry_run: bool = False
+    dry_run: bool | None = None
     adopt: AppId | None = None
     explicit_names: frozenset[str] = frozenset()
     renew_before: timedelta | None = None

@@ -211,7 +211,7 @@ async def observe_authentik(
         (scope, holder), permissions = await both(
             both(
                 port.provisioning_scope(
-                    filter_group=group, exclude_service_accounts=desired.exclude_service_accounts
+                    filter_group=group, exclude_service_accounts=bool(desired.exclude_service_accounts)
                 ),
                 port.provider_name_holder(desired.provider_name),
             ),
@@ -269,7 +269,7 @@ async def _mappings(port: AuthentikPort, desired: Desired) -> tuple[tuple[str, .
 
 
 async def _group(port: AuthentikPort, desired: Desired) -> str | None:
-    if desired.filter_group is None:
+    if not desired.filter_group:
         return None
     pk = await port.find_group(desired.filter_group)
     if pk is None:

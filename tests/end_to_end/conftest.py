@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import io
 import json
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import pytest
 from rich.console import Console
 
 from authentik_entra_bootstrap.cli import cli
+from authentik_entra_bootstrap.cli.embedded import PEOPLE_ONLY
 from authentik_entra_bootstrap.cli.running import Embedded
 from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.output.terminal import Terminal
@@ -61,7 +63,9 @@ class Shell:
     waited: list[float] = field(default_factory=list)
 
     def __call__(self, *arguments: str) -> Ran:
-        for name, value in self.sandbox.environment().items():
+        # A test's own settings file decides for itself.
+        people = {} if "AUTHENTIK_ENTRA_CONFIG" in os.environ else PEOPLE_ONLY
+        for name, value in {**self.sandbox.environment(), **people}.items():
             self.monkeypatch.setenv(name, value)
         return self.run(*arguments)
 

@@ -93,6 +93,7 @@ def provider_by_hand(sandbox: Sandbox, **fields: Any) -> dict[str, Any]:
             "client_id": CLIENT,
             "tenant_id": sandbox.world.default_tenant_id,
             "user_delete_action": "suspend",
+            "exclude_users_service_account": True,
             **secret,
             **fields,
         },
@@ -128,7 +129,7 @@ def test_what_people_made_is_taken_over_and_found_again(shell: Callable, profile
     assert found["application", "redirectUris"]["found"] == "https://old.example/callback"
     assert found["application-permission", "Directory.Read.All"]["action"] == "keep"
     assert found["application-permission", "User.ReadWrite.All"]["action"] == "change"
-    assert found["provider", "user_delete_action"]["found"] == "suspend"
+    assert ("provider", "user_delete_action") not in found, "no setting says anything about it"
     foreign = found["client-secret", before["passwordCredentials"][0]["keyId"]]
     assert (foreign["action"], "terraform" in foreign["found"]) == ("keep", True)
     assert ("application", "displayName") not in found
@@ -194,7 +195,7 @@ def test_names_that_are_set_are_given(shell: Callable, monkeypatch: pytest.Monke
     assert made.code == 0, made.out + made.err
     assert application_now(run.sandbox)["displayName"] == "authentik to Entra"
     shown = api(run.sandbox, "GET", f"/providers/microsoft_entra/{provider['pk']}/")
-    assert (shown["name"], shown["user_delete_action"]) == ("Entra, renamed", "delete")
+    assert (shown["name"], shown["user_delete_action"]) == ("Entra, renamed", "suspend")
     mark = run.sandbox.world.log.last_seq
     assert run("bootstrap", "--yes").code == 0
     assert run.writes(mark) == []

@@ -135,6 +135,24 @@ REPAIRED: dict[str, tuple[Callable[[Hands], None], set[tuple[str, str]]]] = {
 }
 
 
+NAMED = {
+    "APPLICATION_NAME": "authentik provisioning",
+    "PROVIDER_NAME": "Microsoft Entra ID",
+    "AUTHENTIK_APPLICATION_SLUG": "microsoft-entra-id",
+    "USER_MAPPINGS": "authentik default Microsoft Entra Mapping: User",
+    "USER_DELETE_ACTION": "delete",
+    "DRY_RUN_SYNC": "false",
+}
+"""Only what a setting names is drift: these name what the tests change by hand."""
+
+
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in NAMED.items():
+        monkeypatch.setenv(f"AUTHENTIK_ENTRA_{name}", value)
+
+
+@pytest.mark.usefixtures("named")
 @pytest.mark.parametrize("what", REPAIRED)
 def test_drift_is_shown_repaired_and_gone(shell: Callable, what: str) -> None:
     change, expected = REPAIRED[what]
@@ -166,6 +184,26 @@ def test_drift_is_shown_repaired_and_gone(shell: Callable, what: str) -> None:
     assert (after.code, after.document["drift"]) == (0, [])
 
 
+def test_without_settings_what_people_changed_in_authentik_stays(shell: Callable) -> None:
+    """The run from another folder, without the settings file: nothing of the provider is set back."""
+    run = shell(authentik_profile="2025.12")
+    assert run("bootstrap", "--yes").code == 0
+    hands = Hands(run.sandbox)
+    chosen = {
+        "filter_group": hands.api("GET", "/core/groups/?name=Engineering")["results"][0]["pk"],
+        "user_delete_action": "do_nothing",
+        "group_delete_action": "do_nothing",
+        "property_mappings": [],
+        "name": "Contoso",
+    }
+    hands.provider_changes(**chosen)
+    assert run("bootstrap", "--yes").code == 0
+    hands.app_changes(passwordCredentials=[], _secrets={})
+    assert run("rotate").code == 0
+    assert {name: hands.provider[name] for name in chosen} == chosen
+
+
+@pytest.mark.usefixtures("named")
 def test_where_the_server_shows_the_secret_a_changed_field_costs_no_new_one(shell: Callable) -> None:
     run = shell(authentik_profile="2025.12")
     assert run("bootstrap", "--yes").code == 0

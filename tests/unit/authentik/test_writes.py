@@ -61,13 +61,9 @@ async def test_create_sends_everything_in_one_write(stub: Stub, adapter: Authent
             "tenant_id": SPEC.tenant_id,
             "property_mappings": [USER_MAP],
             "property_mappings_group": [GROUP_MAP],
-            "exclude_users_service_account": True,
-            "user_delete_action": "delete",
-            "group_delete_action": "delete",
-            "dry_run": False,
             "sync_page_size": 50,
         }
-    ]
+    ], "what no setting names is left to authentik's defaults"
 
 
 @pytest.mark.parametrize(

@@ -114,10 +114,13 @@ def test_a_connection_that_is_due_shows_its_dates(command: Command, world: World
     assert "drift:" in text.out
 
 
-def test_drift_is_repaired_and_not_called_proven_without_a_proof(command: Command, world: World) -> None:
+def test_drift_is_repaired_and_not_called_proven_without_a_proof(
+    command: Command, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     command("bootstrap", "--yes")
-    world.authentik.stored = replace(world.authentik.provider_now, dry_run=True)
+    world.authentik.stored = replace(world.authentik.provider_now, name="renamed")
     world.authentik.tasks.clear()
+    monkeypatch.setenv("AUTHENTIK_ENTRA_PROVIDER_NAME", "Microsoft Entra ID")
     said = command("bootstrap", "--yes")
     assert said.code == 0
     assert "was brought up to date; `authentik-entra verify` proves it." in said.out

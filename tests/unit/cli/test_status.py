@@ -128,8 +128,12 @@ def test_a_proof_that_is_missing_or_failed_is_an_alarm(command: Command, made: W
     assert "last failure" in command("status").out
 
 
-def test_a_changed_setting_is_an_alarm(command: Command, made: World) -> None:
+def test_a_changed_setting_is_an_alarm(
+    command: Command, made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made.authentik.stored = replace(made.authentik.provider_now, dry_run=True)
+    assert command("status", "--check").code == 0, "no setting says anything about it"
+    monkeypatch.setenv("AUTHENTIK_ENTRA_DRY_RUN_SYNC", "false")
     said = command("status", "--check", "--output", "json")
     assert (said.code, codes(said.json)) == (2, ["drift"])
 

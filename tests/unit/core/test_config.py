@@ -101,6 +101,43 @@ def test_values_from_the_environment_have_their_types() -> None:
     assert (settings.sync_page_size, settings.dry_run_sync, settings.timeout) == (50, True, 2.5)
 
 
+@pytest.mark.parametrize(
+    ("key", "desired"),
+    [
+        ("filter_group", "filter_group"),
+        ("exclude_service_accounts", "exclude_service_accounts"),
+        ("user_delete_action", "user_delete_action"),
+        ("group_delete_action", "group_delete_action"),
+        ("dry_run_sync", "dry_run"),
+        ("user_mappings", "user_mappings"),
+        ("group_mappings", "group_mappings"),
+    ],
+)
+def test_a_setting_of_the_provider_that_is_left_out_says_nothing_about_it(key: str, desired: str) -> None:
+    assert getattr(load("").desired(), desired) is None
+    assert getattr(load("", {f"{ENV_PREFIX}{key.upper()}": ""}).desired(), desired) is None
+
+
+def test_no_filter_group_is_named_in_the_file_by_flag_and_in_the_environment() -> None:
+    staff = '[defaults]\nfilter_group = "Staff"\n'
+    assert load('[defaults]\nfilter_group = ""\n').desired().filter_group == ""
+    assert load(staff, flags={"filter_group": ""}).desired().filter_group == ""
+    for nothing in ('""', "''"):
+        assert load(staff, {f"{ENV_PREFIX}FILTER_GROUP": nothing}).desired().filter_group == ""
+    assert load(staff, {f"{ENV_PREFIX}FILTER_GROUP": ""}).desired().filter_group == "Staff", (
+        "counts as not set"
+    )
+
+
+def test_suspend_is_refused_for_groups_with_the_reason() -> None:
+    error = refused('[defaults]\ngroup_delete_action = "suspend"\n')
+    assert (error.code, error.exit_code) == ("setting-invalid", 3)
+    assert error.message.startswith(
+        "authentik-entra.toml:2: group_delete_action: authentik cannot suspend a group"
+    )
+    assert load('[defaults]\nuser_delete_action = "suspend"\n').desired().user_delete_action == "suspend"
+
+
 # --- wrong values
 
 

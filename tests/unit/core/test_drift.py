@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from authentik_entra_bootstrap.adoption import settled
+from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import (
     AppId,
     Application,
@@ -42,6 +43,22 @@ TENANT = "11111111-2222-4333-8444-555555555555"
 Pair = tuple[ObservedEntra, ObservedAuthentik]
 Change = Callable[[ObservedEntra, ObservedAuthentik], Pair]
 CREATE, CHANGE, REMOVE, KEEP, NEEDS_YOU = DriftAction
+
+
+@pytest.fixture
+def desired(desired: Desired) -> Desired:
+    """Every setting that says something about an existing object is given."""
+    return replace(
+        desired,
+        user_mappings=("users",),
+        group_mappings=("groups",),
+        filter_group="",
+        exclude_service_accounts=True,
+        user_delete_action="delete",
+        group_delete_action="delete",
+        dry_run=False,
+        explicit_names=frozenset({"application_name", "provider_name", "authentik_application_slug"}),
+    )
 
 
 @pytest.fixture
@@ -88,6 +105,7 @@ def pair(
         TENANT,
         ("um",),
         ("gm",),
+        exclude_users_service_account=True,
         application_slug=desired.authentik_application_slug,
     )
     authentik = make_authentik(
@@ -323,6 +341,41 @@ def test_whatever_the_plan_changes_is_reported(
         assert {step.value for step in steps - renewed} <= acted | ({"application"} if listed else set())
 
 
+def test_settings_that_are_left_out_leave_every_field_and_name_as_it_is(
+    desired: Desired, pair: Pair, now: datetime
+) -> None:
+    """A run without its settings file changes nothing of who is provisioned, deleted, or called what."""
+    bare = ConnectionSettings().desired()
+    entra, authentik = app(display_name="Contoso sync")(*pair)
+    assert authentik.provider is not None
+    provider = replace(
+        authentik.provider,
+        name="Contoso",
+        filter_group="staff",
+        property_mappings=("custom",),
+        property_mappings_group=("custom",),
+        user_delete_action="do_nothing",
+        group_delete_action="suspend",
+        dry_run=True,
+        application_slug="contoso",
+    )
+    application = AuthentikApplication("pk", "contoso", "n", backchannel_provider_pks=(3,))
+    chosen = entra, replace(authentik, provider=provider, application=application)
+    plan = make_plan(settled(bare, *chosen), *chosen, now)
+    assert (plan.provider_changes, plan.changes) == ({}, ())
+    assert drift_of(bare, chosen, now) == ()
+    named = make_plan(settled(desired, *chosen), *chosen, now)
+    assert named.provider_changes == {
+        "name": desired.provider_name,
+        "user_delete_action": "delete",
+        "group_delete_action": "delete",
+        "dry_run": False,
+        "filter_group": None,
+        "property_mappings": ("um",),
+        "property_mappings_group": ("gm",),
+    }
+
+
 def test_wanted_page_sizes_are_compared(desired: Desired, pair: Pair, now: datetime) -> None:
     wanted = replace(
         desired, sync_page_size=50, sync_page_timeout="minutes=5", service_management_reference="s"
@@ -340,7 +393,7 @@ def test_what_was_taken_over_keeps_its_names_unless_others_are_set(
 ) -> None:
     adopted = add_tags("authentik-entra:adopted=2026-02-01")(*app(display_name="by hand")(*pair))
     adopted = prov(name="made by hand", application_slug="by-hand")(*adopted)
-    wanted = settled(desired, *adopted)
+    wanted = settled(replace(desired, explicit_names=frozenset()), *adopted)
     assert (wanted.application_name, wanted.provider_name) == ("by hand", "made by hand")
     assert wanted.authentik_application_slug == "by-hand"
     insisting = replace(desired, explicit_names=frozenset({"provider_name", "application_name"}))
@@ -356,7 +409,7 @@ def test_only_what_is_asked_for_is_taken_over(desired: Desired, pair: Pair, now:
         refuse(desired, *strange)
     assert caught.value.code == "application-not-ours"
     assert "--adopt client" in caught.value.remedy
-    asked = replace(desired, adopt=AppId("CLIENT"))
+    asked = replace(desired, adopt=AppId("CLIENT"), explicit_names=frozenset())
     refuse(asked, *strange)
     drift = {item.property: item for item in drift_of(asked, strange, now)}
     assert drift["uniqueName"].wanted == desired.unique_name

@@ -207,7 +207,8 @@ class MemoryAuthentik:
         self._licensed()
         if self.stored is not None:
             raise AlreadyExists("provider-name-taken", "provider with this name already exists.")
-        self.stored = Provider(pk=ProviderPk(3), **asdict(spec))
+        named = {name: value for name, value in asdict(spec).items() if value is not None}
+        self.stored = Provider(pk=ProviderPk(3), **named)
         self._store(secret)
         return Written(self.stored, self.saved("model_created"))
 

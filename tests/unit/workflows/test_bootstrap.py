@@ -203,20 +203,22 @@ async def test_an_orphan_of_ours_is_retired_even_when_nothing_else_is_due(workin
 
 
 @pytest.mark.parametrize(
-    ("field", "there", "wanted"),
+    ("setting", "value", "field", "there", "wanted"),
     [
-        ("filter_group", "somebody-elses-group", None),
-        ("exclude_users_service_account", False, True),
-        ("user_delete_action", "suspend", "delete"),
-        ("group_delete_action", "do_nothing", "delete"),
-        ("dry_run", True, False),
-        ("property_mappings", (), ("mapping-user",)),
-        ("property_mappings_group", ("x", "mapping-group"), ("mapping-group",)),
+        ("filter_group", "", "filter_group", "somebody-elses-group", None),
+        ("filter_group", "entra-users", "filter_group", None, "group-1"),
+        ("exclude_service_accounts", True, "exclude_users_service_account", False, True),
+        ("user_delete_action", "delete", "user_delete_action", "suspend", "delete"),
+        ("group_delete_action", "delete", "group_delete_action", "do_nothing", "delete"),
+        ("dry_run", False, "dry_run", True, False),
+        ("user_mappings", ("by mail",), "property_mappings", (), ("mapping-mail",)),
+        ("group_mappings", (), "property_mappings_group", ("x", "mapping-group"), ()),
     ],
 )
-async def test_a_drifted_field_of_the_provider_is_set_back_without_a_new_secret(
-    working: World, field: str, there: object, wanted: object
+async def test_a_drifted_field_that_a_setting_names_is_set_back_without_a_new_secret(
+    working: World, setting: str, value: object, field: str, there: object, wanted: object
 ) -> None:
+    working.want(**{setting: value})
     # A change whose audit event is ours to the last byte: only the field differs.
     working.authentik.stored = replace(working.authentik.provider_now, **{field: there})
     key = working.held().key_id
@@ -230,6 +232,28 @@ async def test_a_drifted_field_of_the_provider_is_set_back_without_a_new_secret(
     before = len(working.wire.calls)
     await working.run()
     assert working.wire.writes(before) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "there"),
+    [
+        ("filter_group", "somebody-elses-group"),
+        ("exclude_users_service_account", True),
+        ("user_delete_action", "suspend"),
+        ("group_delete_action", "do_nothing"),
+        ("dry_run", True),
+        ("property_mappings", ()),
+        ("property_mappings_group", ("x", "mapping-group")),
+    ],
+)
+async def test_a_field_that_no_setting_names_is_left_alone(working: World, field: str, there: object) -> None:
+    working.authentik.stored = replace(working.authentik.provider_now, **{field: there})
+    before = len(working.wire.calls)
+    await working.run()
+    assert working.wire.writes(before) == []
+    working.entra.change_app(secrets=())  # the next run saves the provider for the sake of its secret
+    await working.run()
+    assert getattr(working.authentik.provider_now, field) == there
 
 
 @pytest.mark.parametrize(
@@ -253,6 +277,7 @@ async def test_a_setting_with_a_server_default_is_written_only_when_set(
 
 
 async def test_a_renamed_application_and_lost_tags_of_the_list_are_set_right(working: World) -> None:
+    working.want(explicit_names=frozenset({"application_name"}))
     working.entra.change_app(display_name="renamed", requested_access=frozenset())
     before = len(working.wire.calls)
     outcome = await working.run()
