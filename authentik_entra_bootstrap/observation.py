@@ -36,6 +36,8 @@ class ObservedEntra:
     application: Application | None = None
     deleted: DeletedApplication | None = None
     owners: frozenset[str] = frozenset()
+    rotator: str | None = None
+    """Object id of our own rotator's service principal, where others than the operator own the application."""
     service_principal: ServicePrincipal | None = None
     role_assignments: tuple[AppRoleAssignment, ...] = ()
     delegated_grant: DelegatedGrant | None = None

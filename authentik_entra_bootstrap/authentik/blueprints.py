@@ -39,7 +39,7 @@ from authentik_entra_bootstrap.domain import (
     SecretText,
     Written,
 )
-from authentik_entra_bootstrap.errors import Denied, NotFound, Temporary, UnexpectedAnswer
+from authentik_entra_bootstrap.errors import Denied, NotFound, ServiceUnavailable, Temporary, UnexpectedAnswer
 
 INSTANCES = "/managed/blueprints/"
 ONE_INSTANCE = INSTANCES + "{pk}/"
@@ -92,7 +92,18 @@ class Blueprints:
             permission=_import_permissions(content),
             read_timeout=max(self._api.network.read_timeout, _IMPORT_TIMEOUT),
         )
-        reply = await self._api.once(call)
+        try:
+            reply = await self._api.once(call)
+        except ServiceUnavailable as error:
+            if error.trace is None or error.trace.status != 405:
+                raise
+            raise UnexpectedAnswer(
+                "blueprint-import-crashed",
+                "authentik failed while it imported the blueprint, and named no reason (405 with an empty answer). It does "
+                "so over an entry that it refuses, such as a provider without a client secret, and over unreadable YAML.",
+                "Look for the request id in authentik's log. Check the context values and secrets that the blueprint needs.",
+                error.trace,
+            ) from None
         return Written(
             self._api.read(reply, lambda body: _result(body, self._api.redactor)), reply.request_id
         )

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from authentik_entra_bootstrap.authentik import records
+from authentik_entra_bootstrap.authentik.failures import VALIDATION
 from authentik_entra_bootstrap.authentik.permission_names import VIEW_GROUP, VIEW_MAPPING, VIEW_USER
 from authentik_entra_bootstrap.authentik.transport import PAGE_SIZE, Api, count_of, entries_of
 from authentik_entra_bootstrap.authentik.wire import Query
 from authentik_entra_bootstrap.domain import ProvisioningScope
-from authentik_entra_bootstrap.errors import Denied
+from authentik_entra_bootstrap.errors import Denied, UnexpectedAnswer
 
 USERS = "/core/users/"
 GROUPS = "/core/groups/"
@@ -37,13 +38,19 @@ class Directory:
         self._api = api
 
     async def default_mappings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """authentik's own mappings: (users, groups)."""
-        found = await self._api.pages(
-            MAPPINGS,
-            records.mapping,
-            permission=VIEW_MAPPING,
-            query=(("managed", MANAGED_USER), ("managed", MANAGED_GROUP)),
-        )
+        """authentik's own mappings: (users, groups); empty where its worker has not created them yet."""
+        try:
+            found = await self._api.pages(
+                MAPPINGS,
+                records.mapping,
+                permission=VIEW_MAPPING,
+                query=(("managed", MANAGED_USER), ("managed", MANAGED_GROUP)),
+            )
+        except UnexpectedAnswer as error:
+            # The filter is a choice among the names that exist.
+            if error.code != VALIDATION or "managed" not in error.facts.get("fields", ""):
+                raise
+            return (), ()
 
         def managed(name: str) -> tuple[str, ...]:
             return tuple(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from authentik_entra_bootstrap.authentik import permission_names as names
 from authentik_entra_bootstrap.authentik import records
-from authentik_entra_bootstrap.authentik.applications import APPLICATIONS
+from authentik_entra_bootstrap.authentik.applications import APPLICATIONS, ONE_APPLICATION
 from authentik_entra_bootstrap.authentik.audit import EVENTS
 from authentik_entra_bootstrap.authentik.directory import GROUPS, MAPPINGS, USERS
 from authentik_entra_bootstrap.authentik.shape import PROVIDERS
@@ -34,6 +34,7 @@ class Wanted:
     :param method: ``GET``, ``POST`` or ``PATCH``.
     :param key: field that addresses one entry of the list, for ``PATCH``.
     :param refused: a PATCH body that no server accepts.
+    :param absent: names an object that does not exist, where only a read of one object shows the permission.
     """
 
     permission: str
@@ -42,6 +43,7 @@ class Wanted:
     path: str
     key: str = "pk"
     refused: Mapping[str, object] | None = None
+    absent: str = ""
 
 
 _WANTED: Mapping[str, Wanted] = {
@@ -56,7 +58,15 @@ _WANTED: Mapping[str, Wanted] = {
         Wanted(names.VIEW_EVENT, "telling who changed the provider last", "GET", EVENTS),
         Wanted(names.ADD_EVENT, "writing to authentik's audit trail", "POST", EVENTS),
         Wanted(names.VIEW_MAPPING, "choosing the property mappings", "GET", MAPPINGS),
-        Wanted(names.VIEW_APPLICATION, "finding the application", "GET", APPLICATIONS),
+        # The list answers everybody. A single slug is refused without the permission, even one that does not exist.
+        Wanted(
+            names.VIEW_APPLICATION,
+            "finding the application",
+            "GET",
+            ONE_APPLICATION,
+            key="slug",
+            absent="authentik-entra-does-not-exist",
+        ),
         Wanted(names.ADD_APPLICATION, "creating the application", "POST", APPLICATIONS),
         Wanted(
             names.CHANGE_APPLICATION,
@@ -113,6 +123,8 @@ class Permissions:
         return tuple(checks)
 
     async def _held(self, entry: Wanted) -> bool | None:
+        if entry.absent:
+            return await self._allowed(Call("GET", entry.path, {entry.key: entry.absent}), absent=True)
         if entry.method == "GET":
             return await self._allowed(Call("GET", entry.path, query=(("page_size", "1"),)))
         if entry.method == "POST":
@@ -126,7 +138,11 @@ class Permissions:
             return True
         return await self._allowed(Call("PATCH", entry.path + "{key}/", {"key": address}, body=entry.refused))
 
-    async def _allowed(self, call: Call) -> bool | None:
+    async def _allowed(self, call: Call, *, absent: bool | None = None) -> bool | None:
+        """Whether the permission check lets a call pass.
+
+        :param absent: what an answer means that there is no such object.
+        """
         try:
             await self._api.repeat(call)
         except Denied as error:
@@ -135,7 +151,7 @@ class Permissions:
         except UnexpectedAnswer as error:
             return True if error.trace and error.trace.status == 400 else None
         except NotFound:
-            return None
+            return absent
         except BootstrapError as error:
             # An answer that comes after the permission check, e.g. the licence's.
             if error.trace and error.trace.status == 400:

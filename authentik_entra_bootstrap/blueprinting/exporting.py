@@ -25,7 +25,8 @@ def export_connection(
 ) -> str:
     """The blueprint.
 
-    Everything that exists on the other side is left alone (state "created").
+    Everything that exists on the other side is left alone (state "created"). Objects of the file refer to each other by
+    ``!Find``: authentik crashes over an entry that it refuses when that holds ``!KeyOf`` (2026.5).
 
     :param mappings: those that the provider uses; an unknown one is left out.
     :param filter_group: name of the filter group.
@@ -34,7 +35,6 @@ def export_connection(
     entries: list[dict[str, Any]] = [
         {
             "model": _MAPPING_MODEL,
-            "id": _id(mapping),
             "state": "created",
             "identifiers": {"name": mapping.name},
             "attrs": {"expression": mapping.expression},
@@ -47,7 +47,6 @@ def export_connection(
         entries.append(
             {
                 "model": "authentik_core.group",
-                "id": "filter-group",
                 "state": "created",
                 "identifiers": {"name": filter_group},
             }
@@ -60,7 +59,9 @@ def export_connection(
     }
     for name in ("property_mappings", "property_mappings_group"):
         attrs[name] = [_reference(known[pk]) for pk in getattr(provider, name) if pk in known]
-    attrs["filter_group"] = Tag("!KeyOf", "filter-group") if filter_group is not None else None
+    attrs["filter_group"] = (
+        Tag("!Find", ["authentik_core.group", ["name", filter_group]]) if filter_group is not None else None
+    )
     attrs |= {
         name: getattr(provider, name)
         for name in (
@@ -77,20 +78,20 @@ def export_connection(
     entries.append(
         {
             "model": PROVIDER_MODEL,
-            "id": "provider",
             "state": "created",
             "identifiers": {"name": provider.name},
             "attrs": attrs,
         }
     )
     if application is not None:
-        entries.append(_application(application))
+        entries.append(_application(application, provider))
     metadata = {"name": f"authentik-entra export: {provider.name}"}
     return _HEAD + dump({"version": 1, "metadata": metadata, "entries": entries})
 
 
-def _application(application: AuthentikApplication) -> dict[str, Any]:
-    attrs: dict[str, Any] = {"name": application.name, "backchannel_providers": [Tag("!KeyOf", "provider")]}
+def _application(application: AuthentikApplication, provider: Provider) -> dict[str, Any]:
+    found = Tag("!Find", [PROVIDER_MODEL, ["name", provider.name]])
+    attrs: dict[str, Any] = {"name": application.name, "backchannel_providers": [found]}
     if application.meta_launch_url:
         attrs["meta_launch_url"] = application.meta_launch_url
     return {
@@ -101,11 +102,6 @@ def _application(application: AuthentikApplication) -> dict[str, Any]:
     }
 
 
-def _id(mapping: PropertyMapping) -> str:
-    return f"mapping: {mapping.name}"
-
-
 def _reference(mapping: PropertyMapping) -> Tag:
-    if mapping.managed:
-        return Tag("!Find", [_MAPPING_MODEL, ["managed", mapping.managed]])
-    return Tag("!KeyOf", _id(mapping))
+    known = ["managed", mapping.managed] if mapping.managed else ["name", mapping.name]
+    return Tag("!Find", [_MAPPING_MODEL, known])

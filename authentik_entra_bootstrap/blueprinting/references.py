@@ -30,7 +30,7 @@ class Reference:
 def references(document: Mapping[str, Any], values: Mapping[str, object]) -> tuple[Reference, ...]:
     """Every object that the attributes of its entries refer to by ``!Find``, as far as the context tells.
 
-    Conditions are left out: there a ``!Find`` that finds nothing is an answer.
+    Conditions are left out: there a ``!Find`` that finds nothing is an answer. So is what the blueprint makes itself.
 
     :param values: context that is given besides the document's own, and wins.
     """
@@ -39,7 +39,12 @@ def references(document: Mapping[str, Any], values: Mapping[str, object]) -> tup
     for entry in document.get("entries") or ():
         for part in ("identifiers", "attrs"):
             found.update(dict.fromkeys(_in(entry.get(part), context, ())))
-    return tuple(found)
+    made = {
+        (str(entry.get("model")), str(field), str(_value(value, context, ())))
+        for entry in document.get("entries") or ()
+        for field, value in (entry.get("identifiers") or {}).items()
+    }
+    return tuple(item for item in found if not {(item.model, *pair) for pair in item.conditions} <= made)
 
 
 def _in(value: Any, context: Mapping[str, Any], loops: tuple[Any, ...]) -> Iterator[Reference]:

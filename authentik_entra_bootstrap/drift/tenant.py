@@ -228,7 +228,7 @@ def _owners(entra: ObservedEntra) -> Iterator[Drift]:
             DriftAction.KEEP,
             "Application.ReadWrite.OwnedBy would not be enough for this operator; add it as owner for least privilege",
         )
-    for owner in sorted(entra.owners - {operator}):
+    for owner in sorted(entra.owners - {operator, entra.rotator}):
         yield _entra(
             Target.APPLICATION,
             "owners",

@@ -31,10 +31,10 @@ class AuthentikPort(AuthentikBlueprints, AuthentikRemovals, Protocol):
     """authentik, as the owner of the API token."""
 
     async def server(self) -> ServerInfo:
-        """Version and shape, read anew.
+        """Version and the provider's fields, read anew.
 
         :raises Denied: ``authentik-token-invalid``.
-        :raises UnsupportedServer: neither shape of the secret is offered.
+        :raises UnsupportedServer: the provider has no field for the client secret.
         """
         ...
 
@@ -58,7 +58,7 @@ class AuthentikPort(AuthentikBlueprints, AuthentikRemovals, Protocol):
         ...
 
     async def default_mappings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Primary keys of authentik's managed mappings: (users, groups)."""
+        """Primary keys of authentik's managed mappings: (users, groups); empty until its worker has created them."""
         ...
 
     async def mappings_by_name(self, names: Sequence[str]) -> Mapping[str, str]:

@@ -78,11 +78,12 @@ async def check(context: Context, desired: Desired) -> tuple[CheckLine, ...]:
     elif authentik_error is not None:
         lines.append(failed("authentik", authentik_error))
         if not isinstance(authentik_error, ConfigError):
-            lines += await _server_alone(context)
+            lines += await _server_alone(context, authentik_error)
     if entra is not None and authentik is not None:
         try:
-            refuse(desired, entra, await match(context.authentik, desired, entra, authentik))
-            lines.append(CheckLine("names", Level.OK, "application, provider and slug are free or ours"))
+            matched = await match(context.authentik, desired, entra, authentik)
+            refuse(desired, entra, matched)
+            lines.append(_names_line(matched))
         except BootstrapError as error:
             known = {line.code for line in lines if line.code}
             lines += [] if error.code in known else [failed("names", error)]
@@ -92,6 +93,28 @@ async def check(context: Context, desired: Desired) -> tuple[CheckLine, ...]:
 def worst(lines: tuple[CheckLine, ...]) -> ExitCode:
     """The exit code of a check: the first failure's."""
     return next((line.exit_code for line in lines if line.level is Level.FAILURE), ExitCode.DONE)
+
+
+def _names_line(authentik: ObservedAuthentik) -> CheckLine:
+    """What the names are that were not refused: application and provider free or ours; the slug may be another's."""
+    application, provider = authentik.application, authentik.provider
+    if application is None or (provider is not None and provider.application_slug == application.slug):
+        return CheckLine("names", Level.OK, "application, provider and slug are free or ours")
+    detail = (
+        f"application and provider are free or ours; the slug {application.slug} belongs to the authentik application "
+        f"“{application.name}”, which keeps what it has and gets the provider added"
+    )
+    if provider is not None and provider.application_slug is not None:
+        detail = (
+            "application and provider are free or ours; the provider is assigned to the authentik application "
+            f"{provider.application_slug}, and another one has the slug {application.slug}"
+        )
+    return CheckLine(
+        "names",
+        Level.WARNING,
+        detail,
+        "If that is not meant, set authentik_application_slug to another slug.",
+    )
 
 
 async def _see_authentik(port: AuthentikPort, desired: Desired) -> tuple[ObservedAuthentik, AuthentikUser]:
@@ -204,8 +227,12 @@ def server_lines(server: ServerInfo, licence: LicenseInfo, user: AuthentikUser) 
     ]
 
 
-async def permission_lines(context: Context, purpose: str) -> list[CheckLine]:
-    """Each permission of authentik that a purpose needs, held or missing."""
+async def permission_lines(context: Context, purpose: str, refused: str = "") -> list[CheckLine]:
+    """Each permission of authentik that a purpose needs, held or missing.
+
+    :param refused: a permission for lack of which authentik has just refused a read: it is missing, whatever else
+        seems to show it.
+    """
     try:
         checks = await context.authentik.permissions(purpose)
     except BootstrapError as error:
@@ -213,9 +240,9 @@ async def permission_lines(context: Context, purpose: str) -> list[CheckLine]:
     lines = []
     for item in checks:
         name = f"{PERMISSION}{item.permission}"
-        if item.held:
+        if item.held and item.permission != refused:
             lines.append(CheckLine(name, Level.OK, item.needed_for))
-        elif item.held is None:
+        elif item.held is None and item.permission != refused:
             lines.append(CheckLine(name, Level.WARNING, "cannot be told without changing something"))
         else:
             lines.append(
@@ -231,7 +258,9 @@ async def permission_lines(context: Context, purpose: str) -> list[CheckLine]:
     return lines
 
 
-async def _server_alone(context: Context) -> list[CheckLine]:
+async def _server_alone(context: Context, why: BootstrapError) -> list[CheckLine]:
     """When reading failed for lack of a permission, the list of permissions says more than the first 403."""
     server, error = await caught(context.authentik.server)
-    return await permission_lines(context, "bootstrap") if server is not None and error is None else []
+    if server is None or error is not None:
+        return []
+    return await permission_lines(context, "bootstrap", why.facts.get("missing_permission", ""))

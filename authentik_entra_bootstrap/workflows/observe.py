@@ -16,12 +16,13 @@ from authentik_entra_bootstrap.domain import (
     SecretPolicy,
     TokenClaims,
 )
-from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied, Temporary
 from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.plan import Action, Target, make_plan, secret_observation
 from authentik_entra_bootstrap.ports import AuthentikPort, EntraPort
 from authentik_entra_bootstrap.preflight import refuse_tenant
 from authentik_entra_bootstrap.rotation import doubtful
+from authentik_entra_bootstrap.rotator.seen import TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.waiting import Patience
 from authentik_entra_bootstrap.workflows.concurrency import both, outcome
 from authentik_entra_bootstrap.workflows.context import Context
@@ -34,6 +35,8 @@ from authentik_entra_bootstrap.workflows.finding import (
     match,
 )
 
+MAPPINGS_BLUEPRINT = "System - Microsoft Entra Provider - Mappings"
+"""The blueprint by which authentik's worker creates its default mappings."""
 SETTLING = Patience(budget=20.0, first=0.4, factor=1.5, ceiling=2.0)
 """How long an answer that contradicts authentik's records is taken for an out-of-date replica's."""
 
@@ -122,12 +125,25 @@ async def observe_entra(port: EntraPort, desired: Desired) -> ObservedEntra:
     return replace(
         seen,
         owners=owners,
+        rotator=await _rotator(port) if owners - {operator.object_id} else None,
         policy=policy,
         service_principal=granted.service_principal,
         role_assignments=granted.role_assignments,
         delegated_grant=granted.delegated_grant,
         grants_readable=granted.grants_readable,
     )
+
+
+async def _rotator(port: EntraPort) -> str | None:
+    """Object id of our rotator's service principal; ``None`` where there is none, or it may not be read."""
+    try:
+        application = await port.find_application(UNIQUE_NAME)
+        if application is None or TAG not in application.tags:
+            return None
+        principal = await port.find_service_principal(application.app_id)
+    except Denied:
+        return None
+    return principal.service_principal_object_id if principal else None
 
 
 def _organization(
@@ -191,6 +207,7 @@ async def observe_authentik(
     :param saving: see :func:`observe`.
 
     :raises ConfigError: ``unknown-mapping``, ``unknown-group``.
+    :raises Temporary: ``default-mappings-missing``.
     :raises BootstrapError: token, permissions, network, unknown server.
     """
     (
@@ -250,6 +267,13 @@ async def _mappings(port: AuthentikPort, desired: Desired) -> tuple[tuple[str, .
         groups: tuple[str, ...] = ()
     else:
         users, groups = await port.default_mappings()
+        if (desired.user_mappings is None and not users) or (desired.group_mappings is None and not groups):
+            raise Temporary(
+                "default-mappings-missing",
+                f"authentik has not created its default Microsoft Entra mappings yet ({MAPPINGS_BLUEPRINT}).",
+                "Wait until authentik's worker has applied that blueprint (Customization > Blueprints); then run the same "
+                "command again. Or name mappings of your own in user_mappings and group_mappings.",
+            )
     if not named:
         return (
             () if desired.user_mappings is not None else users,

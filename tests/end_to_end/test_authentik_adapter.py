@@ -437,3 +437,15 @@ async def test_both_sides_can_be_observed_at_once(adapter: AuthentikAdapter, san
 
 def test_written_names_its_request() -> None:
     assert Written("x").request_id is None
+
+
+async def test_an_import_that_crashes_authentik_says_so(adapter: AuthentikAdapter) -> None:
+    if not await adapter.imports_blueprints():
+        pytest.skip("this release imports none")
+    odd = "version: 1\nmetadata: {name: x}\nentries:\n- {model: authentik_core.group, identifiers: {name: !Odd x}}\n"
+    with pytest.raises(errors.UnexpectedAnswer) as caught:
+        await adapter.import_blueprint(odd, {}, {})
+    assert caught.value.code == "blueprint-import-crashed"
+    assert "named no reason" in caught.value.message
+    assert caught.value.trace is not None
+    assert caught.value.trace.request_id

@@ -14,6 +14,7 @@ FORBIDDEN = Answer(403, {"detail": PERMISSION_TEXT})
 REQUIRED = Answer(400, {"name": ["This field is required."]})
 ENTRA = "authentik_providers_microsoft_entra"
 PROVIDERS = "/providers/microsoft_entra/"
+ANY_APPLICATION = "/core/applications/authentik-entra-does-not-exist/"
 ROLE = {"pk": "r1", "name": "bootstrap"}
 
 
@@ -99,7 +100,7 @@ async def test_where_options_tell_no_write_is_tried(stub: Stub, adapter: Authent
         ("POST", PROVIDERS, f"{ENTRA}.add_microsoftentraprovider"),
         ("PATCH", PROVIDERS + "9/", f"{ENTRA}.change_microsoftentraprovider"),
         ("GET", "/propertymappings/provider/microsoft_entra/", f"{ENTRA}.view_microsoftentraprovidermapping"),
-        ("GET", "/core/applications/", "authentik_core.view_application"),
+        ("GET", ANY_APPLICATION, "authentik_core.view_application"),
         ("POST", "/core/applications/", "authentik_core.add_application"),
         ("PATCH", "/core/applications/s/", "authentik_core.change_application"),
         ("GET", "/core/groups/", "authentik_core.view_group"),
@@ -134,13 +135,23 @@ async def test_each_missing_one_is_found(
     found = await results(adapter, "bootstrap")
     assert found[permission] is False
     others = {name: value for name, value in found.items() if name != permission}
-    if method == "GET":  # what may not be seen cannot be tried
+    if path == PROVIDERS and method == "GET":  # what may not be seen cannot be tried
         others.pop(
             f"{ENTRA}.change_microsoftentraprovider"
             if path == PROVIDERS
             else "authentik_core.change_application"
         )
     assert set(others.values()) == {True}
+
+
+async def test_view_application_is_asked_by_slug_because_the_list_answers_everybody(
+    stub: Stub, adapter: AuthentikAdapter
+) -> None:
+    held(stub)
+    stub.on("GET", ANY_APPLICATION, FORBIDDEN)
+    assert (await results(adapter, "bootstrap"))["authentik_core.view_application"] is False
+    stub.on("GET", ANY_APPLICATION, Answer(404, {"detail": "No Application matches the given query."}))
+    assert (await results(adapter, "bootstrap"))["authentik_core.view_application"] is True
 
 
 async def test_nothing_to_try_on_is_looked_up_in_the_roles(stub: Stub, adapter: AuthentikAdapter) -> None:

@@ -92,6 +92,17 @@ async def test_mappings(stub: Stub, adapter: AuthentikAdapter) -> None:
     assert await adapter.mappings_by_name([]) == {}
 
 
+async def test_default_mappings_that_authentik_has_not_created_are_none(
+    stub: Stub, adapter: AuthentikAdapter
+) -> None:
+    choice = "Select a valid choice. goauthentik.io/providers/microsoft_entra/user is not one of the available choices."
+    stub.on("GET", "/propertymappings/provider/microsoft_entra/", Answer(400, {"managed": [choice]}))
+    assert await adapter.default_mappings() == ((), ())
+    stub.on("GET", "/propertymappings/provider/microsoft_entra/", Answer(400, {"page": ["odd"]}))
+    with pytest.raises(errors.UnexpectedAnswer):
+        await adapter.default_mappings()
+
+
 async def test_groups_by_exact_name(stub: Stub, adapter: AuthentikAdapter) -> None:
     stub.on("GET", "/core/groups/", page({"pk": "1", "name": "staff "}, {"pk": "2", "name": "staff"}))
     assert await adapter.find_group("staff") == "2"

@@ -187,6 +187,27 @@ def test_refusals_become_errors() -> None:
     assert "gave no reason" in refusal([]).message
 
 
+def test_what_a_blueprint_makes_itself_need_not_exist_before() -> None:
+    own = "    identifiers: {name: !Context w}\n"
+    user = "  - {model: c.d, identifiers: {name: y}, attrs: {one: !Find [a.b, [name, z]], two: !Find [a.b, [name, q]]}}\n"
+    found = references(load(HEAD + "  - model: a.b\n" + own + user), {"w": "z"})
+    assert found == (Reference("a.b", (("name", "q"),)),)
+
+
+def test_objects_of_a_file_refer_to_each_other_by_find_because_authentik_crashes_over_keyof() -> None:
+    provider = Provider(ProviderPk(7), "Entra", "c", "t", ("m",), ("m",), "g")
+    application = AuthentikApplication("a", "entra", "Entra", None, (7,))
+    mapping = PropertyMapping("m", "mine", None, "return {}\n")
+    text = export_connection(provider, application, [mapping], "Staff")
+    assert "!KeyOf" not in text
+    *_, made, holder = load(text)["entries"]
+    assert made["attrs"]["filter_group"].arguments == ["authentik_core.group", ["name", "Staff"]]
+    assert holder["attrs"]["backchannel_providers"][0].arguments == [made["model"], ["name", "Entra"]]
+    assert [item.name for item in ALL if "!KeyOf" in item.text.partition("entries:")[2]] == [
+        "rotation-alerts"
+    ]
+
+
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ConfigError, match="no blueprint 'x'"):
         shipped("x")

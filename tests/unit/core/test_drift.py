@@ -295,6 +295,12 @@ KINDS: dict[str, tuple[Change, str, str, DriftAction]] = {
 }
 
 
+def test_our_own_rotator_is_no_stranger_among_the_owners(desired: Desired, pair: Pair, now: datetime) -> None:
+    change = tenant(owners=frozenset({"operator-oid", "rotator-oid", "x"}), rotator="rotator-oid")
+    owners = [item.found for item in drift_of(desired, change(*pair), now) if item.property == "owners"]
+    assert owners == ["x"]
+
+
 def test_a_connection_that_is_as_it_should_be_has_no_drift(
     desired: Desired, pair: Pair, now: datetime
 ) -> None:

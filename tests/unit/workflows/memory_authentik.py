@@ -74,6 +74,7 @@ class MemoryAuthentik:
     attaching_saves: bool = False
     missing_permissions: frozenset[str] = frozenset()
     groups: dict[str, str] = field(default_factory=lambda: {"entra-users": "group-1"})
+    defaults: tuple[tuple[str, ...], tuple[str, ...]] = ((USER_MAPPING,), (GROUP_MAPPING,))
     mappings: dict[str, str] = field(default_factory=lambda: {"by mail": "mapping-mail"})
     scope: ProvisioningScope = field(default_factory=lambda: ProvisioningScope(12, 3, ("akadmin",)))
     holder: str | None = None
@@ -174,7 +175,7 @@ class MemoryAuthentik:
 
     @call("authentik")
     async def default_mappings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        return (USER_MAPPING,), (GROUP_MAPPING,)
+        return self.defaults
 
     @call("authentik")
     async def mappings_by_name(self, names: Sequence[str]) -> Mapping[str, str]:

@@ -101,6 +101,8 @@ class MemoryEntra:
     role_lag: float = 0.0
     directory_lag: float = 0.0
     add_secret_refusals: int = 0
+    others: dict[str, Application] = field(default_factory=dict)
+    """Further applications of the tenant by unique name."""
     history: list[tuple[datetime, View]] = field(default_factory=list)
     texts: dict[KeyId, str] = field(default_factory=dict)
     born: dict[KeyId, datetime] = field(default_factory=dict)
@@ -192,7 +194,8 @@ class MemoryEntra:
     @call("entra")
     async def find_application(self, unique_name: str) -> Application | None:
         application = self.seen().application
-        return application if application and application.unique_name == unique_name else None
+        found = application if application and application.unique_name == unique_name else None
+        return found or self.others.get(unique_name)
 
     @call("entra")
     async def application_by_app_id(self, app_id: AppId) -> Application | None:

@@ -11,11 +11,19 @@ import pytest
 
 from authentik_entra_bootstrap.domain import (
     AppId,
+    AuthentikApplication,
     LicenseInfo,
     SecretPolicy,
     TokenClaims,
 )
-from authentik_entra_bootstrap.errors import ConfigError, Denied, ExitCode, ServiceUnavailable, Unreachable
+from authentik_entra_bootstrap.errors import (
+    ConfigError,
+    Denied,
+    ExitCode,
+    ServiceUnavailable,
+    Temporary,
+    Unreachable,
+)
 from authentik_entra_bootstrap.workflows.check import CheckLine, Level, check, worst
 from authentik_entra_bootstrap.workflows.concurrency import both, every
 from authentik_entra_bootstrap.workflows.context import Context
@@ -173,6 +181,56 @@ async def test_conflicts_of_names_are_a_failure(world: World) -> None:
     lines = await _lines(world)
     assert lines["names"].code == "provider-name-taken"
     assert _code(lines) is ExitCode.ADMIN_ACTION
+
+
+async def test_a_slug_of_another_application_is_not_called_free_or_ours(world: World) -> None:
+    slug = world.desired.authentik_application_slug
+    world.authentik.application = AuthentikApplication("a", slug, "Portal", backchannel_provider_pks=(9,))
+    line = (await _lines(world))["names"]
+    assert line.level is Level.WARNING
+    assert f"the slug {slug} belongs to the authentik application “Portal”" in line.detail
+    assert "slug are free" not in line.detail
+
+
+async def test_a_permission_that_authentik_has_refused_is_never_shown_as_held(world: World) -> None:
+    world.wire.fail(
+        "authentik.find_application",
+        Denied("authentik-permission-missing", "no", facts={"missing_permission": "view_event"}),
+        times=99,
+    )
+    line = (await _lines(world))["permission view_event"]
+    assert (line.level, line.code) == (Level.FAILURE, "authentik-permission-missing")
+
+
+async def test_missing_default_mappings_are_temporary_and_named(world: World) -> None:
+    world.authentik.defaults = ((), ())
+    lines = await _lines(world)
+    assert lines["authentik"].code == "default-mappings-missing"
+    assert "System - Microsoft Entra Provider - Mappings" in lines["authentik"].detail
+    assert _code(lines) is ExitCode.TEMPORARY
+    with pytest.raises(Temporary, match="default Microsoft Entra mappings"):
+        await prepare(world.context(), world.desired)
+    with pytest.raises(Temporary, match="default Microsoft Entra mappings"):
+        await look(world.context(), world.desired)
+    world.authentik.mappings = {"mine": "m"}
+    world.want(user_mappings=("mine",), group_mappings=("mine",))
+    assert (await _lines(world))["names"].level is Level.OK
+
+
+async def test_the_rotator_is_looked_up_where_others_own_the_application(world: World) -> None:
+    await world.run()
+    first = len(world.wire.calls)
+    assert (await look(world.context(), world.desired)).entra.rotator is None
+    alone = len(world.wire.calls) - first
+    owners = {world.entra.operator_claims.object_id, "rotator-oid"}
+    world.entra.change(owners=frozenset(owners))
+    world.entra.others["authentik-entra-rotator"] = replace(
+        world.entra.app, app_id=AppId("rotator"), tags=("authentik-entra:rotator",)
+    )
+    before = len(world.wire.calls)
+    seen = await look(world.context(), world.desired)
+    assert len(world.wire.calls) - before == alone + 2
+    assert seen.entra.rotator == world.entra.truth.principal.service_principal_object_id  # type: ignore[union-attr]
 
 
 # --- what ends a run before its first write
