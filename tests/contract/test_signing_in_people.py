@@ -22,7 +22,7 @@ from authentik_entra_bootstrap.sandbox.clock import SandboxClock
 from authentik_entra_bootstrap.sandbox.microsoft.devicecode import decide
 from authentik_entra_bootstrap.sandbox.microsoft.objects import application, iso, service_principal
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import GRAPH_APP_ID, ROLES, SCOPES
-from authentik_entra_bootstrap.sandbox.microsoft.seed import PUBLIC_CLIENT_SCOPES, seed_tenant
+from authentik_entra_bootstrap.sandbox.microsoft.seed import AZURE_CLI_SCOPES, seed_tenant
 from authentik_entra_bootstrap.sandbox.microsoft.tokens import verify_bearer
 
 AZURE_CLI = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
@@ -101,7 +101,7 @@ def test_device_code_credential(sandbox: Sandbox, where: str) -> None:
     assert (record.username, record.tenant_id) == (upn, sandbox.operator.tenant_id)
     caller = verify_bearer(sandbox.world, f"Bearer {first.token}")
     assert (caller.kind, caller.upn, caller.app_id) == ("user", upn, AZURE_CLI)
-    assert caller.scopes == frozenset(PUBLIC_CLIENT_SCOPES)
+    assert caller.scopes == frozenset(AZURE_CLI_SCOPES)
     assert caller.directory_roles == {"Application Administrator"}
     assert caller.roles == frozenset()
 
@@ -356,7 +356,7 @@ def test_refresh_tokens_end(sandbox: Sandbox, http: httpx.Client) -> None:
     }
     assert http.post(address, data=form).is_success
     assert http.post(address, data=form | {"refresh_token": "x"}).json()["error_codes"] == [9002313]
-    consent = http.post(address, data=form | {"scope": "Group.ReadWrite.All"}).json()
+    consent = http.post(address, data=form | {"scope": "Policy.Read.All"}).json()
     assert (consent["error"], consent["suberror"], consent["error_codes"]) == (
         "invalid_grant",
         "consent_required",

@@ -153,6 +153,12 @@ SCOPES = (
         "Read and write directory data",
         True,
     ),
+    Scope(
+        "Directory.AccessAsUser.All",
+        "0e263e50-5827-48a4-b97c-d940288653c7",
+        "Access directory as the signed in user",
+        True,
+    ),
     Scope("Group.Read.All", "5f8c59db-677d-491f-a6b8-5f174b11ec1d", "Read all groups", True),
     Scope("GroupMember.Read.All", "bc024368-1153-4739-b217-4326f2e966d0", "Read group memberships", True),
     Scope(

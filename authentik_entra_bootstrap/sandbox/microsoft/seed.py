@@ -30,23 +30,28 @@ OPERATOR_ROLES = (
     "Directory.Read.All",
     "Policy.Read.All",
 )
-PUBLIC_CLIENTS = {
-    "04b07795-8ddb-461a-bbee-02f9e1bf7b46": "Microsoft Azure CLI",
-    "14d82eec-204b-4c2f-b7e8-296a70dab67e": "Microsoft Graph Command Line Tools",
-}
-"""Microsoft's clients by which people sign in."""
-PUBLIC_CLIENT_SCOPES = (
+_OPENID = ("openid", "profile", "offline_access", "email")
+AZURE_CLI_SCOPES = (
+    "Directory.AccessAsUser.All",
+    "Group.ReadWrite.All",
+    "User.ReadWrite.All",
+    *_OPENID,
+)
+"""Applications are reached by the first, together with the person's role; policies are not (Azure/azure-cli#23906)."""
+GRAPH_TOOLS_SCOPES = (
     "Application.ReadWrite.All",
     "AppRoleAssignment.ReadWrite.All",
     "DelegatedPermissionGrant.ReadWrite.All",
     "Directory.Read.All",
     "Policy.Read.All",
     "User.Read",
-    "openid",
-    "profile",
-    "offline_access",
-    "email",
+    *_OPENID,
 )
+PUBLIC_CLIENTS = {
+    "04b07795-8ddb-461a-bbee-02f9e1bf7b46": ("Microsoft Azure CLI", AZURE_CLI_SCOPES),
+    "14d82eec-204b-4c2f-b7e8-296a70dab67e": ("Microsoft Graph Command Line Tools", GRAPH_TOOLS_SCOPES),
+}
+"""Microsoft's clients by which people sign in, with what is granted to them for everybody."""
 PEOPLE = {
     "admin": ("Gloria", "Admin", "Global Administrator"),
     "appadmin": ("Anton", "Apps", "Application Administrator"),
@@ -90,8 +95,8 @@ def seed_tenant(
     seeding = _Seeding(world, directory, f"{name}.example")
     seeding.organization(display_name, name)
     graph = seeding.graph()
-    for app_id, client in PUBLIC_CLIENTS.items():
-        seeding.public_client(app_id, client, graph)
+    for app_id, (client, scopes) in PUBLIC_CLIENTS.items():
+        seeding.public_client(app_id, client, graph, scopes)
     for person, (given, family, role) in PEOPLE.items():
         seeding.user(person, given, family, role)
     return seeding.operator(graph, frozenset(operator_roles))
@@ -193,7 +198,7 @@ class _Seeding:
         graph["servicePrincipalNames"] = sorted(GRAPH_AUDIENCES)
         return self.put("servicePrincipal", graph)
 
-    def public_client(self, app_id: str, display_name: str, graph: Object) -> None:
+    def public_client(self, app_id: str, display_name: str, graph: Object, scopes: tuple[str, ...]) -> None:
         client = service_principal(self.guid(), app_id, display_name, MICROSOFT_TENANT, self.created)
         self.put("servicePrincipal", client)
         self.put(
@@ -204,7 +209,7 @@ class _Seeding:
                 "consentType": "AllPrincipals",
                 "principalId": None,
                 "resourceId": graph["id"],
-                "scope": " ".join(PUBLIC_CLIENT_SCOPES),
+                "scope": " ".join(scopes),
             },
         )
 

@@ -25,11 +25,13 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import APPLICATION
 from authentik_entra_bootstrap.sandbox.microsoft.graph.owners import initial_owners
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import PROPERTY, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     count_reply,
     entity_reply,
     list_reply,
+    no_delta,
+    property_reply,
     reader_for,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.service_principals import follow_application
@@ -208,6 +210,10 @@ def _get(call: Call) -> Reply:
     return entity_reply(call, APPLICATION, call.read(KIND, call.keys[0], "application.read"))
 
 
+def _property(call: Call) -> Reply:
+    return property_reply(call, APPLICATION, lambda: call.read(KIND, call.keys[0], "application.read"))
+
+
 def _delete(call: Call) -> Reply:
     soft_delete(call, KIND, call.target(KIND, call.keys[0], "application.delete"))
     return NO_CONTENT
@@ -230,4 +236,6 @@ ROUTES: list[Route[Call]] = [
     Route("DELETE", "applications/{application}", _delete),
     Route("POST", "applications/{application}/addPassword", _add_password),
     Route("POST", "applications/{application}/removePassword", _remove_password),
+    Route("GET", f"applications/{{application}}/{PROPERTY}", _property),
+    Route("GET", "applications/delta", no_delta),
 ]

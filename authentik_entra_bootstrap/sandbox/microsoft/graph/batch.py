@@ -99,9 +99,12 @@ def _checked(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _item(entry: object) -> dict[str, Any]:
-    if not isinstance(entry, dict) or not all(
-        isinstance(entry.get(name), str) for name in ("id", "method", "url")
-    ):
+    if not isinstance(entry, dict):
+        raise malformed("Invalid batch payload format.")
+    if isinstance(entry.get("id"), int) and not isinstance(entry["id"], bool):
+        # Some clients number their requests (pnp/cli-microsoft365#5885); the answer has text.
+        entry = {**entry, "id": str(entry["id"])}
+    if not all(isinstance(entry.get(name), str) for name in ("id", "method", "url")):
         raise malformed("Invalid batch payload format.")
     headers = entry.get("headers") or {}
     depends = entry.get("dependsOn") or []

@@ -108,7 +108,8 @@ def new_password(call: Call, kind: str, target: Object, wanted: object) -> tuple
 def _years_later(start_text: str) -> str:
     moment = parse_moment(start_text)
     later = f"{add_years(moment, 2):%Y-%m-%dT%H:%M:%S}"
-    return later + normalise_moment(start_text)[len(later) :]
+    # The fraction as the start has it, digit by digit.
+    return later + start_text[len(later) :]
 
 
 def remove_password(call: Call, kind: str, target: Object) -> Reply:

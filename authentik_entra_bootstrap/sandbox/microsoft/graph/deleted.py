@@ -9,6 +9,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
     Call,
     Reader,
     Reply,
+    checked_identifier,
     find_by,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import conflict, not_found, same_key
@@ -53,7 +54,7 @@ def _kept(call: Call, item: Object) -> bool:
 
 
 def _find(call: Call, reader: Reader, key: Key) -> Object:
-    item = reader.get("deletedItem", key.value.lower())
+    item = reader.get("deletedItem", checked_identifier(key.value))
     if item is None or not _kept(call, item):
         raise not_found(key.value)
     return item

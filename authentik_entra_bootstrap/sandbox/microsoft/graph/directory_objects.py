@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import allowed, authorize
-from authentik_entra_bootstrap.sandbox.microsoft.graph.call import PRINCIPALS, Call, Reply
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import PRINCIPALS, Call, Reply, checked_identifier
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import invalid_value, malformed, not_found
 from authentik_entra_bootstrap.sandbox.microsoft.graph.listings import listing_routes
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import DIRECTORY_OBJECT
@@ -32,7 +32,7 @@ def principal(call: Call, object_id: str) -> tuple[str, Object] | None:
 
 def _get(call: Call) -> Reply:
     authorize(call.caller, "directoryObject.read")
-    found = principal(call, call.keys[0].value)
+    found = principal(call, checked_identifier(call.keys[0].value))
     if found is None:
         raise not_found(call.keys[0].value)
     context = {"@odata.context": f"{call.base}/$metadata#directoryObjects/$entity"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -127,16 +127,18 @@ class _Check:
         elif len(names) == 2 and names[1] == "$count" and names[0] in self.entity.relations:
             return "int"
         else:
-            if names[0] not in self.entity.props:
+            first = spelling(names[0], self.entity.props)
+            if first is None:
                 raise unknown_property(names[0], self.entity, _CLAUSE)
-            if names[0] not in self.entity.filterable:
-                raise unsupported_query(self._clause(names[0]))
-            kind, names = self.entity.props[names[0]], names[1:]
+            if first not in self.entity.filterable:
+                raise unsupported_query(self._clause(first))
+            kind, names = self.entity.props[first], names[1:]
         for name in names:
             inner = COMPLEX.get(kind.strip("@!"), {}) if kind.startswith("@") else {}
-            if name not in inner:
+            known = spelling(name, inner)
+            if known is None:
                 raise unknown_property(name, self.entity, _CLAUSE)
-            kind = inner[name]
+            kind = inner[known]
         return kind.rstrip("!")
 
     def _needs_advanced(self, name: str) -> None:
@@ -148,6 +150,11 @@ class _Check:
             f"Unsupported or invalid query filter clause specified for property '{name}' of resource "
             f"'{self.entity.label}'."
         )
+
+
+def spelling(name: str, known: Iterable[str]) -> str | None:
+    """A name as the model or an object spells it, whatever its case; ``None`` where it has no such name."""
+    return next((item for item in known if item.casefold() == name.casefold()), None)
 
 
 def _edm(literal: Literal) -> str | None:
@@ -214,7 +221,9 @@ def _read(path: Path, value: dict[str, Any], scope: dict[str, Any], relations: d
     if names[0] in scope:
         current, names = scope[names[0]], names[1:]
     for name in names:
-        current = current.get(name) if isinstance(current, dict) else None
+        if not isinstance(current, dict):
+            return None
+        current = current.get(spelling(name, current) or name)
     return current
 
 

@@ -22,11 +22,13 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.members import (
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import GROUP
 from authentik_entra_bootstrap.sandbox.microsoft.graph.owners import initial_owners
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import PROPERTY, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     count_reply,
     entity_reply,
     list_reply,
+    no_delta,
+    property_reply,
     reader_for,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import BIND, check_entity, require
@@ -137,6 +139,10 @@ def _get(call: Call) -> Reply:
     return entity_reply(call, GROUP, call.read(KIND, call.keys[0], "group.read"))
 
 
+def _property(call: Call) -> Reply:
+    return property_reply(call, GROUP, lambda: call.read(KIND, call.keys[0], "group.read"))
+
+
 def _delete(call: Call) -> Reply:
     soft_delete(call, KIND, call.target(KIND, call.keys[0], "group.delete"))
     return NO_CONTENT
@@ -149,4 +155,6 @@ ROUTES: list[Route[Call]] = [
     Route("GET", "groups/{group}", _get),
     Route("PATCH", "groups/{group}", _update),
     Route("DELETE", "groups/{group}", _delete),
+    Route("GET", f"groups/{{group}}/{PROPERTY}", _property),
+    Route("GET", "groups/delta", no_delta),
 ]

@@ -15,8 +15,10 @@ _CALL = re.compile(r"([A-Za-z][\w.]*)\((.*)\)\Z", re.DOTALL)
 _NAMED = re.compile(r"\s*([A-Za-z]\w*)\s*=\s*(.*)\Z", re.DOTALL)
 _QUOTED = re.compile(r"'((?:[^']|'')*)'\Z", re.DOTALL)
 _T = TypeVar("_T")
+PROPERTY = "{property}"
+"""The last part of a pattern that addresses one property of an object."""
 ACTIONS = frozenset(
-    {"addPassword", "removePassword", "restore", "getByIds", "getMemberGroups", "checkMemberGroups"}
+    {"addPassword", "removePassword", "restore", "getByIds", "getMemberGroups", "checkMemberGroups", "delta"}
 )
 """Operations that may also be called by their qualified name, as OData has it."""
 
@@ -50,6 +52,10 @@ def parse_path(raw: str) -> list[Segment]:
         call = _CALL.match(text)
         if call is None:
             segments.append(text)
+            continue
+        if not call.group(2):
+            # A function without parameters: ``delta()``.
+            segments.append(call.group(1))
             continue
         segments += [call.group(1), _key(call.group(2), text)]
     return segments
@@ -111,13 +117,20 @@ def find_route(
         keys = match_keys(route.parts, segments)
         if keys is not None:
             candidates.append((tuple(part.startswith("{") for part in route.parts), route, keys))
-    allowed = [candidate for candidate in candidates if candidate[1].method == method]
+    # Whether a last segment is a property at all only its own handler knows: every other route goes before.
+    others = [candidate for candidate in candidates if not candidate[1].pattern.endswith(PROPERTY)]
+    allowed = [candidate for candidate in others or candidates if candidate[1].method == method]
     if allowed:
         _, route, keys = min(allowed, key=lambda candidate: candidate[0])
         return route, keys
-    if candidates:
+    if others:
         raise method_not_allowed()
     names = [segment for segment in segments if isinstance(segment, str)]
     known = {route.parts[0].casefold() for route in routes}
     unknown = names[0] if names and names[0].casefold() not in known else (names or [""])[-1]
-    raise malformed(f"Resource not found for the segment '{unknown}'.")
+    raise no_segment(unknown)
+
+
+def no_segment(name: str) -> Exception:
+    """400 for an address that leads nowhere."""
+    return malformed(f"Resource not found for the segment '{name}'.")

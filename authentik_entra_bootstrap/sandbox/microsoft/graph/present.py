@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize
-from authentik_entra_bootstrap.sandbox.microsoft.graph.call import PRINCIPALS, Call, Reader, Reply
-from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import bad_request
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, PRINCIPALS, Call, Reader, Reply
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import GraphError, bad_request
+from authentik_entra_bootstrap.sandbox.microsoft.graph.filter_eval import spelling
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import EntityType
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import (
     DIRECTORY_OBJECT,
     DIRECTORY_ROLE,
     ENTITIES,
 )
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import no_segment
 from authentik_entra_bootstrap.sandbox.microsoft.graph.query import Query
 from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import SIDES, related
 from authentik_entra_bootstrap.sandbox.store import Object
@@ -90,6 +92,24 @@ def entity_reply(
     return Reply(status, {"@odata.context": f"{call.base}/$metadata#{place}", **shown})
 
 
+def property_reply(call: Call, entity: EntityType, read: Callable[[], Object]) -> Reply:
+    """One property of an object, addressed by the last segment: ``/servicePrincipals/{id}/appRoles``.
+
+    :param read: gives the object.
+    :raises GraphError: 400 for a segment that is no property.
+    """
+    given = call.keys[-1].value
+    name = spelling(given, entity.props)
+    if name is None or call.keys[-1].name != "id":
+        raise no_segment(given)
+    value = read()
+    shown = public(entity, value, [name]).get(name)
+    if shown is None:
+        return NO_CONTENT
+    context = {"@odata.context": f"{call.base}/$metadata#{entity.path}('{value['id']}')/{name}"}
+    return Reply(200, {**context, **(shown if isinstance(shown, dict) else {"value": shown})})
+
+
 def list_reply(call: Call, entity: EntityType, items: list[Object], *, context: str = "") -> Reply:
     """A page of a collection, with ``@odata.count`` and ``@odata.nextLink``."""
     query = call.query
@@ -123,6 +143,14 @@ def _collection(
         body["@odata.nextLink"] = f"{call.base}/{call.path.lstrip('/')}?{query.next_query(token)}"
     body["value"] = shown
     return Reply(200, body)
+
+
+def no_delta(_: Call) -> Reply:
+    """Delta queries are not part of the sandbox, and it says so instead of taking ``delta`` for an id.
+
+    :raises GraphError: 501, always.
+    """
+    raise GraphError(501, "notSupported", "The sandbox does not serve delta queries.")
 
 
 def count_reply(call: Call, entity: EntityType, items: list[Object]) -> Reply:

@@ -19,6 +19,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
 from authentik_entra_bootstrap.sandbox.microsoft.graph.filter_eval import (
     check_filter,
     matches,
+    spelling,
     unknown_property,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.filter_syntax import parse_filter
@@ -135,10 +136,11 @@ class Query:
             )
         for part in parts:
             match = _EXPAND.match(part)
-            if match is None or match.group(1) not in {*entity.relations, *entity.expands}:
+            name = spelling(match.group(1), (*entity.relations, *entity.expands)) if match else None
+            if match is None or name is None:
                 raise unknown_property(part.strip(), entity, _SELECT_AND_EXPAND)
             inner = _split_outside_parentheses(match.group(2) or "", ";")
-            result[match.group(1)] = Query.parse("&".join(inner))
+            result[name] = Query.parse("&".join(inner))
         return result
 
     def filtered(self, items: list[Object], entity: EntityType) -> list[Object]:
@@ -174,8 +176,9 @@ class Query:
             raise unsupported_query("Sorting not supported for current query.")
         for clause in reversed(text.split(",")):
             name, _, direction = clause.strip().partition(" ")
-            if name not in entity.props:
-                raise unknown_property(name, entity)
+            given, name = name, spelling(name, entity.props) or ""
+            if not name:
+                raise unknown_property(given, entity)
             if name not in entity.filterable or direction.strip().lower() not in ("", "asc", "desc"):
                 raise unsupported_query("Sorting not supported for current query.")
             items = sorted(

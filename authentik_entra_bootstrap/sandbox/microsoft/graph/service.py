@@ -55,6 +55,12 @@ ROUTES: list[Route[Call]] = [
 ]
 """Every operation but ``$batch``."""
 
+_DIRECTORY_TYPES = {
+    "applications": "Application",
+    "servicePrincipals": "ServicePrincipal",
+    "users": "User",
+    "groups": "Group",
+}
 JSON = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 DIAGNOSTIC = '{"ServerInfo":{"DataCenter":"Sandbox","Slice":"E","Ring":"5","ScaleUnit":"001","RoleInstance":"SN1PEPF00000001"}}'
 
@@ -113,7 +119,21 @@ def perform(world: World, caller: Caller, request: Request, request_id: str) -> 
             reply = cast("Reply", route.handler(call))
     except GraphError as error:
         return error_reply(world, error, request_id, request.headers)
-    return Reply(reply.status, reply.body, {**counted, **reply.headers})
+    return Reply(reply.status, reply.body, {**counted, **_location(reply, caller.tid), **reply.headers})
+
+
+def _location(reply: Reply, tenant_id: str) -> dict[str, str]:
+    """Where a new object is: directory objects are addressed by their type in the directory itself."""
+    body = reply.body if isinstance(reply.body, dict) else {}
+    if reply.status != 201 or "id" not in body:
+        return {}
+    base, _, place = str(body.get("@odata.context", "")).partition("/$metadata#")
+    collection = place.removesuffix("/$entity").partition("(")[0]
+    if collection not in _DIRECTORY_TYPES:
+        return {"Location": f"{base}/{place.removesuffix('/$entity')}/{body['id']}"}
+    host = base.removesuffix("/v1.0")
+    kind = f"Microsoft.DirectoryServices.{_DIRECTORY_TYPES[collection]}"
+    return {"Location": f"{host}/v2/{tenant_id}/directoryObjects/{body['id']}/{kind}"}
 
 
 def limits_of(world: World) -> Limits:
@@ -183,8 +203,4 @@ def transport_headers(reply: Reply, request_id: str, headers: Mapping[str, str])
         common["OData-Version"] = "4.0"
     if reply.body is not None:
         common["Content-Type"] = JSON
-    body = reply.body if isinstance(reply.body, dict) else {}
-    if reply.status == 201 and "id" in body:
-        context = str(body.get("@odata.context", ""))
-        common["Location"] = f"{context.partition('/$metadata')[0]}/directoryObjects/{body['id']}"
     return {**common, **reply.headers}

@@ -23,11 +23,13 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import SERVICE_PRINCIPAL
 from authentik_entra_bootstrap.sandbox.microsoft.graph.owners import initial_owners
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import PROPERTY, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     count_reply,
     entity_reply,
     list_reply,
+    no_delta,
+    property_reply,
     reader_for,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import Body, check_entity, merge
@@ -206,6 +208,12 @@ def _get(call: Call) -> Reply:
     return entity_reply(call, SERVICE_PRINCIPAL, call.read(KIND, call.keys[0], "servicePrincipal.read"))
 
 
+def _property(call: Call) -> Reply:
+    return property_reply(
+        call, SERVICE_PRINCIPAL, lambda: call.read(KIND, call.keys[0], "servicePrincipal.read")
+    )
+
+
 def _delete(call: Call) -> Reply:
     soft_delete(call, KIND, call.target(KIND, call.keys[0], "servicePrincipal.delete"))
     return NO_CONTENT
@@ -228,4 +236,6 @@ ROUTES: list[Route[Call]] = [
     Route("DELETE", "servicePrincipals/{sp}", _delete),
     Route("POST", "servicePrincipals/{sp}/addPassword", _add_password),
     Route("POST", "servicePrincipals/{sp}/removePassword", _remove_password),
+    Route("GET", f"servicePrincipals/{{sp}}/{PROPERTY}", _property),
+    Route("GET", "servicePrincipals/delta", no_delta),
 ]

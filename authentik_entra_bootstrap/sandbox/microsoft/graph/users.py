@@ -17,11 +17,13 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     required_value,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import USER
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key, Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import PROPERTY, Key, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     count_reply,
     entity_reply,
     list_reply,
+    no_delta,
+    property_reply,
     reader_for,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, merge, require
@@ -128,17 +130,26 @@ def _get(call: Call) -> Reply:
 
 
 def shown(call: Call, key: Key) -> Reply:
-    """One user; the signed-in user's own record needs less.
+    """One user.
 
     :raises GraphError: 403, 404.
     """
+    return entity_reply(call, USER, _readable(call, key))
+
+
+def _property(call: Call) -> Reply:
+    return property_reply(call, USER, lambda: _readable(call, call.keys[0]))
+
+
+def _readable(call: Call, key: Key) -> Object:
+    """A user whom the caller may read; the signed-in user's own record needs less."""
     found = find(call.view, KIND, key)
     is_self = found is not None and found["id"] == call.caller.oid
     if not (is_self and allowed(call.caller, "user.read.self")):
         authorize(call.caller, "user.read")
     if found is None:
         raise not_found(key.value)
-    return entity_reply(call, USER, found)
+    return found
 
 
 def _delete(call: Call) -> Reply:
@@ -153,4 +164,6 @@ ROUTES: list[Route[Call]] = [
     Route("GET", "users/{user}", _get),
     Route("PATCH", "users/{user}", _update),
     Route("DELETE", "users/{user}", _delete),
+    Route("GET", f"users/{{user}}/{PROPERTY}", _property),
+    Route("GET", "users/delta", no_delta),
 ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
+    bad_request,
     invalid_property,
     invalid_value,
     malformed,
@@ -18,7 +20,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.model import COMPLEX, Ent
 from authentik_entra_bootstrap.sandbox.microsoft.graph.values import is_guid, normalise_moment, read_base64
 
 BIND = "@odata.bind"
-MAX_BINDS = 20
+MAX_LINKS = 20
 
 
 def parse_json(body: bytes, content_type: str, *, required: bool = True) -> dict[str, Any]:
@@ -54,6 +56,19 @@ class Body:
     binds: dict[str, list[str]]
 
 
+def spelt(value: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """A JSON object with its properties named as the model does: the service takes them in any case.
+
+    Names that the model does not have stay as they were sent. ``name@odata.bind`` follows its property.
+    """
+    known = {name.casefold(): name for name in names}
+    result: dict[str, Any] = {}
+    for given, item in value.items():
+        name, mark, annotation = given.partition("@")
+        result[known.get(name.casefold(), name) + mark + annotation] = item
+    return result
+
+
 def check_entity(
     entity: EntityType,
     value: dict[str, Any],
@@ -69,7 +84,7 @@ def check_entity(
     """
     props: dict[str, Any] = {}
     references: dict[str, list[str]] = {}
-    for name, item in value.items():
+    for name, item in spelt(value, (*entity.props, *binds)).items():
         if name.endswith(BIND):
             relation = name.removesuffix(BIND)
             if relation not in binds:
@@ -84,6 +99,9 @@ def check_entity(
         else:
             props[name] = _convert(entity.props[name], item, name, entity.label)
             _check_length(entity, name, props[name])
+    if sum(map(len, references.values())) > MAX_LINKS:
+        # Links of every relation together (microsoft-graph-docs-contrib#6453).
+        raise bad_request(f"A resource cannot contain more than {MAX_LINKS} link changes")
     return Body(props, references)
 
 
@@ -136,8 +154,6 @@ def _bind_list(relation: str, value: object, entity: EntityType) -> list[str]:
     links = [value] if isinstance(value, str) else value
     if not isinstance(links, list) or not all(isinstance(link, str) for link in links):
         raise invalid_value(relation, entity.label)
-    if len(links) > MAX_BINDS:
-        raise malformed(f"The number of references in '{relation}{BIND}' must not exceed {MAX_BINDS}.")
     return [str(link) for link in links]
 
 
@@ -194,7 +210,7 @@ def _complex(type_name: str, value: object, name: str, label: str) -> dict[str, 
         raise malformed(_not_a(f"microsoft.graph.{type_name}", name))
     kinds = COMPLEX[type_name]
     result: dict[str, Any] = {}
-    for inner, item in value.items():
+    for inner, item in spelt(value, kinds).items():
         if "@odata." in inner:
             continue
         if inner not in kinds:
