@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import importlib.util
 import json
+import ssl
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,10 @@ def _redis(_settings: Settings, url: str) -> dict[str, Any]:
             "The broker is Redis, and the libraries for it are not installed.",
             "pip install 'authentik-entra-bootstrap[redis]'.",
         )
+    # kombu would check no certificate by itself.
+    checked = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
     return {
+        **({"broker_use_ssl": checked} if urlsplit(url).scheme == "rediss" else {}),
         "broker_transport": "authentik_entra_bootstrap.worker.redis_broker:Transport",
         "broker_transport_options": {
             "visibility_timeout": _VISIBILITY.total_seconds(),

@@ -109,7 +109,7 @@ def test_a_thousand_connections_with_nothing_due(sandbox, tmp_path, swept, recor
     graph = [entry for entry in entries if entry.server == "graph"]
     assert result.connections == MANY
     assert result.unread == ()
-    assert {due.task for due in sent} <= {"verify_connection"}
+    assert {due.task for due in sent} <= {"verify"}
     # A sixteenth of an hour out of a week: a handful has its moment.
     assert len(sent) < 20
     record_property("graph requests of a sweep of 1000", len(graph))

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +31,7 @@ from authentik_entra_bootstrap.errors import (
     Throttled,
 )
 from authentik_entra_bootstrap.session import Runtime
-from authentik_entra_bootstrap.worker import beat, broker, messages, runs
+from authentik_entra_bootstrap.worker import beat, broker, messages, redis_broker, runs
 from authentik_entra_bootstrap.worker import settings as settings_module
 from authentik_entra_bootstrap.worker.settings import SettingsSource, read_settings
 
@@ -161,6 +162,12 @@ def test_redis_brings_redbeat_and_the_leases(environment, write, scheme):
     found = broker.configuration(settings)
     assert found["beat_scheduler"].endswith(":RedisScheduler")
     assert found["redbeat_redis_url"] == url
+    own = {**environment, "AUTHENTIK_ENTRA_BROKER_URL": url}
+    asked = celery_app.App("test", set_as_current=False, environment=own).connection_for_write()
+    assert isinstance(asked.transport, redis_broker.Transport)
+    assert bool(asked.ssl) == (scheme == "rediss")
+    if asked.ssl:
+        assert asked.ssl["ssl_cert_reqs"] == ssl.CERT_REQUIRED
     assert settings.worker.lease() == url
     assert "hunter2" not in repr(settings)
     # Wait and run together end before a message is delivered again.
