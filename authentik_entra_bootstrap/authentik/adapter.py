@@ -19,9 +19,9 @@ from authentik_entra_bootstrap.authentik.bodies import provider_body
 from authentik_entra_bootstrap.authentik.directory import Directory
 from authentik_entra_bootstrap.authentik.permission_names import VIEW_ANY_PROVIDER
 from authentik_entra_bootstrap.authentik.permissions import Permissions
-from authentik_entra_bootstrap.authentik.provider_calls import ProviderCalls
+from authentik_entra_bootstrap.authentik.providers import ProviderCalls
 from authentik_entra_bootstrap.authentik.removal import Removal
-from authentik_entra_bootstrap.authentik.shape import read_server
+from authentik_entra_bootstrap.authentik.server import read_server
 from authentik_entra_bootstrap.authentik.syncs import Syncs
 from authentik_entra_bootstrap.authentik.transport import Api
 from authentik_entra_bootstrap.authentik.wire import Call

@@ -23,7 +23,7 @@ from authentik_entra_bootstrap.authentik.permission_names import (
     VIEW_TASK,
 )
 from authentik_entra_bootstrap.authentik.redaction import Redactor
-from authentik_entra_bootstrap.authentik.shape import (
+from authentik_entra_bootstrap.authentik.server import (
     BLUEPRINT_IMPORT,
     import_takes_context,
     imports_blueprints,

@@ -15,7 +15,7 @@ from authentik_entra_bootstrap.authentik import records
 from authentik_entra_bootstrap.authentik.applications import APPLICATIONS, ONE_APPLICATION
 from authentik_entra_bootstrap.authentik.audit import EVENTS
 from authentik_entra_bootstrap.authentik.directory import GROUPS, MAPPINGS, USERS
-from authentik_entra_bootstrap.authentik.shape import PROVIDERS
+from authentik_entra_bootstrap.authentik.server import PROVIDERS
 from authentik_entra_bootstrap.authentik.syncs import TASKS
 from authentik_entra_bootstrap.authentik.transport import Api
 from authentik_entra_bootstrap.authentik.wire import Call

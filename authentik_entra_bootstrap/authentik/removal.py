@@ -13,7 +13,7 @@ from authentik_entra_bootstrap.authentik.permission_names import (
     VIEW_BINDING,
     VIEW_PROVIDER,
 )
-from authentik_entra_bootstrap.authentik.provider_calls import ONE_PROVIDER
+from authentik_entra_bootstrap.authentik.providers import ONE_PROVIDER
 from authentik_entra_bootstrap.authentik.transport import Api, count_of
 from authentik_entra_bootstrap.authentik.wire import Call, Malformed
 from authentik_entra_bootstrap.domain import (

@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.authentik.permission_names import (
     VIEW_PROVIDER_USER,
     VIEW_TASK,
 )
-from authentik_entra_bootstrap.authentik.provider_calls import ONE_PROVIDER
+from authentik_entra_bootstrap.authentik.providers import ONE_PROVIDER
 from authentik_entra_bootstrap.authentik.transport import Api
 from authentik_entra_bootstrap.authentik.wire import Call
 from authentik_entra_bootstrap.domain import ProviderPk, SyncStatus, TaskRecord

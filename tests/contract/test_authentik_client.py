@@ -16,7 +16,7 @@ from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik import AuthentikAdapter, records
 from authentik_entra_bootstrap.authentik.failures import refusal
 from authentik_entra_bootstrap.authentik.redaction import Redactor
-from authentik_entra_bootstrap.authentik.shape import options_fields, schema_fields
+from authentik_entra_bootstrap.authentik.server import options_fields, schema_fields
 from authentik_entra_bootstrap.authentik.transport import count_of
 from authentik_entra_bootstrap.authentik.wire import Call, Reply
 from authentik_entra_bootstrap.domain import Network, ProviderPk, SecretText

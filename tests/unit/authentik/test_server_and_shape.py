@@ -6,7 +6,7 @@ import pytest
 
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik import AuthentikAdapter, unsupported_fields
-from authentik_entra_bootstrap.authentik.shape import schema_fields
+from authentik_entra_bootstrap.authentik.server import schema_fields
 from authentik_entra_bootstrap.domain import Network, ProviderSpec, SecretText, ServerInfo
 
 from .conftest import INLINE_FIELDS, PERMISSION_TEXT, Answer, Stub, options, provider_body, serve_basics

@@ -8,7 +8,7 @@ from authentik_entra_bootstrap.authentik import records
 from authentik_entra_bootstrap.authentik.audit import PROVIDER_MODEL, AuditTrail
 from authentik_entra_bootstrap.authentik.creation import create_once
 from authentik_entra_bootstrap.authentik.permission_names import ADD_PROVIDER, CHANGE_PROVIDER, VIEW_PROVIDER
-from authentik_entra_bootstrap.authentik.shape import PROVIDERS
+from authentik_entra_bootstrap.authentik.server import PROVIDERS
 from authentik_entra_bootstrap.authentik.transport import Api
 from authentik_entra_bootstrap.authentik.wire import Call
 from authentik_entra_bootstrap.domain import Provider, ProviderPk, SecretText, Written
