@@ -11,10 +11,10 @@ from authentik_entra_bootstrap.authentik import records
 from authentik_entra_bootstrap.authentik.creation import may_have_happened
 from authentik_entra_bootstrap.authentik.directory import GROUPS, USERS
 from authentik_entra_bootstrap.authentik.permissions import role_permissions
-from authentik_entra_bootstrap.authentik.transport import Api
+from authentik_entra_bootstrap.authentik.transport import Part
 from authentik_entra_bootstrap.authentik.wire import Call, Malformed
 from authentik_entra_bootstrap.domain import SecretText
-from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, NotFound, UnexpectedAnswer
+from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, UnexpectedAnswer
 
 T = TypeVar("T")
 
@@ -25,11 +25,8 @@ PATH = "goauthentik.io/service-accounts"
 _KIND = "service_account"
 
 
-class Accounts:
+class Accounts(Part):
     """Implements :class:`~authentik_entra_bootstrap.accounts.AuthentikAccounts`."""
-
-    def __init__(self, api: Api) -> None:
-        self._api = api
 
     async def needed(self, purpose: str) -> tuple[str, ...]:
         """Every permission of a purpose."""
@@ -115,13 +112,10 @@ class Accounts:
 
     async def token(self, identifier: str) -> ApiToken | None:
         """The token of that identifier."""
-        try:
-            reply = await self._api.get(
-                TOKENS + "{identifier}/", permission=names.VIEW_TOKEN, identifier=identifier
-            )
-        except NotFound:
-            return None
-        return _token(self._api.read(reply, records.mapping))
+        found = await self._api.find(
+            TOKENS + "{identifier}/", records.mapping, permission=names.VIEW_TOKEN, identifier=identifier
+        )
+        return None if found is None else _token(found)
 
     async def create_token(self, identifier: str, account: Account) -> ApiToken:
         """Make a token of the intent API; its key is not part of the answer."""
@@ -146,14 +140,13 @@ class Accounts:
         return self._api.read(reply, _key)
 
     async def _named(self, path: str, field: str, value: str, permission: str) -> Mapping[str, object] | None:
-        found = await self._api.pages(
+        return await self._api.first(
             path,
             records.mapping,
+            lambda entry: entry.get(field) == value,
             permission=permission,
             query=((field, value),),
-            done=lambda entry: entry.get(field) == value,
         )
-        return next((entry for entry in found if entry.get(field) == value), None)
 
     async def _make(
         self,

@@ -15,39 +15,36 @@ from authentik_entra_bootstrap.authentik.creation import create_once
 from authentik_entra_bootstrap.authentik.permission_names import (
     ADD_APPLICATION,
     CHANGE_APPLICATION,
+    DELETE_APPLICATION,
     VIEW_APPLICATION,
+    VIEW_BINDING,
 )
-from authentik_entra_bootstrap.authentik.transport import Api
+from authentik_entra_bootstrap.authentik.transport import count_of
 from authentik_entra_bootstrap.authentik.wire import Call
-from authentik_entra_bootstrap.domain import AuthentikApplication, Written
-from authentik_entra_bootstrap.errors import AlreadyExists, ConfigError, NotFound
+from authentik_entra_bootstrap.domain import AuthentikApplication, Dependent, Written
+from authentik_entra_bootstrap.errors import AlreadyExists, ConfigError, Denied
 
 APPLICATIONS = "/core/applications/"
 ONE_APPLICATION = APPLICATIONS + "{slug}/"
+BINDINGS = "/policies/bindings/"
 _SLUG = re.compile(r"[-a-zA-Z0-9_]+")
 
 
-class Applications:
+class Applications(AuditTrail):
     """Reads and writes of ``/core/applications/``."""
 
-    def __init__(self, api: Api, audit: AuditTrail) -> None:
-        self._api = api
-        self._audit = audit
-
-    async def get(self, slug: str) -> AuthentikApplication | None:
+    async def find_application(self, slug: str) -> AuthentikApplication | None:
         """The application by slug.
 
         :raises ConfigError: ``authentik-slug-invalid``.
         """
         _check_slug(slug)
-        try:
-            reply = await self._api.get(ONE_APPLICATION, permission=VIEW_APPLICATION, slug=slug)
-        except NotFound:
-            return None
-        return self._api.read(reply, records.application)
+        return await self._api.find(
+            ONE_APPLICATION, records.application, permission=VIEW_APPLICATION, slug=slug
+        )
 
-    async def create(
-        self, slug: str, name: str, backchannel_provider_pks: Sequence[int], launch_url: str | None
+    async def create_application(
+        self, *, slug: str, name: str, backchannel_provider_pks: Sequence[int], launch_url: str | None
     ) -> Written[AuthentikApplication]:
         """Create the application with its backchannel providers; a lost answer is settled by reading."""
         _check_slug(slug)
@@ -65,7 +62,7 @@ class Applications:
             return Written(self._api.read(reply, records.application), reply.request_id)
 
         async def find_ours() -> AuthentikApplication | None:
-            found = await self.get(slug)
+            found = await self.find_application(slug)
             if found is None:
                 return None
             same = set(found.backchannel_provider_pks) == set(backchannel_provider_pks)
@@ -80,7 +77,7 @@ class Applications:
             return found
 
         async def request_id(made: AuthentikApplication) -> str | None:
-            return await self._audit.request_that_created(made.pk.replace("-", ""), APPLICATION_MODEL)
+            return await self.request_that_created(made.pk.replace("-", ""), APPLICATION_MODEL)
 
         return await create_once(
             self._api.waiter, post, find_ours, request_id, what="authentik to create the application"
@@ -93,6 +90,37 @@ class Applications:
         call = Call("PATCH", ONE_APPLICATION, {"slug": slug}, body=body, permission=CHANGE_APPLICATION)
         reply = await self._api.repeat(call)
         return Written(self._api.read(reply, records.application), reply.request_id)
+
+    async def application_dependents(self, application: AuthentikApplication) -> tuple[Dependent, ...]:
+        """authentik's ``used_by`` of its application."""
+        found = await self._api.find(
+            ONE_APPLICATION + "used_by/",
+            records.dependents,
+            permission=VIEW_APPLICATION,
+            slug=application.slug,
+        )
+        return found or ()
+
+    async def application_bindings(self, application: AuthentikApplication) -> int | None:
+        """Number of policy bindings of an application; ``None`` where the token may not look.
+
+        An application is a policy binding model: its primary key is what a binding has as target.
+        """
+        query = (("target", application.pk), ("page_size", "1"))
+        try:
+            reply = await self._api.get(BINDINGS, permission=VIEW_BINDING, query=query)
+        except Denied as error:
+            if error.code != "authentik-permission-missing":
+                raise
+            return None
+        return self._api.read(reply, count_of)
+
+    async def delete_application(self, application: AuthentikApplication) -> bool:
+        """Delete the application; its backchannel providers and bindings go along.
+
+        :returns: ``False`` when there was none.
+        """
+        return await self._api.delete(ONE_APPLICATION, permission=DELETE_APPLICATION, slug=application.slug)
 
 
 def _check_slug(slug: str) -> None:

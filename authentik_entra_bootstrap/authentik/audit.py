@@ -10,7 +10,7 @@ from authentik_client.models.event_request import EventRequest
 from authentik_entra_bootstrap.authentik import records
 from authentik_entra_bootstrap.authentik.bodies import typed
 from authentik_entra_bootstrap.authentik.permission_names import ADD_EVENT, VIEW_EVENT
-from authentik_entra_bootstrap.authentik.transport import Api
+from authentik_entra_bootstrap.authentik.transport import Part
 from authentik_entra_bootstrap.authentik.wire import Call, Query
 from authentik_entra_bootstrap.domain import OwnEvent, ProviderChange, ProviderPk
 from authentik_entra_bootstrap.errors import BootstrapError, Denied
@@ -28,13 +28,10 @@ _FEW = 20
 _FEW_PAGES = 5
 
 
-class AuditTrail:
+class AuditTrail(Part):
     """Reads and writes authentik's events."""
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
-
-    async def provider_change(self, pk: ProviderPk) -> ProviderChange | None:
+    async def last_change(self, pk: ProviderPk) -> ProviderChange | None:
         """The newest event that created or changed the provider itself."""
         return await self._newest(str(pk), *PROVIDER_MODEL)
 
@@ -46,7 +43,7 @@ class AuditTrail:
             return None
         return found.request_id if found else None
 
-    async def emit(self, action: str, context: Mapping[str, object]) -> None:
+    async def emit_event(self, action: str, context: Mapping[str, object]) -> None:
         """Write an event, best effort.
 
         :raises Denied: the token may not.
@@ -59,7 +56,7 @@ class AuditTrail:
         except BootstrapError as error:
             _log.debug("audit event %s not written: %s", action, error.code)
 
-    async def own(self, connection: str) -> tuple[OwnEvent, ...]:
+    async def own_events(self, connection: str) -> tuple[OwnEvent, ...]:
         """The newest events of our own about a connection, newest first.
 
         :raises Denied: the token may not view events.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 
 from authentik_client.models.blueprint_instance_request import BlueprintInstanceRequest
 from authentik_client.models.patched_blueprint_instance_request import PatchedBlueprintInstanceRequest
@@ -26,12 +27,11 @@ from authentik_entra_bootstrap.authentik.redaction import Redactor
 from authentik_entra_bootstrap.authentik.server import (
     BLUEPRINT_IMPORT,
     import_takes_context,
-    imports_blueprints,
+    offers_blueprint_import,
 )
 from authentik_entra_bootstrap.authentik.syncs import TASKS
-from authentik_entra_bootstrap.authentik.transport import Api
+from authentik_entra_bootstrap.authentik.transport import Part
 from authentik_entra_bootstrap.authentik.wire import Call
-from authentik_entra_bootstrap.blueprinting import filled, load, refusal
 from authentik_entra_bootstrap.domain import (
     BlueprintInstance,
     BlueprintResult,
@@ -39,7 +39,7 @@ from authentik_entra_bootstrap.domain import (
     SecretText,
     Written,
 )
-from authentik_entra_bootstrap.errors import Denied, NotFound, ServiceUnavailable, Temporary, UnexpectedAnswer
+from authentik_entra_bootstrap.errors import Denied, ServiceUnavailable, Temporary, UnexpectedAnswer
 
 INSTANCES = "/managed/blueprints/"
 ONE_INSTANCE = INSTANCES + "{pk}/"
@@ -54,21 +54,19 @@ _LISTS: Mapping[str, str] = {
 _REASON_LEVELS = frozenset({"warn", "warning", "error", "exception", "critical"})
 
 
-class Blueprints:
+class Blueprints(Part):
     """Reads and writes of ``/managed/blueprints/``."""
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
-        self._imports: bool | None = None
-        self._takes_context: bool | None = None
+    _imports: bool | None = None
+    _takes_context: bool | None = None
 
-    async def imports(self) -> bool:
+    async def imports_blueprints(self) -> bool:
         """Whether the server imports; asked once."""
         if self._imports is None:
-            self._imports = await imports_blueprints(self._api)
+            self._imports = await offers_blueprint_import(self._api)
         return self._imports
 
-    async def import_(
+    async def import_blueprint(
         self, content: str, values: Mapping[str, object], secrets: Mapping[str, SecretText]
     ) -> Written[BlueprintResult]:
         """Upload and apply, without an instance. The answer is 200 even when it was refused.
@@ -84,7 +82,7 @@ class Blueprints:
         if self._takes_context:
             upload = {"file": SecretText(content), "context": SecretText(to_json(whole).decode())}
         else:
-            upload = {"file": SecretText(filled(content, whole))}
+            upload = {"file": SecretText(_blueprinting().filled(content, whole))}
         call = Call(
             "POST",
             BLUEPRINT_IMPORT,
@@ -108,7 +106,7 @@ class Blueprints:
             self._api.read(reply, lambda body: _result(body, self._api.redactor)), reply.request_id
         )
 
-    async def save(self, name: str, content: str) -> BlueprintInstance:
+    async def save_blueprint(self, name: str, content: str) -> BlueprintInstance:
         """Create the instance, or give the one of that name this content.
 
         :raises Conflict: ``blueprint-refused``.
@@ -127,7 +125,7 @@ class Blueprints:
         except UnexpectedAnswer as error:
             if error.code != VALIDATION or "content" not in error.facts.get("fields", ""):
                 raise
-            raise refusal([error.message]) from None
+            raise _blueprinting().refusal([error.message]) from None
         except Temporary as error:
             made = await self._named(name) if found is None and may_have_happened(error) else None
             if made is None:
@@ -135,7 +133,7 @@ class Blueprints:
             return made
         return self._api.read(reply, _instance)
 
-    async def apply(self, pk: str) -> None:
+    async def apply_blueprint(self, pk: str) -> None:
         """Queue the application of an instance. A second one would refuse what must not exist yet.
 
         :raises Temporary: it was surely not queued; whether a lost answer was, the instance shows.
@@ -147,15 +145,11 @@ class Blueprints:
             if not may_have_happened(error):
                 raise
 
-    async def get(self, pk: str) -> BlueprintInstance | None:
+    async def blueprint(self, pk: str) -> BlueprintInstance | None:
         """The instance by primary key."""
-        try:
-            reply = await self._api.get(ONE_INSTANCE, permission=VIEW_BLUEPRINT, pk=pk)
-        except NotFound:
-            return None
-        return self._api.read(reply, _instance)
+        return await self._api.find(ONE_INSTANCE, _instance, permission=VIEW_BLUEPRINT, pk=pk)
 
-    async def lines(self, pk: str) -> tuple[str, ...]:
+    async def blueprint_lines(self, pk: str) -> tuple[str, ...]:
         """The log of the newest task that applied the instance: reasons only, attributes left out."""
         query = (
             ("rel_obj_content_type__app_label", "authentik_blueprints"),
@@ -174,13 +168,9 @@ class Blueprints:
         ours = [task for task in found if str(task.get("rel_obj_id", "")).replace("-", "") == _plain(pk)]
         return _reasons(ours[0].get("logs"), self._api.redactor) if ours else ()
 
-    async def delete(self, pk: str) -> bool:
+    async def delete_blueprint(self, pk: str) -> bool:
         """Delete the instance; ``False`` when there was none."""
-        try:
-            await self._api.repeat(Call("DELETE", ONE_INSTANCE, {"pk": pk}, permission=DELETE_BLUEPRINT))
-        except NotFound:
-            return False
-        return True
+        return await self._api.delete(ONE_INSTANCE, permission=DELETE_BLUEPRINT, pk=pk)
 
     async def exists(self, model: str, conditions: Sequence[tuple[str, str]]) -> bool | None:
         """Whether a list shows such an object; ``None`` for other models, and where the token may not look."""
@@ -195,27 +185,30 @@ class Blueprints:
             return None
         return any(all(entry.get(field) == value for field, value in conditions) for entry in found)
 
-    async def mappings(self) -> tuple[PropertyMapping, ...]:
+    async def property_mappings(self) -> tuple[PropertyMapping, ...]:
         """Every property mapping of the provider's kind."""
         return tuple(await self._api.pages(MAPPINGS, _mapping, permission=VIEW_MAPPING))
 
     async def group_name(self, pk: str) -> str | None:
         """The name of a group."""
-        try:
-            reply = await self._api.get(GROUPS + "{pk}/", permission=VIEW_GROUP, pk=pk)
-        except NotFound:
-            return None
-        return self._api.read(reply, lambda body: records.text(records.mapping(body), "name"))
+        found = await self._api.find(GROUPS + "{pk}/", records.mapping, permission=VIEW_GROUP, pk=pk)
+        return None if found is None else records.text(found, "name")
 
     async def _named(self, name: str) -> BlueprintInstance | None:
-        found = await self._api.pages(
+        return await self._api.first(
             INSTANCES,
             _instance,
+            lambda instance: instance.name == name,
             permission=VIEW_BLUEPRINT,
             query=(("name", name),),
-            done=lambda instance: instance.name == name,
         )
-        return next((instance for instance in found if instance.name == name), None)
+
+
+def _blueprinting() -> ModuleType:
+    # With it come a YAML reader and the blueprints themselves, which most commands never need.
+    from authentik_entra_bootstrap import blueprinting  # noqa: PLC0415
+
+    return blueprinting
 
 
 def _plain(pk: str) -> str:
@@ -224,7 +217,7 @@ def _plain(pk: str) -> str:
 
 def _import_permissions(content: str) -> str:
     """What an import needs: the three rights on every model in it (authentik, ``check_blueprint_perms``)."""
-    models = dict.fromkeys(str(entry["model"]) for entry in load(content).get("entries", ()))
+    models = dict.fromkeys(str(entry["model"]) for entry in _blueprinting().load(content).get("entries", ()))
     pairs = [model.partition(".") for model in models]
     return ", ".join(f"{app}.{verb}_{name}" for app, _, name in pairs for verb in ("add", "change", "delete"))
 

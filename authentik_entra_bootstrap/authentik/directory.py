@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from authentik_entra_bootstrap.authentik import records
 from authentik_entra_bootstrap.authentik.failures import VALIDATION
 from authentik_entra_bootstrap.authentik.permission_names import VIEW_GROUP, VIEW_MAPPING, VIEW_USER
-from authentik_entra_bootstrap.authentik.transport import PAGE_SIZE, Api, count_of, entries_of
+from authentik_entra_bootstrap.authentik.transport import PAGE_SIZE, Part, count_of, entries_of
 from authentik_entra_bootstrap.authentik.wire import Query
 from authentik_entra_bootstrap.domain import ProvisioningScope
 from authentik_entra_bootstrap.errors import Denied, UnexpectedAnswer
@@ -31,11 +31,8 @@ _BRIEF_GROUP: Query = (
 )
 
 
-class Directory:
+class Directory(Part):
     """Reads of users, groups and property mappings."""
-
-    def __init__(self, api: Api) -> None:
-        self._api = api
 
     async def default_mappings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """authentik's own mappings: (users, groups); empty where its worker has not created them yet."""
@@ -67,18 +64,20 @@ class Directory:
         by_name = {entry.get("name"): records.text(entry, "pk") for entry in found}
         return {name: pk for name in names if (pk := by_name.get(name))}
 
-    async def group_named(self, name: str) -> str | None:
+    async def find_group(self, name: str) -> str | None:
         """Primary key of the group of exactly that name."""
-        found = await self._api.pages(
+        found = await self._api.first(
             GROUPS,
             records.mapping,
+            lambda entry: entry.get("name") == name,
             permission=VIEW_GROUP,
             query=(("name", name), *_BRIEF_GROUP),
-            done=lambda entry: entry.get("name") == name,
         )
-        return next((records.text(entry, "pk") for entry in found if entry.get("name") == name), None)
+        return None if found is None else records.text(found, "pk")
 
-    async def scope(self, filter_group: str | None, *, exclude_service_accounts: bool) -> ProvisioningScope:
+    async def provisioning_scope(
+        self, *, filter_group: str | None, exclude_service_accounts: bool
+    ) -> ProvisioningScope:
         """Count users and groups of a full sync.
 
         Users that are not active are provisioned, too (disabled), and the filter group limits only users: the
@@ -114,7 +113,7 @@ class Directory:
             builtin = [
                 name
                 for name in BUILTIN_GROUPS
-                if name in named or (count > len(page) and await self.group_named(name))
+                if name in named or (count > len(page) and await self.find_group(name))
             ]
         except Denied as error:
             _raise_unless_permission(error)

@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.authentik.audit import EVENTS
 from authentik_entra_bootstrap.authentik.directory import GROUPS, MAPPINGS, USERS
 from authentik_entra_bootstrap.authentik.server import PROVIDERS
 from authentik_entra_bootstrap.authentik.syncs import TASKS
-from authentik_entra_bootstrap.authentik.transport import Api
+from authentik_entra_bootstrap.authentik.transport import Api, Part
 from authentik_entra_bootstrap.authentik.wire import Call
 from authentik_entra_bootstrap.domain import PermissionCheck
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied, NotFound, UnexpectedAnswer
@@ -95,13 +95,10 @@ def wanted_for(purpose: str) -> tuple[Wanted, ...]:
     return tuple(_WANTED[name] for name in names.NEEDED[purpose])
 
 
-class Permissions:
+class Permissions(Part):
     """Asks a server which permissions the token holds."""
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
-
-    async def check(self, purpose: str) -> tuple[PermissionCheck, ...]:
+    async def permissions(self, purpose: str) -> tuple[PermissionCheck, ...]:
         """Each permission, held, missing, or ``None`` where nothing short of a change would tell."""
         wanted = wanted_for(purpose)
         caller = records.child(

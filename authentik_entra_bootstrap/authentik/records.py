@@ -11,6 +11,7 @@ from authentik_entra_bootstrap.authentik.wire import Malformed
 from authentik_entra_bootstrap.domain import (
     AuthentikApplication,
     AuthentikUser,
+    Dependent,
     LicenseInfo,
     Provider,
     ProviderChange,
@@ -162,6 +163,25 @@ def sync_status(body: object) -> SyncStatus:
         flag(fields, "is_running", default=False),
         moment(fields, "last_successful_sync"),
         text(fields, "last_sync_status"),
+    )
+
+
+def dependents(body: object) -> tuple[Dependent, ...]:
+    """authentik's ``used_by`` list: what hangs from an object."""
+    if not isinstance(body, list):
+        raise Malformed("it is no list")
+    return tuple(_dependent(entry) for entry in body)
+
+
+def _dependent(body: object) -> Dependent:
+    fields = mapping(body)
+    pk = fields.get("pk")
+    return Dependent(
+        app=text(fields, "app") or "",
+        model=text(fields, "model_name") or "object",
+        pk=str(pk) if pk is not None else "",
+        name=text(fields, "name") or str(pk),
+        action=text(fields, "action") or "cascade",
     )
 
 

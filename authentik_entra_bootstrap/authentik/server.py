@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime
 
+from authentik_entra_bootstrap.authentik import records
 from authentik_entra_bootstrap.authentik.permission_names import VIEW_PROVIDER
 from authentik_entra_bootstrap.authentik.records import child, mapping, needed_text
-from authentik_entra_bootstrap.authentik.transport import Api
+from authentik_entra_bootstrap.authentik.transport import Api, Part
 from authentik_entra_bootstrap.authentik.wire import Call, Reply
-from authentik_entra_bootstrap.domain import ServerInfo
+from authentik_entra_bootstrap.domain import AuthentikUser, LicenseInfo, ServerInfo
 from authentik_entra_bootstrap.errors import (
     ConfigError,
     Denied,
@@ -17,6 +19,7 @@ from authentik_entra_bootstrap.errors import (
     UnexpectedAnswer,
     UnsupportedServer,
 )
+from authentik_entra_bootstrap.waiting import http_date
 
 PROVIDERS = "/providers/microsoft_entra/"
 BLUEPRINT_IMPORT = "/managed/blueprints/import/"
@@ -24,13 +27,44 @@ _SCHEMA_TIMEOUT = 120.0
 """Seconds. The schema has 2 MB, and authentik may have to generate it."""
 
 
-async def read_server(api: Api) -> ServerInfo:
-    """Version and the provider's fields.
+class Server(Part):
+    """The server itself: version, licence, and whom the token belongs to."""
 
-    :raises Denied: ``authentik-token-invalid``.
-    :raises ConfigError: ``authentik-not-found-at-url``.
-    :raises UnsupportedServer: ``unsupported-authentik-shape``.
-    """
+    _reading: asyncio.Future[ServerInfo] | None = None
+
+    async def server(self) -> ServerInfo:
+        """Version and the provider's fields, read anew.
+
+        :raises Denied: ``authentik-token-invalid``.
+        :raises ConfigError: ``authentik-not-found-at-url``.
+        :raises UnsupportedServer: ``unsupported-authentik-shape``.
+        """
+        self._reading = asyncio.ensure_future(_read_server(self._api))
+        return await self._reading
+
+    async def service_time(self) -> datetime | None:
+        """authentik's time; any answer tells it."""
+        reply = await self._api.exchange(Call("GET", "/root/config/"))
+        return http_date(reply.headers.get("date"))
+
+    async def license(self) -> LicenseInfo:
+        """The licence's summary, past authentik's own cache."""
+        reply = await self._api.get("/enterprise/license/summary/", query=(("cached", "false"),))
+        return self._api.read(reply, records.license_info)
+
+    async def me(self) -> AuthentikUser:
+        """Whom the token belongs to."""
+        return self._api.read(await self._api.get("/core/users/me/"), records.user)
+
+    async def _known_server(self) -> ServerInfo:
+        reading = self._reading
+        if reading is None or (reading.done() and (reading.cancelled() or reading.exception())):
+            return await self.server()
+        # Asked side by side with what needs it: read once. Who began it tells of its failure, too.
+        return reading.result() if reading.done() else await asyncio.shield(reading)
+
+
+async def _read_server(api: Api) -> ServerInfo:
     version, fields = await asyncio.gather(
         api.get("/admin/version/"), _fields_from_options(api), return_exceptions=True
     )
@@ -47,7 +81,7 @@ async def read_server(api: Api) -> ServerInfo:
     return ServerInfo(version=name, provider_fields=fields)
 
 
-async def imports_blueprints(api: Api) -> bool:
+async def offers_blueprint_import(api: Api) -> bool:
     """Whether the server imports blueprints without storing them (since 2026.5).
 
     Told by the ``Allow`` header of the address, which refusals carry, too; where ``OPTIONS`` gives none, by the

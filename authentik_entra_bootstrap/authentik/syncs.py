@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from authentik_client.models.sync_object_request import SyncObjectRequest
 
@@ -18,7 +17,7 @@ from authentik_entra_bootstrap.authentik.permission_names import (
     VIEW_TASK,
 )
 from authentik_entra_bootstrap.authentik.providers import ONE_PROVIDER
-from authentik_entra_bootstrap.authentik.transport import Api
+from authentik_entra_bootstrap.authentik.transport import Part
 from authentik_entra_bootstrap.authentik.wire import Call
 from authentik_entra_bootstrap.domain import ProviderPk, SyncStatus, TaskRecord
 from authentik_entra_bootstrap.errors import Temporary
@@ -35,11 +34,8 @@ _NEWEST_OF_ALL = 100
 _PROOF_PAGES = 10
 
 
-class Syncs:
+class Syncs(Part):
     """Sync calls, tasks and connections of one provider."""
-
-    def __init__(self, api: Api) -> None:
-        self._api = api
 
     async def request_proof(self, pk: ProviderPk, probe_id: int) -> str | None:
         """Ask for the sync of a user that does not exist; whatever comes back proves nothing.
@@ -69,11 +65,11 @@ class Syncs:
         tasks = await self._tasks(pk, 100, _PROOF_PAGES, ending)
         return next((task for task in tasks if task.uid.endswith(ending)), None)
 
-    async def newest_tasks(self, pk: ProviderPk) -> Sequence[TaskRecord]:
+    async def sync_tasks(self, pk: ProviderPk) -> tuple[TaskRecord, ...]:
         """The newest tasks of the provider, newest first."""
-        return await self._tasks(pk, _NEWEST, 1, None)
+        return tuple(await self._tasks(pk, _NEWEST, 1, None))
 
-    async def scheduled_tasks(self, provider_name: str) -> Sequence[TaskRecord]:
+    async def scheduled_tasks(self, provider_name: str) -> tuple[TaskRecord, ...]:
         """The newest page syncs of a provider by its name, newest first, whoever started them.
 
         Tasks that a schedule starts hang on the schedule and not on the provider; only their ``uid`` names it.
@@ -92,9 +88,9 @@ class Syncs:
             page_size=_NEWEST_OF_ALL,
             max_pages=1,
         )
-        return [task for task in found if task is not None]
+        return tuple(task for task in found if task is not None)
 
-    async def status(self, pk: ProviderPk) -> SyncStatus:
+    async def sync_status(self, pk: ProviderPk) -> SyncStatus:
         """authentik's own view of the last sync."""
         reply = await self._api.get(ONE_PROVIDER + "sync/status/", permission=VIEW_PROVIDER, pk=pk)
         return self._api.read(reply, records.sync_status)

@@ -112,6 +112,40 @@ class Api:
         """GET, repeated while authentik is not able to answer."""
         return await self.repeat(Call("GET", path, params, query, permission=permission))
 
+    async def find(
+        self, path: str, parse: Callable[[object], T], *, permission: str, **params: str | int
+    ) -> T | None:
+        """One object; ``None`` where there is none."""
+        try:
+            reply = await self.repeat(Call("GET", path, params, permission=permission))
+        except NotFound:
+            return None
+        return self.read(reply, parse)
+
+    async def first(
+        self,
+        path: str,
+        parse: Callable[[object], T],
+        when: Callable[[T], bool],
+        *,
+        permission: str,
+        query: Query,
+    ) -> T | None:
+        """The first entry of a list that passes: authentik ignores filters that it does not know.
+
+        :param query: narrows the list.
+        """
+        found = await self.pages(path, parse, permission=permission, query=query, done=when)
+        return next((entry for entry in found if when(entry)), None)
+
+    async def delete(self, path: str, *, permission: str, **params: str | int) -> bool:
+        """Delete; ``False`` when there was none. A second deletion is success: the first reply may be lost."""
+        try:
+            await self.repeat(Call("DELETE", path, params, permission=permission))
+        except NotFound:
+            return False
+        return True
+
     def read(self, reply: Reply, parse: Callable[[object], T]) -> T:
         """Read an answer by a tolerant parser.
 
@@ -217,6 +251,13 @@ class Api:
         pool = self._connections.take(client.rest_client.pool_manager, self.network.ca_file)
         client.rest_client.pool_manager = _Pool(pool)
         return client
+
+
+class Part:
+    """Base of the adapter's parts, one for each kind of object: they all send by one client."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
 
 
 class _Broken(Exception):
