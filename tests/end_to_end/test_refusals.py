@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -313,6 +314,13 @@ def _(scene: Scene) -> None:
     scene.says.append("Privileged Role Administrator")
 
 
+@case("operator-writes-the-directory-only")
+def _(scene: Scene) -> None:
+    # Enough for secrets and service principals, and not for creating the application.
+    scene.only_roles("Directory.ReadWrite.All", "AppRoleAssignment.ReadWrite.All")
+    scene.says.append("Application.ReadWrite.OwnedBy")
+
+
 @case("operator-has-no-rights")
 def _(scene: Scene) -> None:
     scene.without_role(
@@ -343,6 +351,21 @@ def _(scene: Scene) -> None:
 def _(scene: Scene) -> None:
     scene.policy({"restrictionType": "passwordAddition", "state": "enabled", "maxLifetime": None})
     scene.without_role("Policy.Read.All")
+
+
+@case("secrets-full")
+def _(scene: Scene) -> None:
+    scene.settle()
+    # Whoever removed our secret made two others, and people with personal accounts can sign in.
+    stored = scene.directory.find("application", lambda item: item["uniqueName"] == "authentik-entra-default")
+    ours = stored["passwordCredentials"][0]
+    others = [
+        {**ours, "displayName": name, "keyId": str(uuid.uuid5(uuid.NAMESPACE_DNS, name))}
+        for name in ("theirs", "terraform")
+    ]
+    changed = {"signInAudience": "AzureADandPersonalMicrosoftAccount", "passwordCredentials": others}
+    scene.directory.put("application", stored["id"], {**stored, **changed})
+    scene.says += ["theirs (until ", "terraform (until ", "signInAudience"]
 
 
 @case("lifetime-below-minimum")
