@@ -487,8 +487,8 @@ def test_an_expired_certificate(tenant: Tenant, certificate: tuple[str, bytes]) 
     text = assertion(tenant, app["appId"], certificate)
     assert by_assertion(tenant, app["appId"], text).is_success
     tenant.world.clock.advance(3600)
-    body = refused(by_assertion(tenant, app["appId"], text), 700027, "invalid_client", 401)
-    assert "The key used is expired" in body["error_description"]
+    body = refused(by_assertion(tenant, app["appId"], text), 1000502, "invalid_client", 401)
+    assert "not within its specified validity window" in body["error_description"]
 
 
 def test_a_federated_identity(tenant: Tenant, tmp_path: Path) -> None:

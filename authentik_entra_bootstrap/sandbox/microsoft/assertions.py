@@ -75,7 +75,8 @@ def _by_certificate(
     if credential is None or certificate is None:
         raise _key_error("The key was not found.", named)
     if credential.expired(replica.now):
-        raise _key_error("The key used is expired.", named)
+        # AzureAD/microsoft-identity-web#2834.
+        raise _invalid(1000502, "The provided certificate is not within its specified validity window.")
     key = certificate.public_key()
     if not isinstance(key, rsa.RSAPublicKey):
         raise _key_error("The key is not an RSA key.", named)
