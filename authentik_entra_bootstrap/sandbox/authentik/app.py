@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -86,6 +87,7 @@ def create_authentik(
     licensed: bool = True,
     seed: Literal["demo", "recorded"] = "demo",
     admin_email: str = "root@example.com",
+    system_blueprints: bool = True,
     outbound: Callable[[], httpx.AsyncClient] | None = None,
     switches: WorkerSwitches | None = None,
     environment: Mapping[str, str] | None = None,
@@ -97,13 +99,17 @@ def create_authentik(
     :param seed: ``demo`` adds four users in two groups with addresses in the tenant's first verified
         domain; ``recorded`` leaves only what a fresh authentik has, as when it was recorded.
     :param admin_email: the built-in administrator's address.
+    :param system_blueprints: whether the worker has applied them; without them there are no default mappings yet.
     :param outbound: makes the client that the worker calls Microsoft with; the default trusts the world's CA.
     :param switches: how the worker misbehaves.
-    :param environment: what ``!Env`` reads in blueprints; the process's own when left out.
+    :param environment: what ``!Env`` reads in blueprints, and where ``AUTHENTIK_WORKER__THREADS`` stands; the
+        process's own when left out.
     :raises ValueError: for an unknown profile.
     """
     state = State(world, profile_named(profile))
     importer = BlueprintImporter(state, environment=environment)
+    surroundings = os.environ if environment is None else environment
+    switches = switches or WorkerSwitches(threads=int(surroundings.get("AUTHENTIK_WORKER__THREADS", "2")))
     worker = Worker(state, importer, switches=switches, http=outbound)
     state.blueprints, state.worker = importer, worker
     views: list[View] = []
@@ -115,7 +121,7 @@ def create_authentik(
     routes += app.routes
     if licensed:
         system.install_licence(state)
-    token = contents.fresh(state, admin_email=admin_email)
+    token = contents.fresh(state, admin_email=admin_email, system_blueprints=system_blueprints)
     if seed == "demo":
         contents.demo(state, verified_domain(world))
     return Authentik(app, token, state, worker)

@@ -73,10 +73,27 @@ def show_model(model: Model, record: Record) -> Record:
     }
 
 
+KEY_COLUMNS = {
+    "application": "pbm_uuid",
+    "binding": "policy_binding_uuid",
+    "blueprint": "instance_uuid",
+    "group": "group_uuid",
+    "mapping": "pm_uuid",
+    "policy": "policy_uuid",
+    "provider": "id",
+    "role": "uuid",
+    "rule": "pbm_uuid",
+    "token": "token_uuid",
+    "transport": "uuid",
+    "user": "id",
+}
+"""How authentik's own code names what the API calls ``pk``, by table."""
+
+
 def scalar_columns(model: Model, record: Record) -> Record:
     """The columns that stand in the row itself: no lists, none that the model hides."""
     return {
-        key: value
+        KEY_COLUMNS.get(model.table_name, key) if key == "pk" else key: value
         for key, value in record.items()
         if not isinstance(value, list) and key[0] != "_" and key not in model.hidden
     }

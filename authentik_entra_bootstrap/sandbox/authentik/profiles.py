@@ -29,6 +29,9 @@ class Profile:
     """Whether the import reads the ``context`` form field; it was ignored before 2026.8."""
     application_meta_hide: bool = False
     application_pbm_uuid: bool = False
+    clean_up: Literal["none", "failing", "working"] = "working"
+    """What a full sync does in the end about what left the scope: see the facts of each release. That releases from
+    2026.8 on do it is not known: it is what their code means to do."""
     logs_auth_errors: bool = True
     """Whether a failed attempt of a sync task leaves its error in ``previous_logs`` (not on 2026.5)."""
 
@@ -49,13 +52,14 @@ def _number(name: str) -> tuple[int, ...]:
 PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
-        Profile(name="2025.12", version="2025.12.4", charset=True, secret_readable=True),
-        Profile(name="2026.2", version="2026.2.2", charset=True, secret_readable=True),
+        Profile(name="2025.12", version="2025.12.4", charset=True, secret_readable=True, clean_up="none"),
+        Profile(name="2026.2", version="2026.2.2", charset=True, secret_readable=True, clean_up="failing"),
         Profile(
             name="2026.5",
             version="2026.5.0-rc1",
             charset=False,
             secret_readable=True,
+            clean_up="failing",
             blueprint_import=True,
             logs_auth_errors=False,
         ),

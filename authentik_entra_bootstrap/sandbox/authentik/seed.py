@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import mappings, people
+from authentik_entra_bootstrap.sandbox.authentik.resources import mappings, people, policies
 from authentik_entra_bootstrap.sandbox.authentik.resources.managed import content_hash
+from authentik_entra_bootstrap.sandbox.authentik.resources.notifications import RULE
 from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
 from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import managed_role
 
@@ -16,6 +17,16 @@ ADMINISTRATOR = "akadmin"
 ADMINS = "authentik Admins"
 READ_ONLY = "authentik Read-only"
 
+NOTES = "A group with an auto-generated role that allows read-only permissions on all objects.\n"
+RULES = {
+    "configuration-error": [("configuration-error", "configuration_error")],
+    "update": [("update", "update_available")],
+    "exception": [
+        ("policy-exception", "policy_exception"),
+        ("property-mapping-exception", "property_mapping_exception"),
+    ],
+}
+"""Notification rules, each with its policies and the action that they match."""
 FLOWS = (
     ("Default - Authentication flow", "flow-default-authentication-flow"),
     ("Default - Brand", "default-brand"),
@@ -60,8 +71,11 @@ DEMO = (
 )
 
 
-def fresh(state: State, *, admin_email: str = "root@example.com") -> str:
-    """Fill an empty state as the first start of authentik does; returns the administrator's API token."""
+def fresh(state: State, *, admin_email: str = "root@example.com", system_blueprints: bool = True) -> str:
+    """Fill an empty state as the first start of authentik does; returns the administrator's API token.
+
+    :param system_blueprints: whether the worker has applied them: before that there are no default mappings.
+    """
     ctx = Context(state)
     models, tables = state.models, state.tables
     users, groups = models[people.USER], models[people.GROUP]
@@ -82,15 +96,16 @@ def fresh(state: State, *, admin_email: str = "root@example.com") -> str:
     admin = users.create(
         {"username": ADMINISTRATOR, "name": "authentik Default Admin", "email": admin_email}, ctx
     )
-    groups.create({"name": ADMINS, "is_superuser": True, "users": [admin["pk"]]}, ctx)
+    admins = groups.create({"name": ADMINS, "is_superuser": True, "users": [admin["pk"]]}, ctx)
     reader = _role(state, READ_ONLY)
     reader["permissions"] += [
         (f"{row['app_label']}.{row['codename']}", "")
         for row in tables["permission"]
         if row["codename"].startswith("view_") and "secret" not in row["codename"]
     ]
-    groups.create({"name": READ_ONLY, "roles": [reader["pk"]]}, ctx)
-    for kind, expression in (("group", mappings.GROUP_EXPRESSION), ("user", mappings.USER_EXPRESSION)):
+    groups.create({"name": READ_ONLY, "roles": [reader["pk"]], "attributes": {"notes": NOTES}}, ctx)
+    expressions = {"group": mappings.GROUP_EXPRESSION, "user": mappings.USER_EXPRESSION}
+    for kind, expression in expressions.items() if system_blueprints else ():
         models[mappings.LABEL].create(
             {
                 "managed": f"{mappings.MANAGED}{kind}",
@@ -99,8 +114,7 @@ def fresh(state: State, *, admin_email: str = "root@example.com") -> str:
             },
             ctx,
         )
-    for name, mode in (("default-email-transport", "email"), ("default-local-transport", "local")):
-        models["authentik_events.notificationtransport"].create({"name": name, "mode": mode}, ctx)
+    _notification_rules(state, admins, ctx)
     _blueprints(state)
     token = models["authentik_core.token"].create(
         {"identifier": "authentik-bootstrap-token", "intent": "api", "user": admin["pk"], "expiring": False},
@@ -120,6 +134,23 @@ def demo(state: State, domain: str) -> None:
         members.setdefault(group, []).append(user["pk"])
     for group, keys in members.items():
         state.models[people.GROUP].create({"name": group, "users": keys}, ctx)
+
+
+def _notification_rules(state: State, admins: Record, ctx: Context) -> None:
+    models = state.models
+    transports = [
+        models["authentik_events.notificationtransport"].create({"name": name, "mode": mode}, ctx)["pk"]
+        for name, mode in (("default-email-transport", "email"), ("default-local-transport", "local"))
+    ]
+    for name, matched in RULES.items():
+        values = {"severity": "alert", "destination_group": admins["pk"], "transports": transports}
+        rule = models[RULE].create({"name": f"default-notify-{name}", **values}, ctx)
+        for order, (policy_name, action) in enumerate(matched):
+            policy = models[policies.MATCHER].create(
+                {"name": f"default-match-{policy_name}", "action": action}, ctx
+            )
+            binding = {"policy": policy["pk"], "target": rule["pk"], "order": order}
+            models[policies.BINDING].create(binding, ctx)
 
 
 def _role(state: State, name: str) -> Record:

@@ -132,11 +132,20 @@ class Worker(Protocol):
     async def stop(self) -> None:
         """Stop; queued tasks stay queued."""
 
-    def enqueue_full_sync(self, provider_pk: int, ctx: Context) -> None:
-        """Queue a full sync (a provider that is assigned to an application was saved).
+    def enqueue_full_sync(self, provider_pk: int, ctx: Context, *, created: bool) -> None:
+        """Queue the full syncs that saving a provider starts.
 
         :param ctx: gets the "Task enqueued" line with :func:`.audit.log`, for the blueprint import's reply.
         """
+
+    def try_mapping(self, mapping: Record, records: dict[str, Record], context: Record) -> tuple[Any, bool]:
+        """What a mapping returns, in JSON's types, or the traceback's text and ``False``.
+
+        :param records: ``user`` and ``group``, where asked for. :param context: further names.
+        """
+
+    def members_changed(self) -> None:
+        """Queue the sync of memberships that changed without a save of the group."""
 
     async def sync_object(
         self, provider_pk: int, model: str, object_id: str, override_dry_run: bool

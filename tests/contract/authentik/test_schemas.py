@@ -156,6 +156,8 @@ def check(document: dict[str, Any], route: Route, method: str, answer: httpx.Res
     errors = [
         f"{list(error.path)}: {error.message[:200]}"
         for error in OAS30Validator(schema).iter_errors(answer.json())
+        # Bindings name one of three; older descriptions forget that the others are null.
+        if not (error.instance is None and str(error.path[-1]) in {"policy_obj", "group_obj", "user_obj"})
     ]
     assert not errors, f"{route.pattern} {method}: {errors[:3]}"
 

@@ -106,7 +106,7 @@ async def test_a_filter_with_choices_takes_the_last_one(admin: Any) -> None:
 
 
 async def test_a_release_ignores_the_filters_of_later_ones(build: Any, caller_of: Any) -> None:
-    for profile, count in (("2025.12", 1), ("2026.5", 0)):
+    for profile, count in (("2025.12", 5), ("2026.5", 0)):  # four of them are authentik's own
         ak = build(profile)
         caller = caller_of(ak, ak.token)
         await caller.must("POST", "/policies/event_matcher/", {"name": "m"})

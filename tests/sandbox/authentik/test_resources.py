@@ -40,14 +40,22 @@ async def test_a_new_provider_does_not_show_its_secret_in_the_trail(admin: Any) 
     event = await last_event(admin)
     assert event["action"] == "model_created"
     assert event["context"]["diff"]["client_secret"]["new_value"] == "*" * 20
+    # Columns go by the names that they have in authentik's own code.
+    assert event["context"]["diff"]["id"] == {
+        "previous_value": None,
+        "new_value": event["context"]["model"]["pk"],
+    }
+    assert "pk" not in event["context"]["diff"]
 
 
-async def test_moving_a_provider_saves_it(admin: Any, provider: Any) -> None:
+async def test_moving_a_provider_is_an_event_of_the_application_alone(admin: Any, provider: Any) -> None:
+    before = (await admin.must("GET", f"/events/events/?{CONTEXT}"))["pagination"]["count"]
     body = {"name": "thief", "slug": "thief", "backchannel_providers": [provider["pk"]]}
     answer = await admin("POST", "/core/applications/", body)
-    event = await last_event(admin)
+    event = await last_event(admin, "")
     assert event["context"]["http_request"]["request_id"] == answer.headers["x-authentik-id"]
-    assert event["action"] == "model_updated"
+    assert (event["action"], event["context"]["model"]["model_name"]) == ("model_created", "application")
+    assert (await admin.must("GET", f"/events/events/?{CONTEXT}"))["pagination"]["count"] == before
     first = await admin.must("GET", "/core/applications/entra/")
     assert first["backchannel_providers"] == []
 

@@ -16,13 +16,14 @@ from authentik_entra_bootstrap.sandbox.authentik.blueprints.document import (
     EntryInvalidError,
 )
 from authentik_entra_bootstrap.sandbox.authentik.blueprints.permissions import grant
-from authentik_entra_bootstrap.sandbox.authentik.blueprints.tags import Scope, Tag
+from authentik_entra_bootstrap.sandbox.authentik.blueprints.tags import KeyOf, Scope, Tag
 from authentik_entra_bootstrap.sandbox.authentik.blueprints.transaction import Transaction
 from authentik_entra_bootstrap.sandbox.authentik.blueprints.values import merge
 from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import (
     NON_FIELD_ERRORS,
     ErrorDetail,
+    ServerCrash,
     ValidationError,
 )
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
@@ -280,10 +281,12 @@ class Importer:
         if isinstance(value, Tag):
             try:
                 return str(value.resolve(blank))
-            except (EntryInvalidError, query.FieldError):
+            except (EntryInvalidError, query.FieldError) as exc:
+                if isinstance(value, KeyOf):  # the other entries are not at hand here, which nobody foresaw
+                    raise ServerCrash(str(exc)) from exc
                 return "None"
         if isinstance(value, dict):
             return {str(key): self._plain(item, blank) for key, item in value.items()}
         if isinstance(value, list):
             return [self._plain(item, blank) for item in value]
-        return value
+        return value if value is None or isinstance(value, int | float) else str(value)

@@ -75,27 +75,17 @@ def saved(record: Record, ctx: Context, created: bool) -> None:  # noqa: ARG001 
 
 
 def attach(record: Record, ctx: Context) -> None:
-    """Move the wanted providers here and let go of the others; each of them is saved by that.
+    """Move the wanted providers here and let go of the others: no event of theirs, and no sync.
 
     A provider that another application has is taken from it without a word.
     """
     wanted = record.pop("_backchannel", None)
     if wanted is None:
         return
-    model = ctx.state.models[PROVIDER]
     for provider in backchannel_rows(record, ctx):
-        if provider["pk"] not in wanted:
-            _move(model, provider, None, ctx)
+        provider["backchannel_application"] = None
     for key in wanted:
-        provider = model.table.rows[key]
-        if provider["backchannel_application"] != record["pk"]:
-            _move(model, provider, record["pk"], ctx)
-
-
-def _move(model: Model, provider: Record, application: str | None, ctx: Context) -> None:
-    before = dict(provider)
-    provider["backchannel_application"] = application
-    model.touch(provider, before, ctx)
+        ctx.state.tables["provider"].rows[key]["backchannel_application"] = record["pk"]
 
 
 def deleting(record: Record, ctx: Context) -> None:

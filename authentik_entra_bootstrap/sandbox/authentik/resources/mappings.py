@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik.resources import common
 from authentik_entra_bootstrap.sandbox.authentik.rest import listing
+from authentik_entra_bootstrap.sandbox.authentik.rest.errors import NotFound, ServerCrash
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Dictionary, Uuid
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
+from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import Rights
 from authentik_entra_bootstrap.sandbox.authentik.rest.relations import Nested, Related
 from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
 from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
@@ -37,14 +40,14 @@ fields = {
 if connection:
     fields["on_premises_immutable_id"] = connection.attributes.get("on_premises_immutable_id")
 else:
-    fields["on_premises_immutable_id"] = request.user.uid
     fields["password_profile"] = PasswordProfile(password=request.user.password)
+    fields["on_premises_immutable_id"] = request.user.uid
 return fields"""
 GROUP_EXPRESSION = """return {
     "display_name": group.name,
-    "mail_nickname": slugify(group.name),
     "mail_enabled": False,
     "security_enabled": True,
+    "mail_nickname": slugify(group.name),
 }"""
 """Own expressions with the effect of authentik's defaults."""
 
@@ -88,6 +91,47 @@ def deleting(record: Record, ctx: Context) -> None:
     for provider in ctx.state.tables["provider"]:
         for column in ("property_mappings", "property_mappings_group"):
             provider[column] = [key for key in provider[column] if key != record["pk"]]
+
+
+def mapping_test(state: State) -> Action:
+    """What a mapping makes of a user or a group, for whoever may make mappings and see all three."""
+    request = Serializer(
+        "PropertyMappingTest",
+        {
+            "user": Related(table="user", integer=True, null=True, required=False),
+            "context": Dictionary(required=False),
+            "group": Related(table="group", null=True, required=False),
+        },
+    )
+
+    def run(ctx: Context) -> Reply:
+        rights = Rights(state, ctx.user)
+        if not all(rights.has(f"authentik_core.{verb}_propertymapping") for verb in ("add", "view")):
+            raise ServerCrash
+        mapping = state.tables["mapping"].get(ctx.kwargs["lookup"])
+        if mapping is None:
+            raise NotFound("No PropertyMapping matches the given query.")
+        values = request.validate(ctx.request.data if ctx.request else {}, ctx)
+        records = {
+            kind: state.tables[kind].rows[key] for kind in ("user", "group") if (key := values.get(kind))
+        }
+        for kind, record in records.items():
+            rights.need(f"authentik_core.view_{kind}", record["pk"])
+        result, good = state.worker.try_mapping(mapping, records, values.get("context", {}))
+        if good:
+            wide = ctx.request is not None and ctx.request.param("format_result").lower() == "true"
+            result = json.dumps(result, indent=4 if wide else None)
+        return Reply({"result": result, "successful": good})
+
+    return Action(
+        "test",
+        "POST",
+        run,
+        detail=True,
+        doc="Test Property Mapping",
+        request=request,
+        response={"$ref": "#/components/schemas/PropertyMappingTestResult"},
+    )
 
 
 def connection_serializer(state: State, kind: str) -> Serializer:
@@ -210,7 +254,10 @@ def views(state: State) -> list[View]:
             filters=filters | {"managed__isnull": listing.flag("managed", is_null=True)},
             search=["name", "expression"],
             ordering=["name"],
-            actions=[Action("types", "GET", types, doc="Get all creatable types", response=answer)],
+            actions=[
+                Action("types", "GET", types, doc="Get all creatable types", response=answer),
+                mapping_test(state),
+            ],
         ),
         connection_view(state, "user"),
         connection_view(state, "group"),

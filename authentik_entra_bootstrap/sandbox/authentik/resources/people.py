@@ -299,8 +299,7 @@ def set_member(state: State, group: Record, user: Record, ctx: Context, *, membe
     model = state.models[GROUP]
     word = "add" if member else "remove"
     audit.relation_event(model, group, ctx, {"users": {word: [user["pk"]]}})
-    if model.saved:
-        model.saved(group, ctx, False)
+    state.worker.members_changed()
 
 
 def register(state: State) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 
 
+MATCHER = "authentik_policies_event_matcher.eventmatcherpolicy"
 EXPRESSION = "authentik_policies_expression.expressionpolicy"
 BINDING = "authentik_policies.policybinding"
 
@@ -120,7 +121,7 @@ def policy_model(state: State) -> Model:
     choice = {"null": True, "default": None, "blank": True}
     return one_kind(
         state,
-        "authentik_policies_event_matcher.eventmatcherpolicy",
+        MATCHER,
         "EventMatcherPolicy",
         ("Event Matcher Policy", "Event Matcher Policies"),
         "ak-policy-event-matcher-form",

@@ -116,11 +116,10 @@ def entra_serializer(state: State) -> Serializer:
     )
 
 
-def provider_saved(record: Record, ctx: Context, created: bool) -> None:  # noqa: ARG001
-    """Keep the schedule in step, and sync at once when an application uses the provider."""
+def provider_saved(record: Record, ctx: Context, created: bool) -> None:
+    """Keep the schedule in step, and sync at once, whether an application uses the provider or not."""
     ctx.state.worker.provider_saved(record["pk"])
-    if record["backchannel_application"]:
-        ctx.state.worker.enqueue_full_sync(record["pk"], ctx)
+    ctx.state.worker.enqueue_full_sync(record["pk"], ctx, created=created)
 
 
 def provider_deleting(record: Record, ctx: Context) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from authentik_entra_bootstrap.sandbox.authentik import audit
 from authentik_entra_bootstrap.sandbox.authentik.state import Record
 from authentik_entra_bootstrap.sandbox.authentik.worker.errors import (
     BadRequestSyncError,
     DryRunRejectedError,
-    NotFoundSyncError,
     SkipObjectError,
     StopSyncError,
     TransientSyncError,
@@ -33,8 +32,8 @@ PLURALS = {"user": "Users", "group": "Groups"}
 NO_PROVIDER = "No provider found. Is it assigned to an application?"
 MODEL_OF = {kind: model for model, kind in MODELS.items()}
 
-RunPages = Callable[[list[Record], float], Awaitable[None]]
-"""Waits for page tasks, at most so many seconds of sandbox time; raises when one is given up."""
+RunPages = Callable[[Record, list[Record], float], Awaitable[None]]
+"""Lets a full sync wait for its page tasks, at most so many seconds of sandbox time; raises when one is given up."""
 
 
 def timeout_seconds(expression: str) -> float:
@@ -81,9 +80,10 @@ class SyncActors:
     async def full_sync(self, task: Record, provider_pk: int, run_pages: RunPages) -> None:
         """Sync every user, then every group, page by page in tasks of their own; then remove what left the scope.
 
-        A configuration error while removing ends the task with an error line; it counts as done all the same.
+        A refusal while removing ends the task with an error line; it counts as done all the same.
 
         :raises TransientSyncError: when Microsoft cannot be reached for removing.
+        :raises AttributeError: where the release's removing fails; the whole sync is then repeated.
         """
         provider = self._repository.assigned(provider_pk)
         if provider is None:
@@ -98,7 +98,7 @@ class SyncActors:
             for kind in ("user", "group"):
                 pages = self._page_tasks(task, provider, kind)
                 limit = timeout_seconds(provider["sync_page_timeout"]) * len(pages) * 1.5
-                await run_pages(pages, limit)
+                await run_pages(task, pages, limit)
             await self._clean_up(task, provider_pk)
         except StopSyncError as exc:
             self._book.log(task, "error", str(exc))
@@ -108,7 +108,9 @@ class SyncActors:
     def _page_tasks(self, task: Record, provider: Record, kind: str) -> list[Record]:
         size = max(int(provider["sync_page_size"]), 1)
         count = max(-(-len(self._repository.in_scope(provider, kind)) // size), 1)
-        related: RelatedObject = (task["rel_obj_app_label"], task["rel_obj_model"], task["rel_obj_id"])
+        related: RelatedObject | None = None
+        if task["rel_obj_id"] is not None:
+            related = (task["rel_obj_app_label"], task["rel_obj_model"], task["rel_obj_id"])
         return [
             self._book.add(
                 Message(SYNC_OBJECTS, {"provider_pk": provider["pk"], "kind": kind, "page": page}),
@@ -119,21 +121,23 @@ class SyncActors:
         ]
 
     async def _clean_up(self, task: Record, provider_pk: int) -> None:
+        """Remove what is linked and no longer in scope, as the release does it: not at all, failing, or at last."""
         provider = self._repository.assigned(provider_pk)
-        if provider is None:
+        way = self._repository.state.profile.clean_up
+        if provider is None or way == "none":
             return
         for kind in ("user", "group"):
-            scope = {row["pk"] for row in self._repository.in_scope(provider, kind)}
-            stale = [row for row in self._repository.connections(provider, kind) if row[kind] not in scope]
-            if not stale:
-                continue
             client = await self._client(provider, kind, dry_run=bool(provider["dry_run"]))
-            for connection in stale:
+            scope = {row["pk"] for row in self._repository.in_scope(provider, kind)}
+            for connection in self._repository.connections(provider, kind):
+                if connection[kind] in scope:
+                    continue
+                if way == "failing":
+                    name = f"MicrosoftEntraProvider{kind.title()}"
+                    raise AttributeError(f"'{name}' object has no attribute 'scim_id'")
                 try:
                     await client.delete(connection)
                     self._book.log(task, "info", f"Deleted out-of-scope {kind}")
-                except NotFoundSyncError:
-                    self._repository.disconnect(kind, connection)
                 except DryRunRejectedError:
                     continue
 
@@ -175,29 +179,23 @@ class SyncActors:
     async def _write_one(self, task: Record, client: ObjectClient, record: Record) -> bool:
         """Write one object of a page; ``False`` when the rest is pointless."""
         name = str(self._repository.wrap(client.kind, record))
-        shown = {
-            "pk": record["pk"],
-            "app": "authentik_core",
-            "name": record["name"],
-            "model_name": client.kind,
-        }
         try:
             await client.write(record)
         except SkipObjectError:
             pass
         except DryRunRejectedError as exc:
+            said = {"method": exc.method, "url": exc.url, "body": exc.body}
             text = "Dropping mutating request due to dry run"
-            self._book.log(
-                task, "info", text, obj=shown, method=exc.method, url=exc.url, body=_masked(exc.body)
-            )
+            self._book.log(task, "info", text, obj=_shown(client.kind, record), **said)
         except BadRequestSyncError as exc:
-            text = f"Failed to sync {name} due to error: {exc.args[0]}"
-            self._book.log(task, "warning", text, arguments=list(exc.args[1:]), obj=shown)
+            text = f"Failed to sync {name} due to error: {exc}"
+            self._book.log(task, "warning", text, obj=_shown(client.kind, record))
         except TransientSyncError as exc:
             text = f"Failed to sync {name} due to transient error: {exc}"
-            self._book.log(task, "warning", text, obj=shown)
+            self._book.log(task, "warning", text, obj=_shown(client.kind, record))
         except StopSyncError as exc:
-            self._book.log(task, "warning", f"Stopping sync due to error: {exc.detail()}", obj=shown)
+            text = f"Stopping sync due to error: {exc.detail()}"
+            self._book.log(task, "warning", text, obj=_shown(client.kind, record))
             return False
         return True
 
@@ -228,13 +226,16 @@ class SyncActors:
             self._book.log(task, "warning", NO_PROVIDER)
             return
         client = await self._client(provider, kind, dry_run=bool(provider["dry_run"]))
-        try:
-            await _quietly(client.delete(connection))
-        except NotFoundSyncError:
-            self._repository.disconnect(kind, connection)
+        await _quietly(client.delete(connection))
 
     async def sync_members(
-        self, task: Record, *, provider_pk: int, pk: str, added: list[int], removed: list[int]
+        self,
+        task: Record,
+        *,
+        provider_pk: int,
+        pk: str,
+        added: Sequence[int] = (),
+        removed: Sequence[int] = (),
     ) -> None:
         """A group's members changed.
 
@@ -249,21 +250,25 @@ class SyncActors:
             return
         client = await self._client(provider, "group", dry_run=bool(provider["dry_run"]))
         if isinstance(client, GroupClient):
-            await _quietly(client.add_members(group, added))
-            await _quietly(client.remove_members(group, removed))
+            work = client.add_members(group, added) if added else client.remove_members(group, removed)
+            await _quietly(work)
 
 
 async def _quietly(work: Awaitable[Any]) -> None:
-    """Signal tasks pass over skipped objects, dry runs, refusals of one object and configuration errors."""
+    """Tasks of single changes pass over skipped objects, dry runs and every refusal, without a line in their log."""
     try:
         await work
     except (SkipObjectError, DryRunRejectedError, StopSyncError, BadRequestSyncError):
         return
 
 
-def _masked(body: str) -> str:
-    """A request body without the initial password, which the sandbox never shows."""
-    values = json.loads(body)
-    if isinstance(values, dict) and "passwordProfile" in values:
-        values["passwordProfile"] = {"password": "***"}
-    return json.dumps(values)
+def _shown(kind: str, record: Record) -> Record:
+    """The object as a task's log line has it."""
+    if kind == "user":
+        return audit.show_user(record)
+    return {
+        "pk": audit.undashed(record["pk"]),
+        "app": "authentik_core",
+        "name": record["name"],
+        "model_name": "group",
+    }

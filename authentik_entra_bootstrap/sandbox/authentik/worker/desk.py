@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
 
 from authentik_entra_bootstrap.sandbox.authentik import audit, cron
 from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, SyncObjectOutcome
 from authentik_entra_bootstrap.sandbox.authentik.worker import tasks
 from authentik_entra_bootstrap.sandbox.authentik.worker.engine import RESULT_WAIT, Engine
+from authentik_entra_bootstrap.sandbox.authentik.worker.expressions import ExpressionError, evaluate, plain
+from authentik_entra_bootstrap.sandbox.authentik.worker.objects import User
 from authentik_entra_bootstrap.sandbox.authentik.worker.repository import MODELS
 from authentik_entra_bootstrap.sandbox.authentik.worker.tasks import Message
+
+NOBODY = {"pk": None, "username": "", "name": "", "email": "", "is_active": True, "attributes": {}}
+"""Whom a mapping sees that is tried without a user."""
 
 
 class Worker(Engine):
@@ -45,12 +51,32 @@ class Worker(Engine):
             with contextlib.suppress(ValueError):
                 schedule["next_run"] = cron.parse(schedule["crontab"]).next_after(self.state.now())
 
-    def enqueue_full_sync(self, provider_pk: int, ctx: Context) -> None:
-        """Queue a full sync, as every save of an assigned provider does."""
+    def enqueue_full_sync(self, provider_pk: int, ctx: Context, *, created: bool) -> None:
+        """Queue what a save of the provider starts, assigned or not: one full sync, two when it is new.
+
+        Those two belong to no schedule: ``sync/status`` does not know them.
+        """
         schedule = self.schedules.of_provider(provider_pk)
-        record = self.send(schedule) if schedule else None
-        if record is not None:
-            _note_enqueued(ctx, record)
+        if schedule is None:
+            return
+        queued = [self.send(schedule, alone=True) for _ in range(2)] if created else [self.send(schedule)]
+        for record in queued:
+            if record is not None:
+                _note_enqueued(ctx, record)
+
+    def try_mapping(self, mapping: Record, records: dict[str, Record], context: Record) -> tuple[Any, bool]:
+        """What a mapping returns, in JSON's types, or the traceback's text and ``False``."""
+        wrapped = {kind: self.repository.wrap(kind, record) for kind, record in records.items()}
+        user = wrapped.get("user") or User(self.state, NOBODY)
+        try:
+            value = evaluate(self.state, mapping, {"user": None, **context, **wrapped}, user)
+        except ExpressionError as error:
+            return f"Traceback (most recent call last):\nbuiltins.{error}", False
+        return plain(value), True
+
+    def members_changed(self) -> None:
+        """Queue what follows when somebody was added to a group or taken out, and the group was not saved."""
+        self._signals.members_changed()
 
     async def sync_object(
         self, provider_pk: int, model: str, object_id: str, override_dry_run: bool

@@ -11,7 +11,7 @@ import uuid
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import httpx
@@ -47,6 +47,9 @@ class WorkerSwitches:
     """A worker that is occupied with something else: queued tasks stay queued, running ones go on."""
     microsoft_unreachable: bool = False
     """No connection to Microsoft."""
+    threads: int = 2
+    """Tasks at a time (``AUTHENTIK_WORKER__THREADS``). A full sync keeps its thread while it waits for its pages:
+    as many of them as there are threads leave none for anything."""
     patience: float = 0.0
     """Real seconds for which ``sync/object`` holds its reply when no result will come (the real one: ten)."""
 
@@ -88,6 +91,8 @@ class Engine:
         self._poll = poll
         self._rng = random.Random(zlib.crc32(b"authentik-worker") ^ state.world.seed)
         self._running_syncs: set[int] = set()
+        self._held: set[str] = set()
+        """Tasks that only wait for others."""
         self.book = TaskBook(state, self._task_changed)
         self.schedules = ScheduleBook(state)
         self.repository = Repository(state)
@@ -120,10 +125,11 @@ class Engine:
         self._loop = None
         for message_id in self._jobs:
             record = self.state.tables["task"].get(message_id)
-            if record is not None and record["state"] == "running":
+            if record is not None and record["state"] in {"running", "consumed"}:
                 record["state"] = record["aggregated_status"] = "queued"
         self._jobs.clear()
         self._running_syncs.clear()
+        self._held.clear()
         if self._http is not None:
             await self._http.aclose()
             self._http = None
@@ -148,7 +154,8 @@ class Engine:
     @property
     def working(self) -> bool:
         """Whether queued tasks are being taken."""
-        return self._loop is not None and not self.switches.halted and not self.switches.busy
+        idle_hands = len(self._held) < self.switches.threads
+        return self._loop is not None and idle_hands and not self.switches.halted and not self.switches.busy
 
     @property
     def failed_sign_ins(self) -> list[SignIn]:
@@ -186,16 +193,21 @@ class Engine:
         self.book.forget_missing()
         if self.switches.busy:
             return
+        threads = self.switches.threads
         for record in self.book.due(moment):
             message_id = record["message_id"]
             message = self.book.messages.get(message_id)
-            if message is not None and message_id not in self._jobs:
-                job = asyncio.create_task(self._work(record, message))
-                self._jobs[message_id] = job
-                job.add_done_callback(partial(self._job_over, message_id))
+            if message is None or message_id in self._jobs:
+                continue
+            if len(self._jobs) >= threads:
+                break
+            job = asyncio.create_task(self._work(record, message))
+            self._jobs[message_id] = job
+            job.add_done_callback(partial(self._job_over, message_id))
 
     def _job_over(self, message_id: str, _: asyncio.Task[None]) -> None:
         self._jobs.pop(message_id, None)
+        self._wake_up()
 
     def rolled_back(self) -> None:
         """Forget what a transaction that was rolled back had queued."""
@@ -209,7 +221,7 @@ class Engine:
         return not self._jobs and not self.book.due(self.state.now())
 
     async def settle(self, limit: float = RESULT_WAIT) -> None:
-        """Wait until everything that is due has been worked on; retries that are due later do not count.
+        """Wait until everything that is due and can be has been worked on; later retries do not count.
 
         :param limit: real seconds. :raises TimeoutError: when it takes longer.
         """
@@ -217,28 +229,26 @@ class Engine:
             while True:
                 self._wake_up()
                 await asyncio.sleep(0.003)
-                if not self.book.due(self.state.now()) and not (set(self._jobs) - self._waiting()):
+                if len(self._held) >= self.switches.threads:
                     return
-
-    def _waiting(self) -> set[str]:
-        """Full syncs that only wait for pages which are to be tried again later."""
-        rows = self.state.tables["task"].rows
-        return {
-            key
-            for key in self._jobs
-            if key in rows and rows[key]["actor_name"] == tasks.SYNC and self._parked
-        }
+                waiting = self._held if self._parked else set()
+                if not self.book.due(self.state.now()) and not (set(self._jobs) - waiting):
+                    return
 
     @property
     def _parked(self) -> bool:
+        """Whether a page is to be tried again later."""
         queued = [
             row for row in self.state.tables["task"] if row["state"] == "queued" and row["eta"] is not None
         ]
         return any(row["actor_name"] == tasks.SYNC_OBJECTS for row in queued)
 
-    def send(self, schedule: Record) -> Record | None:
-        """Queue what a schedule runs; ``None`` for actors that the sandbox does not have."""
-        related = (*tasks.SCHEDULE, str(schedule["id"]))
+    def send(self, schedule: Record, *, alone: bool = False) -> Record | None:
+        """Queue what a schedule runs; ``None`` for actors that the sandbox does not have.
+
+        :param alone: without a tie to the schedule.
+        """
+        related = None if alone else (*tasks.SCHEDULE, str(schedule["id"]))
         if schedule["actor_name"] == tasks.SYNC:
             message = Message(tasks.SYNC, {"provider_pk": int(schedule["identifier"])})
             record = self.book.add(message, uid=schedule["uid"].partition(":")[2], related=related)
@@ -273,18 +283,22 @@ class Engine:
     async def _perform(self, record: Record, message: Message) -> None:
         arguments = message.arguments
         actors = self._actors
+        syncs = {
+            tasks.SYNC_OBJECTS: actors.sync_objects,
+            tasks.SYNC_DIRECT: actors.sync_direct,
+            tasks.SYNC_DELETE: actors.sync_delete,
+            tasks.SYNC_MEMBERS: actors.sync_members,
+        }
         if message.actor == tasks.SYNC:
             await actors.full_sync(record, arguments["provider_pk"], self._run_pages)
-        elif message.actor == tasks.SYNC_OBJECTS:
-            await actors.sync_objects(record, **arguments)
-        elif message.actor == tasks.SYNC_DIRECT:
-            await actors.sync_direct(record, **arguments)
-        elif message.actor == tasks.SYNC_DELETE:
-            await actors.sync_delete(record, **arguments)
-        elif message.actor == tasks.SYNC_MEMBERS:
-            await actors.sync_members(record, **arguments)
+        elif message.actor in syncs:
+            await syncs[message.actor](record, **arguments)
         elif message.actor == tasks.DISPATCH_EVENT:
-            notify(self.state, arguments["event"])
+            for rule in self.state.tables["rule"]:
+                self.book.add(Message(tasks.HANDLE_EVENT, {**arguments, "rule": rule["pk"]}))
+            self._wake_up()
+        elif message.actor == tasks.HANDLE_EVENT:
+            notify(self.state, **arguments)
         elif message.actor == tasks.APPLY_BLUEPRINT:
             self._instances().apply(record, arguments["pk"])
         elif message.actor == tasks.DISCOVER_BLUEPRINTS:
@@ -307,13 +321,19 @@ class Engine:
         longest = FIRST_BACKOFF_MS * 2**retries
         self.book.requeue(record, longest // 2 + int(self._rng.uniform(0, longest / 2)))
 
-    async def _run_pages(self, pages: list[Record], limit: float) -> None:
-        """Wait for the pages of a full sync.
+    async def _run_pages(self, task: Record, pages: list[Record], limit: float) -> None:
+        """Wait for the pages of a full sync, on the thread of its task.
 
         :raises ResultFailureError: when one was given up, or the limit (seconds of sandbox time) has passed.
         """
         self._wake_up()
-        deadline = self.state.now() + timedelta(seconds=limit)
+        self._held.add(task["message_id"])
+        try:
+            await self._until_done(pages, self.state.now() + timedelta(seconds=limit))
+        finally:
+            self._held.discard(task["message_id"])
+
+    async def _until_done(self, pages: list[Record], deadline: datetime) -> None:
         table = self.state.tables["task"]
         while True:
             states = {page["state"] for page in pages if table.get(page["message_id"]) is not None}

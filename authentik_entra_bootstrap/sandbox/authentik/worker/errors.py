@@ -11,16 +11,8 @@ class TransientSyncError(SyncError):
     """Microsoft could not be reached; authentik ends such a task quietly."""
 
 
-class NotFoundSyncError(SyncError):
-    """The object is not (or not yet) known to Microsoft Graph."""
-
-
-class ObjectExistsSyncError(SyncError):
-    """Microsoft Graph has an object with the same unique property."""
-
-
 class BadRequestSyncError(SyncError):
-    """One object is refused; the others go on."""
+    """authentik itself refuses one object; the others go on."""
 
 
 class SkipObjectError(SyncError):
@@ -30,7 +22,7 @@ class SkipObjectError(SyncError):
 class DryRunRejectedError(SyncError):
     """A write that authentik's own dry run held back.
 
-    :ivar url: absolute address. :ivar method: HTTP method. :ivar body: JSON text of the request.
+    :ivar url: below ``/v1.0``. :ivar method: HTTP method. :ivar body: JSON text of the request.
     """
 
     def __init__(self, url: str, method: str, body: str) -> None:
@@ -41,7 +33,7 @@ class DryRunRejectedError(SyncError):
 
 
 class StopSyncError(SyncError):
-    """A configuration error: nothing more can be synced.
+    """Microsoft refused a sign-in or a request, or a mapping fails: what is left of the page is dropped.
 
     :param cause_text: ``repr`` of what went wrong, as authentik shows it in the task's error line.
     :param detail: the same for people.

@@ -16,6 +16,7 @@ import logging
 import re
 import textwrap
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from types import CodeType, SimpleNamespace
 from typing import Any
 
@@ -103,6 +104,17 @@ def evaluate(state: State, mapping: Record, names: dict[str, Any], user: User | 
     except Exception as exc:
         raise ExpressionError(f"{type(exc).__name__}: {exc}") from exc
     return scope["result"]
+
+
+def plain(value: Any) -> Any:
+    """A mapping's result in JSON's types; other objects as Python shows them."""
+    if is_dataclass(value):
+        value = {one.name: getattr(value, one.name) for one in fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def _builtins() -> dict[str, Any]:

@@ -12,10 +12,7 @@ from typing import Any
 import httpx
 
 from authentik_entra_bootstrap.sandbox.authentik.worker.errors import (
-    BadRequestSyncError,
     DryRunRejectedError,
-    NotFoundSyncError,
-    ObjectExistsSyncError,
     StopSyncError,
     TransientSyncError,
 )
@@ -118,12 +115,14 @@ class GraphSession:
 
         :raises TransientSyncError: no answer.
         :raises DryRunRejectedError: a write during a dry run; nothing was sent.
-        :raises NotFoundSyncError: 404. :raises ObjectExistsSyncError: the object is there already.
-        :raises BadRequestSyncError: any other 400. :raises StopSyncError: everything else, a refused sign-in too.
+        :raises AttributeError: a write without a body during a dry run, which authentik does not foresee.
+        :raises StopSyncError: every refusal, of the sign-in too: authentik makes no difference between them.
         """
-        url = path if path.startswith("http") else f"{self._transport.graph_url}/v1.0{path}"
         if self._dry_run and method not in _READING:
-            raise DryRunRejectedError(url, method, json.dumps(body or {}))
+            if body is None:
+                raise AttributeError("'NoneType' object has no attribute 'decode'")
+            raise DryRunRejectedError(path, method, json.dumps(body))
+        url = path if path.startswith("http") else f"{self._transport.graph_url}/v1.0{path}"
         if self._token is None:
             self._token = await self._sign_in()
         headers = {"authorization": f"Bearer {self._token}", "accept": "application/json"}
@@ -183,17 +182,9 @@ def _object(response: httpx.Response) -> dict[str, Any]:
 
 
 def _refusal(response: httpx.Response) -> Exception:
-    error = _object(response).get("error") or {}
+    error = _object(response).get("error")
+    if not isinstance(error, dict):
+        return RuntimeError(f"APIError Code: {response.status_code}")
     message = str(error.get("message", ""))
-    code = str(error.get("code", ""))
-    details = {str(item.get("code")) for item in error.get("details") or () if isinstance(item, dict)}
-    # Microsoft Graph answers duplicates with 400 or 409 and with several codes; the text is all that some share.
-    exists = "already exist" in message or "ObjectConflict" in details
-    if response.status_code == 404:
-        return NotFoundSyncError("Object not found")
-    if response.status_code == 409 or (response.status_code == 400 and exists):
-        return ObjectExistsSyncError("Object exists", message)
-    if response.status_code == 400:
-        return BadRequestSyncError("Bad request", message)
-    shown = f"APIError Code: {response.status_code} message: {message} error: {code}"
-    return StopSyncError(f"ODataError({shown!r})", shown)
+    shown = f"APIError Code: {response.status_code} message: {message} error: {error.get('code')}"
+    return StopSyncError(f"ODataError({shown!r})", f"{message} (status {response.status_code})")

@@ -14,14 +14,11 @@ from authentik_entra_bootstrap.sandbox.authentik.worker.expressions import Expre
 from authentik_entra_bootstrap.sandbox.authentik.worker.objects import Row
 
 
-def notify(state: State, event_pk: Any) -> None:
-    """Run every rule on an event."""
-    event = state.tables["event"].get(event_pk)
-    if event is None:
-        return
-    for rule in state.tables["rule"]:
-        if _fires(state, rule, event):
-            _tell(state, rule, event)
+def notify(state: State, event: Any, rule: Any) -> None:
+    """Run one rule on an event, by their keys."""
+    found, wanted = state.tables["event"].get(event), state.tables["rule"].get(rule)
+    if found is not None and wanted is not None and _fires(state, wanted, found):
+        _tell(state, wanted, found)
 
 
 def _fires(state: State, rule: Record, event: Record) -> bool:

@@ -163,6 +163,8 @@ class User(Row):
     @property
     def password(self) -> str:
         """A stand-in for the password hash: authentik's default mapping sends the hash as first password."""
+        if self.pk is None:
+            return ""
         digest = hashlib.sha256(f"password-{self.uid}".encode()).hexdigest()
         return f"pbkdf2_sha256$1000000${digest[:22]}${digest[22:]}="
 

@@ -9,12 +9,7 @@ from typing import Any
 from authentik_entra_bootstrap.sandbox.authentik.blueprints.values import merge
 from authentik_entra_bootstrap.sandbox.authentik.state import Record
 from authentik_entra_bootstrap.sandbox.authentik.worker import expressions, wire
-from authentik_entra_bootstrap.sandbox.authentik.worker.errors import (
-    BadRequestSyncError,
-    NotFoundSyncError,
-    ObjectExistsSyncError,
-    StopSyncError,
-)
+from authentik_entra_bootstrap.sandbox.authentik.worker.errors import BadRequestSyncError, StopSyncError
 from authentik_entra_bootstrap.sandbox.authentik.worker.graph import GraphSession
 from authentik_entra_bootstrap.sandbox.authentik.worker.objects import Connection, Provider, User
 from authentik_entra_bootstrap.sandbox.authentik.worker.repository import Repository
@@ -85,62 +80,38 @@ class ObjectClient(ABC):
         :raises BadRequestSyncError: with authentik's text.
         """
 
-    @abstractmethod
-    def natural_key(self, model: Any) -> str:
-        """The ``$filter`` that finds the object that is in the way."""
-
     # -- writing -------------------------------------------------------------------------------------------
 
-    async def write(self, record: Record) -> tuple[Record | None, bool]:
-        """Create or update the object; the connection, and whether it is new.
+    async def write(self, record: Record) -> None:
+        """Create the object, or overwrite the one that it is linked to.
+
+        A name that is taken is never looked up, and an object that is gone is never made again: authentik has
+        code for both, which Microsoft Graph's answers do not reach.
 
         :raises SyncError: as :class:`GraphSession` and :meth:`to_model` do.
         """
         connection = self.repository.connection(self.provider, self.kind, record["pk"])
-        if connection is None:
-            return await self._create(record), True
-        try:
-            await self._update(record, connection)
-        except NotFoundSyncError:
-            self.repository.disconnect(self.kind, connection)
-            return await self._create(record), True
-        return connection, False
-
-    async def _create(self, record: Record) -> Record | None:
-        model = self.to_model(record, None)
-        self.check(model)
-        try:
-            created = await self.graph.request("POST", f"/{self.collection}", body=wire.body(model)) or {}
-        except ObjectExistsSyncError:
-            params = {"$filter": self.natural_key(model), **self.select()}
-            page = await self.graph.get(f"/{self.collection}", params)
-            if not page.get("value"):
-                return None
-            created = page["value"][0]
-        return self.repository.connect(self.provider, self.kind, record["pk"], created)
-
-    async def _update(self, record: Record, connection: Record) -> None:
         model = self.to_model(record, connection)
         self.check(model)
-        body = wire.body(model)
-        body.pop("id", None)
-        reply = await self.graph.request(
-            "PATCH", f"/{self.collection}/{connection['microsoft_id']}", body=body
-        )
-        if reply:
-            merge(connection["attributes"], wire.attributes(reply))
+        if connection is None:
+            created = await self.graph.request("POST", f"/{self.collection}", body=wire.body(model)) or {}
+            self.repository.connect(self.provider, self.kind, record["pk"], created)
+        else:
+            if self.kind == "group":
+                model.id = connection["microsoft_id"]
+            path = f"/{self.collection}/{connection['microsoft_id']}"
+            await self.graph.request("PATCH", path, body=wire.body(model))
 
     async def delete(self, connection: Record) -> None:
-        """Do what the provider's delete action says, and forget the connection."""
+        """Forget the link, then do what the provider's delete action says."""
+        self.repository.disconnect(self.kind, connection)
         action = self.provider[f"{self.kind}_delete_action"]
         path = f"/{self.collection}/{connection['microsoft_id']}"
         if action == "delete":
             await self.graph.request("DELETE", path)
         elif action == "suspend" and self.kind == "user":
-            await self.graph.request(
-                "PATCH", path, body=wire.body(wire.build("user", {"account_enabled": False}))
-            )
-        self.repository.disconnect(self.kind, connection)
+            disabled = wire.build("user", {"account_enabled": False})
+            await self.graph.request("PATCH", path, body=wire.body(disabled))
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -178,26 +149,22 @@ class UserClient(ObjectClient):
         }
 
     def check(self, model: Any) -> None:
-        """The e-mail address must be in a verified domain."""
+        """The e-mail address must be in a verified domain, letter by letter; from 2026.2 on none is good as well."""
         email = str(model.user_principal_name)
-        if not any(email.endswith(f"@{domain}") for domain in self.domains):
-            raise BadRequestSyncError(f"Invalid email domain: {email}")
-
-    def natural_key(self, model: Any) -> str:
-        """By user principal name."""
-        return f"userPrincipalName eq '{_quoted(model.user_principal_name)}'"
+        newer = self.repository.state.profile.at_least("2026.2")
+        if not any(email.endswith(f"@{domain}") for domain in self.domains) and (email or not newer):
+            prefix = "Bad request: " if newer else ""
+            raise BadRequestSyncError(f"{prefix}Invalid email domain: {email}")
 
     def select(self) -> dict[str, str]:
         """The properties authentik keeps."""
         return {"$select": wire.USER_SELECT}
 
     def match(self, entity: dict[str, Any]) -> Record | None:
-        """By e-mail address, else by user principal name (which the default mapping makes of the address)."""
-        emails = {str(entity[name]).lower() for name in ("mail", "userPrincipalName") if entity.get(name)}
-        for record in self.repository.in_scope(self.provider, "user"):
-            if record.get("email") and str(record["email"]).lower() in emails:
-                return record
-        return None
+        """By ``mail`` alone, letter by letter: accounts that authentik made have none."""
+        scope = self.repository.in_scope(self.provider, "user")
+        mail = entity.get("mail")
+        return next((record for record in scope if mail and record.get("email") == mail), None)
 
 
 class GroupClient(ObjectClient):
@@ -209,48 +176,34 @@ class GroupClient(ObjectClient):
     def check(self, model: Any) -> None:
         """Groups have no address."""
 
-    def natural_key(self, model: Any) -> str:
-        """By display name."""
-        return f"displayName eq '{_quoted(model.display_name)}'"
-
     def match(self, entity: dict[str, Any]) -> Record | None:
-        """By unique name, as authentik does: ordinary groups have none, so they are found when they conflict."""
-        if not entity.get("uniqueName"):
-            return None
+        """By unique name, letter by letter: most groups of a tenant have none."""
         scope = self.repository.in_scope(self.provider, "group")
-        return next((record for record in scope if record["name"] == entity["uniqueName"]), None)
+        name = entity.get("uniqueName")
+        return next((record for record in scope if name and record["name"] == name), None)
 
-    async def write(self, record: Record) -> tuple[Record | None, bool]:
-        """Create or update the group, then add its members that are connected."""
-        connection, created = await super().write(record)
-        if connection is not None:
-            await self.add_members(record, self.repository.members(record))
-        return connection, created
+    async def write(self, record: Record) -> None:
+        """Create or overwrite the group, then add every linked member, whether it is one already or not."""
+        await super().write(record)
+        await self.add_members(record, self.repository.members(record))
 
     async def add_members(self, record: Record, users: Iterable[int]) -> None:
-        """Add users that are connected; those that are members already are no error."""
-        for path, member in self._references(record, users):
-            try:
-                await self.graph.request("POST", path, body={"@odata.id": f"{DIRECTORY_OBJECTS}{member}"})
-            except ObjectExistsSyncError:
-                continue
+        """Add the users that are linked, one by one; the first refusal ends it."""
+        for group, member in self._references(record, users):
+            body = {"@odata.id": f"{DIRECTORY_OBJECTS}{member}"}
+            await self.graph.request("POST", f"/groups/{group}/members/$ref", body=body)
 
     async def remove_members(self, record: Record, users: Iterable[int]) -> None:
-        """Remove users that are connected; those that are no members any more are no error."""
-        for path, member in self._references(record, users):
-            try:
-                await self.graph.request("DELETE", path.replace("/$ref", f"/{member}/$ref"))
-            except NotFoundSyncError:
-                continue
+        """Remove the users that are linked, one by one; the first refusal ends it."""
+        for group, member in self._references(record, users):
+            await self.graph.request("DELETE", f"/groups/{group}/members/{member}/$ref")
 
     def _references(self, record: Record, users: Iterable[int]) -> list[tuple[str, str]]:
         group = self.repository.connection(self.provider, "group", record["pk"])
-        if group is None:
-            return []
-        found = (self.repository.connection(self.provider, "user", pk) for pk in users)
-        path = f"/groups/{group['microsoft_id']}/members/$ref"
-        return [(path, str(connection["microsoft_id"])) for connection in found if connection is not None]
-
-
-def _quoted(text: Any) -> str:
-    return str(text).replace("'", "''")
+        wanted = set(users)
+        linked = self.repository.connections(self.provider, "user") if group else []
+        return [
+            (str(group["microsoft_id"]), str(row["microsoft_id"]))
+            for row in linked
+            if group and row["user"] in wanted
+        ]

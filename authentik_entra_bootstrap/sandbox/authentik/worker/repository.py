@@ -99,7 +99,7 @@ class Repository:
                 "microsoft_id": entity["id"],
                 kind: key,
                 "provider": provider["pk"],
-                "attributes": wire.attributes(entity),
+                "attributes": wire.attributes(entity) if kind == "user" else {},
             }
         )
 

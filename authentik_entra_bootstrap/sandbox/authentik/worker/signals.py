@@ -62,25 +62,23 @@ class Signals:
         return {str(group["pk"]): frozenset(self._repository.members(group)) for group in groups}
 
     def _saved(self, kind: str, record: Record) -> None:
-        providers = self._repository.assigned_all()
-        for provider in providers:
+        for provider in self._repository.assigned_all():
             self._queue(
                 tasks.SYNC_DIRECT,
                 provider,
                 {"kind": kind, "pk": record["pk"]},
                 f"{kind}:{record['pk']}:direct",
             )
-        self._members_changed(providers)
+        self.members_changed()
 
-    def _members_changed(self, providers: list[Record]) -> None:
+    def members_changed(self) -> None:
+        """Queue a task for what was added to each group, and one for what was taken out."""
         before, self._members = self._members, self._memberships()
         for pk, now in self._members.items():
             then = before.get(pk, frozenset())
-            if then == now:
-                continue
-            change = {"pk": pk, "added": sorted(now - then), "removed": sorted(then - now)}
-            for provider in providers:
-                self._queue(tasks.SYNC_MEMBERS, provider, change, f"group:{pk}:m2m")
+            for change in ({"added": sorted(now - then)}, {"removed": sorted(then - now)}):
+                for provider in self._repository.assigned_all() if any(change.values()) else ():
+                    self._queue(tasks.SYNC_MEMBERS, provider, {"pk": pk, **change}, f"group:{pk}:m2m")
 
     def _deleted(self, kind: str, record: Record) -> None:
         for connection in self._repository.connections_of(kind, record["pk"]):

@@ -23,6 +23,7 @@ SYNC_MEMBERS = f"{ENTRA_TASKS}microsoft_entra_sync_m2m"
 APPLY_BLUEPRINT = "authentik.blueprints.v1.tasks.apply_blueprint"
 DISCOVER_BLUEPRINTS = "authentik.blueprints.v1.tasks.blueprints_discovery"
 DISPATCH_EVENT = "authentik.events.tasks.event_trigger_dispatch"
+HANDLE_EVENT = "authentik.events.tasks.event_trigger_handler"
 
 DESCRIPTIONS = {
     SYNC: "Full sync for Microsoft Entra provider.",
@@ -33,6 +34,7 @@ DESCRIPTIONS = {
     APPLY_BLUEPRINT: "Apply single blueprint.",
     DISCOVER_BLUEPRINTS: "Find blueprints and check if they need to be created in the database.",
     DISPATCH_EVENT: "Dispatch new event notifications.",
+    HANDLE_EVENT: "Check if policies attached to NotificationRule match event.",
 }
 
 PROVIDER = ("authentik_providers_microsoft_entra", "microsoftentraprovider")
@@ -41,7 +43,7 @@ BLUEPRINT = ("authentik_blueprints", "blueprintinstance")
 
 MIDDLEWARE = "authentik.tasks.middleware.TaskLogMiddleware"
 KEPT_FOR = timedelta(days=30)
-KEPT_DISPATCHES = 200
+KEPT_EVENT_TASKS = 200
 UNFINISHED = frozenset({"queued", "consumed", "preprocess", "running", "postprocess"})
 
 RelatedObject = tuple[str, str, str]
@@ -196,14 +198,14 @@ class TaskBook:
         self._open = {key: None for key, row in rows.items() if row["state"] in UNFINISHED}
 
     def purge(self, moment: datetime) -> None:
-        """Drop finished tasks as authentik does after a month, and all but the newest event dispatches."""
+        """Drop finished tasks as authentik does after a month, and all but the newest that belong to events."""
         table = self._state.tables["task"]
         finished = [record for record in table if record["state"] not in UNFINISHED]
-        dispatches = [record for record in finished if record["actor_name"] == DISPATCH_EVENT]
+        of_events = [row for row in finished if row["actor_name"] in {DISPATCH_EVENT, HANDLE_EVENT}]
         for record in finished:
             if record["mtime"] < moment - KEPT_FOR:
                 self.drop(record)
-        for record in dispatches[:-KEPT_DISPATCHES]:
+        for record in of_events[:-KEPT_EVENT_TASKS]:
             self.drop(record)
 
     def drop(self, record: Record) -> None:

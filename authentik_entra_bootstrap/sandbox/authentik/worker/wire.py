@@ -57,7 +57,10 @@ def body(model: Any) -> dict[str, Any]:
 
 
 def attributes(entity: dict[str, Any]) -> dict[str, Any]:
-    """A Graph object as authentik keeps it on the connection: snake_case names, OData annotations left out."""
-    return {
-        _CAMEL.sub(r"_\1", name).lower(): value for name, value in entity.items() if not name.startswith("@")
+    """A user of Graph as authentik keeps it on the link: what has a value, under snake_case names."""
+    values = {_CAMEL.sub(r"_\1", name).lower(): value for name, value in entity.items() if "@" not in name}
+    values["odata_type"] = "#microsoft.graph.user"
+    values["additional_data"] = {
+        name: value for name, value in entity.items() if "@" in name and name != "@odata.type"
     }
+    return {name: value for name, value in values.items() if value not in (None, [], {})}

@@ -105,6 +105,10 @@ def _update(call: Call) -> Reply:
     names = {name for name in body if not name.startswith("@odata.")}
     only_members = names == {f"members{BIND}"}
     target = call.target(KIND, key, "group.members.write" if only_members else "group.update")
+    if str(body.get("id")).lower() == target["id"]:
+        body = {
+            name: value for name, value in body.items() if name != "id"
+        }  # naming what the path names changes nothing
     checked = check_entity(GROUP, body, binds=("members",))
     props = checked.props
     if "displayName" in props:

@@ -38,6 +38,8 @@ PROFILE = frozenset(
     }
 )
 """Properties kept by SharePoint's profile service, which a tenant of the sandbox does not have."""
+_NICKNAME = re.compile(r"[!-~]+\Z")
+_NOT_IN_NICKNAME = frozenset("@,;:<>()[]")
 _SPECIAL = ("accountEnabled", "passwordProfile")
 _UNIQUE = ("userPrincipalName", "onPremisesImmutableId")
 
@@ -46,7 +48,8 @@ def _check(call: Call, props: dict[str, Any], own_id: str | None) -> None:
     name = props.get("userPrincipalName")
     if name is not None:
         _check_name(call, name)
-    if props.get("mailNickname") is not None and not re.fullmatch(r"[!-~]+", props["mailNickname"]):
+    nickname = props.get("mailNickname")
+    if nickname is not None and (not _NICKNAME.match(nickname) or set(nickname) & _NOT_IN_NICKNAME):
         raise invalid_value("mailNickname", USER.label)
     for unique in _UNIQUE:
         if props.get(unique):
