@@ -104,7 +104,7 @@ def fresh(state: State, *, admin_email: str = "root@example.com", system_bluepri
         if row["codename"].startswith("view_") and "secret" not in row["codename"]
     ]
     groups.create({"name": READ_ONLY, "roles": [reader["pk"]], "attributes": {"notes": NOTES}}, ctx)
-    expressions = {"group": mappings.GROUP_EXPRESSION, "user": mappings.USER_EXPRESSION}
+    expressions = {"group": mappings.GROUP_EXPRESSION, "user": mappings.user_expression(state)}
     for kind, expression in expressions.items() if system_blueprints else ():
         models[mappings.LABEL].create(
             {

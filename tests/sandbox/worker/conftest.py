@@ -67,6 +67,8 @@ class Tenant:
         self.calls: list[tuple[str, str]] = []
         self.bodies: list[dict[str, Any]] = []
         self.page_size = 2
+        self.refuses: Callable[[dict[str, Any]], bool] = lambda _: False
+        """Which objects cannot be made."""
         self.answers: list[httpx.Response] = []
         """Answers to give to the next Graph calls, whatever they ask."""
 
@@ -126,6 +128,8 @@ class Tenant:
         return httpx.Response(204)
 
     def _create(self, items: dict[str, dict[str, Any]], body: dict[str, Any]) -> httpx.Response:
+        if self.refuses(body):
+            return refusal(400, "Request_BadRequest", "Not this one.")
         name = body.get("userPrincipalName")
         if name and any(item.get("userPrincipalName") == name for item in items.values()):
             text = "Another object with the same value for property userPrincipalName already exists."

@@ -37,12 +37,13 @@ fields = {
     "mail_nickname": request.user.username,
     "user_principal_name": request.user.email,
 }
-if connection:
-    fields["on_premises_immutable_id"] = connection.attributes.get("on_premises_immutable_id")
-else:
+if not connection:
     fields["password_profile"] = PasswordProfile(password=request.user.password)
-    fields["on_premises_immutable_id"] = request.user.uid
-return fields"""
+"""
+IMMUTABLE_ID = """    fields["on_premises_immutable_id"] = request.user.uid
+else:
+    fields["on_premises_immutable_id"] = connection.attributes.get("on_premises_immutable_id")
+"""
 GROUP_EXPRESSION = """return {
     "display_name": group.name,
     "mail_enabled": False,
@@ -50,6 +51,12 @@ GROUP_EXPRESSION = """return {
     "mail_nickname": slugify(group.name),
 }"""
 """Own expressions with the effect of authentik's defaults."""
+
+
+def user_expression(state: State) -> str:
+    """The default mapping of users: releases after 2025.12 write an immutable id as well."""
+    immutable_id = IMMUTABLE_ID if state.profile.at_least("2026.2") else ""
+    return f"{USER_EXPRESSION}{immutable_id}return fields"
 
 
 def managed_names(ctx: Context) -> list[str]:

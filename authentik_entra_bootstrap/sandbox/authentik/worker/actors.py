@@ -10,6 +10,7 @@ from authentik_entra_bootstrap.sandbox.authentik.state import Record
 from authentik_entra_bootstrap.sandbox.authentik.worker.errors import (
     BadRequestSyncError,
     DryRunRejectedError,
+    FaultError,
     SkipObjectError,
     StopSyncError,
     TransientSyncError,
@@ -83,7 +84,7 @@ class SyncActors:
         A refusal while removing ends the task with an error line; it counts as done all the same.
 
         :raises TransientSyncError: when Microsoft cannot be reached for removing.
-        :raises AttributeError: where the release's removing fails; the whole sync is then repeated.
+        :raises FaultError: where the release's removing fails; the whole sync is then repeated.
         """
         provider = self._repository.assigned(provider_pk)
         if provider is None:
@@ -134,7 +135,7 @@ class SyncActors:
                     continue
                 if way == "failing":
                     name = f"MicrosoftEntraProvider{kind.title()}"
-                    raise AttributeError(f"'{name}' object has no attribute 'scim_id'")
+                    raise FaultError(f"'{name}' object has no attribute 'scim_id'")
                 try:
                     await client.delete(connection)
                     self._book.log(task, "info", f"Deleted out-of-scope {kind}")

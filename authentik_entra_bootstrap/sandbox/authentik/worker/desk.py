@@ -16,7 +16,7 @@ from authentik_entra_bootstrap.sandbox.authentik.worker.objects import User
 from authentik_entra_bootstrap.sandbox.authentik.worker.repository import MODELS
 from authentik_entra_bootstrap.sandbox.authentik.worker.tasks import Message
 
-NOBODY = {"pk": None, "username": "", "name": "", "email": "", "is_active": True, "attributes": {}}
+NOBODY: Record = {"pk": None, "username": "", "name": "", "email": "", "is_active": True, "attributes": {}}
 """Whom a mapping sees that is tried without a user."""
 
 
@@ -67,7 +67,7 @@ class Worker(Engine):
     def try_mapping(self, mapping: Record, records: dict[str, Record], context: Record) -> tuple[Any, bool]:
         """What a mapping returns, in JSON's types, or the traceback's text and ``False``."""
         wrapped = {kind: self.repository.wrap(kind, record) for kind, record in records.items()}
-        user = wrapped.get("user") or User(self.state, NOBODY)
+        user = User(self.state, records.get("user", NOBODY))
         try:
             value = evaluate(self.state, mapping, {"user": None, **context, **wrapped}, user)
         except ExpressionError as error:

@@ -9,7 +9,7 @@ import random
 import ssl
 import uuid
 import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from authentik_entra_bootstrap.sandbox.authentik.blueprints.service import Bluep
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 from authentik_entra_bootstrap.sandbox.authentik.worker import tasks
 from authentik_entra_bootstrap.sandbox.authentik.worker.actors import SyncActors
-from authentik_entra_bootstrap.sandbox.authentik.worker.errors import StopSyncError, SyncError
+from authentik_entra_bootstrap.sandbox.authentik.worker.errors import FaultError, StopSyncError, SyncError
 from authentik_entra_bootstrap.sandbox.authentik.worker.graph import SignIn, Transport
 from authentik_entra_bootstrap.sandbox.authentik.worker.notifying import notify
 from authentik_entra_bootstrap.sandbox.authentik.worker.repository import Repository
@@ -283,7 +283,7 @@ class Engine:
     async def _perform(self, record: Record, message: Message) -> None:
         arguments = message.arguments
         actors = self._actors
-        syncs = {
+        syncs: dict[str, Callable[..., Awaitable[None]]] = {
             tasks.SYNC_OBJECTS: actors.sync_objects,
             tasks.SYNC_DIRECT: actors.sync_direct,
             tasks.SYNC_DELETE: actors.sync_delete,
@@ -309,7 +309,7 @@ class Engine:
         return Instances(self.state, self.importer, self.book)
 
     def _failed(self, record: Record, exc: Exception) -> None:
-        if not isinstance(exc, SyncError | ResultFailureError):
+        if not isinstance(exc, SyncError | ResultFailureError | FaultError):
             _LOGGER.warning("task %s failed", record["uid"], exc_info=exc)
         # From 2026.5 on exceptions that authentik raises on purpose leave no line in the log.
         shown = self.state.profile.logs_auth_errors or not isinstance(exc, SyncError)

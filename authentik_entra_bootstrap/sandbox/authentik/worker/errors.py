@@ -11,6 +11,10 @@ class TransientSyncError(SyncError):
     """Microsoft could not be reached; authentik ends such a task quietly."""
 
 
+class FaultError(Exception):
+    """A mistake in authentik's own code, in the words of the Python error that it is there."""
+
+
 class BadRequestSyncError(SyncError):
     """authentik itself refuses one object; the others go on."""
 

@@ -13,6 +13,7 @@ import httpx
 
 from authentik_entra_bootstrap.sandbox.authentik.worker.errors import (
     DryRunRejectedError,
+    FaultError,
     StopSyncError,
     TransientSyncError,
 )
@@ -115,12 +116,12 @@ class GraphSession:
 
         :raises TransientSyncError: no answer.
         :raises DryRunRejectedError: a write during a dry run; nothing was sent.
-        :raises AttributeError: a write without a body during a dry run, which authentik does not foresee.
+        :raises FaultError: a write without a body during a dry run, which authentik does not foresee.
         :raises StopSyncError: every refusal, of the sign-in too: authentik makes no difference between them.
         """
         if self._dry_run and method not in _READING:
             if body is None:
-                raise AttributeError("'NoneType' object has no attribute 'decode'")
+                raise FaultError("'NoneType' object has no attribute 'decode'")
             raise DryRunRejectedError(path, method, json.dumps(body))
         url = path if path.startswith("http") else f"{self._transport.graph_url}/v1.0{path}"
         if self._token is None:
