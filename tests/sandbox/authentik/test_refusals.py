@@ -256,3 +256,34 @@ async def test_facts_about_the_server(admin: Any) -> None:
         assert found["runtime"]["openssl_fips_enabled"] is False
     people = await admin.must("GET", "/enterprise/license/forecast/")
     assert people["forecasted_internal_users"] == people["internal_users"] * 12 > 0
+
+
+async def test_the_enterprise_edition_says_nothing_of_a_licence(build: Any, caller_of: Any) -> None:
+    for licensed in (True, False):
+        ak = build(licensed=licensed)
+        found = await caller_of(ak, ak.token).must("GET", "/root/config/")
+        assert "is_enterprise" in found["capabilities"]
+
+
+async def test_the_read_only_group_says_what_it_is(admin: Any) -> None:
+    (group,) = (await admin.must("GET", "/core/groups/?name=authentik Read-only"))["results"]
+    assert group["attributes"]["notes"].startswith("A group with an auto-generated role")
+
+
+async def test_a_refused_entry_that_names_another_one_by_key_is_a_crash(admin: Any) -> None:
+    for key in ("here", "nowhere"):
+        content = f"""
+version: 1
+entries:
+  - {{model: authentik_core.group, id: here, state: created, identifiers: {{name: g}}}}
+  - model: authentik_providers_microsoft_entra.microsoftentraprovider
+    identifiers: {{name: p}}
+    attrs: {{filter_group: !KeyOf {key}, tenant_id: t}}
+"""
+        body = {"name": f"b-{key}", "content": content}
+        answer = await admin("POST", "/managed/blueprints/", body)
+        assert (answer.status_code, answer.text) == (405, "")
+        found = content.replace(f"!KeyOf {key}", "!Find [authentik_core.group, [name, g]]")
+        answer = await admin("POST", "/managed/blueprints/", body | {"content": found})
+        assert answer.status_code == 400
+        assert "client_id" in answer.text

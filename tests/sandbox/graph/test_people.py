@@ -239,3 +239,23 @@ def test_user_filters(graph: Any) -> None:
     ):
         reply = graph.get(f"users?$filter={text}").json()
         assert [item["displayName"] for item in reply["value"]] == found
+
+
+@pytest.mark.parametrize("nickname", [*(f"a{sign}b" for sign in " ü@,;:<>()[]"), "a" * 65])
+def test_nicknames_that_a_user_cannot_have(graph: Any, errors: Any, nickname: str) -> None:
+    user = graph.new_user("ada")
+    body = {
+        "accountEnabled": True,
+        "displayName": "Bea",
+        "mailNickname": nickname,
+        "userPrincipalName": f"bea@{graph.operator.domain}",
+        "passwordProfile": {"password": "x"},
+    }
+    for answer in (
+        graph.post("users", body),
+        graph.patch(f"users/{user['id']}", {"mailNickname": nickname}),
+    ):
+        assert answer.status_code == 400
+        message = "Invalid value specified for property 'mailNickname' of resource 'User'."
+        assert answer.json()["error"]["message"] == message
+    assert graph.patch(f"users/{user['id']}", {"mailNickname": "a.b-c_d'e"}).status_code == 204

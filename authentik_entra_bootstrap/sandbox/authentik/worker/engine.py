@@ -91,8 +91,8 @@ class Engine:
         self._poll = poll
         self._rng = random.Random(zlib.crc32(b"authentik-worker") ^ state.world.seed)
         self._running_syncs: set[int] = set()
-        self._held: set[str] = set()
-        """Tasks that only wait for others."""
+        self._held: dict[str, datetime] = {}
+        """Tasks that only wait for others, and until when."""
         self.book = TaskBook(state, self._task_changed)
         self.schedules = ScheduleBook(state)
         self.repository = Repository(state)
@@ -119,13 +119,14 @@ class Engine:
     async def stop(self) -> None:
         """Stop; what was being worked on is queued again by the next start."""
         jobs = [job for job in (self._loop, *self._jobs.values()) if job is not None]
+        interrupted = list(self._jobs)
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
         self._loop = None
-        for message_id in self._jobs:
+        for message_id in interrupted:
             record = self.state.tables["task"].get(message_id)
-            if record is not None and record["state"] in {"running", "consumed"}:
+            if record is not None and record["state"] == "running":
                 record["state"] = record["aggregated_status"] = "queued"
         self._jobs.clear()
         self._running_syncs.clear()
@@ -154,8 +155,14 @@ class Engine:
     @property
     def working(self) -> bool:
         """Whether queued tasks are being taken."""
-        idle_hands = len(self._held) < self.switches.threads
-        return self._loop is not None and idle_hands and not self.switches.halted and not self.switches.busy
+        switched_off = self.switches.halted or self.switches.busy
+        return self._loop is not None and not switched_off and not self._blocked
+
+    @property
+    def _blocked(self) -> bool:
+        """Whether every thread waits for pages that none is left to run."""
+        held, now = self._held.values(), self.state.now()
+        return len(held) >= self.switches.threads and all(deadline >= now for deadline in held)
 
     @property
     def failed_sign_ins(self) -> list[SignIn]:
@@ -229,10 +236,10 @@ class Engine:
             while True:
                 self._wake_up()
                 await asyncio.sleep(0.003)
-                if len(self._held) >= self.switches.threads:
+                if self._blocked:
                     return
-                waiting = self._held if self._parked else set()
-                if not self.book.due(self.state.now()) and not (set(self._jobs) - waiting):
+                waiting = self._held.keys() if self._parked else set()
+                if not self.book.due(self.state.now()) and not (self._jobs.keys() - waiting):
                     return
 
     @property
@@ -327,11 +334,11 @@ class Engine:
         :raises ResultFailureError: when one was given up, or the limit (seconds of sandbox time) has passed.
         """
         self._wake_up()
-        self._held.add(task["message_id"])
+        deadline = self._held[task["message_id"]] = self.state.now() + timedelta(seconds=limit)
         try:
-            await self._until_done(pages, self.state.now() + timedelta(seconds=limit))
+            await self._until_done(pages, deadline)
         finally:
-            self._held.discard(task["message_id"])
+            self._held.pop(task["message_id"], None)
 
     async def _until_done(self, pages: list[Record], deadline: datetime) -> None:
         table = self.state.tables["task"]
