@@ -185,8 +185,10 @@ async def test_a_member_that_is_there_already_stops_the_groups_of_every_later_sy
     bench.change(PROVIDER, provider)
     await bench.settle()
     assert stops(bench) == [
-        "One or more added object references already exist for the following modified properties: 'members'."
-        " (status 400)"
+        (
+            "One or more added object references already exist for the following modified properties: 'members'."
+            " (status 400)"
+        )
     ]
 
 
