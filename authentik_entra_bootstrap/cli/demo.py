@@ -88,6 +88,7 @@ class _Demo:
         self.profile = profile
         self.start = time.monotonic()
         self.before = self._objects()
+        self.lag = sandbox.world.switches.lag
         self.later = Later(sandbox, terminal, self._command)
 
     def run(self) -> int:
@@ -99,6 +100,7 @@ class _Demo:
         say(
             "  Replicas lag and disagree, new secrets take a while, some requests are throttled: an ordinary day."
         )
+        self.sandbox.world.faults.add(kind="call", method="POST", path="/v1.0/users$", call=self._catch_up)
         if code := self._command("check") or self._command("bootstrap", "--yes") or self._provisioned():
             return code
         mark = self.sandbox.world.log.last_seq
@@ -145,6 +147,13 @@ class _Demo:
         users = {item["id"]: f"user   {item['userPrincipalName']}" for item in tenant.all("user")}
         return users | {item["id"]: f"group  {item['displayName']}" for item in tenant.all("group")}
 
+    def _catch_up(self) -> None:
+        """Let every replica know what is written as soon as it is, while authentik's first sync works.
+
+        A group that a replica does not know yet ends authentik's sync; the demo's first one is to be whole.
+        """
+        self.sandbox.world.switches.lag = 0.0
+
     def _provisioned(self) -> int:
         """Wait for authentik's first sync and show what it made in the tenant."""
         from authentik_entra_bootstrap.errors import ExitCode
@@ -155,6 +164,7 @@ class _Demo:
             quiet = 0 if self.later.syncing() else quiet + 1
             self.sandbox.world.clock.advance(0.5)
             time.sleep(0.05)
+        self.sandbox.world.switches.lag = self.lag
         made = [text for key, text in self._objects().items() if key not in self.before]
         self.terminal.say()
         self.terminal.say(

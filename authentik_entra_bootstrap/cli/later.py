@@ -80,6 +80,16 @@ class Later:
                 self._pass(timedelta(days=30) / _STEPS)
             day = self.sandbox.world.clock.now()
             self._say(f"  {day:%Y-%m-%d}  authentik signed in {self._signed_in() - signed} times")
+        if stop := self._stop():
+            self._say("  After its first sync authentik stops at the first group that has a member already:")
+            self._say(f'    "{stop}"')
+            self._say("  What is there stays, and single changes still arrive. Larger ones may not.")
+
+    def _stop(self) -> str:
+        """With which words authentik's newest sync that stopped did so; empty when none has."""
+        tasks = reversed(list(self.sandbox.authentik.state.tables["task"]))
+        lines = (line["event"] for task in tasks for line in task["logs"])
+        return next((text for text in lines if text.startswith("Stopping sync")), "")
 
     def _crash(self) -> None:
         """Die in the middle of a rotation: authentik has stored the new secret, and nobody has heard of it."""
