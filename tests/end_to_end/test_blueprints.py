@@ -248,8 +248,10 @@ def test_an_import_that_is_refused_shows_its_lines_and_no_secret(shell: Callable
 
 
 def test_an_application_that_exists_keeps_its_other_providers(shell: Callable) -> None:
+    # The other one's secret is wrong: its sync keeps a thread.
+    threads = {"environment": {"AUTHENTIK_WORKER__THREADS": "6"}}
     for profile in ("2025.12", "2026.8"):
-        run = shell(authentik_profile=profile)
+        run = shell(authentik_profile=profile, authentik_options=threads)
         state = run.sandbox.authentik.state
         ctx = run.sandbox.authentik.context()
         model = state.models["authentik_providers_microsoft_entra.microsoftentraprovider"]
