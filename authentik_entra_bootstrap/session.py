@@ -65,7 +65,9 @@ class Session:
         tenant = self.desired.tenant_id or (await context.entra.operator()).tenant_id
         # Nothing else of this run goes on yet: waiting may block.
         with hold(
-            open_lease(self.lease_url, lease_name(connection, tenant)), f"connection {connection}", wait=wait
+            open_lease(self.lease_url, lease_name(connection, tenant), self.settings.network().ca_file),
+            f"connection {connection}",
+            wait=wait,
         ) as held:
             before = context.guard, context.domain
             context.guard, context.domain = held.guard, held.domain

@@ -1,35 +1,185 @@
-"""TLS contexts, made once for each CA file: to read a bundle of authorities takes 20 ms, and each connection would."""
+"""TLS: whom every connection of this program trusts, and what a certificate that is not trusted is called."""
 
 from __future__ import annotations
 
 import os
+import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from authentik_entra_bootstrap.domain import Network
+from authentik_entra_bootstrap.errors import ConfigError, RequestTrace
 
 MOST = 8
 """Contexts that are kept; each holds a bundle of authorities, about a megabyte."""
-_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""What OpenSSL and httpx look at where no CA file is named."""
+CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Followed where no CA file is set: each library alone knows only some of them."""
+_SYSTEM = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # macOS, BSD
+)
 
-Maker = Callable[[str | None], ssl.SSLContext]
+_LIBPQ = re.compile(r"certificate verify failed|server certificate for \"[^\"]*\" does not match host name")
+"""libpq has no code for it."""
+
 Stamp = tuple[int, int, int]
 
 
-def shared_context(make: Maker, ca_file: str | None) -> ssl.SSLContext:
-    """The context that ``make`` gives for a CA file; made anew when the file has changed.
+def with_trust(network: Network, environ: Mapping[str, str] = os.environ) -> Network:
+    """The settings with the PEM file that is trusted, where the setting or the environment names one.
 
-    Any number of connections, threads and event loops may use one context. What one of them sets on it, it sets for
-    all: each library is to have a ``make`` of its own.
-
-    :param make: a function of a module: contexts are kept by it.
-    :param ca_file: PEM file, or ``None`` for whatever ``make`` trusts by itself.
-    :raises OSError: the file cannot be read.
-    :raises ssl.SSLError: it holds no certificate.
+    :raises ConfigError: ``ca-file-unreadable``.
     """
-    variables = tuple(os.environ.get(name) for name in _VARIABLES)
-    return _context(make, ca_file, stamp(ca_file) if ca_file else None, variables)
+    chosen = network.ca_file or _named(environ)
+    if chosen is None:
+        return network
+    client_context(chosen)
+    return replace(network, ca_file=chosen)
+
+
+def bundle(ca_file: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """The PEM file of trusted authorities: the one that is set, else the environment's, the system's, certifi's.
+
+    :param ca_file: the setting ``ca_file``.
+    """
+    chosen = ca_file or _named(environ)
+    if chosen:
+        return chosen
+    default = ssl.get_default_verify_paths().cafile
+    found = next((path for path in (default, *_SYSTEM) if path and Path(path).is_file()), None)
+    if found:
+        return found
+    import certifi  # noqa: PLC0415 - a system without authorities of its own is rare
+
+    return certifi.where()
+
+
+def _named(environ: Mapping[str, str]) -> str | None:
+    return next((environ[name] for name in CA_VARIABLES if environ.get(name)), None)
+
+
+def client_context(ca_file: str | None) -> ssl.SSLContext:
+    """What verifies servers, one for each content of a file: reading a bundle takes 20 ms.
+
+    Any number of connections, threads and event loops may use it. httpx and urllib3 set the protocols that they offer
+    on it: both ``http/1.1``.
+
+    :param ca_file: PEM file of the authorities that are trusted instead of the system's.
+    :raises ConfigError: ``ca-file-unreadable``.
+    """
+    chosen = bundle(ca_file)
+    try:
+        return _context(chosen, stamp(chosen), None if ca_file else os.environ.get("SSL_CERT_DIR"))
+    except ssl.SSLError as error:
+        reason = f"no certificates in PEM form ({error.reason or 'unreadable'})"
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or type(error).__name__).lower()
+    raise ConfigError(
+        "ca-file-unreadable",
+        f"The CA file {chosen} cannot be used: {reason}.",
+        "Point the CA setting (ca_file) at a readable PEM file with the certificate authorities to trust.",
+    )
+
+
+@lru_cache(maxsize=MOST)
+def _context(file: str, _stamp: Stamp, folder: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=file)
+    if folder and Path(folder).is_dir():
+        context.load_verify_locations(capath=folder)
+    return context
+
+
+def redis_options(url: str, ca_file: str | None) -> tuple[str, dict[str, Any]]:
+    """A Redis's address without what it says of TLS, and that together with our trust, as redis-py takes it.
+
+    redis-py trusts the system's authorities as well. kombu by itself checks no certificate, and forgets every other
+    option where the address holds one.
+
+    :param url: ``redis://…`` or ``rediss://…``.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "rediss":
+        return url, {}
+    query = parse_qsl(parts.query)
+    options: dict[str, Any] = {"ssl_ca_certs": bundle(ca_file)}
+    options |= {name: value for name, value in query if name.startswith("ssl_")}
+    options |= {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+    rest = urlencode([item for item in query if not item[0].startswith("ssl_")])
+    return parts._replace(query=rest).geturl(), options
+
+
+def rabbitmq_options(ca_file: str | None) -> dict[str, Any]:
+    """Our trust as py-amqp takes it; the host name is filled in by kombu."""
+    return {"ca_certs": bundle(ca_file), "cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
+
+
+def postgresql_options(
+    given: Mapping[str, object], ca_file: str | None, environ: Mapping[str, str] = os.environ
+) -> dict[str, Any]:
+    """What is added to a connection's parameters so that TLS, where it is asked for, checks the server.
+
+    ``sslmode=require`` alone would encrypt for anybody: it becomes ``verify-full``. Modes that do without TLS, and
+    ``verify-ca``, are left as they are.
+
+    :param given: the parameters of the address, as libpq names them.
+    """
+    mode = str(given.get("sslmode") or environ.get("PGSSLMODE") or "prefer")
+    if mode not in {"require", "verify-ca", "verify-full"}:
+        return {}
+    options: dict[str, Any] = {"sslmode": "verify-full" if mode == "require" else mode}
+    own = Path(environ.get("HOME", "/"), ".postgresql", "root.crt")
+    if not given.get("sslrootcert") and not environ.get("PGSSLROOTCERT") and (ca_file or not own.exists()):
+        options["sslrootcert"] = bundle(ca_file)
+    return options
+
+
+def untrusted(error: BaseException) -> str | None:
+    """Why a certificate was not trusted, if that is what happened.
+
+    :param error: any library's exception; looked through to its causes.
+    """
+    for item in causes(error):
+        if isinstance(item, ssl.SSLCertVerificationError):
+            return item.verify_message or "certificate verify failed"
+        if type(item).__module__.startswith("psycopg") and (match := _LIBPQ.search(str(item))):
+            return match[0]
+    return None
+
+
+def not_trusted(where: str, reason: str, trace: RequestTrace | None = None) -> ConfigError:
+    """The error of a server whose certificate is not trusted.
+
+    :param where: ``host:port``.
+    :param reason: the library's words for it.
+    """
+    return ConfigError(
+        "tls-not-trusted",
+        f"The certificate of {where} is not trusted: {reason}.",
+        "If a proxy or a private authority stands in between, point the CA setting (ca_file) at its PEM file.",
+        trace,
+        {"host": where},
+    )
+
+
+def causes(error: BaseException) -> Iterable[BaseException]:
+    """The exception and everything inside it: causes, arguments (urllib3), ``reason``, ``inner_exception``."""
+    queue: list[object] = [error]
+    seen: set[int] = set()
+    while queue:
+        current = queue.pop(0)
+        if not isinstance(current, BaseException) or id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        queue += [current.__cause__, current.__context__, *current.args]
+        queue += [getattr(current, name, None) for name in ("reason", "inner_exception", "original_error")]
 
 
 def stamp(file: str) -> Stamp:
@@ -45,12 +195,5 @@ def stamp_of(file: str | None) -> Stamp | None:
     """The stamp of a file, if one is named and there; whoever reads it tells what is wrong with it."""
     try:
         return stamp(file) if file else None
-    except OSError:
+    except (OSError, ValueError):
         return None
-
-
-@lru_cache(maxsize=MOST)
-def _context(
-    make: Maker, ca_file: str | None, _stamp: Stamp | None, _variables: tuple[str | None, ...]
-) -> ssl.SSLContext:
-    return make(ca_file)

@@ -61,8 +61,10 @@ MEANINGS: Mapping[str, str] = {
     "authentik_url": "Address of authentik, as people open it in the browser. Needed. `http://` only to this machine.",
     "authentik_token": "authentik's API token, of the intent API. By environment only; never in the file, never a flag.",
     "authentik_token_file": "File that holds the token. Used where `authentik_token` is not set.",
-    "ca_file": "PEM file with the authorities to trust on both sides, instead of the built-in ones.",
-    "proxy": "HTTP proxy for both sides, without credentials. Left out: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` hold.",
+    "ca_file": "PEM file with the authorities to trust on both sides, by the broker and by the leases, instead of the "
+    "system's.",
+    "proxy": "HTTP proxy for both sides, without credentials. Left out: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, "
+    "`NO_PROXY` hold.",
     "timeout": "Multiplies every waiting budget; 2 waits twice as long before giving up. At most 20.",
     "application_name": "Display name of the application in Entra ID.",
     "unique_name": "`uniqueName` of the application, by which every later run finds it. It cannot be changed "
@@ -110,6 +112,7 @@ WORKER_MEANINGS: Mapping[str, str] = {
     "verify_interval": "Time in which each connection's proofs are taken once.",
     "concurrency": "Processes for tasks, where `celery worker` is not told otherwise with `-c`.",
     "rotations_per_sweep": "Rotations that one sweep sends for one tenant, the soonest to expire first. At most 10,000.",
+    "ca_file": "PEM file with the authorities to trust for broker and leases. Left out: `ca_file` of `[defaults]`.",
     "metrics_port": "Port at which the worker answers Prometheus; none where it is not set. Needs the extra `metrics`.",
     "metrics_address": "Address of that port; `0.0.0.0` in a container.",
 }

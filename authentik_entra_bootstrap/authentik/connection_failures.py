@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 
 import urllib3.exceptions
 
+from authentik_entra_bootstrap.addresses import host_and_port, proxy_for, proxy_refusal, status_from_proxy
 from authentik_entra_bootstrap.authentik.wire import Call
+from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, UnexpectedAnswer, Unreachable
+from authentik_entra_bootstrap.trust import causes as inside
 from authentik_entra_bootstrap.waiting import is_transient
 
 HOST_NOT_FOUND = "authentik-host-not-found"
 
 
-def broken(error: BaseException, call: Call) -> BootstrapError:
+def broken(error: BaseException, call: Call, base: str, network: Network) -> BootstrapError:
     """The error that an exception of the HTTP library stands for. Its own text is never shown.
 
     :param error: what the library raised; looked through to its causes.
     :param call: the request that failed.
+    :param base: what was asked, and by which settings, to name host and proxy.
     """
-    causes = _causes(error)
+    causes = list(inside(error))
+    where = host_and_port(base)
     tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
     if isinstance(tls, ssl.SSLCertVerificationError):
         return ConfigError(
             "authentik-certificate-not-trusted",
-            f"authentik's TLS certificate is not trusted: {tls.verify_message or 'verification failed'}.",
+            f"authentik's TLS certificate is not trusted ({where}): {tls.verify_message or 'verification failed'}.",
             "Give the CA's certificate as ca_file, or use the host name the certificate is made for.",
             call.trace(),
         )
@@ -43,6 +49,8 @@ def broken(error: BaseException, call: Call) -> BootstrapError:
             "Give the address that people open in the browser, e.g. https://authentik.example.com.",
             call.trace(),
         )
+    if status := status_from_proxy(causes):
+        return proxy_refusal(status, where, proxy_for(base, network.proxy, os.environ), call.trace())
     if isinstance(error, urllib3.exceptions.HTTPError | OSError):
         return _unreachable(causes, call)
     return UnexpectedAnswer(
@@ -94,17 +102,3 @@ def _error(code: str, message: str, remedy: str, call: Call, *, sent: bool) -> U
     error = Unreachable(code, message, remedy, call.trace())
     error.sent = sent
     return error
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The exception and everything it was made of; urllib3 hides causes in arguments and attributes."""
-    found: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting and len(found) < 20:
-        cause = waiting.pop(0)
-        if not isinstance(cause, BaseException) or any(cause is seen for seen in found):
-            continue
-        found.append(cause)
-        waiting += [cause.__cause__, cause.__context__, *cause.args]
-        waiting += [getattr(cause, "reason", None), getattr(cause, "original_error", None)]
-    return found

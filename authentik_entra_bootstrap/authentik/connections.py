@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from urllib3.util.ssl_ import create_urllib3_context
-
-from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.trust import shared_context
+from authentik_entra_bootstrap.trust import bundle, client_context
 
 POOL_SIZE = 8
 """Requests that go on at the same time."""
@@ -75,29 +71,8 @@ class Connections:
 
 def _share_context(manager: Any, ca_file: str | None) -> None:
     """One TLS context for all connections; urllib3 would read the authorities anew for each."""
-    try:
-        context = shared_context(_make_context, ca_file)
-    except OSError:
-        raise ConfigError(
-            "ca-file-unreadable",
-            f"The CA file {ca_file} cannot be read or holds no certificate.",
-            "Give the path of a PEM file.",
-        ) from None
-    proxy = getattr(manager, "proxy", None)
-    if proxy is not None and proxy.scheme == "https":
-        # The connection to the proxy itself trusts what the library reads for it.
-        return
     options = manager.connection_pool_kw
-    options["ssl_context"] = context
-    # With both, urllib3 would read the file into the context again and again.
-    options["ca_certs"] = None
-
-
-def _make_context(ca_file: str | None) -> ssl.SSLContext:
-    """As urllib3 makes it by itself."""
-    context: ssl.SSLContext = create_urllib3_context()
-    if ca_file is None:
-        context.load_default_certs()
-    else:
-        context.load_verify_locations(ca_file)
-    return context
+    options["ssl_context"] = client_context(ca_file)
+    proxy = getattr(manager, "proxy", None)
+    # The connection to a proxy behind TLS reads the file itself. With both, urllib3 would read it for each connection.
+    options["ca_certs"] = bundle(ca_file) if proxy is not None and proxy.scheme == "https" else None

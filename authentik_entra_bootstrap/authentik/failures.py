@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
+from authentik_entra_bootstrap.addresses import proxy_refusal
 from authentik_entra_bootstrap.authentik.redaction import Redactor
 from authentik_entra_bootstrap.authentik.wire import Reply
 from authentik_entra_bootstrap.errors import (
@@ -59,6 +60,8 @@ def refusal(reply: Reply, permission: str, redactor: Redactor) -> BootstrapError
     status = reply.status
     if 300 <= status < 400:
         return _redirect(reply)
+    if status == 407:
+        return proxy_refusal(407, "authentik", trace=reply.trace())
     if status == 401:
         return _token_invalid(reply)
     if status == 403:

@@ -8,18 +8,18 @@ bodies) end here.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import urllib3
 from authentik_client.api_client import ApiClient
 from authentik_client.configuration import Configuration
 
+from authentik_entra_bootstrap.addresses import proxy_for
 from authentik_entra_bootstrap.authentik.connection_failures import broken, worth_repeating
 from authentik_entra_bootstrap.authentik.connections import POOL_SIZE, Connections
 from authentik_entra_bootstrap.authentik.failures import not_an_api, refusal, unexpected
@@ -225,9 +225,9 @@ class Api:
         except BootstrapError as error:
             return error
         except _Broken as error:
-            return broken(error.cause, replace(call, secrets={}, upload=None))
+            return broken(error.cause, replace(call, secrets={}, upload=None), self.base, self.network)
         except Exception as error:  # noqa: BLE001 - whatever the library raises may hold the token or a secret
-            return broken(error, replace(call, secrets={}, upload=None))
+            return broken(error, replace(call, secrets={}, upload=None), self.base, self.network)
 
     def _connected(self) -> Any:
         with self._lock:
@@ -243,7 +243,10 @@ class Api:
             retries=urllib3.Retry(0),
         )
         configuration.connection_pool_maxsize = POOL_SIZE
-        _set_proxy(configuration, self.network.proxy, self.base)
+        # Newer libraries have read the environment by now, older ones do not know it: the same reading for all.
+        proxy = proxy_for(self.base, self.network.proxy, os.environ)
+        configuration.proxy, configuration.no_proxy = proxy and proxy.url, ""
+        configuration.proxy_headers = proxy and proxy.headers
         client = ApiClient(configuration)
         client.user_agent = self.network.user_agent
         # authentik translates its messages; two of them have to be told apart.
@@ -299,19 +302,6 @@ def _form(call: Call) -> dict[str, Any]:
 
 def _surely_not_sent(error: BaseException) -> bool:
     return is_transient_before_sending(error) and worth_repeating(error)
-
-
-def _set_proxy(configuration: Any, proxy: str | None, base: str) -> None:
-    """One rule for all versions of the library: newer ones read the environment, older ones have no such option."""
-    reads_environment = hasattr(configuration, "no_proxy")
-    if proxy is not None:
-        configuration.proxy = proxy
-        configuration.no_proxy = ""
-    elif not reads_environment:
-        parts = urlsplit(base)
-        proxies = urllib.request.getproxies()
-        if not urllib.request.proxy_bypass(parts.hostname or ""):
-            configuration.proxy = proxies.get(parts.scheme) or proxies.get("all")
 
 
 def _page(parse: Callable[[object], T], body: object) -> tuple[list[T], int]:

@@ -18,6 +18,7 @@ from pydantic import (
     field_validator,
 )
 
+from authentik_entra_bootstrap.addresses import authentik_address, read_origin, read_proxy
 from authentik_entra_bootstrap.config.kinds import Duration, Names, Window
 from authentik_entra_bootstrap.domain import (
     AUTHORITY_CLOUDS,
@@ -93,7 +94,7 @@ class ConnectionSettings(BaseModel):
     authentik_token: SecretStr | None = Field(default=None, exclude=True)
     authentik_token_file: Path | None = None
     ca_file: Path | None = None
-    proxy: str | None = None
+    proxy: str | None = Field(default=None, repr=False)
     timeout: float = Field(default=1.0, gt=0, le=20)
     """Multiplies every waiting budget."""
     application_name: str = Field(default="", max_length=256)
@@ -181,27 +182,26 @@ class ConnectionSettings(BaseModel):
             )
         return value
 
-    @field_validator("authority", "graph_url", "portal_url", "proxy", "authentik_url")
-    @classmethod
-    def _is_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value if "://" in value else f"https://{value}")
-        foreign = "@" in parts.netloc or parts.query or parts.fragment
-        if parts.scheme not in {"http", "https"} or not parts.hostname or foreign or parts.port == 0:
-            raise ValueError("an address like https://host[:port] is wanted, without credentials or query")
-        return parts.geturl().rstrip("/")
-
-    @field_validator("authority", "graph_url")
+    @field_validator("authority", "graph_url", "portal_url")
     @classmethod
     def _is_https(cls, value: str | None) -> str | None:
         """azure-identity refuses another scheme, and tokens must not travel readable."""
+        return None if value is None else read_origin(value, ["https"]).geturl()
+
+    @field_validator("authentik_url")
+    @classmethod
+    def _is_authentik(cls, value: str | None) -> str | None:
+        return None if value is None else authentik_address(value)
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_proxy(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        parts = urlsplit(value)
-        if parts.scheme != "https":
-            raise ValueError("an https:// address is wanted")
-        return parts._replace(netloc=parts.netloc.lower()).geturl()
+        proxy = read_proxy(value)
+        if proxy.headers:
+            raise ValueError("a user name and password belong into HTTPS_PROXY: this setting might be shown")
+        return proxy.url
 
     def desired(self) -> Desired:
         """The connection as plain values, names filled in.

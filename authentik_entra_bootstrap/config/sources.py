@@ -7,10 +7,10 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
+from authentik_entra_bootstrap.addresses import holds_password
 from authentik_entra_bootstrap.config.model import DEFAULT_CONNECTION, ConnectionSettings
 from authentik_entra_bootstrap.config.worker import WorkerSettings
 from authentik_entra_bootstrap.errors import ConfigError
@@ -93,6 +93,11 @@ class SettingsFile:
     def worker(self) -> dict[str, Any]:
         """The table ``[worker]``."""
         return dict(self._document.get("worker", {}))
+
+    def shared(self, key: str) -> dict[str, Any]:
+        """A value of ``[defaults]``, if it is there."""
+        defaults = self._document.get("defaults", {})
+        return {key: defaults[key]} if key in defaults else {}
 
     def place_of(self, key: str, connection: str | None = None) -> str:
         """``file:line`` of a key, for error messages; the file alone when the key is not found.
@@ -185,10 +190,11 @@ def load_worker_settings(file: SettingsFile, environment: Mapping[str, str]) -> 
 
     :raises ConfigError: ``setting-invalid``, ``secret-in-settings-file``.
     """
-    merged = file.worker
+    # Trust is set once, for both sides and the worker.
+    merged = {**file.shared("ca_file"), **file.worker}
     origin: dict[str, str] = {}
     for key in ("broker_url", "lease_url"):
-        if _holds_password(merged.get(key)):
+        if holds_password(merged.get(key)):
             raise ConfigError(
                 "secret-in-settings-file",
                 f"{file.place_in_worker(key)}: {key} holds a password, which does not belong in a settings file.",
@@ -198,13 +204,6 @@ def load_worker_settings(file: SettingsFile, environment: Mapping[str, str]) -> 
         merged[key] = environment[variable]
         origin[key] = f"environment variable {variable}"
     return _validated(WorkerSettings, merged, origin, file.place_in_worker)
-
-
-def _holds_password(url: object) -> bool:
-    try:
-        return isinstance(url, str) and urlsplit(url).password is not None
-    except ValueError:
-        return False
 
 
 def _validated(

@@ -10,8 +10,11 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from authentik_entra_bootstrap.addresses import read_broker
 from authentik_entra_bootstrap.config.kinds import Duration
+from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.trust import with_trust
 
 NO_LEASE = "none"
 _BROKERS = ("filesystem", "redis", "rediss", "amqp", "amqps")
@@ -34,6 +37,7 @@ class WorkerSettings(BaseModel):
     verify_interval: Duration = timedelta(hours=24)
     concurrency: int = Field(default=2, ge=1, le=64)
     rotations_per_sweep: int = Field(default=200, ge=1, le=10_000)
+    ca_file: Path | None = None
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
     metrics_address: str = "127.0.0.1"
 
@@ -53,6 +57,13 @@ class WorkerSettings(BaseModel):
         if not _SHORTEST <= value <= _LONGEST:
             raise ValueError("between one second and one week is wanted")
         return value
+
+    def trusted_file(self) -> str | None:
+        """The CA file for broker, leases and schedule; ``None`` for the system's authorities.
+
+        :raises ConfigError: ``ca-file-unreadable``.
+        """
+        return with_trust(Network(ca_file=str(self.ca_file) if self.ca_file else None)).ca_file
 
     def state_folder(self) -> Path:
         """Where broker, schedule and lock files of this machine are; made with mode 0700 where it is missing.
@@ -115,11 +126,7 @@ def _default_state() -> Path:
 
 
 def _known(value: str | None, schemes: tuple[str, ...]) -> str | None:
-    if value is not None and urlsplit(value).scheme not in schemes:
-        raise ValueError(
-            f"an address that begins with {', '.join(f'{name}://' for name in schemes)} is wanted"
-        )
-    return value
+    return None if value is None else read_broker(value, schemes)
 
 
 def _chosen(value: str | None, file: Path | None, key: str, schemes: tuple[str, ...]) -> str | None:

@@ -154,7 +154,7 @@ class Network:
     """
 
     ca_file: str | None = None
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     connect_timeout: float = 10.0
     read_timeout: float = 40.0
     user_agent: str = "authentik-entra-bootstrap"

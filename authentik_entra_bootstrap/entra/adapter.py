@@ -34,9 +34,9 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.entra.codes import fault
 from authentik_entra_bootstrap.entra.kept import KeptEntra, token_key
 from authentik_entra_bootstrap.entra.logins import LOGINS
-from authentik_entra_bootstrap.entra.network import with_trust
 from authentik_entra_bootstrap.marks import PREFIX
 from authentik_entra_bootstrap.ports import EntraPort, SyncSession
+from authentik_entra_bootstrap.trust import with_trust
 from authentik_entra_bootstrap.waiting import Waiter
 
 if TYPE_CHECKING:

@@ -57,18 +57,6 @@ ROWS = (
         "{what} {value!r} is no GUID.",
         "Copy the id from the Entra portal; client id and object id are different ones.",
     ),
-    CodeRow(
-        "ca-file-unreadable",
-        ConfigError,
-        "The CA file {ca_file} cannot be used: {reason}.",
-        "Point the CA setting (ca_file) at a readable PEM file with the certificate authorities to trust.",
-    ),
-    CodeRow(
-        "tls-not-trusted",
-        ConfigError,
-        "The certificate of {host} is not trusted: {reason}.",
-        "If a proxy or a private authority stands in between, point the CA setting (ca_file) at its PEM file.",
-    ),
     # --- network
     CodeRow(
         "host-not-found",

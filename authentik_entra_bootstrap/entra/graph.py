@@ -290,7 +290,9 @@ class Graph:
     def _broken(self, error: httpx.RequestError, correlation_id: str) -> BootstrapError:
         request = error.request
         trace = RequestTrace("graph", request.method, self._path(request), correlation_id=correlation_id)
-        why = broken(error, sent=not isinstance(error, NOT_SENT))
+        why = broken(
+            error, sent=not isinstance(error, NOT_SENT), url=str(request.url), network=self.pool.network
+        )
         return why.fault(request.url.netloc.decode(), trace)
 
     def _unusable(self, received: Received, error: Exception, correlation_id: str) -> BootstrapError:

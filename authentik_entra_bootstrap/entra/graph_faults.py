@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from authentik_entra_bootstrap.addresses import proxy_refusal
 from authentik_entra_bootstrap.domain import TokenClaims
 from authentik_entra_bootstrap.entra.answers import Refusal
 from authentik_entra_bootstrap.entra.codes import fault
@@ -61,6 +62,8 @@ def graph_fault(
 
 def _temporary(refused: Refusal) -> BootstrapError | None:
     error: BootstrapError | None = None
+    if refused.status == 407:
+        return proxy_refusal(407, SERVICE, trace=refused.trace)
     if refused.has(CONCURRENCY):
         # Seen with 503 and with 409 (Azure/azure-cli#23081, nais/azurerator#448).
         error = fault("entra-concurrent-change", trace=refused.trace)

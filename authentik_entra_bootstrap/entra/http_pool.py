@@ -91,6 +91,7 @@ class HttpPool:
         network: Network,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        self.network = network
         self.base_url = f"{cloud.graph.rstrip('/')}/v1.0"
         self.host = urlsplit(cloud.graph).hostname or ""
         self._transport = Batching(

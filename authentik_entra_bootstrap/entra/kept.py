@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from authentik_entra_bootstrap.addresses import Proxy, proxy_for
 from authentik_entra_bootstrap.domain import Cloud, Network, OperatorIdentity, TenantId, TokenClaims
 from authentik_entra_bootstrap.entra.logins import INTERACTIVE
-from authentik_entra_bootstrap.entra.network import proxy_for
 from authentik_entra_bootstrap.trust import Stamp, stamp_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class KeptEntra:
     """Connections and tokens for runs of one event loop."""
 
     def __init__(self) -> None:
-        self._ways: OrderedDict[tuple[str | None, str | None, Stamp | None], httpx.AsyncHTTPTransport] = (
+        self._ways: OrderedDict[tuple[Proxy | None, str | None, Stamp | None], httpx.AsyncHTTPTransport] = (
             OrderedDict()
         )
         self._left: list[httpx.AsyncHTTPTransport] = []
@@ -81,11 +81,11 @@ class KeptEntra:
     def transport(self, cloud: Cloud, network: Network) -> httpx.AsyncHTTPTransport:
         """Connections to a cloud's Microsoft Graph, made where there are none; a changed CA file makes new ones.
 
-        :param network: as ``network.with_trust`` gives it.
+        :param network: as ``trust.with_trust`` gives it.
         """
         from authentik_entra_bootstrap.entra.outgoing import connection  # noqa: PLC0415  # heavy
 
-        key = (proxy_for(cloud.graph, network), network.ca_file, stamp_of(network.ca_file))
+        key = (proxy_for(cloud.graph, network.proxy, os.environ), network.ca_file, stamp_of(network.ca_file))
         found = self._ways.pop(key, None) or connection(cloud.graph, network)
         self._ways[key] = found
         while len(self._ways) > MOST_TRANSPORTS:

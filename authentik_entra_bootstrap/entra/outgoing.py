@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from functools import lru_cache
 from typing import Any
 
 import httpx
 
+from authentik_entra_bootstrap.addresses import Proxy, proxy_for
 from authentik_entra_bootstrap.domain import Network
-from authentik_entra_bootstrap.entra.network import proxy_for, trusting
+from authentik_entra_bootstrap.trust import client_context
 
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 """What httpx raises when a request cannot have reached its host."""
@@ -51,21 +51,20 @@ def connection(url: str, network: Network, *, direct: bool = False) -> Connectio
 
     :param direct: past every proxy.
     """
+    context = client_context(network.ca_file)
+    proxy = None if direct else proxy_for(url, network.proxy, os.environ)
     return Connections(
-        verify=trusting(network.ca_file)
-        if network.ca_file
-        else _default_trust(os.environ.get("SSL_CERT_DIR")),
-        proxy=None if direct else proxy_for(url, network),
+        verify=context,
+        proxy=_behind(proxy, context) if proxy else None,
         limits=httpx.Limits(max_connections=20, keepalive_expiry=_KEEP_ALIVE),
     )
+
+
+def _behind(proxy: Proxy, context: ssl.SSLContext) -> httpx.Proxy:
+    tls = context if proxy.url.startswith("https:") else None
+    return httpx.Proxy(proxy.url, headers=proxy.headers, ssl_context=tls)
 
 
 def timeout(network: Network) -> httpx.Timeout:
     """The settings' timeouts."""
     return httpx.Timeout(network.read_timeout, connect=network.connect_timeout)
-
-
-@lru_cache(maxsize=2)
-def _default_trust(_folder: str | None) -> ssl.SSLContext:
-    # certifi's file, or the folder of the environment. Reading it takes some 20 ms: once in a process.
-    return httpx.create_ssl_context()

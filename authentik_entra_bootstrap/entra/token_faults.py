@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from authentik_entra_bootstrap.addresses import proxy_refusal
 from authentik_entra_bootstrap.entra.codes import fault
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary
 
@@ -97,6 +98,8 @@ def token_fault(
         return _nobody(sign_in, text)
     if last.broken is not None:
         return last.broken.fault(last.host, last.trace)
+    if last.status == 407:
+        return proxy_refusal(407, last.host, trace=last.trace)
     words = _words(sign_in, last.text or last.error)
     code = _code(last, sign_in)
     if code == "clock-off":

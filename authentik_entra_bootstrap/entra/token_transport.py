@@ -109,5 +109,10 @@ class NotingTransport(AsyncHttpTransport[Any, Answer]):
             response = await self._open[host].handle_async_request(sent)
             await response.aread()
         except (httpx.RequestError, httpx.InvalidURL) as error:
-            return broken(error, sent=not isinstance(error, (*NOT_SENT, httpx.InvalidURL)))
+            return broken(
+                error,
+                sent=not isinstance(error, (*NOT_SENT, httpx.InvalidURL)),
+                url=request.url,
+                network=self._network,
+            )
         return Answer(request, response)

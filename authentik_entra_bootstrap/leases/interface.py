@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from authentik_entra_bootstrap.domain import TenantId
-from authentik_entra_bootstrap.errors import ConfigError, Unreachable
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Unreachable
+from authentik_entra_bootstrap.trust import not_trusted, untrusted
 
 
 class Lease(Protocol):
@@ -23,6 +24,7 @@ class Lease(Protocol):
         """Take it without waiting; ``False`` when somebody else holds it.
 
         :raises Unreachable: ``lease-unreachable``.
+        :raises ConfigError: ``tls-not-trusted``.
         """
         ...
 
@@ -44,8 +46,14 @@ def lease_name(connection: str, tenant: TenantId) -> str:
     return f"{tenant.lower()}.{connection}"
 
 
-def unreachable(service: str, error: BaseException) -> Unreachable:
-    """The error of a place that does not answer; the library's own words may quote the address and are left out."""
+def unreachable(service: str, error: BaseException, where: str = "") -> BootstrapError:
+    """The error of a place that does not answer; the library's own words may quote the address and are left out.
+
+    :param where: ``host:port``.
+    """
+    if reason := untrusted(error):
+        return not_trusted(f"{service} at {where}", reason)
+    service = f"{service} at {where}" if where else service
     return Unreachable(
         "lease-unreachable",
         f"{service}, where the leases are, does not answer: {type(error).__name__}.",

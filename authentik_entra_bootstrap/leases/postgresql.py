@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 from typing import Any
 
+from authentik_entra_bootstrap.addresses import host_and_port
 from authentik_entra_bootstrap.leases.interface import library_missing, unreachable
+from authentik_entra_bootstrap.trust import postgresql_options
 
 _ANSWER = 5
 
@@ -23,13 +25,14 @@ class PostgresqlLease:
     period = 15.0
     domain = ""
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, ca_file: str | None = None) -> None:
         try:
             import psycopg  # noqa: PLC0415  # an extra
         except ImportError:
             raise library_missing("psycopg", "postgresql") from None
         self._psycopg = psycopg
         self._url = url
+        self._ca_file = ca_file
         # 64 bits of our own making: PostgreSQL's hash functions may change between versions.
         digest = hashlib.sha256(f"authentik-entra:lease:{name}".encode()).digest()
         self._key = int.from_bytes(digest[:8], signed=True)
@@ -44,7 +47,7 @@ class PostgresqlLease:
             row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (self._key,)).fetchone()
         except self._psycopg.Error as error:
             self._close()
-            raise unreachable("PostgreSQL", error) from None
+            raise unreachable("PostgreSQL", error, host_and_port(self._url)) from None
         self._taken = bool(row and row[0])
         return self._taken
 
@@ -72,8 +75,10 @@ class PostgresqlLease:
 
     def _connect(self) -> Any:
         # Both ends give a connection up after about a minute without life.
+        given = self._psycopg.conninfo.conninfo_to_dict(self._url)
         connection = self._psycopg.connect(
             self._url,
+            **postgresql_options(given, self._ca_file),
             autocommit=True,
             connect_timeout=_ANSWER,
             application_name="authentik-entra lease",

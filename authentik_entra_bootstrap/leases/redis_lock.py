@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from authentik_entra_bootstrap.addresses import host_and_port
 from authentik_entra_bootstrap.leases.interface import library_missing, unreachable
+from authentik_entra_bootstrap.trust import redis_options
 
 KEY = "authentik-entra:lease:"
 LIFETIME = 60.0
@@ -27,6 +29,7 @@ class RedisLease:
         self,
         url: str,
         name: str,
+        ca_file: str | None = None,
         *,
         lifetime: float = LIFETIME,
         monotonic: Callable[[], float] = time.monotonic,
@@ -39,8 +42,10 @@ class RedisLease:
         self._monotonic = monotonic
         self._lifetime = lifetime
         self.period = lifetime / 3
+        address, tls = redis_options(url, ca_file)
+        self._where = host_and_port(url)
         self._client: Any = redis.Redis.from_url(
-            url, socket_timeout=_ANSWER, socket_connect_timeout=_ANSWER, health_check_interval=15
+            address, socket_timeout=_ANSWER, socket_connect_timeout=_ANSWER, health_check_interval=15, **tls
         )
         self._lock = self._client.lock(KEY + name, timeout=lifetime, blocking=False, thread_local=False)
         self._until = 0.0
@@ -51,7 +56,7 @@ class RedisLease:
         try:
             taken = bool(self._lock.acquire())
         except self._errors.RedisError as error:
-            raise unreachable("Redis", error) from None
+            raise unreachable("Redis", error, self._where) from None
         if taken:
             self._until = asked + self._lifetime
         return taken

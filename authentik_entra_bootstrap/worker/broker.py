@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import importlib.util
 import json
-import ssl
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 
 from authentik_entra_bootstrap.config import private_folder
 from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.trust import rabbitmq_options, redis_options
 from authentik_entra_bootstrap.worker.settings import Settings
 
 RUN_LIMIT = timedelta(minutes=15)
@@ -82,17 +82,18 @@ def _filesystem(settings: Settings, _url: str) -> dict[str, Any]:
     }
 
 
-def _redis(_settings: Settings, url: str) -> dict[str, Any]:
+def _redis(settings: Settings, url: str) -> dict[str, Any]:
     if importlib.util.find_spec("redbeat") is None:
         raise ConfigError(
             "broker-library-missing",
             "The broker is Redis, and the libraries for it are not installed.",
             "pip install 'authentik-entra-bootstrap[redis]'.",
         )
-    # kombu would check no certificate by itself.
-    checked = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+    url, tls = redis_options(url, settings.worker.trusted_file())
     return {
-        **({"broker_use_ssl": checked} if urlsplit(url).scheme == "rediss" else {}),
+        "broker_url": url,
+        # For the schedule, too.
+        **({"broker_use_ssl": tls} if tls else {}),
         "broker_transport": "authentik_entra_bootstrap.worker.redis_broker:Transport",
         "broker_transport_options": {
             "visibility_timeout": _VISIBILITY.total_seconds(),
@@ -107,8 +108,9 @@ def _redis(_settings: Settings, url: str) -> dict[str, Any]:
     }
 
 
-def _amqp(settings: Settings, _url: str) -> dict[str, Any]:
-    return {"broker_heartbeat": 30, **_own_beat(settings)}
+def _amqp(settings: Settings, url: str) -> dict[str, Any]:
+    tls = {"broker_use_ssl": rabbitmq_options(settings.worker.trusted_file())} if "amqps://" in url else {}
+    return {"broker_heartbeat": 30, **tls, **_own_beat(settings)}
 
 
 def _own_beat(settings: Settings) -> dict[str, Any]:

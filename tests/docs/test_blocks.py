@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from authentik_entra_bootstrap.addresses import bypasses_proxy, proxy_for
 from authentik_entra_bootstrap.sandbox.microsoft.objects import application, iso, service_principal
 from authentik_entra_bootstrap.sandbox.microsoft.seed import operator_holds, seed_tenant
 
@@ -113,6 +114,12 @@ class Stage:
             value = "environment"  # nobody is there to type into a browser
         elif name == "AUTHENTIK_ENTRA_PROXY":
             assert re.fullmatch(r"http://proxy\.example\.com:\d+", value)
+            return
+        elif name in {"HTTPS_PROXY", "NO_PROXY"}:
+            # The example's proxy is nowhere; that its value can be read is what is looked at.
+            assert proxy_for("https://graph.example", None, {name: value}) or bypasses_proxy(
+                "10.1.2.3", 443, value
+            )
             return
         else:
             value = known["AZURE_TENANT_ID" if name == "AUTHENTIK_ENTRA_TENANT_ID" else name]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 
 import pytest
 
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik import AuthentikAdapter
-from authentik_entra_bootstrap.authentik.transport import _set_proxy
 from authentik_entra_bootstrap.authentik.wire import Call, Reply
 from authentik_entra_bootstrap.domain import Network, SecretText
 from authentik_entra_bootstrap.waiting import Waiter
@@ -49,15 +47,25 @@ async def test_no_proxy_is_respected(stub: Stub, waiter: Waiter, monkeypatch: py
     assert stub.requests == []
 
 
-@pytest.mark.parametrize(("no_proxy", "proxy"), [("", "http://proxy:1"), ("example.com", None)])
-def test_older_libraries_are_told_the_environments_proxy(
-    no_proxy: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["setting", "environment"])
+async def test_a_proxys_user_and_password_reach_it(
+    how: str, stub: Stub, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
-    monkeypatch.setenv("NO_PROXY", no_proxy)
-    configuration = SimpleNamespace(proxy=None)
-    _set_proxy(configuration, None, "https://id.example.com/api/v3")
-    assert configuration.proxy == proxy
+    stub.on("GET", "/core/users/me/", ME)
+    proxy = stub.url.replace("://", "://user:p%40ss@")
+    if how == "environment":
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+    async with adapter_for(waiter, **({"proxy": proxy} if how == "setting" else {})) as adapter:
+        await adapter.me()
+    assert stub.requests[0].headers["proxy-authorization"] == "Basic dXNlcjpwQHNz"
+
+
+async def test_a_proxy_that_wants_a_password_is_asked_once(stub: Stub, waiter: Waiter) -> None:
+    stub.on("GET", "/core/users/me/", Answer(407, b"", content_type="text/html"))
+    async with adapter_for(waiter, proxy=stub.url) as adapter:
+        with pytest.raises(errors.Denied, match=r"\[proxy-authentication-required\]"):
+            await adapter.me()
+    assert len(stub.requests) == 1
 
 
 async def test_closing_ends_every_connection_and_may_be_repeated(stub: Stub, waiter: Waiter) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -85,6 +85,7 @@ def test_hostile_names_steer_no_console_and_fit_every_encoding(encoding: str, tt
         assert "\r" not in shown
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_can_be_shown_anywhere(text: str) -> None:
     for encoding in ("ascii", "utf-8"):

@@ -274,7 +274,6 @@ REFUSALS: list[tuple[Any, httpx.Response, type[BootstrapError], str]] = [
     (add, httpx.Response(200, text="<html>proxy</html>"), Unreachable, "secret-reply-lost"),
     (add, httpx.Response(204), Unreachable, "secret-reply-lost"),
     (add, refused(503, "ServiceUnavailable"), Unreachable, "secret-reply-lost"),
-    (create, httpx.Response(407, text="proxy"), UnexpectedAnswer, "unexpected-answer"),
     (
         create,
         httpx.Response(403, text="<html>blocked by proxy</html>"),
@@ -328,6 +327,13 @@ async def test_every_refusal_has_its_error(
     assert error.trace.correlation_id
     if not isinstance(error, Temporary) or call is add:
         assert world.slept == []
+
+
+async def test_a_proxy_that_wants_a_password_is_asked_once(world: World, entra: EntraAdapter) -> None:
+    world.always = httpx.Response(407, text="proxy")
+    with pytest.raises(Denied, match=r"\[proxy-authentication-required\]"):
+        await create(entra)
+    assert world.slept == []
 
 
 async def test_ids_of_an_error_are_found_however_they_are_spelt(world: World, entra: EntraAdapter) -> None:

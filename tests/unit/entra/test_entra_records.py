@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -30,11 +29,12 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.entra import records
 from authentik_entra_bootstrap.entra.blocking_transport import BlockingTransport
 from authentik_entra_bootstrap.entra.http_pool import HttpPool
-from authentik_entra_bootstrap.entra.network import broken, proxy_for, trusting, with_trust, worth_another_try
+from authentik_entra_bootstrap.entra.network import broken, worth_another_try
 from authentik_entra_bootstrap.entra.outgoing import connection
 from authentik_entra_bootstrap.entra.secrets import effective_policy, iso_duration
 from authentik_entra_bootstrap.entra.token_transport import NotingTransport
-from authentik_entra_bootstrap.errors import ConfigError, Unreachable
+from authentik_entra_bootstrap.errors import Unreachable
+from authentik_entra_bootstrap.trust import client_context
 
 ID = "20000000-0000-4000-8000-000000000002"
 OTHER = "30000000-0000-4000-8000-000000000003"
@@ -271,40 +271,11 @@ def ca(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_one_ca_setting_for_both_stacks(ca: str, tmp_path: Path) -> None:
-    assert with_trust(Network(ca_file=ca), {"SSL_CERT_FILE": "/other"}).ca_file == ca
-    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        assert with_trust(Network(), {name: ca}).ca_file == ca
-    assert with_trust(Network(), {}).ca_file is None
-    empty = tmp_path / "empty.pem"
-    empty.write_text("no certificate")
-    for wrong in (str(empty), str(tmp_path), str(tmp_path / "missing.pem")):
-        with pytest.raises(ConfigError) as caught:
-            with_trust(Network(ca_file=wrong), {})
-        assert caught.value.code == "ca-file-unreadable"
-        assert wrong in caught.value.message
-
-
-async def test_a_ca_file_is_read_once_and_again_when_it_has_changed(ca: str) -> None:
+async def test_every_connection_shares_one_trust(ca: str) -> None:
     network = Network(ca_file=ca)
     first, second = connection("https://a.example", network), connection("https://b.example", network)
-    assert first._pool._ssl_context is second._pool._ssl_context is trusting(ca)
-    assert connection("https://a.example", Network())._pool._ssl_context is not trusting(ca)
-    before = trusting(ca)
-    trustme.CA().cert_pem.write_to_path(ca)
-    os.utime(ca, (1, 1))
-    assert trusting(ca) is not before
-    assert trusting(ca).get_ca_certs() != before.get_ca_certs()
-
-
-def test_one_proxy_setting_for_both_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = "https://graph.microsoft.com/v1.0"
-    assert proxy_for(graph, Network()) is None
-    monkeypatch.setenv("HTTPS_PROXY", "http://env.example:1")
-    assert proxy_for(graph, Network()) == "http://env.example:1"
-    assert proxy_for(graph, Network(proxy="http://set.example:2")) == "http://set.example:2"
-    monkeypatch.setenv("NO_PROXY", "graph.microsoft.com")
-    assert proxy_for(graph, Network()) is None
+    assert first._pool._ssl_context is second._pool._ssl_context is client_context(ca)
+    assert connection("https://a.example", Network())._pool._ssl_context is not client_context(ca)
 
 
 async def unanswered() -> httpx.Response:
@@ -338,11 +309,11 @@ def test_a_person_s_sign_in_goes_through_the_proxy(monkeypatch: pytest.MonkeyPat
         raise StopIteration
 
     monkeypatch.setattr(RequestsTransport, "send", send)
-    transport = BlockingTransport(Network(proxy="http://proxy.example:1"), [])
+    transport = BlockingTransport(Network(proxy="http://user:p%40ss@proxy.example:1"), [])
     for url in ("https://login.example/t", "http://169.254.169.254/metadata"):
         with pytest.raises(StopIteration):
             transport.send(HttpRequest("GET", url))
-    assert sent == [{"http": "http://proxy.example:1", "https": "http://proxy.example:1"}, None]
+    assert sent == [{"https": "http://user:p%40ss@proxy.example:1"}, None]
 
 
 def test_failures_are_told_apart_by_what_is_inside() -> None:
