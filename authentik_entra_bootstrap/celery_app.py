@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any, NoReturn
 
 import structlog
@@ -65,8 +64,8 @@ class App(Celery):  # type: ignore[misc]  # celery has no types
         self.settings = SettingsSource(environment)
         self.stop_metrics: Callable[[], None] = lambda: None
         self.main = os.getpid()
-        self.slowed_until: dict[str, datetime] = {}
-        """Tenants in which this process was asked to slow down, and when the next sweep comes."""
+        self.slowed: dict[str, str] = {}
+        """Tenants in which this process was asked to slow down, and the id of the sweep whose tasks it leaves alone."""
         self.add_defaults(self._configuration)
 
     def _configuration(self) -> dict[str, Any]:
@@ -131,10 +130,11 @@ def _telling(
     :raises BootstrapError: what the body raises, unless another run is at work, which is no failure.
     """
     settings = app.settings.current()
+    # Celery tells every task by which one it came to be sent, retries as well: its root.
+    sent_by = task.request.root_id or task.request.id
     try:
         tenant = _known(settings, connection)
-        now = runs.clock_of(runs.new_runtime())
-        if now < app.slowed_until.get(tenant, now):
+        if app.slowed.get(tenant) == sent_by:
             _log.debug("tenant-slowed-down", connection=connection)
             yield None
             return
@@ -146,7 +146,7 @@ def _telling(
             return
         if isinstance(error, Throttled) and error.trace and error.trace.service != "authentik":
             # Each process learns it for itself: the others meet one refusal each.
-            app.slowed_until[tenant] = runs.clock_of(runs.new_runtime()) + settings.sweep_every
+            app.slowed[tenant] = sent_by
         failed(connection, error.code)
         _tell(task, connection, error)
         raise

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery._state import _task_stack
 from celery.canvas import Signature
 from celery.exceptions import Retry
 from hypothesis import given
@@ -296,11 +297,18 @@ def rotating(monkeypatch: pytest.MonkeyPatch, result: Exception | None = None) -
     return run
 
 
-def take(task: Any, connection: str, *, retries: int = 0) -> dict[str, Any] | None:
+def take(task: Any, connection: str, *, retries: int = 0, sweep: str = "sweep 1") -> dict[str, Any] | None:
     """Run a task as a worker does; how its retry is sent, if it asks for one."""
     sent: list[dict[str, Any]] = []
     expires = (NOW + timedelta(minutes=15)).isoformat()
-    task.push_request(args=(connection,), retries=retries, expires=expires, called_directly=False)
+    task.push_request(
+        id=f"{sweep}, {connection}",
+        root_id=sweep,
+        args=(connection,),
+        retries=retries,
+        expires=expires,
+        called_directly=False,
+    )
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Signature, "apply_async", lambda self: sent.append(dict(self.options)))
@@ -355,8 +363,6 @@ def test_ten_tries_fit_between_renewal_and_expiry(app, environment, write, lifet
 
 def test_a_429_stops_what_is_left_of_its_tenant_until_the_next_sweep(app, monkeypatch, write):
     write(ONE + TWO + f"[connections.three]\ntenant_id = '{TENANT}'\n")
-    moment = [NOW]
-    monkeypatch.setattr(runs, "new_runtime", lambda: Runtime(context_options={"now": lambda: moment[0]}))
     trace = RequestTrace("graph", "GET", "/applications", 429)
     year = Throttled("entra-throttled", "Slow down.", "Wait.", trace)
     year.retry_after = 365 * 86_400.0
@@ -373,9 +379,24 @@ def test_a_429_stops_what_is_left_of_its_tenant_until_the_next_sweep(app, monkey
     take(celery_app.rotate, "two")
     assert other == ["two"]
     # However long the service asked for: the next sweep tries again.
-    moment[0] += timedelta(minutes=15)
-    take(celery_app.rotate, "three")
+    take(celery_app.rotate, "three", sweep="sweep 2")
     assert other == ["two", "three"]
+
+
+def test_tasks_know_the_sweep_that_sent_them(environment, write):
+    write(ONE)
+    sender = celery_app.App("test", set_as_current=False, environment=environment)
+    task = celery_app.sweep
+    task.push_request(id="the sweep", root_id="the sweep", called_directly=False)
+    _task_stack.push(task)
+    try:
+        sender.send_task("authentik-entra.rotate", args=("one",))
+    finally:
+        _task_stack.pop()
+        task.pop_request()
+    (path,) = Path(sender.conf.broker_transport_options["data_folder_in"]).iterdir()
+    assert json.loads(path.read_text())["headers"]["root_id"] == "the sweep"
+    sender.close()
 
 
 def test_authentik_that_asks_to_slow_down_stops_no_tenant(app, monkeypatch):
