@@ -105,9 +105,9 @@ def configure_worker_logging(level: int, file: str | None = None) -> None:
     """
     handler = logging.FileHandler(file, encoding="utf-8") if file else logging.StreamHandler(sys.stderr)
     _set_up(handler, "%(asctime)s %(levelname)s %(process)d %(name)s %(message)s", level=level, ours=level)
-    # Each request of the HTTP library at INFO would bury what happens to the secrets.
-    for name in ("httpx", "azure"):
-        logging.getLogger(name).setLevel(max(level, logging.WARNING) if level > logging.DEBUG else level)
+    # Each request of the HTTP library at INFO would bury what happens to the secrets; azure-identity logs whole refusals.
+    for name, least in (("httpx", logging.WARNING), ("azure", logging.ERROR)):
+        logging.getLogger(name).setLevel(max(level, least) if level > logging.DEBUG else level)
 
 
 def _set_up(handler: logging.Handler, form: str, *, level: int, ours: int) -> None:

@@ -11,13 +11,13 @@ from authentik_entra_bootstrap._version import __version__
 from authentik_entra_bootstrap.authentik import AuthentikAdapter
 from authentik_entra_bootstrap.config import NO_LEASE, ConnectionSettings
 from authentik_entra_bootstrap.domain import AppId, Desired, Network, SecretText, TenantId
-from authentik_entra_bootstrap.entra import EntraAdapter
+from authentik_entra_bootstrap.entra.adapter import EntraAdapter
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.events import Several
 from authentik_entra_bootstrap.leases import hold, lease_name, open_lease
 from authentik_entra_bootstrap.metrics import Metrics
 from authentik_entra_bootstrap.reporting import Quiet, Reporter
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.waiting import Waiter, run_limit
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.telling import TrailListener
 
@@ -123,7 +123,7 @@ async def open_tenant(
     :raises ConfigError: unreadable files.
     """
     network, waiter = _shared(settings, runtime)
-    async with _entra(settings, runtime, network, waiter) as entra:
+    async with run_limit(waiter.scale), _entra(settings, runtime, network, waiter) as entra:
         yield entra, waiter
 
 
@@ -138,7 +138,10 @@ async def open_authentik(
     """
     _authentik_address(settings)
     network, waiter = _shared(settings, runtime)
-    async with _authentik(settings, token or settings.token(), network, waiter) as authentik:
+    async with (
+        run_limit(waiter.scale),
+        _authentik(settings, token or settings.token(), network, waiter) as authentik,
+    ):
         yield authentik
 
 
@@ -162,6 +165,7 @@ async def open_session(settings: ConnectionSettings, runtime: Runtime) -> AsyncI
     token, desired = settings.token(), settings.desired()
     network, waiter = _shared(settings, runtime)
     async with (
+        run_limit(waiter.scale),
         _entra(settings, runtime, network, waiter) as entra,
         _authentik(settings, token, network, waiter) as authentik,
     ):

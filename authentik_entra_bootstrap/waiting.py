@@ -10,7 +10,9 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -34,6 +36,8 @@ TOKEN_LIMIT = 1 << 20
 """Bytes of an answer of a token service."""
 ANSWER_LIMIT = 32 << 20
 """Bytes of an answer of Microsoft Graph or authentik, after decompression."""
+RUN_LIMIT = 7200.0
+"""Seconds of a whole run, without the time for which a person is asked; scaled like every budget."""
 PAGES_LIMIT = 1000
 """Pages of one list."""
 LONGEST_PAUSE = 3600.0
@@ -85,6 +89,8 @@ class Patience:
 
 TRANSIENT = Patience(budget=90.0)
 """For 429, 5xx and broken connections."""
+FIRST_CONTACT = Patience(budget=8.0, ceiling=2.0)
+"""For a host that was not reached yet: a wrong address or a closed port is told within ten seconds."""
 REPLICATION = Patience(budget=180.0, first=0.4, factor=1.5, ceiling=5.0)
 """For objects that other replicas do not know yet (Microsoft: usually seconds, sometimes minutes)."""
 NEW_SECRET = Patience(budget=300.0, first=0.4, factor=1.05, ceiling=5.0)
@@ -99,11 +105,48 @@ CONSUMER = Patience(budget=120.0, first=0.3, factor=1.5, ceiling=3.0)
 """For authentik's worker to run a task."""
 
 
+_limit: ContextVar[asyncio.Timeout | None] = ContextVar("limit", default=None)
+
+
+@asynccontextmanager
+async def run_limit(scale: float) -> AsyncIterator[None]:
+    """Interrupt the body, as an interruption by a person does, when it takes too long.
+
+    :raises Temporary: ``run-too-long``.
+    """
+    try:
+        async with asyncio.timeout(RUN_LIMIT * scale) as limit:
+            _limit.set(limit)
+            try:
+                yield
+            finally:
+                _limit.set(None)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+    else:
+        return
+    raise Temporary(
+        "run-too-long",
+        f"The run was not done after {RUN_LIMIT * scale / 60:.0f} minutes and was interrupted.",
+        "Run the same command again; it continues where this run stopped. See what it waited for with -v.",
+    )
+
+
+@contextmanager
+def asking_a_person() -> Iterator[None]:
+    """The time in the body does not count against the limit of the run."""
+    limit, before = _limit.get(), time.monotonic()
+    yield
+    if limit is not None and (end := limit.when()) is not None:
+        limit.reschedule(end + time.monotonic() - before)
+
+
 def http_date(text: str | None) -> datetime | None:
     """The moment that a ``Date`` header tells, aware UTC; ``None`` for anything else."""
     try:
         told = parsedate_to_datetime(text) if text else None
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return told.replace(tzinfo=UTC) if told is not None and told.tzinfo is None else told
 
@@ -135,6 +178,22 @@ def is_transient(error: BaseException) -> bool:
 def is_transient_before_sending(error: BaseException) -> bool:
     """Whether a request that must not be doubled may be sent again: it was surely not carried out."""
     return isinstance(error, Throttled) or (isinstance(error, Unreachable) and not error.sent)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A state of the service that passes by itself.
+
+    :param what: the end of it, for people, e.g. ``Microsoft Graph to take the request``.
+    :param when: which errors show it.
+    :param patience: how long it is waited for, counted from the first try.
+    :param usual: how long it usually takes, in words.
+    """
+
+    what: str
+    when: Callable[[BaseException], bool]
+    patience: Patience = TRANSIENT
+    usual: str = "seconds"
 
 
 @dataclass
@@ -170,37 +229,44 @@ class Waiter:
         :param when: tells which errors are worth another try; all others are raised at once.
         :raises BaseException: the last error once the budget is used up.
         """
-        start = self.monotonic()
-        tried = 0
-        failed: Exception | None = None
-        try:
-            # Nearly every request is answered at once, and a rotation makes dozens: no machinery for those.
-            return await call()
-        except Exception as error:
-            if not when(error):
-                raise
-            failed = error
 
         async def attempt() -> T:
-            nonlocal tried, failed
-            tried += 1
-            if failed is not None:
-                first, failed = failed, None
-                raise first
             return await call()
 
-        retrying: tenacity.AsyncRetrying = tenacity.AsyncRetrying(
+        result: T = await self.retrying(Condition(what, when, patience, usual))(attempt)
+        return result
+
+    def retrying(self, *conditions: Condition) -> tenacity.AsyncRetrying:
+        """Calls a coroutine function until it fails with none of the conditions, or the budget of one is used up.
+
+        Of several conditions that an error shows, the first one counts. The last error is raised.
+        """
+        start = self.monotonic()
+        told: Condition | None = None
+
+        def shown(state: tenacity.RetryCallState) -> Condition | None:
+            error = state.outcome.exception() if state.outcome else None
+            return next((item for item in conditions if error and item.when(error)), None)
+
+        def again(state: tenacity.RetryCallState) -> bool:
+            if told and state.outcome and not state.outcome.failed:
+                self.progress.waited(told.what, self.monotonic() - start)
+            return shown(state) is not None
+
+        def tell(state: tenacity.RetryCallState) -> None:
+            nonlocal told
+            told = shown(state)
+            if told:
+                self.progress.waiting(told.what, self.monotonic() - start, told.usual)
+
+        return tenacity.AsyncRetrying(
             sleep=self.sleep,
-            retry=tenacity.retry_if_exception(when),
-            wait=lambda state: self._pause(state, patience),
-            stop=lambda state: self._over(start, state, patience),
-            before_sleep=lambda _: self.progress.waiting(what, self.monotonic() - start, usual),
+            retry=again,
+            wait=lambda state: self._pause(state, (shown(state) or conditions[0]).patience),
+            stop=lambda state: self._over(start, state, (shown(state) or conditions[0]).patience),
+            before_sleep=tell,
             reraise=True,
         )
-        result: T = await retrying(attempt)
-        if tried > 1:
-            self.progress.waited(what, self.monotonic() - start)
-        return result
 
     async def until(
         self,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import click
 
 from authentik_entra_bootstrap._version import __version__
-from authentik_entra_bootstrap.cli.lean import end_at_once, leave_out
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode, Interrupted
 
 if TYPE_CHECKING:
@@ -71,15 +70,8 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit with its documented code; no traceback unless something is unexpected.
-
-    For a process that runs nothing else: what libraries import for others is left out.
-    """
-    leave_out()
-    try:
-        sys.exit(run(arguments))
-    finally:
-        end_at_once()
+    """Run a command and exit with its documented code; no traceback unless something is unexpected."""
+    sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None, obj: object = None) -> int:

@@ -13,7 +13,7 @@ from authentik_entra_bootstrap.cli.options import Options
 from authentik_entra_bootstrap.cli.running import ON_A_TERMINAL, confirm, run_reported
 from authentik_entra_bootstrap.cli.several import chosen
 from authentik_entra_bootstrap.config import ConnectionSettings, SettingsFile, load_settings
-from authentik_entra_bootstrap.entra import EntraAdapter
+from authentik_entra_bootstrap.entra.adapter import EntraAdapter
 from authentik_entra_bootstrap.errors import ConfigError, ExitCode
 from authentik_entra_bootstrap.output.documents import Document
 from authentik_entra_bootstrap.output.rotator import (
@@ -138,4 +138,4 @@ def _run(command: str, options: Options, body: Body) -> int:
 
 def _context(entra: EntraAdapter, waiter: Waiter, terminal: Terminal, runtime: Runtime) -> RotatorContext:
     now = runtime.context_options.get("now", lambda: datetime.now(UTC))
-    return RotatorContext(entra, entra.identities, waiter, terminal, now, partial(show_done, terminal))  # type: ignore[arg-type]
+    return RotatorContext(entra, entra, waiter, terminal, now, partial(show_done, terminal))  # type: ignore[arg-type]

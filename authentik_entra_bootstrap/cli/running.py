@@ -20,6 +20,7 @@ from authentik_entra_bootstrap.logs import configure_logging
 from authentik_entra_bootstrap.output.documents import Document, envelope, error_document
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.session import Runtime, Session, open_session
+from authentik_entra_bootstrap.waiting import asking_a_person
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,11 @@ def confirm(options: Options, question: str, *, yes: bool, otherwise: str = PLAN
     :raises Declined: the answer was no.
     """
     check_answerable(options, yes=yes, otherwise=otherwise)
-    if not yes and not click.confirm(question, default=False, err=True):
+    if yes:
+        return
+    with asking_a_person():
+        agreed = click.confirm(question, default=False, err=True)
+    if not agreed:
         raise Declined
 
 

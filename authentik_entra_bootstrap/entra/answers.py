@@ -1,78 +1,58 @@
-"""Microsoft Graph's answers: the response itself, and its errors as plain data.
+"""Microsoft Graph's answers: their JSON, and refusals as plain data.
 
-Heavy (httpx, kiota): imported when Graph is asked.
+Heavy (httpx): imported when Graph is asked.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
-from kiota_abstractions.api_error import APIError
-from kiota_abstractions.response_handler import ResponseHandler
-from kiota_serialization_json.json_parse_node_factory import JsonParseNodeFactory
 
+from authentik_entra_bootstrap.entra.codes import fault
 from authentik_entra_bootstrap.errors import RequestTrace
-from authentik_entra_bootstrap.waiting import retry_after
+from authentik_entra_bootstrap.waiting import http_date, retry_after
 
 
-class Received(ResponseHandler):
-    """Takes a request's answer from kiota before it is turned into models.
+class Json(dict[str, Any]):
+    """The JSON object of an answer, with the trace of its request."""
 
-    The first model of an answer costs kiota 1.2 s of imports, and models drop what they do not know. Errors
-    are still raised as the SDK's ``ODataError``.
+    trace: RequestTrace | None = None
+    date: datetime | None = None
+    """When it was answered, by the service's clock."""
+
+
+def answered(response: httpx.Response, trace: RequestTrace) -> Json:
+    """The JSON object of a success; an empty one where the answer has no body, and none was asked for.
+
+    :raises UnexpectedAnswer: it is something else, e.g. a proxy's page.
     """
-
-    def __init__(self) -> None:
-        self.response: httpx.Response | None = None
-
-    async def handle_response_async(self, response: Any, error_map: Any) -> Any:
-        """Keep the response; raise the SDK's error for everything that is no success."""
-        self.response = response
-        if not response.is_success:
-            raise _api_error(response, (error_map or {}).get("XXX"))
-
-    @property
-    def date(self) -> datetime | None:
-        """The answer's ``Date``."""
-        header = self.response.headers.get("date") if self.response is not None else None
-        try:
-            return parsedate_to_datetime(header) if header else None
-        except ValueError:
-            return None
-
-    @property
-    def body(self) -> dict[str, Any] | None:
-        """The JSON object of a success; ``None`` where the answer has no body.
-
-        :raises ValueError: the body is something else, e.g. a proxy's page.
-        """
-        if self.response is None or not self.response.content:
-            return None
-        value = json.loads(self.response.content)
-        if not isinstance(value, dict):
-            raise ValueError("no JSON object")  # noqa: TRY004  # one kind of error for every unusable body
-        return value
+    value = json_of(response.content) if response.content else None if trace.method == "GET" else {}
+    if not isinstance(value, dict):
+        kind = response.headers.get("content-type", "no content type")
+        reason = f"HTTP {response.status_code} with {kind} instead of the JSON expected"
+        raise fault("unexpected-answer", trace=trace, service="Microsoft Graph", reason=reason)
+    found = Json(value)
+    found.trace, found.date = trace, http_date(response.headers.get("date"))
+    return found
 
 
-def _api_error(response: httpx.Response, model: Any) -> APIError:
-    error: object = None
-    if model is not None:
-        try:
-            node = JsonParseNodeFactory().get_root_parse_node("application/json", response.content)
-            error = node.get_object_value(model)
-        except Exception:  # noqa: BLE001  # HTML, nothing at all, or JSON of another shape
-            error = None
-    if not isinstance(error, APIError):
-        error = APIError("no error of Microsoft Graph")
-    error.response_status_code = response.status_code
-    error.response_headers = dict(response.headers)
-    return error
+def json_of(content: bytes) -> object:
+    """What JSON text stands for; ``None`` for everything that is none, or nested too deeply to be read.
+
+    Halves of surrogate pairs, which nothing can write again, become question marks.
+    """
+    try:
+        value: object = json.loads(content.decode("utf-8-sig"))
+        if b"\\u" in content:
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    return value
 
 
 @dataclass(frozen=True)
@@ -98,48 +78,45 @@ class Refusal:
         return any(text.casefold() in message for text in texts)
 
 
-def refusal(error: APIError, trace: RequestTrace) -> Refusal:
-    """The SDK's error as plain data.
+def refusal(response: httpx.Response, trace: RequestTrace) -> Refusal:
+    """An answer that is no success.
 
-    :param trace: method and path of the request.
+    :param trace: of its request; gets Graph's code, and ids that stand only in the body.
     """
-    headers = {name.lower(): value for name, value in (error.response_headers or {}).items()}
-    main = getattr(error, "error", None)
-    inner = _inner(main)
-    code = getattr(main, "code", None) or ""
-    status = error.response_status_code or 0
+    body = json_of(response.content)
+    error = _mapping(body, "error")
+    # Graph spells it innerError, innererror and InnerError.
+    inner = next((_mapping(error, name) for name in error if name.lower() == "innererror"), {})
+    details = error.get("details")
+    code = _text(error, "code")
+    headers = response.headers
     return Refusal(
-        status,
+        response.status_code,
         code,
-        getattr(main, "message", None) or "",
-        tuple((item.code or "", item.target or "") for item in getattr(main, "details", None) or ()),
+        _text(error, "message"),
+        tuple(
+            (_text(item, "code"), _text(item, "target"))
+            for item in (details if isinstance(details, list) else ())
+            if isinstance(item, Mapping)
+        ),
         retry_after(headers.get("retry-after")),
-        RequestTrace(
-            "graph",
-            trace.method,
-            trace.path,
-            status,
-            code or None,
-            headers.get("request-id") or inner.get("request-id"),
-            headers.get("client-request-id") or inner.get("client-request-id") or trace.correlation_id,
+        replace(
+            trace,
+            service_code=code or None,
+            request_id=trace.request_id or _text(inner, "request-id") or None,
+            correlation_id=headers.get("client-request-id")
+            or _text(inner, "client-request-id")
+            or trace.correlation_id,
         ),
         headers.get("content-type", ""),
     )
 
 
-def _inner(main: Any) -> Mapping[str, str]:
-    """Ids of ``innerError``, which Graph also spells ``innererror`` and ``InnerError``."""
-    known = getattr(main, "inner_error", None)
-    if known is not None:
-        return {
-            name: value
-            for name, value in (
-                ("request-id", known.request_id),
-                ("client-request-id", known.client_request_id),
-            )
-            if value
-        }
-    for name, value in (getattr(main, "additional_data", None) or {}).items():
-        if name.lower() == "innererror" and isinstance(value, dict):
-            return {key.lower(): str(item) for key, item in value.items() if item}
-    return {}
+def _mapping(body: object, name: str) -> Mapping[str, Any]:
+    value = body.get(name) if isinstance(body, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    return value if isinstance(value, str) else ""

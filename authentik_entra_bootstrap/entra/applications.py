@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Any, TypeVar
 
 from msgraph.generated.models.application import Application as ApplicationModel
 from msgraph.generated.models.required_resource_access import RequiredResourceAccess
 from msgraph.generated.models.resource_access import ResourceAccess
-from msgraph.graph_service_client import GraphServiceClient
 
 from authentik_entra_bootstrap.domain import (
     AppId,
@@ -22,129 +20,124 @@ from authentik_entra_bootstrap.domain import (
     RequestedAccess,
 )
 from authentik_entra_bootstrap.entra import operations, records
+from authentik_entra_bootstrap.entra.answers import Json
 from authentik_entra_bootstrap.entra.codes import fault
-from authentik_entra_bootstrap.entra.graph import Graph, Json
+from authentik_entra_bootstrap.entra.graph import Builder, OnGraph, Query, record
 from authentik_entra_bootstrap.entra.graph_faults import SERVICE
-from authentik_entra_bootstrap.entra.http_pool import Query
 from authentik_entra_bootstrap.entra.names import as_guid, checked_guid, checked_unique_name
 from authentik_entra_bootstrap.errors import AlreadyExists, NotFound
-
-R = TypeVar("R")
+from authentik_entra_bootstrap.marks import PREFIX
 
 SINGLE_TENANT = "AzureADMyOrg"
+LISTING_PAGE = 999
+"""Entries of one page of a long list: the greatest ``$top`` of directory collections (Microsoft Graph, paging)."""
 
 
-def read(reader: Callable[[Mapping[str, Any]], R], body: Mapping[str, Any]) -> R:
-    """A record of an answer.
+class Tenant(OnGraph):
+    """Requests on the tenant itself."""
 
-    :raises UnexpectedAnswer: a property is missing that the record cannot do without.
-    """
-    try:
-        return reader(body)
-    except records.Incomplete as error:
-        missing = str(error)
-    trace = body.trace if isinstance(body, Json) else None
-    raise fault("unexpected-answer", trace=trace, service=SERVICE, reason=f"an answer without {missing}")
-
-
-async def organization(graph: Graph) -> Organization:
-    """``GET /organization`` has one entry, the tenant."""
-    found = await graph.pages(
-        operations.READ_ORGANIZATION,
-        lambda client: client.organization,
-        what="the tenant",
-        query=Query(select=records.ORGANIZATION_PROPERTIES),
-    )
-    if not found:
-        raise fault("unexpected-answer", service=SERVICE, reason="no organization")
-    return read(records.organization, found[0])
-
-
-class Applications:
-    """Requests on applications."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-
-    async def by_unique_name(self, unique_name: str) -> Application | None:
-        """By ``uniqueName``."""
-        key = checked_unique_name(unique_name)
-        return await self._get(lambda client: client.applications_with_unique_name(key), unique_name)
-
-    async def by_app_id(self, app_id: AppId) -> Application | None:
-        """By client id."""
-        key = checked_guid(app_id, "client id")
-        return await self._get(lambda client: client.applications_with_app_id(key), app_id)
-
-    async def tagged(self, tag: str, page_size: int | None = None) -> tuple[Application, ...]:
-        """By one of its tags; Graph's filter compares without regard to letter case, so the answer is checked."""
-        literal = tag.replace("'", "''")
+    async def organization(self) -> Organization:
+        """The tenant that the token belongs to: ``GET /organization`` has one entry."""
         found = await self._graph.pages(
-            operations.READ_APPLICATION,
-            lambda client: client.applications,
-            what="applications by tag",
-            query=Query(
-                select=records.APPLICATION_PROPERTIES, filter=f"tags/any(t:t eq '{literal}')", top=page_size
-            ),
+            operations.READ_ORGANIZATION,
+            lambda graph: graph.organization,
+            what="the tenant",
+            query=Query(select=records.ORGANIZATION_PROPERTIES),
         )
-        return tuple(app for item in found if tag in (app := read(records.application, item)).tags)
+        if not found:
+            raise fault("unexpected-answer", service=SERVICE, reason="no organization")
+        return record(records.organization, found[0])
 
-    async def by_object_id(self, app_object_id: AppObjectId) -> Application | None:
-        """By object id."""
+
+class Applications(OnGraph):
+    """Requests on applications; see ``EntraPort``."""
+
+    async def find_application(self, unique_name: str) -> Application | None:
+        """The application by ``uniqueName``."""
+        key = checked_unique_name(unique_name)
+        return await self._application(lambda graph: graph.applications_with_unique_name(key), key)
+
+    async def application_by_app_id(self, app_id: AppId) -> Application | None:
+        """The application by client id."""
+        key = checked_guid(app_id, "client id")
+        return await self._application(lambda graph: graph.applications_with_app_id(key), key)
+
+    async def application(self, app_object_id: AppObjectId) -> Application | None:
+        """The application by object id."""
         key = checked_guid(app_object_id, "object id")
-        return await self._get(lambda client: client.applications.by_application_id(key), app_object_id)
+        return await self._application(lambda graph: graph.applications.by_application_id(key), key)
 
-    async def _get(self, build: Callable[[GraphServiceClient], Any], key: str) -> Application | None:
+    async def _application(self, build: Builder, key: str) -> Application | None:
         try:
-            body = await self._graph.required(
+            body = await self._graph.call(
                 operations.READ_APPLICATION,
-                lambda client, config: build(client).get(config),
+                "get",
+                build,
                 what=f"the application {key}",
                 query=Query(select=records.APPLICATION_PROPERTIES),
             )
         except NotFound:
             return None
-        return self._known(body)
+        return self._met(body)
 
-    def _known(self, body: Json) -> Application:
-        application = read(records.application, body)
+    def _met(self, body: Json) -> Application:
+        application = record(records.application, body)
         created, now = application.created_date_time, body.date
-        age = max(0.0, (now - created).total_seconds()) if created and now else 0.0
-        self._graph.births.note(application.app_object_id, age=age)
+        self._graph.made(age=max(0.0, (now - created).total_seconds()) if created and now else 0.0)
         return application
 
-    async def deleted(self, unique_name: str, page_size: int | None = None) -> DeletedApplication | None:
+    async def managed_applications(self) -> tuple[Application, ...]:
+        """Every application that this program manages, in as few pages as the service allows."""
+        return await self._tagged(PREFIX, LISTING_PAGE)
+
+    async def applications_tagged(self, tag: str) -> tuple[Application, ...]:
+        """Every application that carries exactly this tag."""
+        return await self._tagged(tag)
+
+    async def _tagged(self, tag: str, page_size: int | None = None) -> tuple[Application, ...]:
+        # Graph's filter compares without regard to letter case, so the answer is checked.
+        literal = tag.replace("'", "''")
+        found = await self._graph.pages(
+            operations.READ_APPLICATION,
+            lambda graph: graph.applications,
+            what="applications by tag",
+            query=Query(
+                select=records.APPLICATION_PROPERTIES, filter=f"tags/any(t:t eq '{literal}')", top=page_size
+            ),
+        )
+        return tuple(app for item in found if tag in (app := record(records.application, item)).tags)
+
+    async def find_deleted_application(self, unique_name: str) -> DeletedApplication | None:
         """The deleted application with that name, read page by page: no filter on deleted items is documented."""
         checked_unique_name(unique_name)
         found = await self._graph.pages(
             operations.READ_DELETED,
-            lambda client: client.directory.deleted_items.graph_application,
+            lambda graph: graph.directory.deleted_items.graph_application,
             what="deleted applications",
-            query=Query(select=records.DELETED_PROPERTIES, top=page_size),
+            query=Query(select=records.DELETED_PROPERTIES, top=LISTING_PAGE),
         )
         for item in found:
             if item.get("uniqueName") == unique_name:
-                return read(records.deleted_application, item)
+                return record(records.deleted_application, item)
         return None
 
-    async def restore(self, app_object_id: AppObjectId) -> None:
+    async def restore_application(self, app_object_id: AppObjectId) -> None:
         """Bring it back; one that is back already is success."""
         key = checked_guid(app_object_id, "object id")
         try:
             await self._graph.call(
                 operations.RESTORE_APPLICATION,
-                lambda client, config: client.directory.deleted_items.by_directory_object_id(
-                    key
-                ).restore.post(config),
+                "post",
+                lambda graph: graph.directory.deleted_items.by_directory_object_id(key).restore,
                 what=f"the deleted application {key}",
             )
         except NotFound:
             # After a lost reply the second try finds it no longer among the deleted.
-            if await self.by_object_id(app_object_id) is None:
+            if await self.application(app_object_id) is None:
                 raise
-        self._graph.births.again(app_object_id)
+        self._graph.made()
 
-    async def create(self, spec: ApplicationSpec) -> Application:
+    async def create_application(self, spec: ApplicationSpec) -> Application:
         """Create it with its owners bound in the body."""
         body = ApplicationModel(
             display_name=spec.display_name,
@@ -158,40 +151,42 @@ class Applications:
                 # The only way to own it for certain: whether an app-only creator becomes owner by itself is
                 # disputed, and an explicit list replaces that default.
                 "owners@odata.bind": [
-                    f"{self._graph.pool.base_url}/directoryObjects/{checked_guid(owner, 'owner')}"
+                    f"{self._graph.base_url}/directoryObjects/{checked_guid(owner, 'owner')}"
                     for owner in spec.owner_object_ids
                 ]
             },
         )
         try:
-            answer = await self._graph.required(
+            answer = await self._graph.call(
                 operations.CREATE_APPLICATION,
-                lambda client, config: client.applications.post(body, config),
+                "post",
+                lambda graph: graph.applications,
+                body,
                 what="the owners of the new application",
-                of=spec.owner_object_ids,
+                exists=True,
             )
         except AlreadyExists as error:
             if error.code != "unique-name-taken":
                 raise
             taken = error.trace
         else:
-            made = self._known(answer)
+            made = self._met(answer)
             # The documented answer to a create leaves uniqueName out.
             return replace(made, unique_name=made.unique_name or spec.unique_name)
         raise fault("unique-name-taken", trace=taken, unique_name=spec.unique_name)
 
-    async def update(
+    async def update_application(
         self,
         app_object_id: AppObjectId,
         *,
-        tags: Sequence[str] | None,
-        requested_access: frozenset[RequestedAccess] | None,
-        display_name: str | None,
-        service_management_reference: str | None,
-        unique_name: str | None,
-        enable: bool,
+        tags: Sequence[str] | None = None,
+        requested_access: frozenset[RequestedAccess] | None = None,
+        display_name: str | None = None,
+        service_management_reference: str | None = None,
+        unique_name: str | None = None,
+        enable: bool = False,
     ) -> None:
-        """Replace the given properties."""
+        """Replace the given properties. Lists are replaced whole."""
         key = checked_guid(app_object_id, "object id")
         body = ApplicationModel(
             display_name=display_name,
@@ -205,9 +200,11 @@ class Applications:
         )
         await self._graph.call(
             operations.UPDATE_APPLICATION,
-            lambda client, config: client.applications.by_application_id(key).patch(body, config),
+            "patch",
+            lambda graph: graph.applications.by_application_id(key),
+            body,
             what=f"the application {key}",
-            of=[app_object_id],
+            exists=True,
         )
 
     async def owners(self, app_object_id: AppObjectId) -> frozenset[str]:
@@ -215,31 +212,25 @@ class Applications:
         key = checked_guid(app_object_id, "object id")
         found = await self._graph.pages(
             operations.READ_APPLICATION,
-            lambda client: client.applications.by_application_id(key).owners,
+            lambda graph: graph.applications.by_application_id(key).owners,
             what=f"the application {key}",
-            of=[app_object_id],
+            exists=True,
             query=Query(select=["id"]),
         )
         return frozenset(item["id"] for item in found if isinstance(item.get("id"), str))
 
-    async def delete(self, app_object_id: AppObjectId) -> None:
+    async def delete_application(self, app_object_id: AppObjectId) -> None:
         """Move it to the deleted items; one that is gone already is success, once several reads agree."""
         key = checked_guid(app_object_id, "object id")
 
         async def delete() -> bool:
-            try:
-                await self._graph.call(
-                    operations.DELETE_APPLICATION,
-                    lambda client, config: client.applications.by_application_id(key).delete(config),
-                    what=f"the application {key}",
-                )
-            except NotFound:
-                return False
-            return True
+            return await self._removed(
+                operations.DELETE_APPLICATION, lambda graph: graph.applications.by_application_id(key), key
+            )
 
         async def gone() -> bool | None:
             # Either an earlier try was carried out and its reply lost, or this replica lags behind.
-            return True if await self.by_object_id(app_object_id) is None or await delete() else None
+            return True if await self.application(app_object_id) is None or await delete() else None
 
         if not await delete():
             await self._graph.waiter.until(
@@ -249,7 +240,7 @@ class Applications:
                 confirmations=3,
             )
 
-    async def purge(self, app_object_id: AppObjectId) -> None:
+    async def purge_application(self, app_object_id: AppObjectId) -> None:
         """Remove it from the deleted items for good; done when neither the deleted nor the living show it.
 
         A next bootstrap must not be told of it by a late replica, hence more reads in a row than elsewhere.
@@ -257,21 +248,15 @@ class Applications:
         key = checked_guid(app_object_id, "object id")
 
         async def purge() -> bool:
-            try:
-                await self._graph.call(
-                    operations.PURGE_APPLICATION,
-                    lambda client, config: client.directory.deleted_items.by_directory_object_id(key).delete(
-                        config
-                    ),
-                    what=f"the deleted application {key}",
-                )
-            except NotFound:
-                return False
-            return True
+            return await self._removed(
+                operations.PURGE_APPLICATION,
+                lambda graph: graph.directory.deleted_items.by_directory_object_id(key),
+                key,
+            )
 
         async def gone() -> bool | None:
             # Not found: purged by an earlier try, or this replica has not heard of the deletion yet.
-            return None if await purge() or await self.by_object_id(app_object_id) else True
+            return None if await purge() or await self.application(app_object_id) else True
 
         await purge()
         await self._graph.waiter.until(
@@ -280,6 +265,14 @@ class Applications:
             code="application-not-gone",
             confirmations=6,
         )
+
+    async def _removed(self, operation: operations.Operation, build: Builder, key: str) -> bool:
+        """Delete an object; ``False`` where the replica asked knows none."""
+        try:
+            await self._graph.call(operation, "delete", build, what=f"the application {key}")
+        except NotFound:
+            return False
+        return True
 
 
 def _required_resource_access(access: Iterable[RequestedAccess]) -> list[RequiredResourceAccess]:

@@ -1,279 +1,278 @@
-"""The connection to Microsoft Graph: msgraph-sdk's request builders on one HTTP client, with our own patience.
+"""Requests to Microsoft Graph: msgraph-sdk's request builders on one HTTP client, with our own patience.
 
-Heavy (httpx, kiota, msgraph): imported when Graph is asked.
+Heavy (httpx, kiota, msgraph).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from copy import copy
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
-from kiota_abstractions.api_error import APIError
+from azure.core.credentials import AccessToken
 from kiota_abstractions.base_request_configuration import RequestConfiguration
 from kiota_abstractions.headers_collection import HeadersCollection
+from kiota_abstractions.native_response_handler import NativeResponseHandler
+from kiota_authentication_azure.azure_identity_authentication_provider import (
+    AzureIdentityAuthenticationProvider,
+)
 from kiota_http.middleware.options import ResponseHandlerOption
+from msgraph.graph_request_adapter import GraphRequestAdapter
 from msgraph.graph_service_client import GraphServiceClient
 
-from authentik_entra_bootstrap.entra.answers import Received, refusal
+from authentik_entra_bootstrap.domain import TokenClaims
+from authentik_entra_bootstrap.entra import records
+from authentik_entra_bootstrap.entra.answers import Json, answered, refusal
 from authentik_entra_bootstrap.entra.codes import fault
 from authentik_entra_bootstrap.entra.graph_faults import SERVICE, graph_fault, not_replicated
-from authentik_entra_bootstrap.entra.http_pool import Bearer, HttpPool, Query
 from authentik_entra_bootstrap.entra.network import broken, worth_another_try
 from authentik_entra_bootstrap.entra.operations import Operation
-from authentik_entra_bootstrap.entra.outgoing import NOT_SENT
-from authentik_entra_bootstrap.errors import BootstrapError, Denied, RequestTrace
-from authentik_entra_bootstrap.waiting import REPLICATION, TRANSIENT, Patience, Waiter
+from authentik_entra_bootstrap.entra.token_service import TokenService
+from authentik_entra_bootstrap.errors import BootstrapError, Denied, RequestTrace, Unreachable
+from authentik_entra_bootstrap.waiting import (
+    FIRST_CONTACT,
+    PAGES_LIMIT,
+    REPLICATION,
+    REQUEST_DEADLINE,
+    Condition,
+    Patience,
+    Waiter,
+    http_date,
+)
 
+T = TypeVar("T")
+
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+"""What httpx raises when a request cannot have reached its host."""
 _GUID = re.compile(r" [0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 """Left out of what people read while they wait; errors name the object."""
-
-
-class Json(dict[str, Any]):
-    """The JSON object of an answer, with the trace of its request."""
-
-    trace: RequestTrace | None = None
-    date: datetime | None = None
-    """When it was answered, by the service's clock."""
-
-
-Send = Callable[[GraphServiceClient, "RequestConfiguration[Any]"], Awaitable[object]]
-
-REFUSED_YOUNG = Patience(budget=60.0, first=0.5, factor=1.5, ceiling=5.0)
+_REFUSED_YOUNG = Patience(budget=60.0, first=0.5, factor=1.5, ceiling=5.0)
 """For 403 on an object made a moment ago (HMCTS API marketplace, 2026-10); short, because it may also be true."""
 
 
+class Bearer(Protocol):
+    """Gives access tokens to kiota, and tells whose they are."""
+
+    @property
+    def known_claims(self) -> TokenClaims | None:
+        """Claims of the latest token."""
+
+    async def get_token(self, *_scopes: str, claims: str | None = None, **_options: Any) -> AccessToken:
+        """A token for Microsoft Graph."""
+
+    def forget(self) -> None:
+        """The token was refused: the next one must be another."""
+
+
 @dataclass
-class Births:
-    """How old the objects are that this run met: a 404 for a young one means a replica that lags behind."""
+class Query:
+    """``$select``, ``$filter`` and ``$top`` for any request builder.
 
-    waiter: Waiter
-    moments: dict[str, float] = field(default_factory=dict)
+    The builders' own query classes differ only in which parameters they take.
+    """
 
-    def note(self, *ids: str, age: float = 0.0) -> None:
-        """These objects exist.
+    select: list[str] | None = None
+    filter: str | None = None
+    top: int | None = None
 
-        :param age: seconds since they were made, by the service's clock; where it is not known, an object
-            counts from when it was met first.
-        """
-        for item in ids:
-            self.moments.setdefault(item, self.waiter.monotonic() - age)
+    def get_query_parameter(self, original_name: str) -> str:
+        """The parameter's name on the wire, as kiota asks for it."""
+        return f"%24{original_name}"
 
-    def again(self, item: str) -> None:
-        """The object came back just now."""
-        self.moments[item] = self.waiter.monotonic()
 
-    def young(self, ids: Iterable[str], budget: float) -> bool:
-        """Whether one of the objects is younger than a budget."""
-        limit = self.waiter.monotonic() - budget * self.waiter.scale
-        return any(self.moments.get(item, limit) > limit for item in ids)
+Builder = Callable[[GraphServiceClient], Any]
+"""Gives the request builder of an address."""
 
 
 @dataclass(frozen=True)
 class _Request:
     operation: Operation
-    send: Send
+    method: str
+    build: Builder
+    body: object
     what: str
     query: Query | None
-    with_body: bool
 
 
 class Graph:
-    """Requests to Microsoft Graph as one bearer: sent, retried, and answered with JSON or our errors."""
+    """Requests to Microsoft Graph as one bearer: sent, retried, and answered with JSON or our errors.
 
-    def __init__(self, pool: HttpPool, bearer: Bearer, waiter: Waiter) -> None:
-        self.pool = pool
+    :param http: the client, without redirects and retries; its owner closes it.
+    :param service: the cloud, and how this machine reaches it.
+    """
+
+    def __init__(
+        self, http: httpx.AsyncClient, service: TokenService, bearer: Bearer, waiter: Waiter
+    ) -> None:
+        cloud = service.cloud
+        self._service = service
+        self._http = http
+        self.base_url = f"{cloud.graph.rstrip('/')}/v1.0"
         self.bearer = bearer
         self.waiter = waiter
-        self.births = Births(waiter)
-        self._client = pool.graph(bearer)
+        provider = AzureIdentityAuthenticationProvider(
+            bearer,  # type: ignore[arg-type]  # kiota needs get_token alone
+            scopes=[cloud.graph_scope],
+            allowed_hosts=[urlsplit(cloud.graph).hostname or ""],
+        )
+        self._adapter = GraphRequestAdapter(provider, http)
+        # Without this kiota would put two slashes before the path.
+        self._adapter.base_url = self.base_url
+        self._born: float | None = None
+        self._reached = False
+
+    def made(self, age: float = 0.0) -> None:
+        """An application or service principal of this run was made so many seconds ago.
+
+        While the youngest one is young, a replica may not know it yet.
+        """
+        moment = self.waiter.monotonic() - age
+        self._born = moment if self._born is None else max(self._born, moment)
+
+    def _young(self, patience: Patience) -> bool:
+        born = self._born
+        return born is not None and self.waiter.monotonic() - born < patience.budget * self.waiter.scale
 
     async def call(
         self,
         operation: Operation,
-        send: Send,
+        method: str,
+        build: Builder,
+        body: object = None,
         *,
         what: str,
-        of: Iterable[str] = (),
-        query: Query | None = None,
-        when: Callable[[BaseException], bool] = worth_another_try,
-    ) -> Json | None:
-        """One request, repeated on conditions that pass by themselves.
-
-        :param send: calls a request builder's method with the configuration it is given.
-        :param what: the object asked about, for people.
-        :param of: ids of objects that must exist for it: while they are young, a 404 is a replica that lags
-            behind, and so may be a 403 about ownership.
-        :param when: which errors allow another try besides.
-        :returns: the JSON body, ``None`` where there is none.
-        :raises BootstrapError: ours, whatever the SDK raised.
-        """
-        return await self._waited(operation, send, what, tuple(of), query, when)
-
-    async def required(
-        self,
-        operation: Operation,
-        send: Send,
-        *,
-        what: str,
-        of: Iterable[str] = (),
+        exists: bool = False,
+        young: bool = False,
         query: Query | None = None,
         when: Callable[[BaseException], bool] = worth_another_try,
     ) -> Json:
-        """Like :meth:`call`, for answers that must have a body."""
-        body = await self._waited(operation, send, what, tuple(of), query, when, with_body=True)
-        assert body is not None  # noqa: S101 - an answer without one was refused
-        return body
+        """One request, repeated on conditions that pass by themselves.
 
-    async def _waited(
-        self,
-        operation: Operation,
-        send: Send,
-        what: str,
-        ids: tuple[str, ...],
-        query: Query | None,
-        when: Callable[[BaseException], bool],
-        *,
-        with_body: bool = False,
-    ) -> Json | None:
-        request = _Request(operation, send, what, query, with_body)
+        :param method: of the request builder: ``get``, ``post``, ``patch`` or ``delete``.
+        :param body: the SDK's model of it.
+        :param what: the object asked about, for people.
+        :param exists: whether the object is known to exist: where this run's are young, a 404 is then a replica
+            that lags behind, and so may be a 403 about ownership.
+        :param young: whether the object may be young although this run has not seen it made.
+        :param when: which errors allow another try besides.
+        :returns: the JSON body, an empty one where there is none; only a ``get`` has to have one.
+        :raises BootstrapError: ours, whatever the SDK raised.
+        """
+        request = _Request(operation, method, build, body, what, query)
 
-        async def patient() -> Json | None:
-            return await self.waiter.retry(
-                lambda: self._signed(request),
-                what="Microsoft Graph to take the request",
-                when=when,
-                patience=TRANSIENT,
-            )
+        def unreached(error: BaseException) -> bool:
+            return isinstance(error, Unreachable) and not error.sent and not self._reached and when(error)
 
-        async def despite_refusals() -> Json | None:
-            return await self.waiter.retry(
-                patient,
-                what="Microsoft Graph to know who owns the new application",
-                when=lambda error: (
-                    request.operation.ownership
-                    and _refused(error)
-                    and self.births.young(ids, REFUSED_YOUNG.budget)
-                ),
-                patience=REFUSED_YOUNG,
-            )
+        def owner_unknown(error: BaseException) -> bool:
+            refused = isinstance(error, Denied) and error.code == "entra-permission-missing"
+            return refused and exists and operation.ownership and self._young(_REFUSED_YOUNG)
 
-        return await self.waiter.retry(
-            despite_refusals,
-            what=f"Microsoft Graph to know {_GUID.sub('', what)} everywhere",
-            when=lambda error: not_replicated(error) and self.births.young(ids, REPLICATION.budget),
-            patience=REPLICATION,
+        def unknown(error: BaseException) -> bool:
+            return not_replicated(error) and exists and (young or self._young(REPLICATION))
+
+        retrying = self.waiter.retrying(
+            Condition("Microsoft Graph to be reached", unreached, FIRST_CONTACT),
+            Condition("Microsoft Graph to take the request", when),
+            Condition("Microsoft Graph to know who owns the new application", owner_unknown, _REFUSED_YOUNG),
+            Condition(f"Microsoft Graph to know {_GUID.sub('', what)} everywhere", unknown, REPLICATION),
         )
+        answer: Json = await retrying(self._attempt, request)
+        return answer
 
-    async def pages(
-        self, operation: Operation, build: Callable[[GraphServiceClient], Any], **options: Any
-    ) -> list[dict[str, Any]]:
+    async def pages(self, operation: Operation, build: Builder, **options: Any) -> list[Json]:
         """Every entry of a collection, page by page.
 
         The SDK's own page iterator stops at an empty page and maps no errors.
 
-        :param build: gives the collection's request builder.
+        :raises UnexpectedAnswer: the list does not end.
         """
-        return [item async for item in self._entries(operation, build, options)]
-
-    async def _entries(
-        self, operation: Operation, build: Callable[[GraphServiceClient], Any], options: dict[str, Any]
-    ) -> AsyncIterator[dict[str, Any]]:
-        body = await self.required(operation, lambda graph, config: build(graph).get(config), **options)
+        started = self.waiter.monotonic()
+        found: list[Json] = []
         followed: set[str] = set()
+        body = await self.call(operation, "get", build, **options)
         while True:
-            for item in body.get("value") or ():
-                if isinstance(item, dict):
-                    yield item
+            items = body.get("value")
+            found += (
+                [Json(item) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+            )
             link = body.get("@odata.nextLink")
             if not link:
-                return
-            self._check(link, followed)
-            followed.add(link)
+                return found
+            self._check(str(link), followed, started)
+            followed.add(str(link))
             # The link is opaque and holds the query already: it is followed as it is.
-            options = {**options, "query": None}
+            options["query"] = None
+            body = await self.call(operation, "get", partial(_page, build, str(link)), **options)
 
-            def follow(graph: GraphServiceClient, config: RequestConfiguration[Any], link: str = link) -> Any:
-                return build(graph).with_url(link).get(config)
-
-            body = await self.required(operation, follow, **options)
-
-    def _check(self, link: str, followed: set[str]) -> None:
-        ours, theirs = urlsplit(self.pool.base_url), urlsplit(link)
+    def _check(self, link: str, followed: set[str], started: float) -> None:
+        ours, theirs = urlsplit(self.base_url), urlsplit(link)
+        reason = ""
         if (ours.scheme, ours.netloc) != (theirs.scheme, theirs.netloc) or link in followed:
-            raise fault(
-                "unexpected-answer", service=SERVICE, reason="a next page that leads elsewhere or back"
-            )
+            reason = "a next page that leads elsewhere or back"
+        elif (
+            len(followed) >= PAGES_LIMIT
+            or self.waiter.monotonic() - started > REQUEST_DEADLINE * self.waiter.scale
+        ):
+            reason = f"a list that does not end after {len(followed) + 1} pages"
+        if reason:
+            raise fault("unexpected-answer", service=SERVICE, reason=reason)
 
-    async def _signed(self, request: _Request) -> Json | None:
-        try:
-            return await self._once(request)
-        except Denied as error:
-            if error.code != "operator-token-refused":
-                raise
-        # The token may have expired or been revoked meanwhile; nothing was carried out without one.
-        self.bearer.forget()
-        return await self._once(request)
+    async def _attempt(self, request: _Request) -> Json:
+        """Send once; with a new token once more where the present one is refused, as nothing was carried out then."""
+        answer: Json | BootstrapError
+        for last in (False, True):
+            # Known beforehand, so that also a request that was never answered can be traced at Microsoft.
+            correlation_id = str(uuid4())
+            trace = RequestTrace("graph", correlation_id=correlation_id)
+            try:
+                # A client of its own: builders by key write the key into their client's parameters and read it when
+                # the request leaves. Of two that are asked side by side, both would ask for the second one's object.
+                builder = request.build(GraphServiceClient(request_adapter=self._adapter))
+                given = () if request.body is None else (request.body,)
+                response = await getattr(builder, request.method)(*given, _options(request, correlation_id))
+                self._reached = True
+                trace = self._trace(response, correlation_id)
+                if response.is_success:
+                    answer = answered(response, trace)
+                else:
+                    refused = refusal(response, trace)
+                    answer = graph_fault(request.operation, refused, self.bearer.known_claims, request.what)
+            except BootstrapError as error:
+                answer = error
+            except httpx.RequestError as error:
+                answer = self._broken(error, correlation_id)
+            except Exception as error:  # noqa: BLE001  # the SDK documents no complete list; nothing may leak out
+                reason = f"msgraph-sdk failed with {type(error).__name__}"
+                answer = fault("unexpected-answer", trace=trace, service=SERVICE, reason=reason)
+            if last or isinstance(answer, Json) or answer.code != "operator-token-refused":
+                break
+            self.bearer.forget()
+        if isinstance(answer, Json):
+            return answer
+        # Raised here and not in a handler, so that no request with its token and body hangs on to the error.
+        raise answer
 
-    async def _once(self, request: _Request) -> Json | None:
-        received = Received()
-        # Known beforehand, so that also a request that was never answered can be traced at Microsoft.
+    async def service_time(self) -> datetime | None:
+        """The ``Date`` of Microsoft Graph's reply to a request without a token: any status tells it.
+
+        :raises BootstrapError: there was no reply.
+        """
         correlation_id = str(uuid4())
-        headers = HeadersCollection()
-        headers.add("client-request-id", correlation_id)
-        config: RequestConfiguration[Any] = RequestConfiguration(
-            headers=headers, options=[ResponseHandlerOption(received)], query_parameters=request.query
-        )
-        failure: BootstrapError
         try:
-            await request.send(self._own_client(), config)
-            body = received.body
-            if body is None and request.with_body:
-                raise ValueError("no body")  # noqa: TRY301  # handled like every other unusable answer
-        except BootstrapError:
-            raise
-        except APIError as error:
-            trace = self._trace(received, correlation_id)
-            failure = graph_fault(
-                request.operation, refusal(error, trace), self.bearer.known_claims, request.what
-            )
+            response = await self._http.get(self.base_url, headers={"client-request-id": correlation_id})
         except httpx.RequestError as error:
             failure = self._broken(error, correlation_id)
-        except Exception as error:  # noqa: BLE001  # the SDK documents no complete list; nothing may leak out
-            failure = self._unusable(received, error, correlation_id)
         else:
-            return self._traced(body, received, correlation_id)
-        # Raised here and not in a handler, so that no request with its token and body hangs on to the error.
+            return http_date(response.headers.get("date"))
         raise failure
 
-    def _own_client(self) -> GraphServiceClient:
-        """The SDK's client for one request.
-
-        Its builders by key write the key into the client's own parameters and read it when the request leaves: of
-        two that are asked side by side, both would ask for the second one's object.
-        """
-        client = copy(self._client)
-        client.path_parameters = dict(self._client.path_parameters)
-        return client
-
-    def _traced(self, body: dict[str, Any] | None, received: Received, correlation_id: str) -> Json | None:
-        if body is None:
-            return None
-        json = Json(body)
-        json.trace = self._trace(received, correlation_id)
-        json.date = received.date
-        return json
-
-    def _trace(self, received: Received, correlation_id: str) -> RequestTrace:
-        response = received.response
-        if response is None:
-            return RequestTrace("graph", correlation_id=correlation_id)
+    def _trace(self, response: httpx.Response, correlation_id: str) -> RequestTrace:
         request = response.request
         return RequestTrace(
             "graph",
@@ -285,26 +284,80 @@ class Graph:
         )
 
     def _path(self, request: httpx.Request) -> str:
-        return request.url.path.removeprefix(urlsplit(self.pool.base_url).path)
+        return request.url.path.removeprefix(urlsplit(self.base_url).path)
 
     def _broken(self, error: httpx.RequestError, correlation_id: str) -> BootstrapError:
         request = error.request
         trace = RequestTrace("graph", request.method, self._path(request), correlation_id=correlation_id)
+        if isinstance(error, httpx.DecodingError):
+            return fault("unexpected-answer", trace=trace, service=SERVICE, reason=error)
         why = broken(
-            error, sent=not isinstance(error, NOT_SENT), url=str(request.url), network=self.pool.network
+            error, sent=not isinstance(error, NOT_SENT), url=str(request.url), network=self._service.network
         )
         return why.fault(request.url.netloc.decode(), trace)
 
-    def _unusable(self, received: Received, error: Exception, correlation_id: str) -> BootstrapError:
-        trace = self._trace(received, correlation_id)
-        response = received.response
-        if response is None:
-            reason = f"msgraph-sdk failed with {type(error).__name__}"
-        else:
-            kind = response.headers.get("content-type", "no content type")
-            reason = f"HTTP {response.status_code} with {kind} instead of the JSON expected"
-        return fault("unexpected-answer", trace=trace, service=SERVICE, reason=reason)
+
+def _options(request: _Request, correlation_id: str) -> RequestConfiguration[Any]:
+    headers = HeadersCollection()
+    headers.add("client-request-id", correlation_id)
+    return RequestConfiguration(
+        headers=headers,
+        options=[ResponseHandlerOption(NativeResponseHandler())],
+        query_parameters=request.query,
+    )
 
 
-def _refused(error: BaseException) -> bool:
-    return isinstance(error, Denied) and error.code == "entra-permission-missing"
+def _page(build: Builder, link: str, graph: GraphServiceClient) -> Any:
+    return build(graph).with_url(link)
+
+
+class OnGraph:
+    """Speaks to Microsoft Graph while it is open; the base of what the adapter is made of."""
+
+    _opened: Graph | None = None
+
+    @property
+    def _graph(self) -> Graph:
+        if self._opened is None:
+            raise RuntimeError("EntraAdapter is used outside of its 'async with'")
+        return self._opened
+
+
+@dataclass
+class Outcome(Generic[T]):
+    """The result of a read, or the error that it failed with."""
+
+    result: T | None = None
+    error: BootstrapError | None = None
+
+    def get(self) -> T:
+        """The result.
+
+        :raises BootstrapError: there is none.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.result  # type: ignore[return-value]  # there is one where there is no error
+
+
+async def outcome(read: Awaitable[T]) -> Outcome[T]:
+    """What comes of a read. Side by side in a ``TaskGroup``: of several that fail, the first one would be told.
+
+    Reads only: the interruption of one write must not interrupt another.
+    """
+    try:
+        return Outcome(await read)
+    except BootstrapError as error:
+        return Outcome(error=error)
+
+
+def record(reader: Callable[[Json], T], body: Json) -> T:
+    """A record of an answer.
+
+    :raises UnexpectedAnswer: a property is missing that the record cannot do without.
+    """
+    try:
+        return reader(body)
+    except records.Incomplete as error:
+        missing = str(error)
+    raise fault("unexpected-answer", trace=body.trace, service=SERVICE, reason=f"an answer without {missing}")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from msgraph.generated.models.application import Application as ApplicationModel
 from msgraph.generated.models.federated_identity_credential import FederatedIdentityCredential
@@ -18,17 +17,12 @@ from authentik_entra_bootstrap.domain import (
     FederatedCredential,
     KeyCredential,
     PublicCertificate,
-    SecretText,
     ServicePrincipalObjectId,
-    TenantId,
-    TokenClaims,
 )
 from authentik_entra_bootstrap.entra import operations, records
-from authentik_entra_bootstrap.entra.applications import read
-from authentik_entra_bootstrap.entra.claims import read_claims
+from authentik_entra_bootstrap.entra.answers import Json
 from authentik_entra_bootstrap.entra.codes import fault
-from authentik_entra_bootstrap.entra.credentials import Kind, TokenService, fresh_token
-from authentik_entra_bootstrap.entra.graph import Graph
+from authentik_entra_bootstrap.entra.graph import OnGraph, record
 from authentik_entra_bootstrap.entra.graph_faults import exists_already
 from authentik_entra_bootstrap.entra.names import as_guid, checked_guid
 from authentik_entra_bootstrap.errors import (
@@ -36,24 +30,13 @@ from authentik_entra_bootstrap.errors import (
     AlreadyExists,
     BootstrapError,
 )
-from authentik_entra_bootstrap.waiting import REPLICATION, Waiter
+from authentik_entra_bootstrap.waiting import REPLICATION
 
 _VISIBLE = replace(REPLICATION, budget=60.0)
 
 
-class Identities:
-    """Implements :class:`~authentik_entra_bootstrap.identities.EntraIdentities`.
-
-    :param tenant: gives the tenant to sign in to.
-    """
-
-    def __init__(
-        self, graph: Graph, service: TokenService, waiter: Waiter, tenant: Callable[[], Any]
-    ) -> None:
-        self._graph = graph
-        self._service = service
-        self._waiter = waiter
-        self._tenant = tenant
+class Identities(OnGraph):
+    """Certificates, federated credentials and owners; see ``EntraIdentities``."""
 
     async def replace_keys(
         self,
@@ -69,9 +52,11 @@ class Identities:
         try:
             await self._graph.call(
                 operations.UPDATE_APPLICATION,
-                lambda client, config: client.applications.by_application_id(key).patch(body, config),
+                "patch",
+                lambda graph: graph.applications.by_application_id(key),
+                body,
                 what=f"the application {key}",
-                of=[app_object_id],
+                exists=True,
             )
         except AdminActionRequired as error:
             if error.code != "secret-lifetime-exceeds-policy":
@@ -88,16 +73,16 @@ class Identities:
         """Make a service principal an owner."""
         key = checked_guid(app_object_id, "object id")
         owner = checked_guid(principal, "object id")
-        body = ReferenceCreate(odata_id=f"{self._graph.pool.base_url}/directoryObjects/{owner}")
-        self._graph.births.note(principal)
+        body = ReferenceCreate(odata_id=f"{self._graph.base_url}/directoryObjects/{owner}")
         try:
             await self._graph.call(
                 operations.ADD_OWNER,
-                lambda client, config: client.applications.by_application_id(key).owners.ref.post(
-                    body, config
-                ),
+                "post",
+                lambda graph: graph.applications.by_application_id(key).owners.ref,
+                body,
                 what=f"the application {key} or its new owner",
-                of=[app_object_id, principal],
+                exists=True,
+                young=True,
             )
         except BootstrapError as error:
             if not exists_already(error):
@@ -108,9 +93,9 @@ class Identities:
         key = checked_guid(principal, "object id")
         found = await self._graph.pages(
             operations.READ_OWNED,
-            lambda client: client.service_principals.by_service_principal_id(key).owned_objects,
+            lambda graph: graph.service_principals.by_service_principal_id(key).owned_objects,
             what=f"the service principal {key}",
-            of=[principal],
+            exists=True,
         )
         return frozenset(
             AppId(str(item["appId"]))
@@ -121,16 +106,16 @@ class Identities:
     async def federated_credentials(self, app_object_id: AppObjectId) -> tuple[FederatedCredential, ...]:
         """The application's federated identity credentials."""
         return tuple(
-            read(records.federated_credential, item) for item in await self._federated(app_object_id)
+            record(records.federated_credential, item) for item in await self._federated(app_object_id)
         )
 
-    async def _federated(self, app_object_id: AppObjectId) -> list[dict[str, Any]]:
+    async def _federated(self, app_object_id: AppObjectId) -> list[Json]:
         key = checked_guid(app_object_id, "object id")
         return await self._graph.pages(
             operations.READ_FEDERATED,
-            lambda client: client.applications.by_application_id(key).federated_identity_credentials,
+            lambda graph: graph.applications.by_application_id(key).federated_identity_credentials,
             what=f"the application {key}",
-            of=[app_object_id],
+            exists=True,
         )
 
     async def set_federated_credential(
@@ -154,12 +139,12 @@ class Identities:
             )
             if there.get("name") != credential.name:
                 raise taken
-        if read(records.federated_credential, there) != credential:
+        if record(records.federated_credential, there) != credential:
             await self._patch_federated(app_object_id, str(there.get("id")), credential)
 
     async def _federated_named(
         self, app_object_id: AppObjectId, credential: FederatedCredential
-    ) -> dict[str, Any] | None:
+    ) -> Json | None:
         """The entry of that name, else the one that has the same issuer and subject: both are unique."""
         found = await self._federated(app_object_id)
         identity = (credential.issuer, credential.subject)
@@ -173,11 +158,11 @@ class Identities:
         body.name = credential.name
         await self._graph.call(
             operations.FEDERATE,
-            lambda client, config: client.applications.by_application_id(
-                key
-            ).federated_identity_credentials.post(body, config),
+            "post",
+            lambda graph: graph.applications.by_application_id(key).federated_identity_credentials,
+            body,
             what=f"the application {key}",
-            of=[app_object_id],
+            exists=True,
         )
 
     async def _patch_federated(
@@ -187,28 +172,13 @@ class Identities:
         entry = checked_guid(entry, "id of the federated credential")
         await self._graph.call(
             operations.FEDERATE,
-            lambda client, config: (
-                client.applications.by_application_id(key)
-                .federated_identity_credentials.by_federated_identity_credential_id(entry)
-                .patch(body, config)
-            ),
+            "patch",
+            lambda graph: graph.applications.by_application_id(
+                key
+            ).federated_identity_credentials.by_federated_identity_credential_id(entry),
+            body,
             what=f"the federated credential {credential.name}",
-            of=[app_object_id],
-        )
-
-    async def sign_in_with_certificate(self, app_id: AppId, pem: SecretText) -> TokenClaims:
-        """One uncached sign-in with a certificate."""
-        return await self._sign_in(app_id, Kind.CERTIFICATE, pem)
-
-    async def sign_in_with_assertion(self, app_id: AppId, assertion: SecretText) -> TokenClaims:
-        """One uncached sign-in with a federated identity's token."""
-        return await self._sign_in(app_id, Kind.ASSERTION, assertion)
-
-    async def _sign_in(self, app_id: AppId, kind: Kind, proof: SecretText) -> TokenClaims:
-        tenant: TenantId = await self._tenant()
-        client_id = AppId(checked_guid(app_id, "client id"))
-        return read_claims(
-            (await fresh_token(self._service, self._waiter, tenant, client_id, kind, proof)).token
+            exists=True,
         )
 
 

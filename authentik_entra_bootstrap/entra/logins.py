@@ -1,6 +1,7 @@
 """The ways for the operator to sign in, by name; each makes one azure-identity credential.
 
-An asynchronous one wherever azure-identity has it and it does the same: it asks the token service one request less.
+An asynchronous one where azure-identity has it and no person is needed: it asks the token service one request less. Heavy
+(azure-identity).
 """
 
 from __future__ import annotations
@@ -8,30 +9,51 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+
+from azure.core.pipeline.transport import AsyncioRequestsTransport, RequestsTransport
+from azure.identity import (
+    AzureCliCredential,
+    DefaultAzureCredential,
+    DeviceCodeCredential,
+    EnvironmentCredential,
+    InteractiveBrowserCredential,
+    ManagedIdentityCredential,
+    aio,
+)
 
 from authentik_entra_bootstrap.domain import OperatorIdentity, TenantId
-from authentik_entra_bootstrap.entra.lazy_identity import asynchronous, blocking, has_broker
-
-
-class Making(Protocol):
-    """What a credential is made with."""
-
-    def asynchronous(self) -> dict[str, Any]:
-        """Options of a credential of ``azure.identity.aio``."""
-        ...
-
-    def blocking(self) -> dict[str, Any]:
-        """Options of a credential of ``azure.identity``."""
-        ...
-
+from authentik_entra_bootstrap.entra.token_service import Attempt
 
 Prompt = Callable[[str, str, datetime], None]
-Maker = Callable[[Making, TenantId | None, Prompt], Any]
+Maker = Callable[[Attempt, TenantId | None, Prompt], Any]
 
 _BROWSER_TIMEOUT = 300
 _CLI_TIMEOUT = 30
+
+
+def awaited(attempt: Attempt) -> dict[str, Any]:
+    """Options of a credential of ``azure.identity.aio``."""
+    return _options(attempt, AsyncioRequestsTransport(session=attempt.session()))
+
+
+def _blocking(attempt: Attempt) -> dict[str, Any]:
+    """Options of a credential of ``azure.identity``."""
+    return _options(attempt, RequestsTransport(session=attempt.session()))
+
+
+def _options(attempt: Attempt, transport: object) -> dict[str, Any]:
+    cloud = attempt.service.cloud
+    return {
+        "authority": cloud.authority,
+        # With discovery on, MSAL would ask the global host about every other authority.
+        "disable_instance_discovery": not cloud.discovers,
+        "transport": transport,
+        "retry_total": 0,
+        "user_agent": attempt.service.network.user_agent,
+    }
 
 
 def _sends_chain() -> bool:
@@ -47,53 +69,51 @@ def _service_fabric() -> bool:
 def _with_a_window() -> bool:
     """Members of azure-identity's chain that show a window, and exist as synchronous ones only."""
     chosen = os.environ.get("AZURE_TOKEN_CREDENTIALS", "").strip().lower()
-    return chosen == "interactivebrowsercredential" or has_broker()
+    return chosen == "interactivebrowsercredential" or find_spec("azure.identity.broker") is not None
 
 
-def _default(making: Making, _tenant: TenantId | None, _prompt: Prompt) -> Any:
-    name = "DefaultAzureCredential"
+def _default(attempt: Attempt, _tenant: TenantId | None, _prompt: Prompt) -> Any:
     if _sends_chain() or _service_fabric() or _with_a_window():
-        return blocking(name)(**making.blocking(), process_timeout=_CLI_TIMEOUT)
-    return asynchronous(name)(**making.asynchronous(), process_timeout=_CLI_TIMEOUT)
+        return DefaultAzureCredential(**_blocking(attempt), process_timeout=_CLI_TIMEOUT)
+    return aio.DefaultAzureCredential(**awaited(attempt), process_timeout=_CLI_TIMEOUT)
 
 
-def _environment(making: Making, _tenant: TenantId | None, _prompt: Prompt) -> Any:
+def _environment(attempt: Attempt, _tenant: TenantId | None, _prompt: Prompt) -> Any:
     if _sends_chain():
-        return blocking("EnvironmentCredential")(**making.blocking())
-    return asynchronous("EnvironmentCredential")(**making.asynchronous())
+        return EnvironmentCredential(**_blocking(attempt))
+    return aio.EnvironmentCredential(**awaited(attempt))
 
 
-def _workload_identity(making: Making, tenant: TenantId | None, _prompt: Prompt) -> Any:
+def _workload_identity(attempt: Attempt, tenant: TenantId | None, _prompt: Prompt) -> Any:
     chosen = {"tenant_id": tenant} if tenant and not os.environ.get("AZURE_TENANT_ID") else {}
-    return asynchronous("WorkloadIdentityCredential")(**chosen, **making.asynchronous())
+    return aio.WorkloadIdentityCredential(**chosen, **awaited(attempt))
 
 
-def _managed_identity(making: Making, _tenant: TenantId | None, _prompt: Prompt) -> Any:
-    def shared(options: dict[str, Any]) -> dict[str, Any]:
-        return {name: options[name] for name in ("transport", "retry_total", "user_agent")}
-
-    name, client_id = "ManagedIdentityCredential", os.environ.get("AZURE_CLIENT_ID")
+def _managed_identity(attempt: Attempt, _tenant: TenantId | None, _prompt: Prompt) -> Any:
+    client_id = os.environ.get("AZURE_CLIENT_ID")
+    options = _blocking(attempt) if _service_fabric() else awaited(attempt)
+    chosen = {name: options[name] for name in ("transport", "retry_total", "user_agent")}
     if _service_fabric():
-        return blocking(name)(client_id=client_id, **shared(making.blocking()))
-    return asynchronous(name)(client_id=client_id, **shared(making.asynchronous()))
+        return ManagedIdentityCredential(client_id=client_id, **chosen)
+    return aio.ManagedIdentityCredential(client_id=client_id, **chosen)
 
 
-def _azure_cli(_making: Making, tenant: TenantId | None, _prompt: Prompt) -> Any:
-    return asynchronous("AzureCliCredential")(tenant_id=tenant or "", process_timeout=_CLI_TIMEOUT)
+def _azure_cli(_attempt: Attempt, tenant: TenantId | None, _prompt: Prompt) -> Any:
+    return AzureCliCredential(tenant_id=tenant or "", process_timeout=_CLI_TIMEOUT)
 
 
-def _browser(making: Making, tenant: TenantId | None, _prompt: Prompt) -> Any:
+def _browser(attempt: Attempt, tenant: TenantId | None, _prompt: Prompt) -> Any:
     chosen: dict[str, Any] = {"tenant_id": tenant} if tenant else {}
-    return blocking("InteractiveBrowserCredential")(**chosen, timeout=_BROWSER_TIMEOUT, **making.blocking())
+    return InteractiveBrowserCredential(**chosen, timeout=_BROWSER_TIMEOUT, **_blocking(attempt))
 
 
-def _device_code(making: Making, tenant: TenantId | None, prompt: Prompt) -> Any:
+def _device_code(attempt: Attempt, tenant: TenantId | None, prompt: Prompt) -> Any:
     chosen: dict[str, Any] = {"tenant_id": tenant} if tenant else {}
-    return blocking("DeviceCodeCredential")(**chosen, prompt_callback=prompt, **making.blocking())
+    return DeviceCodeCredential(**chosen, prompt_callback=prompt, **_blocking(attempt))
 
 
 def sign_in_as_application(
-    operator: OperatorIdentity, making: Making, tenant: TenantId | None, _prompt: Prompt
+    operator: OperatorIdentity, attempt: Attempt, tenant: TenantId | None, _prompt: Prompt
 ) -> Any:
     """A credential for the operator's application that the settings name, in the connection's tenant.
 
@@ -103,13 +123,11 @@ def sign_in_as_application(
     chosen = tenant or os.environ.get("AZURE_TENANT_ID")
     if not chosen:
         raise ValueError("tenant_id has to be set together with operator_client_id")
-    options = making.asynchronous()
+    options = awaited(attempt)
     if operator.certificate_file:
-        return asynchronous("CertificateCredential")(
-            chosen, operator.app_id, operator.certificate_file, **options
-        )
+        return aio.CertificateCredential(chosen, operator.app_id, operator.certificate_file, **options)
     text = Path(operator.secret_file or "").read_text(encoding="utf-8").strip()
-    return asynchronous("ClientSecretCredential")(chosen, operator.app_id, text, **options)
+    return aio.ClientSecretCredential(chosen, operator.app_id, text, **options)
 
 
 LOGINS: Mapping[str, Maker] = {

@@ -1,9 +1,10 @@
-"""Why a request to Microsoft got no answer, for both HTTP stacks underneath: httpx, and requests for people."""
+"""Why a request to Microsoft got no answer, for both HTTP stacks underneath: requests for the token service, httpx for Graph."""
 
 from __future__ import annotations
 
 import os
 import socket
+import zlib
 from dataclasses import dataclass
 
 from authentik_entra_bootstrap.addresses import (
@@ -24,7 +25,8 @@ from authentik_entra_bootstrap.waiting import is_transient
 class Broken:
     """Why a request got no answer.
 
-    :param kind: ``tls``, ``dns``, ``proxy``, ``connect`` (never sent) or ``lost`` (it may have been carried out).
+    :param kind: ``tls``, ``dns``, ``proxy``, ``connect`` (never sent), ``lost`` (it may have been carried out) or
+        ``unusable`` (an answer that is too long).
     :param reason: short, for people, without secrets.
     :param status: what the proxy answered, and which proxy that was, where it is known.
     """
@@ -37,12 +39,14 @@ class Broken:
     def fault(self, host: str, trace: RequestTrace) -> BootstrapError:
         """The error for people. ``sent`` is false unless the request may have arrived."""
         where = host_and_port(f"https://{host}")
+        if self.kind == "unusable":
+            return fault("unexpected-answer", trace=trace, service=where, reason=self.reason)
         if self.kind == "tls":
             return not_trusted(where, self.reason, trace)
         if self.kind == "proxy":
             return proxy_refusal(self.status, where, self.proxy, trace)
         code = {"dns": "host-not-found", "connect": "entra-unreachable"}.get(self.kind, "entra-reply-lost")
-        error = fault(code, trace=trace, host=host, reason=self.reason, facts={"host": host})
+        error = fault(code, trace=trace, host=where, reason=self.reason, facts={"host": host})
         if hasattr(error, "sent"):
             error.sent = self.kind == "lost"
         return error
@@ -67,6 +71,26 @@ def broken(error: BaseException, *, sent: bool, url: str = "", network: Network 
     if sent:
         return Broken("lost", _short(inside))
     return Broken("connect", _short(inside))
+
+
+def unpacked(content: bytes, encoding: str, limit: int) -> bytes:
+    """The body of an answer.
+
+    :param content: as it was received, at most one byte more than the limit.
+    :param encoding: its ``Content-Encoding``.
+    :param limit: bytes; no more is unpacked, because a little can become very much.
+    :raises ValueError: it is longer, or cannot be unpacked.
+    """
+    kind = encoding.strip().lower() or "identity"
+    if kind not in {"identity", "gzip"}:
+        raise ValueError(f"an answer in the encoding {kind[:40]}")
+    try:
+        whole = zlib.decompressobj(wbits=31).decompress(content, limit + 1) if kind == "gzip" else content
+    except zlib.error:
+        raise ValueError("an answer that cannot be unpacked") from None
+    if max(len(content), len(whole)) > limit:
+        raise ValueError(f"an answer of more than {limit >> 20} MB")
+    return whole
 
 
 def worth_another_try(error: BaseException) -> bool:

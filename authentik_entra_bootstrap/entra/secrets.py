@@ -18,10 +18,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from authentik_entra_bootstrap.domain import AppObjectId, KeyId, NewClientSecret, SecretPolicy
 from authentik_entra_bootstrap.entra import operations, records
-from authentik_entra_bootstrap.entra.applications import read
+from authentik_entra_bootstrap.entra.answers import Json
 from authentik_entra_bootstrap.entra.codes import fault
-from authentik_entra_bootstrap.entra.graph import Graph, Json
-from authentik_entra_bootstrap.entra.http_pool import Query
+from authentik_entra_bootstrap.entra.graph import OnGraph, Query, outcome, record
 from authentik_entra_bootstrap.entra.names import as_guid, checked_guid
 from authentik_entra_bootstrap.entra.network import worth_another_try
 from authentik_entra_bootstrap.errors import (
@@ -48,13 +47,10 @@ def surely_not_made(error: BaseException) -> bool:
     )
 
 
-class Secrets:
-    """Requests on an application's client secrets."""
+class ClientSecrets(OnGraph):
+    """Requests on an application's client secrets, and on what the tenant allows of them; see ``EntraPort``."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-
-    async def add(
+    async def add_secret(
         self, app_object_id: AppObjectId, *, display_name: str, end_date_time: datetime
     ) -> NewClientSecret:
         """Make a client secret. Never sent twice unless it is certain that the first request made none.
@@ -68,34 +64,34 @@ class Secrets:
         )
         failure: BootstrapError
         try:
-            answer = await self._graph.required(
+            answer = await self._graph.call(
                 operations.ADD_SECRET,
-                lambda client, config: client.applications.by_application_id(key).add_password.post(
-                    body, config
-                ),
+                "post",
+                lambda graph: graph.applications.by_application_id(key).add_password,
+                body,
                 what=f"the application {key}",
-                of=[app_object_id],
+                exists=True,
                 when=surely_not_made,
             )
-            return read(records.new_client_secret, answer)
+            return record(records.new_client_secret, answer)
         except AdminActionRequired as error:
             failure = _with_end(error, end)
         except (ServiceUnavailable, UnexpectedAnswer) as error:
             failure = error if surely_not_made(error) or _refused(error) else _lost(error, display_name)
         raise failure
 
-    async def remove(self, app_object_id: AppObjectId, key_id: KeyId) -> bool:
+    async def remove_secret(self, app_object_id: AppObjectId, key_id: KeyId) -> bool:
         """Remove a client secret; ``False`` when this replica does not know it."""
         key = checked_guid(app_object_id, "object id")
         body = RemovePasswordPostRequestBody(key_id=as_guid(key_id, "key id"))
         try:
             await self._graph.call(
                 operations.REMOVE_SECRET,
-                lambda client, config: client.applications.by_application_id(key).remove_password.post(
-                    body, config
-                ),
+                "post",
+                lambda graph: graph.applications.by_application_id(key).remove_password,
+                body,
                 what=f"the application {key}",
-                of=[app_object_id],
+                exists=True,
             )
         except NotFound as error:
             if error.code != "secret-not-found":
@@ -103,8 +99,11 @@ class Secrets:
             return False
         return True
 
-    async def policy(self, app_object_id: AppObjectId | None) -> SecretPolicy:
-        """The application's own policy where it has one, else the tenant's default."""
+    async def secret_policy(self, app_object_id: AppObjectId | None) -> SecretPolicy:
+        """The application's own policy where it has one, else the tenant's default.
+
+        ``known=False`` where policies may not be read.
+        """
         try:
             return await self._policy(app_object_id)
         except Denied as error:
@@ -115,35 +114,33 @@ class Secrets:
     async def _policy(self, app_object_id: AppObjectId | None) -> SecretPolicy:
         key = None if app_object_id is None else checked_guid(app_object_id, "object id")
         # Side by side, although the second is not needed where the first is enabled: that is rare.
-        own, default = await asyncio.gather(
-            self._own_policies(key), self._default_policy(), return_exceptions=True
-        )
-        if isinstance(own, BaseException):
-            raise own
-        enabled = [item for item in own if item.get("isEnabled")]
+        async with asyncio.TaskGroup() as reads:
+            own = reads.create_task(outcome(self._own_policies(key)))
+            default = reads.create_task(outcome(self._default_policy()))
+        enabled = [item for item in own.result().get() if item.get("isEnabled")]
         if enabled:
             # A custom policy replaces the default one; an application has at most one.
             return await self._effective(enabled[0], "restrictions", key)
-        if isinstance(default, BaseException):
-            raise default
-        if not default.get("isEnabled"):
-            return SecretPolicy(known=True, policy_id=_text(default.get("id")))
-        return await self._effective(default, "applicationRestrictions", key)
+        tenants = default.result().get()
+        if not tenants.get("isEnabled"):
+            return SecretPolicy(known=True, policy_id=_text(tenants.get("id")))
+        return await self._effective(tenants, "applicationRestrictions", key)
 
     async def _default_policy(self) -> Json:
-        return await self._graph.required(
+        return await self._graph.call(
             operations.READ_POLICY,
-            lambda client, config: client.policies.default_app_management_policy.get(config),
+            "get",
+            lambda graph: graph.policies.default_app_management_policy,
             what="the tenant's app management policy",
         )
 
-    async def _own_policies(self, key: str | None) -> list[dict[str, Any]]:
+    async def _own_policies(self, key: str | None) -> list[Json]:
         if key is None:
             return []
         try:
             return await self._graph.pages(
                 operations.READ_POLICY,
-                lambda client: client.applications.by_application_id(key).app_management_policies,
+                lambda graph: graph.applications.by_application_id(key).app_management_policies,
                 what=f"the application {key}",
             )
         except NotFound:
@@ -160,9 +157,10 @@ class Secrets:
 
     async def _created(self, key: str) -> datetime | None:
         try:
-            application = await self._graph.required(
+            application = await self._graph.call(
                 operations.READ_APPLICATION,
-                lambda client, config: client.applications.by_application_id(key).get(config),
+                "get",
+                lambda graph: graph.applications.by_application_id(key),
                 what=f"the application {key}",
                 query=Query(select=["id", "createdDateTime"]),
             )

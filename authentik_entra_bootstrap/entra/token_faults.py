@@ -13,7 +13,7 @@ from authentik_entra_bootstrap.entra.codes import fault
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary
 
 if TYPE_CHECKING:
-    from authentik_entra_bootstrap.entra.exchanges import Exchange
+    from authentik_entra_bootstrap.entra.token_service import Exchange
 
 Identity = Literal["operator", "sync"]
 

@@ -177,24 +177,20 @@ _Found = tuple[Application | None, str, _Rest]
 async def _application(port: EntraPort, desired: Desired) -> _Found:
     """The application, how it was found, and where there is none: what else matters then.
 
-    What only a tenant without it is asked goes along in the same round trip, since nobody knows beforehand; where
-    the application is found, neither the answers nor their failures count.
+    Where it is found by its tags, neither the other answers nor their failures count.
     """
     if desired.adopt:
         return await application_to_adopt(port, desired, desired.adopt), "adopt", (None, SecretPolicy())
-    application, (marked, (deleted, policy)) = await both(
-        port.find_application(desired.unique_name),
-        both(
-            outcome(application_by_marks(port, desired)),
-            both(
-                outcome(port.find_deleted_application(desired.unique_name)),
-                outcome(port.secret_policy(None)),
-            ),
-        ),
-    )
+    application = await port.find_application(desired.unique_name)
     if application is not None:
         return application, "unique-name", (None, SecretPolicy())
-    application = marked()
+    application, (deleted, policy) = await both(
+        application_by_marks(port, desired),
+        both(
+            outcome(port.find_deleted_application(desired.unique_name)),
+            outcome(port.secret_policy(None)),
+        ),
+    )
     rest = (None, SecretPolicy()) if application is not None else (deleted(), policy())
     return application, "marks", rest
 

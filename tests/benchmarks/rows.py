@@ -111,8 +111,8 @@ def commands(runs: int) -> list[Row]:
         ),
         at_most("the same, second run, CPU", own["second"].cpu, 1.1, "s", 1, base["second"].cpu),
         at_most("`rotate --now`, CPU", own["rotate"].cpu, 1.3, "s"),
-        at_most("`bootstrap` from nothing, requests", own["bootstrap"].requests, 32, ""),
-        at_most("second `bootstrap`, requests", own["second"].requests, 12, ""),
+        at_most("`bootstrap` from nothing, requests", own["bootstrap"].requests, 42, ""),
+        at_most("second `bootstrap`, requests", own["second"].requests, 18, ""),
         at_most("second `bootstrap`, writes", own["second"].writes, 0, ""),
         Row("`status`, requests", f"{own['status'].requests:.0f}", "", None),
         Row("`rotate --now`, requests", f"{own['rotate'].requests:.0f}", "", None),
@@ -134,8 +134,8 @@ def slow_answers(runs: int, latency: float) -> list[Row]:
     boot, rotation = middle(first), middle(rotated)
     each = f"with {latency * 1000:.0f} ms added to every answer"
     return [
-        at_most("`bootstrap` from nothing, longest chain", boot.chain, 12, ""),
-        at_most("`rotate --now`, longest chain", rotation.chain, 10, ""),
+        at_most("`bootstrap` from nothing, longest chain", boot.chain, 13, ""),
+        at_most("`rotate --now`, longest chain", rotation.chain, 11, ""),
         at_most(f"`bootstrap` {each}, beyond the chain", boot.wall - boot.chain * latency, 1.4, "s"),
         Row(f"`bootstrap` {each}, wall time", f"{boot.wall:.2f} s", "", None),
     ]

@@ -24,7 +24,7 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipal,
     TenantId,
 )
-from authentik_entra_bootstrap.entra import EntraAdapter
+from authentik_entra_bootstrap.entra.adapter import EntraAdapter
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     AlreadyExists,
@@ -438,7 +438,7 @@ async def test_existing_grants_are_kept_and_extended(tenant: Tenant, entra: Entr
 async def test_paging_follows_the_links(
     tenant: Tenant, entra: EntraAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("authentik_entra_bootstrap.entra.adapter.LISTING_PAGE", 100)
+    monkeypatch.setattr("authentik_entra_bootstrap.entra.applications.LISTING_PAGE", 100)
     directory, world = tenant.world.default_tenant, tenant.world
     for number in range(230):
         value = {
@@ -742,7 +742,7 @@ async def test_a_person_signs_in_by_device_code(tenant: Tenant) -> None:
 
 async def test_graph_behind_an_untrusted_certificate(tenant: Tenant, tmp_path: Any) -> None:
     async with tenant.adapter() as first:
-        token = await first._parts.tokens.get_token()
+        token = await first._tokens.get_token()
 
     class Given:
         def get_token(self, *_scopes: str, **_options: Any) -> Any:
@@ -785,7 +785,7 @@ async def test_no_secret_in_logs_errors_or_reprs(
     await failing(lambda: entra.sign_in_as(application.app_id, SecretText("canary~lost")))
     assert len(errors) == 4
     told = caplog.text + "".join(map(repr, caplog.records)) + repr(secret) + "".join(map(everything, errors))
-    token = (await entra._parts.tokens.get_token()).token
+    token = (await entra._tokens.get_token()).token
     for canary in (
         secret.secret_text.reveal(),
         "canary~wrong",

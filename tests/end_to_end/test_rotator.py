@@ -34,7 +34,7 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipalObjectId,
     TenantId,
 )
-from authentik_entra_bootstrap.entra import EntraAdapter
+from authentik_entra_bootstrap.entra.adapter import EntraAdapter
 from authentik_entra_bootstrap.errors import AdminActionRequired, AlreadyExists
 from authentik_entra_bootstrap.sandbox import Sandbox, Switches
 from authentik_entra_bootstrap.sandbox.microsoft.graph.policy_rules import default_policy
@@ -326,7 +326,7 @@ async def test_what_stands_already_is_success_and_a_policy_s_refusal_is_told() -
         network = Network(ca_file=str(sandbox.ca_file))
         tenant = TenantId(environment["AZURE_TENANT_ID"])
         async with EntraAdapter(tenant, cloud, network, Waiter(), credential=credential) as entra:
-            identities, target = entra.identities, AppObjectId(sandbox.operator.app_object_id)
+            identities, target = entra, AppObjectId(sandbox.operator.app_object_id)
             owner = ServicePrincipalObjectId(sandbox.operator.service_principal_object_id)
             for _ in range(2):
                 await identities.add_owner(target, owner)

@@ -20,13 +20,14 @@ sys.modules["aiohttp"] = None  # type: ignore[assignment]
 for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
     os.environ.pop(name, None)  # they would go before what the libraries are told
 
-from authentik_entra_bootstrap.domain import AppId, Cloud, Network, SecretText, TenantId  # noqa: E402
 from authentik_entra_bootstrap.entra.credentials import (  # noqa: E402
     Kind,
     OperatorTokens,
     TokenService,
     fresh_token,
 )
+
+from authentik_entra_bootstrap.domain import AppId, Cloud, Network, SecretText, TenantId  # noqa: E402
 from authentik_entra_bootstrap.errors import BootstrapError  # noqa: E402
 from authentik_entra_bootstrap.waiting import Waiter  # noqa: E402
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authentik_entra_bootstrap import waiting
 from authentik_entra_bootstrap.errors import (
     Denied,
+    ExitCode,
     NotFound,
     ReplicationTimeout,
     ServiceUnavailable,
@@ -27,9 +30,11 @@ from authentik_entra_bootstrap.waiting import (
     Patience,
     Silent,
     Waiter,
+    asking_a_person,
     is_transient,
     is_transient_before_sending,
     retry_after,
+    run_limit,
 )
 
 STEADY = Patience(budget=10.0, first=1.0, factor=2.0, ceiling=4.0, jitter=0.0)
@@ -269,3 +274,39 @@ def test_a_retry_after_is_finite_and_never_longer_than_an_hour(
 def test_whatever_a_retry_after_holds_it_is_read(header: str) -> None:
     seconds = retry_after(header)
     assert seconds is None or 0 <= seconds <= LONGEST_PAUSE
+
+
+async def test_a_run_that_takes_too_long_is_interrupted_and_cleans_up() -> None:
+    cleaned = []
+
+    async def run() -> None:
+        async with run_limit(0.00001):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cleaned.append("up")
+
+    with pytest.raises(Temporary) as caught:
+        await run()
+    assert cleaned == ["up"]
+    assert (caught.value.code, caught.value.exit_code) == ("run-too-long", ExitCode.TEMPORARY)
+
+
+async def test_a_person_s_time_does_not_count_against_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    async with run_limit(0.001):
+        limit = waiting._limit.get()
+        assert limit is not None
+        before = limit.when()
+        with monkeypatch.context() as patch, asking_a_person():
+            patch.setattr(waiting.time, "monotonic", lambda: now + 5000)
+        assert limit.when() == pytest.approx(before + 5000, abs=10)
+        limit.reschedule(None)
+    with asking_a_person():
+        """Nothing is limited here."""
+
+
+async def test_a_timeout_of_somebody_else_is_not_the_run_s() -> None:
+    with pytest.raises(TimeoutError):
+        async with run_limit(1.0):
+            raise TimeoutError

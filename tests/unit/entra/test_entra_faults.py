@@ -22,17 +22,17 @@ from authentik_entra_bootstrap.domain import (
     AppObjectId,
     KeyId,
     Network,
-    SecretText,
     ServicePrincipalObjectId,
     TenantId,
     TokenClaims,
 )
-from authentik_entra_bootstrap.entra import CODES, EntraAdapter, operations
+from authentik_entra_bootstrap.entra import CODES, operations
+from authentik_entra_bootstrap.entra.adapter import EntraAdapter
 from authentik_entra_bootstrap.entra.claims import read_claims
 from authentik_entra_bootstrap.entra.codes import fault
-from authentik_entra_bootstrap.entra.exchanges import Exchange, noted
 from authentik_entra_bootstrap.entra.network import Broken
 from authentik_entra_bootstrap.entra.token_faults import NUMBERS, SignIn, token_fault
+from authentik_entra_bootstrap.entra.token_service import Exchange, noted
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     AlreadyExists,
@@ -886,7 +886,7 @@ async def test_the_token_is_kept_until_it_is_about_to_expire(world: World, entra
     for _ in range(3):
         await entra.organization()
     assert world.credential.asked == 1
-    entra._parts.tokens._token = AccessToken(jwt(), 0)
+    entra._tokens._token = AccessToken(jwt(), 0)
     await entra.organization()
     assert world.credential.asked == 2
 
@@ -904,11 +904,12 @@ async def test_credentials_that_fail_in_their_own_way(world: World) -> None:
     assert caught.value.__context__ is None
 
 
-def test_a_secret_is_never_part_of_a_session(world: World) -> None:
-    from authentik_entra_bootstrap.entra.sessions import OneToken
+def test_a_token_is_never_shown_by_its_session() -> None:
+    from authentik_entra_bootstrap.entra.adapter import OneToken
 
-    token = OneToken(CANARY, 0, read_claims(jwt()))
-    assert CANARY not in repr(token) + repr(vars(token)) + repr(SecretText(CANARY))
+    text = jwt()
+    token = OneToken(AccessToken(text, 0))
+    assert text not in repr(token) + repr(vars(token))
 
 
 async def test_concurrent_requests_share_one_new_token(world: World, entra: EntraAdapter) -> None:

@@ -12,9 +12,6 @@ from typing import Any
 import httpx
 import pytest
 import trustme
-from azure.core.exceptions import ServiceRequestError
-from azure.core.pipeline.transport import RequestsTransport
-from azure.core.rest import HttpRequest
 from kiota_serialization_json.json_parse_node_factory import JsonParseNodeFactory
 
 from authentik_entra_bootstrap.domain import (
@@ -27,12 +24,10 @@ from authentik_entra_bootstrap.domain import (
     RequestedAccess,
 )
 from authentik_entra_bootstrap.entra import records
-from authentik_entra_bootstrap.entra.blocking_transport import BlockingTransport
-from authentik_entra_bootstrap.entra.http_pool import HttpPool
+from authentik_entra_bootstrap.entra.http_client import graph_client
 from authentik_entra_bootstrap.entra.network import broken, worth_another_try
-from authentik_entra_bootstrap.entra.outgoing import connection
 from authentik_entra_bootstrap.entra.secrets import effective_policy, iso_duration
-from authentik_entra_bootstrap.entra.token_transport import NotingTransport
+from authentik_entra_bootstrap.entra.token_service import Attempt, TokenService
 from authentik_entra_bootstrap.errors import Unreachable
 from authentik_entra_bootstrap.trust import client_context
 
@@ -273,47 +268,24 @@ def ca(tmp_path: Path) -> str:
 
 async def test_every_connection_shares_one_trust(ca: str) -> None:
     network = Network(ca_file=ca)
-    first, second = connection("https://a.example", network), connection("https://b.example", network)
-    assert first._pool._ssl_context is second._pool._ssl_context is client_context(ca)
-    assert connection("https://a.example", Network())._pool._ssl_context is not client_context(ca)
+    for each in (network, Network()):
+        graph = graph_client("https://a.example", each, 1.0)
+        attempt = Attempt(TokenService(CLOUDS["global"], each, 1.0))
+        context = client_context(each.ca_file)
+        assert graph._transport._inner._pool._ssl_context is context
+        assert attempt.poolmanager.connection_pool_kw["ssl_context"] is context
+        attempt.close()
+        await graph.aclose()
+    assert client_context(None) is not client_context(ca)
 
 
-async def unanswered() -> httpx.Response:
-    raise httpx.ConnectError("nobody there")
-
-
-async def test_both_services_are_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        proxy = f"http://user:canary@127.0.0.1:{listener.getsockname()[1]}"
-        network = Network(proxy=proxy)
-        pool = HttpPool(CLOUDS["global"], network)
-        assert pool._transport._inner._pool._proxy_url.host == b"127.0.0.1"
-        await pool.close()
-        transport = NotingTransport(network, [])
-        for url in ("https://login.example/t", "http://169.254.169.254/metadata"):
-            monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", lambda *_: unanswered())
-            with pytest.raises(ServiceRequestError):
-                await transport.send(HttpRequest("GET", url))
-        assert transport._open["https", "login.example"]._pool._proxy_url.host == b"127.0.0.1"
-        assert not hasattr(transport._open["http", "169.254.169.254"]._pool, "_proxy_url")
-        await transport.close()
-
-
-def test_a_person_s_sign_in_goes_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[Any] = []
-
-    def send(_self: Any, request: Any, *, proxies: Any = None, **_options: Any) -> Any:
-        sent.append(proxies)
-        raise StopIteration
-
-    monkeypatch.setattr(RequestsTransport, "send", send)
-    transport = BlockingTransport(Network(proxy="http://user:p%40ss@proxy.example:1"), [])
-    for url in ("https://login.example/t", "http://169.254.169.254/metadata"):
-        with pytest.raises(StopIteration):
-            transport.send(HttpRequest("GET", url))
-    assert sent == [{"https": "http://user:p%40ss@proxy.example:1"}, None]
+async def test_graph_is_asked_through_the_proxy() -> None:
+    network = Network(proxy="http://user:canary@127.0.0.1:9")
+    graph = graph_client("https://graph.example", network, 1.0)
+    proxy = graph._transport._inner._pool._proxy_url
+    assert (proxy.host, proxy.port) == (b"127.0.0.1", 9)
+    assert "canary" not in repr(graph._transport._inner._pool._proxy_url)
+    await graph.aclose()
 
 
 def test_failures_are_told_apart_by_what_is_inside() -> None:
@@ -345,12 +317,12 @@ def test_failures_are_told_apart_by_what_is_inside() -> None:
         assert worth_another_try(ours) is (kind in {"connect", "lost"})
 
 
-def test_importing_the_adapter_loads_nothing_heavy() -> None:
+def test_importing_the_codes_loads_nothing_heavy() -> None:
     import subprocess
     import sys
 
     code = (
-        "import sys; from authentik_entra_bootstrap.entra import EntraAdapter; "
+        "import sys; from authentik_entra_bootstrap.entra import CODES; "
         "print([name for name in ('azure.identity', 'msal', 'msgraph', 'httpx', 'pydantic') if name in sys.modules])"
     )
     command = [sys.executable, "-c", code]

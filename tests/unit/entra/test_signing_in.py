@@ -1,30 +1,39 @@
-"""How azure-identity's credentials are made, and what they send and receive through our transport."""
+"""How azure-identity's credentials are made, and what they send and receive through our session."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import inspect
+import io
 import json
 import os
+import select
+import socket
 import ssl
+import threading
 from collections.abc import Callable
+from dataclasses import replace
+from json import dumps
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
-from azure.core.exceptions import ServiceRequestError, ServiceResponseError
-from azure.core.rest import HttpRequest
+import requests
+import urllib3
+from azure.core.pipeline.transport import AsyncioRequestsTransport
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPResponse
+from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError, ReadTimeoutError
 
 from authentik_entra_bootstrap.domain import CLOUDS, AppId, Network, OperatorIdentity, SecretText, TenantId
-from authentik_entra_bootstrap.entra.credentials import Kind, OperatorTokens, TokenService, fresh_token
-from authentik_entra_bootstrap.entra.exchanges import Exchange
 from authentik_entra_bootstrap.entra.logins import LOGINS, sign_in_as_application
-from authentik_entra_bootstrap.entra.token_transport import NotingTransport
+from authentik_entra_bootstrap.entra.sign_in import Kind, OperatorTokens, _in_daemon_thread, fresh_token
+from authentik_entra_bootstrap.entra.token_service import Attempt, TokenService
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.waiting import TOKEN_LIMIT, Waiter
 
 TENANT = TenantId("10000000-0000-4000-8000-000000000001")
 APP = AppId("20000000-0000-4000-8000-000000000002")
@@ -33,26 +42,50 @@ TOKEN = "e30." + "eyJ0aWQiOiIxMDAwMDAwMC0wMDAwLTQwMDAtODAwMC0wMDAwMDAwMDAwMDEifQ
 GRANTED = {"token_type": "Bearer", "expires_in": 3599, "access_token": TOKEN}
 
 
+class Answer:
+    """What the network gives for one request."""
+
+    def __init__(
+        self,
+        status: int,
+        *,
+        json: object = None,
+        html: str = "",
+        content: bytes = b"",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self.status = status
+        self.content = content or (dumps(json).encode() if json is not None else html.encode())
+        kind = "application/json" if json is not None else "text/html" if html else "text/plain"
+        self.headers = {"Content-Type": kind} | (headers or {})
+
+
 class Service:
     """Answers in the place of the network what it is told, and keeps what was asked."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answers: list[Any] = []
-        self.requests: list[httpx.Request] = []
+        self.requests: list[requests.PreparedRequest] = []
+        self.options: list[dict[str, Any]] = []
         service = self
 
-        async def answer(_pool: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        def answer(
+            adapter: HTTPAdapter, request: requests.PreparedRequest, **options: Any
+        ) -> requests.Response:
             service.requests.append(request)
+            service.options.append(options)
             given = service.answers.pop(0) if len(service.answers) > 1 else service.answers[0]
             if isinstance(given, Exception):
                 raise given
-            return given
+            raw = HTTPResponse(io.BytesIO(given.content), given.headers, given.status, preload_content=False)
+            return adapter.build_response(request, raw)
 
-        monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", answer)
+        monkeypatch.setattr(HTTPAdapter, "send", answer)
 
     def form(self, number: int = -1) -> dict[str, str]:
         """The form of a request."""
-        return {name: values[0] for name, values in parse_qs(self.requests[number].content.decode()).items()}
+        body = str(self.requests[number].body)
+        return {name: values[0] for name, values in parse_qs(body).items()}
 
 
 @pytest.fixture
@@ -70,20 +103,26 @@ def waiter() -> Waiter:
 
 
 def at(cloud: str = "global", **network: Any) -> TokenService:
-    return TokenService(CLOUDS[cloud], Network(**network))
+    return TokenService(CLOUDS[cloud], Network(**network), 100.0)
 
 
 async def signed_in(service: TokenService, kind: Kind = Kind.SECRET, proof: str = CANARY) -> Any:
     return await fresh_token(service, waiter(), TENANT, APP, kind, SecretText(proof))
 
 
-def refusing(number: int, error: str = "invalid_client", status: int = 401) -> httpx.Response:
+def refusing(number: int, error: str = "invalid_client", status: int = 401) -> Answer:
     body = {
         "error": error,
         "error_codes": [number],
         "error_description": f"AADSTS{number}: no.\r\nTrace ID: x",
     }
-    return httpx.Response(status, json=body | {"trace_id": "trace", "correlation_id": "correlation"})
+    return Answer(status, json=body | {"trace_id": "trace", "correlation_id": "correlation"})
+
+
+def tunnel(status: str) -> Exception:
+    """What requests makes of a proxy that refuses."""
+    refused = urllib3.exceptions.ProxyError("Cannot connect", OSError(f"Tunnel connection failed: {status}"))
+    return requests.exceptions.ProxyError(MaxRetryError(None, "", refused))  # type: ignore[arg-type]
 
 
 # --- what is sent
@@ -91,14 +130,13 @@ def refusing(number: int, error: str = "invalid_client", status: int = 401) -> h
 
 @pytest.mark.parametrize("cloud", sorted(CLOUDS))
 async def test_one_request_for_a_token(service: Service, cloud: str) -> None:
-    service.answers = [httpx.Response(200, json=GRANTED)]
+    service.answers = [Answer(200, json=GRANTED)]
     token = await signed_in(at(cloud, user_agent="us/1"))
     assert token.token == TOKEN
     (request,) = service.requests
-    assert str(request.url) == f"{CLOUDS[cloud].authority}/{TENANT}/oauth2/v2.0/token"
+    assert request.url == f"{CLOUDS[cloud].authority}/{TENANT}/oauth2/v2.0/token"
     assert (request.method, request.headers["content-type"]) == ("POST", "application/x-www-form-urlencoded")
     assert request.headers["user-agent"].startswith("us/1 azsdk-python-identity/")
-    assert request.headers["host"] == CLOUDS[cloud].authority.removeprefix("https://")
     form = service.form()
     assert json.loads(form.pop("claims")) == {"access_token": {"xms_cc": {"values": ["CP1"]}}}
     assert form == {
@@ -110,57 +148,34 @@ async def test_one_request_for_a_token(service: Service, cloud: str) -> None:
 
 
 async def test_an_assertion_is_sent_as_it_is(service: Service) -> None:
-    service.answers = [httpx.Response(200, json=GRANTED)]
+    service.answers = [Answer(200, json=GRANTED)]
     await signed_in(at(), Kind.ASSERTION, "an.assertion.x")
     assert service.form()["client_assertion"] == "an.assertion.x"
     assert "client_secret" not in service.form()
 
 
-async def test_timeouts_are_the_settings_unless_the_library_names_its_own(service: Service) -> None:
-    service.answers = [httpx.Response(200, json={})]
-    transport = NotingTransport(Network(connect_timeout=3, read_timeout=7), [])
-    await transport.send(HttpRequest("GET", "https://login.example/t"))
-    await transport.send(
-        HttpRequest("GET", "https://login.example/t"), connection_timeout=1, read_timeout=2, stream=False
-    )
-    given = [request.extensions["timeout"] for request in service.requests]
-    assert [(item["connect"], item["read"]) for item in given] == [(3, 7), (1, 2)]
-    assert [(item["write"], item["pool"]) for item in given] == [(7, 7), (7, 7)]
-
-
-@pytest.mark.parametrize("legacy", [False, True])
-async def test_requests_of_either_kind(service: Service, legacy: bool) -> None:
-    # azure-identity 1.23 still uses the older class.
-    from azure.core.pipeline.transport import HttpRequest as Legacy
-
-    service.answers = [httpx.Response(200, json={})]
-    transport = NotingTransport(Network(), [])
-    kind: Any = Legacy if legacy else HttpRequest
-    await transport.send(kind("POST", "https://login.example/t", headers={"A": "b"}, data={"one": "1 &"}))
-    await transport.send(kind("GET", "https://login.example/t?x=1"))
-    assert [request.content for request in service.requests] == [b"one=1+%26", b""]
-    assert (service.requests[0].headers["a"], str(service.requests[1].url)) == (
-        "b",
-        "https://login.example/t?x=1",
-    )
+async def test_timeouts_are_the_settings_unless_the_library_wants_shorter_ones(service: Service) -> None:
+    service.answers = [Answer(200, json={})]
+    session = Attempt(at(connect_timeout=3, read_timeout=7)).session()
+    for wanted in (None, 300, 1):
+        session.get("https://login.example/t", timeout=wanted)
+    assert [given["timeout"] for given in service.options] == [(3, 7), (3, 7), (1, 1)]
 
 
 # --- what is received
 
 
 async def test_answers_are_noted(service: Service) -> None:
-    packed = gzip.compress(json.dumps(refusing(7000215).json()).encode())
+    packed = gzip.compress(refusing(7000215).content)
     service.answers = [
-        httpx.Response(
-            401, headers={"Content-Encoding": "gzip", "content-type": "application/json"}, content=packed
-        ),
-        httpx.Response(302, headers={"Location": "https://elsewhere.example/"}),
-        httpx.Response(429, headers={"Retry-After": "7"}, text="slow down"),
+        Answer(401, headers={"Content-Encoding": "gzip"}, content=packed),
+        Answer(302, headers={"Location": "https://elsewhere.example/"}),
+        Answer(429, headers={"Retry-After": "7"}, html="slow down"),
     ]
-    noted: list[Exchange] = []
-    transport = NotingTransport(Network(), noted)
+    attempt = Attempt(at())
     for _ in range(3):
-        await transport.send(HttpRequest("POST", "https://login.example:8443/t/token", data={}))
+        attempt.session().post("https://login.example:8443/t/token", allow_redirects=False)
+    noted = attempt.exchanges
     assert [item.status for item in noted] == [401, 302, 429]
     assert {(item.method, item.host, item.path) for item in noted} == {
         ("POST", "login.example:8443", "/t/token")
@@ -170,29 +185,48 @@ async def test_answers_are_noted(service: Service) -> None:
     assert len(service.requests) == 3
 
 
-BROKEN: list[tuple[Exception, type[Exception], str]] = [
-    (httpx.ConnectError("x"), ServiceRequestError, "connect"),
-    (httpx.ConnectTimeout("x"), ServiceRequestError, "connect"),
-    (httpx.ProxyError("407 for user:canary@proxy"), ServiceRequestError, "proxy"),
-    (httpx.ReadTimeout("x"), ServiceResponseError, "lost"),
-    (httpx.ReadError("x"), ServiceResponseError, "lost"),
-    (httpx.RemoteProtocolError("x"), ServiceResponseError, "lost"),
+BROKEN: list[tuple[Exception, str]] = [
+    (requests.ConnectionError(NewConnectionError(None, "refused")), "connect"),  # type: ignore[arg-type]
+    (requests.ConnectTimeout("x"), "connect"),
+    (requests.exceptions.SSLError("x"), "connect"),
+    (requests.exceptions.ProxyError("407 for user:canary@proxy"), "proxy"),
+    (requests.ConnectionError(ReadTimeoutError(None, "", "x")), "lost"),  # type: ignore[arg-type]
+    (requests.ConnectionError(ProtocolError("aborted", ConnectionResetError(104, "Reset"))), "lost"),
 ]
 
 
-@pytest.mark.parametrize(("error", "kind", "name"), BROKEN, ids=lambda item: type(item).__name__)
-async def test_failures_are_azure_core_s_and_carry_nothing(
-    service: Service, error: Exception, kind: type[Exception], name: str
-) -> None:
+@pytest.mark.parametrize(("error", "name"), BROKEN, ids=lambda item: str(item)[:20])
+async def test_failures_carry_nothing_of_the_request(service: Service, error: Exception, name: str) -> None:
     service.answers = [error]
-    noted: list[Exchange] = []
-    transport = NotingTransport(Network(), noted)
-    with pytest.raises(kind) as caught:
-        await transport.send(HttpRequest("POST", "https://login.example/t", data={"client_secret": CANARY}))
-    assert [item.broken.kind for item in noted if item.broken] == [name]
-    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    attempt = Attempt(at())
+    with pytest.raises(requests.ConnectionError) as caught:
+        attempt.session().post("https://login.example/t", data={"client_secret": CANARY})
+    assert [item.broken.kind for item in attempt.exchanges if item.broken] == [name]
+    assert (caught.value.__cause__, caught.value.__context__, caught.value.request) == (None, None, None)
     assert "canary" not in str(caught.value)
-    assert not isinstance(getattr(caught.value, "inner_exception", None), httpx.HTTPError)
+
+
+def test_a_person_s_sign_in_and_an_application_s_take_the_proxy_and_metadata_never(service: Service) -> None:
+    service.answers = [Answer(200, json={})]
+    session = Attempt(at(proxy="http://proxy.example:1")).session()
+    for url in ("https://login.example/t", "http://169.254.169.254/metadata"):
+        session.get(url)
+    assert [given["proxies"] for given in service.options] == [{"https": "http://proxy.example:1"}, {}]
+
+
+@pytest.mark.parametrize("bomb", [False, True])
+async def test_an_answer_of_more_than_a_megabyte_is_not_read(service: Service, bomb: bool) -> None:
+    much = b"x" * (TOKEN_LIMIT + 1)
+    service.answers = [
+        Answer(200, content=gzip.compress(much * 50), headers={"Content-Encoding": "gzip"})
+        if bomb
+        else Answer(200, content=much)
+    ]
+    with pytest.raises(BootstrapError) as caught:
+        await signed_in(at())
+    assert caught.value.code == "unexpected-answer"
+    assert "more than 1 MB" in caught.value.message
+    assert len(service.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -203,17 +237,17 @@ async def test_failures_are_azure_core_s_and_carry_nothing(
         (refusing(700016, "unauthorized_client", 400), "application-not-found"),
         (refusing(90002, "invalid_request", 400), "tenant-not-found"),
         (refusing(53003, "interaction_required", 400), "conditional-access"),
-        (httpx.Response(429, headers={"Retry-After": "1"}), "entra-throttled"),
-        (httpx.Response(503, html="<p>busy</p>"), "entra-unavailable"),
-        (httpx.Response(403, html="<p>error, says the proxy</p>"), "unexpected-answer"),
-        (httpx.Response(200, html="<p>error: access_token expires_in</p>"), "unexpected-answer"),
-        (httpx.Response(302, headers={"location": "https://proxy.example/"}), "unexpected-answer"),
-        (httpx.ProxyError("407 Proxy Authentication Required"), "proxy-authentication-required"),
-        (httpx.ProxyError("403 Forbidden"), "proxy-refused"),
-        (httpx.ProxyError("502 Bad Gateway"), "proxy-unavailable"),
-        (httpx.Response(407), "proxy-authentication-required"),
-        (httpx.ReadTimeout("x"), "entra-reply-lost"),
-        (httpx.ConnectError("x"), "entra-unreachable"),
+        (Answer(429, headers={"Retry-After": "1"}), "entra-throttled"),
+        (Answer(503, html="<p>busy</p>"), "entra-unavailable"),
+        (Answer(403, html="<p>error, says the proxy</p>"), "unexpected-answer"),
+        (Answer(200, html="<p>error: access_token expires_in</p>"), "unexpected-answer"),
+        (Answer(302, headers={"location": "https://proxy.example/"}), "unexpected-answer"),
+        (tunnel("407 Proxy Authentication Required"), "proxy-authentication-required"),
+        (tunnel("403 Forbidden"), "proxy-refused"),
+        (tunnel("502 Bad Gateway"), "proxy-unavailable"),
+        (Answer(407), "proxy-authentication-required"),
+        (requests.ConnectionError(ReadTimeoutError(None, "", "x")), "entra-reply-lost"),  # type: ignore[arg-type]
+        (requests.ConnectTimeout("x"), "entra-unreachable"),
     ],
 )
 async def test_refusals_become_the_errors_of_the_table(service: Service, answer: Any, code: str) -> None:
@@ -229,9 +263,7 @@ async def test_refusals_become_the_errors_of_the_table(service: Service, answer:
 async def test_an_untrusted_certificate_is_named(service: Service) -> None:
     cause = ssl.SSLCertVerificationError(1, "x")
     cause.verify_message = "self-signed certificate"
-    error = httpx.ConnectError("x")
-    error.__cause__ = cause
-    service.answers = [error]
+    service.answers = [requests.exceptions.SSLError(MaxRetryError(None, "", cause))]  # type: ignore[arg-type]
     with pytest.raises(BootstrapError) as caught:
         await signed_in(at())
     assert caught.value.code == "tls-not-trusted"
@@ -245,8 +277,8 @@ async def test_retry_after_is_heeded(service: Service) -> None:
         slept.append(seconds)
 
     service.answers = [
-        httpx.Response(429, headers={"Retry-After": "9"}),
-        httpx.Response(200, json=GRANTED),
+        Answer(429, headers={"Retry-After": "9"}),
+        Answer(200, json=GRANTED),
     ]
     await fresh_token(at(), Waiter(lambda: sum(slept), sleep), TENANT, APP, Kind.SECRET, SecretText(CANARY))
     assert len(slept) == 1
@@ -281,7 +313,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 async def test_a_challenge_is_answered_with_a_new_token(
     service: Service, environment: Callable[..., None]
 ) -> None:
-    service.answers = [httpx.Response(200, json=GRANTED)]
+    service.answers = [Answer(200, json=GRANTED)]
     operator = tokens("environment")
     await operator.get_token()
     await operator.get_token()
@@ -300,8 +332,8 @@ async def test_a_challenge_is_answered_with_a_new_token(
 async def test_a_given_credential_may_be_asynchronous(service: Service) -> None:
     from azure.identity.aio import ClientSecretCredential
 
-    service.answers = [httpx.Response(200, json=GRANTED)]
-    transport = NotingTransport(Network(), [])
+    service.answers = [Answer(200, json=GRANTED)]
+    transport = AsyncioRequestsTransport(session=Attempt(at()).session())
     async with ClientSecretCredential(TENANT, APP, CANARY, transport=transport) as credential:
         operator = tokens("default", credential=credential)
         assert (await operator.claims()).tenant_id == TENANT
@@ -336,10 +368,10 @@ async def test_every_login_makes_its_credential(
     token.write_text("x")
     value, among = BLOCKING[variable]
     environment(AZURE_FEDERATED_TOKEN_FILE=str(token), **{variable: value})
-    attempt = at().attempt()
+    attempt = Attempt(at())
     credential = LOGINS[login](attempt, TENANT, lambda *_: None)
     assert type(credential).__name__ == NAMES[login]
-    blocking = login in {"browser", "device-code", *among}
+    blocking = login in {"azure-cli", "browser", "device-code", *among}
     assert inspect.iscoroutinefunction(credential.get_token) is not blocking
     assert (".aio." in type(credential).__module__) is not blocking
     closing = credential.close()
@@ -363,7 +395,7 @@ async def test_a_workload_identity_signs_in(
     token = tmp_path / "token"
     token.write_text("an.assertion.x")
     environment(AZURE_FEDERATED_TOKEN_FILE=str(token))
-    service.answers = [httpx.Response(200, json=GRANTED)]
+    service.answers = [Answer(200, json=GRANTED)]
     operator = tokens("workload-identity")
     assert (await operator.claims()).tenant_id == TENANT
     assert service.form()["client_assertion"] == "an.assertion.x"
@@ -376,13 +408,14 @@ async def test_a_managed_identity_of_a_machine_signs_in(
 ) -> None:
     monkeypatch.delenv("AZURE_CLIENT_SECRET")
     environment(HTTP_PROXY="http://proxy.example:1")
-    service.answers = [httpx.Response(200, json=MANAGED)]
+    service.answers = [Answer(200, json=MANAGED)]
     operator = tokens(login)
     assert (await operator.claims()).tenant_id == TENANT
     request = service.requests[-1]
-    assert (request.method, request.url.host) == ("GET", "169.254.169.254")
+    assert request.method == "GET"
+    assert str(request.url).startswith("http://169.254.169.254/")
     assert request.headers["metadata"] == "true"
-    assert request.url.params["resource"] == "https://graph.microsoft.com"
+    assert parse_qs(urlsplit(str(request.url)).query)["resource"] == ["https://graph.microsoft.com"]
     await operator.close()
 
 
@@ -390,11 +423,11 @@ async def test_a_managed_identity_of_app_service_signs_in(
     service: Service, environment: Callable[..., None]
 ) -> None:
     environment(IDENTITY_ENDPOINT="http://127.0.0.1:41/msi/token", IDENTITY_HEADER=CANARY)
-    service.answers = [httpx.Response(200, json=MANAGED)]
+    service.answers = [Answer(200, json=MANAGED)]
     operator = tokens("managed-identity")
     assert (await operator.claims()).tenant_id == TENANT
     assert service.requests[-1].headers["x-identity-header"] == CANARY
-    service.answers = [httpx.Response(500, text=CANARY)]
+    service.answers = [Answer(500, html=CANARY)]
     operator.forget()
     with pytest.raises(BootstrapError) as caught:
         await operator.get_token()
@@ -430,13 +463,13 @@ async def test_azure_s_command_line_signs_in(
 async def test_the_operator_of_the_settings(service: Service, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text(f"{CANARY}\n")
-    service.answers = [httpx.Response(200, json=GRANTED)]
+    service.answers = [Answer(200, json=GRANTED)]
     operator = tokens("default", operator=OperatorIdentity(APP, secret_file=str(secret)))
     await operator.get_token()
     assert (service.form()["client_secret"], service.form()["client_id"]) == (CANARY, APP)
     await operator.close()
     with pytest.raises(ValueError, match="tenant_id"):
-        sign_in_as_application(OperatorIdentity(APP, secret_file=str(secret)), at().attempt(), None, print)
+        sign_in_as_application(OperatorIdentity(APP, secret_file=str(secret)), Attempt(at()), None, print)
     unreadable = tokens("default", operator=OperatorIdentity(APP, certificate_file=str(secret)))
     with pytest.raises(BootstrapError) as caught:
         await unreadable.get_token()
@@ -444,30 +477,95 @@ async def test_the_operator_of_the_settings(service: Service, tmp_path: Path) ->
     assert CANARY not in repr(caught.value) + repr(vars(caught.value))
 
 
+# --- nothing waits for ever
+
+
+class Line:
+    """A server on loopback that answers as it is told to, a piece at a time, until its peer hangs up."""
+
+    def __init__(self, first: bytes, then: bytes) -> None:
+        self.first, self.then = first, then
+        self.met, self.over = threading.Event(), threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        peer, _ = self._listener.accept()
+        with peer:
+            peer.recv(65536)
+            peer.sendall(self.first)
+            self.met.set()
+            with contextlib.suppress(OSError):
+                while not select.select([peer], [], [], 0.02)[0] or peer.recv(65536):
+                    peer.sendall(self.then)
+        self.over.set()
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+DRIPS = {
+    "nothing": (b"", b""),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"x"),
+    "a body": (b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n", b"x"),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "a body without an end": (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+}
+
+
+@pytest.mark.parametrize("drip", sorted(DRIPS))
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_answer_that_never_ends_is_given_up_at_the_deadline(drip: str, scheme: str) -> None:
+    line = Line(*DRIPS[drip])
+    attempt = Attempt(TokenService(CLOUDS["global"], Network(), 0.2))
+    with pytest.raises(requests.ConnectionError):
+        attempt.session().get(f"{scheme}://127.0.0.1:{line.port}/t")
+    assert line.over.wait(3)
+    (noted,) = attempt.exchanges
+    assert noted.broken is not None
+    if scheme == "http":
+        assert (noted.broken.kind, noted.broken.reason) == ("lost", "no whole answer within 0 s")
+    attempt.close()
+    line.close()
+
+
 @pytest.mark.parametrize("proxied", [False, True])
-async def test_giving_up_in_the_middle_of_a_handshake_leaves_no_connection(proxied: bool) -> None:
-    met, ended = asyncio.Event(), asyncio.Event()
-
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if proxied:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        await reader.readexactly(1)
-        met.set()
-        await reader.read()
-        ended.set()
-        writer.close()
-
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    network = Network(proxy=f"http://127.0.0.1:{port}" if proxied else None)
-    transport = NotingTransport(network, [])
-    asking = asyncio.create_task(transport.send(HttpRequest("GET", f"https://127.0.0.1:{port}/")))
-    await met.wait()
+async def test_giving_up_in_the_middle_of_a_handshake_ends_its_thread_and_its_connection(
+    proxied: bool,
+) -> None:
+    line = Line(b"HTTP/1.1 200 OK\r\n\r\n" if proxied else b"", b"")
+    cloud = replace(CLOUDS["global"], authority=f"https://127.0.0.1:{line.port}")
+    network = Network(proxy=f"http://127.0.0.1:{line.port}" if proxied else None)
+    service = TokenService(cloud, network, 100.0)
+    asking = asyncio.create_task(signed_in(service))
+    await asyncio.to_thread(line.met.wait, 10)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    await transport.close()
-    await asyncio.wait_for(ended.wait(), 5)
-    server.close()
-    await server.wait_closed()
+    assert await asyncio.to_thread(line.over.wait, 3)
+    line.close()
+
+
+async def test_a_token_service_that_was_never_reached_is_told_within_ten_seconds(service: Service) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    service.answers = [requests.ConnectTimeout("x")]
+    with pytest.raises(BootstrapError) as caught:
+        await fresh_token(
+            at(), Waiter(lambda: sum(slept), sleep), TENANT, APP, Kind.SECRET, SecretText(CANARY)
+        )
+    assert caught.value.code == "entra-unreachable"
+    assert "login.microsoftonline.com" in caught.value.message
+    assert 3 < sum(slept) < 10
+
+
+def test_a_person_s_thread_that_fails_in_an_odd_way_is_told() -> None:
+    def end() -> None:
+        raise SystemExit(1)
+
+    with pytest.raises(RuntimeError, match="SystemExit"):
+        asyncio.run(_in_daemon_thread(end))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from msgraph.generated.models.app_role_assignment import AppRoleAssignment as AppRoleAssignmentModel
 from msgraph.generated.models.o_auth2_permission_grant import OAuth2PermissionGrant
 from msgraph.generated.models.service_principal import ServicePrincipal as ServicePrincipalModel
-from msgraph.graph_service_client import GraphServiceClient
 
 from authentik_entra_bootstrap.domain import (
     MICROSOFT_GRAPH_APP_ID,
@@ -22,61 +21,59 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipalObjectId,
 )
 from authentik_entra_bootstrap.entra import operations, records
-from authentik_entra_bootstrap.entra.applications import read
-from authentik_entra_bootstrap.entra.graph import Graph, Json
+from authentik_entra_bootstrap.entra.answers import Json
+from authentik_entra_bootstrap.entra.graph import Builder, OnGraph, Outcome, Query, outcome, record
 from authentik_entra_bootstrap.entra.graph_faults import exists_already, not_replicated
-from authentik_entra_bootstrap.entra.http_pool import Query
 from authentik_entra_bootstrap.entra.names import as_guid, checked_guid
 from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, Denied, NotFound, Temporary
 from authentik_entra_bootstrap.waiting import REPLICATION
 
+T = TypeVar("T")
+
 ALL_PRINCIPALS = "AllPrincipals"
 
 
-class Principals:
-    """Requests on service principals."""
+class ServicePrincipals(OnGraph):
+    """Requests on service principals; see ``EntraPort``."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-
-    async def microsoft_graph(self) -> ResourcePrincipal:
+    async def graph_principal(self) -> ResourcePrincipal:
         """Microsoft Graph's own, with its permissions."""
-        body = await self._get(
-            MICROSOFT_GRAPH_APP_ID, records.RESOURCE_PROPERTIES, "Microsoft Graph's own entry"
+        return record(
+            records.resource_principal,
+            await self._principal(
+                MICROSOFT_GRAPH_APP_ID, records.RESOURCE_PROPERTIES, "Microsoft Graph's own entry"
+            ),
         )
-        return read(records.resource_principal, body)
 
-    async def find(self, app_id: AppId) -> ServicePrincipal | None:
-        """By client id."""
+    async def find_service_principal(self, app_id: AppId) -> ServicePrincipal | None:
+        """The service principal of an application in this tenant."""
         key = AppId(checked_guid(app_id, "client id"))
         try:
-            body = await self._get(key, records.PRINCIPAL_PROPERTIES, f"the service principal of {key}")
+            body = await self._principal(key, records.PRINCIPAL_PROPERTIES, f"the service principal of {key}")
         except NotFound:
             return None
-        return self._known(body)
+        return record(records.service_principal, body)
 
-    async def _get(self, app_id: AppId, select: list[str], what: str) -> Json:
-        return await self._graph.required(
+    async def _principal(self, app_id: AppId, select: list[str], what: str) -> Json:
+        return await self._graph.call(
             operations.READ_SERVICE_PRINCIPAL,
-            lambda client, config: client.service_principals_with_app_id(app_id).get(config),
+            "get",
+            lambda graph: graph.service_principals_with_app_id(app_id),
             what=what,
             query=Query(select=select),
         )
 
-    def _known(self, body: Json) -> ServicePrincipal:
-        principal = read(records.service_principal, body)
-        self._graph.births.note(principal.service_principal_object_id)
-        return principal
-
-    async def create(self, app_id: AppId) -> ServicePrincipal:
+    async def create_service_principal(self, app_id: AppId) -> ServicePrincipal:
         """Create it or fetch the one that exists, waiting for the application to be known everywhere."""
         key = checked_guid(app_id, "client id")
         body = ServicePrincipalModel(app_id=key)
 
         async def attempt() -> Json:
-            return await self._graph.required(
+            return await self._graph.call(
                 operations.CREATE_SERVICE_PRINCIPAL,
-                lambda client, config: client.service_principals.post(body, config),
+                "post",
+                lambda graph: graph.service_principals,
+                body,
                 what=f"the application {key}",
             )
 
@@ -89,85 +86,82 @@ class Principals:
             )
         except AlreadyExists:
             return await self._graph.waiter.until(
-                lambda: self.find(app_id),
+                lambda: self.find_service_principal(app_id),
                 what="Microsoft Graph to show the service principal that exists",
                 code="service-principal-not-visible",
             )
-        return self._known(answer)
+        self._graph.made()
+        return record(records.service_principal, answer)
 
-    async def enable(self, principal: ServicePrincipalObjectId) -> None:
+    async def enable_service_principal(self, principal: ServicePrincipalObjectId) -> None:
         """Let it sign in again."""
         key = checked_guid(principal, "object id")
         body = ServicePrincipalModel(account_enabled=True)
         await self._graph.call(
             operations.UPDATE_SERVICE_PRINCIPAL,
-            lambda client, config: client.service_principals.by_service_principal_id(key).patch(body, config),
+            "patch",
+            lambda graph: graph.service_principals.by_service_principal_id(key),
+            body,
             what=f"the service principal {key}",
-            of=[principal],
+            exists=True,
         )
 
     async def role_assignments(self, principal: ServicePrincipalObjectId) -> tuple[AppRoleAssignment, ...]:
         """Every application permission granted to it."""
         key = checked_guid(principal, "object id")
-        found = await self._graph.pages(
-            operations.READ_ASSIGNMENTS,
-            lambda client: client.service_principals.by_service_principal_id(key).app_role_assignments,
-            what=f"the service principal {key}",
-            of=[principal],
+        return await self._assignments(
+            lambda graph: graph.service_principals.by_service_principal_id(key).app_role_assignments, key
         )
-        return tuple(read(records.role_assignment, item) for item in found)
+
+    async def _assignments(
+        self, build: Builder, key: str, *, exists: bool = True
+    ) -> tuple[AppRoleAssignment, ...]:
+        found = await self._graph.pages(
+            operations.READ_ASSIGNMENTS, build, what=f"the service principal {key}", exists=exists
+        )
+        return tuple(record(records.role_assignment, item) for item in found)
 
     async def granted(self, app_id: AppId, resource: ServicePrincipalObjectId) -> Granted:
         """The service principal and everything granted to it, side by side: all are addressed by the client id."""
         key = checked_guid(app_id, "client id")
-        principal, assignments, grant = await asyncio.gather(
-            self.find(app_id),
-            self._assignments(f"(appId='{key}')"),
-            self._grant_of(f"(appId='{key}')", resource),
-            return_exceptions=True,
-        )
-        if isinstance(principal, BaseException):
-            raise principal
-        if principal is None:
+        # The SDK's builders know only the object id as a key.
+        of_app = f"{self._graph.base_url}/servicePrincipals(appId='{key}')"
+        async with asyncio.TaskGroup() as reads:
+            principal = reads.create_task(outcome(self.find_service_principal(app_id)))
+            assignments = reads.create_task(
+                outcome(
+                    self._assignments(
+                        lambda graph: graph.service_principals.by_service_principal_id(
+                            key
+                        ).app_role_assignments.with_url(f"{of_app}/appRoleAssignments"),
+                        key,
+                        exists=False,
+                    )
+                )
+            )
+            grant = reads.create_task(outcome(self._grant_of(key, of_app, resource)))
+        found = principal.result().get()
+        if found is None:
             return Granted()
-        own = principal.service_principal_object_id
-        if _asked_in_vain(assignments):
-            assignments = await self.role_assignments(own)
-        if isinstance(assignments, BaseException):
-            raise assignments
-        readable = True
-        try:
-            if _asked_in_vain(grant):
-                grant = await self.delegated_grant(own, resource)
-            if isinstance(grant, BaseException):
-                raise grant
-        except Denied as error:
-            if error.code != "entra-permission-missing":
-                raise
-            grant, readable = None, False
-        return Granted(principal, assignments, grant, readable)
+        own = found.service_principal_object_id
+        assigned, delegated = assignments.result(), grant.result()
+        if _asked_in_vain(assigned):
+            assigned = await outcome(self.role_assignments(own))
+        if _asked_in_vain(delegated):
+            delegated = await outcome(self.delegated_grant(own, resource))
+        refused = delegated.error
+        if isinstance(refused, Denied) and refused.code == "entra-permission-missing":
+            return Granted(found, assigned.get(), None, False)
+        return Granted(found, assigned.get(), delegated.get(), True)
 
-    async def _assignments(self, key: str) -> tuple[AppRoleAssignment, ...]:
-        """By the key of the service principal: the SDK's builders know only the object id as one."""
-        found = await self._graph.pages(
-            operations.READ_ASSIGNMENTS,
-            lambda client: client.service_principals.by_service_principal_id(
-                key
-            ).app_role_assignments.with_url(
-                f"{self._graph.pool.base_url}/servicePrincipals{key}/appRoleAssignments"
-            ),
-            what=f"the service principal {key}",
-        )
-        return tuple(read(records.role_assignment, item) for item in found)
-
-    async def _grant_of(self, key: str, resource: ServicePrincipalObjectId) -> DelegatedGrant | None:
+    async def _grant_of(
+        self, key: str, of_app: str, resource: ServicePrincipalObjectId
+    ) -> DelegatedGrant | None:
         found = await self._graph.pages(
             operations.READ_GRANTS,
-            lambda client: client.service_principals.by_service_principal_id(
+            lambda graph: graph.service_principals.by_service_principal_id(
                 key
-            ).oauth2_permission_grants.with_url(
-                f"{self._graph.pool.base_url}/servicePrincipals{key}/oauth2PermissionGrants"
-            ),
+            ).oauth2_permission_grants.with_url(f"{of_app}/oauth2PermissionGrants"),
             what=f"the service principal {key}",
         )
         return _for_all(found, None, resource)
@@ -183,11 +177,6 @@ class Principals:
             app_role_id=as_guid(app_role_id, "permission id"),
         )
 
-        def post(client: GraphServiceClient, config: Any) -> Any:
-            return client.service_principals.by_service_principal_id(target).app_role_assigned_to.post(
-                body, config
-            )
-
         async def stands() -> bool | None:
             wanted = (principal.lower(), resource.lower(), app_role_id.lower())
             return (
@@ -198,7 +187,13 @@ class Principals:
                 or None
             )
 
-        await self._grant(operations.ASSIGN_ROLE, post, principal, stands)
+        await self._grant(
+            operations.ASSIGN_ROLE,
+            lambda graph: graph.service_principals.by_service_principal_id(target).app_role_assigned_to,
+            body,
+            principal,
+            stands,
+        )
 
     async def delegated_grant(
         self, client_id: ServicePrincipalObjectId, resource: ServicePrincipalObjectId
@@ -207,9 +202,9 @@ class Principals:
         key = checked_guid(client_id, "object id")
         found = await self._graph.pages(
             operations.READ_GRANTS,
-            lambda client: client.oauth2_permission_grants,
+            lambda graph: graph.oauth2_permission_grants,
             what=f"the service principal {key}",
-            of=[client_id],
+            exists=True,
             query=Query(filter=f"clientId eq '{key}' and consentType eq '{ALL_PRINCIPALS}'"),
         )
         return _for_all(found, key, resource)
@@ -232,11 +227,11 @@ class Principals:
         body = OAuth2PermissionGrant(scope=" ".join(sorted(wanted)))
         await self._graph.call(
             operations.GRANT_SCOPES,
-            lambda client, config: client.oauth2_permission_grants.by_o_auth2_permission_grant_id(
-                grant_id
-            ).patch(body, config),
+            "patch",
+            lambda graph: graph.oauth2_permission_grants.by_o_auth2_permission_grant_id(grant_id),
+            body,
             what="the delegated grant",
-            of=[client_id],
+            exists=True,
         )
 
     async def _first_grant(
@@ -253,25 +248,33 @@ class Principals:
         async def stands() -> DelegatedGrant | None:
             return await self.delegated_grant(client_id, resource)
 
-        there: DelegatedGrant | None = await self._grant(
+        return await self._grant(
             operations.GRANT_SCOPES,
-            lambda client, config: client.oauth2_permission_grants.post(body, config),
+            lambda graph: graph.oauth2_permission_grants,
+            body,
             client_id,
             stands,
         )
-        return there
 
     async def _grant(
         self,
         operation: operations.Operation,
-        send: Callable[[GraphServiceClient, Any], Any],
+        build: Builder,
+        body: object,
         principal: ServicePrincipalObjectId,
-        stands: Callable[[], Any],
-    ) -> Any:
+        stands: Callable[[], Awaitable[T | None]],
+    ) -> T | None:
         """Post a grant; where Graph says that it exists, believe it only after reading that very grant."""
-        self._graph.births.note(principal)
         try:
-            await self._graph.call(operation, send, what=f"the service principal {principal}", of=[principal])
+            await self._graph.call(
+                operation,
+                "post",
+                build,
+                body,
+                what=f"the service principal {principal}",
+                exists=True,
+                young=True,
+            )
         except AlreadyExists as error:
             if not exists_already(error):
                 raise
@@ -282,23 +285,23 @@ class Principals:
         )
 
 
-def _asked_in_vain(result: object) -> bool:
+def _asked_in_vain(result: Outcome[Any]) -> bool:
     """Whether to ask again by object id, as always.
 
     Another replica may have answered, which does not know the client id yet; or the service does not take the
     client id in that place.
     """
-    return isinstance(result, BootstrapError) and not isinstance(result, Denied | Temporary)
+    return result.error is not None and not isinstance(result.error, Denied | Temporary)
 
 
 def _for_all(
-    found: list[dict[str, Any]], client_id: str | None, resource: ServicePrincipalObjectId
+    found: list[Json], client_id: str | None, resource: ServicePrincipalObjectId
 ) -> DelegatedGrant | None:
     """The grant for all principals among some; a filter that was not understood is made up for."""
     for item in found:
         if item.get("consentType") != ALL_PRINCIPALS:
             continue
-        grant = read(records.delegated_grant, item)
+        grant = record(records.delegated_grant, item)
         if grant.resource_id.lower() == resource.lower() and client_id in {None, grant.client_id.lower()}:
             return grant
     return None
