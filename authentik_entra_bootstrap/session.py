@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.events import Several
 from authentik_entra_bootstrap.leases import hold, lease_name, open_lease
 from authentik_entra_bootstrap.metrics import Metrics
 from authentik_entra_bootstrap.reporting import Quiet, Reporter
-from authentik_entra_bootstrap.waiting import Waiter, run_limit
+from authentik_entra_bootstrap.waiting import RUN_LIMIT, Waiter, run_limit
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.telling import TrailListener
 
@@ -123,7 +123,7 @@ async def open_tenant(
     :raises ConfigError: unreadable files.
     """
     network, waiter = _shared(settings, runtime)
-    async with run_limit(waiter.scale), _entra(settings, runtime, network, waiter) as entra:
+    async with run_limit(RUN_LIMIT * waiter.scale), _entra(settings, runtime, network, waiter) as entra:
         yield entra, waiter
 
 
@@ -139,7 +139,7 @@ async def open_authentik(
     _authentik_address(settings)
     network, waiter = _shared(settings, runtime)
     async with (
-        run_limit(waiter.scale),
+        run_limit(RUN_LIMIT * waiter.scale),
         _authentik(settings, token or settings.token(), network, waiter) as authentik,
     ):
         yield authentik
@@ -165,7 +165,7 @@ async def open_session(settings: ConnectionSettings, runtime: Runtime) -> AsyncI
     token, desired = settings.token(), settings.desired()
     network, waiter = _shared(settings, runtime)
     async with (
-        run_limit(waiter.scale),
+        run_limit(RUN_LIMIT * waiter.scale),
         _entra(settings, runtime, network, waiter) as entra,
         _authentik(settings, token, network, waiter) as authentik,
     ):

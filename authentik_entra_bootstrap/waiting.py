@@ -109,13 +109,13 @@ _limit: ContextVar[asyncio.Timeout | None] = ContextVar("limit", default=None)
 
 
 @asynccontextmanager
-async def run_limit(scale: float) -> AsyncIterator[None]:
+async def run_limit(seconds: float = RUN_LIMIT) -> AsyncIterator[None]:
     """Interrupt the body, as an interruption by a person does, when it takes too long.
 
     :raises Temporary: ``run-too-long``.
     """
     try:
-        async with asyncio.timeout(RUN_LIMIT * scale) as limit:
+        async with asyncio.timeout(seconds) as limit:
             _limit.set(limit)
             try:
                 yield
@@ -128,8 +128,8 @@ async def run_limit(scale: float) -> AsyncIterator[None]:
         return
     raise Temporary(
         "run-too-long",
-        f"The run was not done after {RUN_LIMIT * scale / 60:.0f} minutes and was interrupted.",
-        "Run the same command again; it continues where this run stopped. See what it waited for with -v.",
+        f"The run was not done after {seconds / 60:.0f} minutes and was interrupted.",
+        "Run it again; it continues where this run stopped. If it happens again, the log tells what it waited for.",
     )
 
 

@@ -15,12 +15,13 @@ import structlog
 from authentik_entra_bootstrap import metrics
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import Application, Desired
-from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied, Temporary
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied
 from authentik_entra_bootstrap.marks import read_marks
 from authentik_entra_bootstrap.ports import EntraPort
 from authentik_entra_bootstrap.rotation import SecretAction
 from authentik_entra_bootstrap.session import Runtime, Session, open_session, open_tenant
 from authentik_entra_bootstrap.standing import attention, urgency
+from authentik_entra_bootstrap.waiting import run_limit
 from authentik_entra_bootstrap.worker.broker import RUN_LIMIT
 from authentik_entra_bootstrap.worker.settings import Settings
 from authentik_entra_bootstrap.workflows.planning import look
@@ -79,7 +80,11 @@ async def rotate_connection(settings: Settings, connection: str, runtime: Runtim
 
     :raises BootstrapError: see ``workflows.rotate``; ``another-run-active`` while another run holds the lease.
     """
-    async with _limited(connection), _session(settings, connection, runtime) as session, session.alone():
+    async with (
+        run_limit(RUN_LIMIT.total_seconds()),
+        _session(settings, connection, runtime) as session,
+        session.alone(),
+    ):
         return await rotate(session.context, session.desired)
 
 
@@ -91,7 +96,7 @@ async def verify_connection(
     :returns: what is wrong, and whether a rotation would mend it: a person changed the secret in authentik, the
         secret on record is gone, or authentik cannot sign in.
     """
-    async with _limited(connection), _session(settings, connection, runtime) as session:
+    async with run_limit(RUN_LIMIT.total_seconds()), _session(settings, connection, runtime) as session:
         seen = await look(session.context, session.desired)
         evidence = await verify(session.context, seen.plan, seen.entra, seen.authentik)
     cannot = any(item.name == "authentik-signs-in" and item.ok is False for item in evidence)
@@ -227,17 +232,3 @@ def _unattended(settings: ConnectionSettings) -> ConnectionSettings:
             "Set operator_client_id with a certificate, or login to a kind that needs no person.",
         )
     return settings
-
-
-@asynccontextmanager
-async def _limited(connection: str) -> AsyncIterator[None]:
-    """End a run that takes too long as a failure like others, before Celery kills its process."""
-    try:
-        async with asyncio.timeout(RUN_LIMIT.total_seconds()):
-            yield
-    except TimeoutError:
-        raise Temporary(
-            "run-too-long",
-            f"The run on connection {connection} was given up after {RUN_LIMIT.total_seconds() / 60:.0f} minutes.",
-            "Nothing to do: the next run continues. If it happens again, check the log for what it waited for.",
-        ) from None

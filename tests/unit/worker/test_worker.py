@@ -10,6 +10,7 @@ import os
 import signal
 import ssl
 from collections.abc import Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -458,15 +459,18 @@ def test_what_is_sent_is_forgotten_when_the_next_sweep_is_due(app):
     assert app.sent == [("authentik-entra.verify", {"args": ("one",), "expires": 900.0})]
 
 
-def test_a_run_that_takes_too_long_ends_as_a_temporary_failure(monkeypatch):
+@pytest.mark.parametrize("run", [runs.rotate_connection, runs.verify_connection])
+def test_a_run_that_takes_too_long_ends_as_a_temporary_failure(monkeypatch, run):
     monkeypatch.setattr(runs, "RUN_LIMIT", timedelta(milliseconds=5))
 
-    async def hang() -> None:
-        async with runs._limited("one"):
-            await asyncio.sleep(10)
+    @asynccontextmanager
+    async def hang(*_: object):
+        await asyncio.Event().wait()
+        yield
 
+    monkeypatch.setattr(runs, "_session", hang)
     with pytest.raises(Temporary, match=r"\[run-too-long\]"):
-        asyncio.run(hang())
+        asyncio.run(run(None, "one", None))
 
 
 # --- messages
