@@ -20,7 +20,7 @@ class Held(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
     """Messages that this worker took and has not acknowledged.
 
     kombu puts them back when it closes a connection that it has lost. With Redis away this raises, and since celery and
-    kombu 5.7 (5.5 and 5.6 go on) it ends the worker from within Celery's handling of the loss. Left where they are, they
+    kombu 5.7 (not with 5.5 and 5.6) it ends the worker from within Celery's handling of the loss. Left where they are, they
     are delivered again after the visibility timeout if Redis still knows them; and the next sweep does not wait for that.
     """
 
