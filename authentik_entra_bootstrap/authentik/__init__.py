@@ -41,6 +41,6 @@ if "authentik_client" not in sys.modules:
 
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.authentik.address import api_base
-from authentik_entra_bootstrap.authentik.bodies import unsupported_fields
+from authentik_entra_bootstrap.authentik.providers import unsupported_fields
 
 __all__ = ["AuthentikAdapter", "api_base", "unsupported_fields"]

@@ -8,11 +8,11 @@ from typing import TypeVar
 from authentik_entra_bootstrap.accounts import Account, ApiToken, Group, Role
 from authentik_entra_bootstrap.authentik import permission_names as names
 from authentik_entra_bootstrap.authentik import records
-from authentik_entra_bootstrap.authentik.creation import may_have_happened
+from authentik_entra_bootstrap.authentik.client import Part
 from authentik_entra_bootstrap.authentik.directory import GROUPS, USERS
+from authentik_entra_bootstrap.authentik.failures import may_have_happened
 from authentik_entra_bootstrap.authentik.permissions import role_permissions
-from authentik_entra_bootstrap.authentik.transport import Part
-from authentik_entra_bootstrap.authentik.wire import Call, Malformed
+from authentik_entra_bootstrap.authentik.requests import Call, Malformed
 from authentik_entra_bootstrap.domain import SecretText
 from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, UnexpectedAnswer
 

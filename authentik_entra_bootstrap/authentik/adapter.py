@@ -9,11 +9,11 @@ from authentik_entra_bootstrap.authentik.accounts import Accounts
 from authentik_entra_bootstrap.authentik.address import api_base
 from authentik_entra_bootstrap.authentik.applications import Applications
 from authentik_entra_bootstrap.authentik.blueprints import Blueprints
+from authentik_entra_bootstrap.authentik.client import Api
 from authentik_entra_bootstrap.authentik.directory import Directory
 from authentik_entra_bootstrap.authentik.permissions import Permissions
 from authentik_entra_bootstrap.authentik.providers import Providers
 from authentik_entra_bootstrap.authentik.syncs import Syncs
-from authentik_entra_bootstrap.authentik.transport import Api
 from authentik_entra_bootstrap.domain import Network, SecretText
 from authentik_entra_bootstrap.waiting import Waiter
 

@@ -10,8 +10,7 @@ from authentik_client.models.patched_application_request import PatchedApplicati
 
 from authentik_entra_bootstrap.authentik import records
 from authentik_entra_bootstrap.authentik.audit import APPLICATION_MODEL, AuditTrail
-from authentik_entra_bootstrap.authentik.bodies import typed
-from authentik_entra_bootstrap.authentik.creation import create_once
+from authentik_entra_bootstrap.authentik.client import count_of
 from authentik_entra_bootstrap.authentik.permission_names import (
     ADD_APPLICATION,
     CHANGE_APPLICATION,
@@ -19,8 +18,7 @@ from authentik_entra_bootstrap.authentik.permission_names import (
     VIEW_APPLICATION,
     VIEW_BINDING,
 )
-from authentik_entra_bootstrap.authentik.transport import count_of
-from authentik_entra_bootstrap.authentik.wire import Call
+from authentik_entra_bootstrap.authentik.requests import Call, typed
 from authentik_entra_bootstrap.domain import AuthentikApplication, Dependent, Written
 from authentik_entra_bootstrap.errors import AlreadyExists, ConfigError, Denied
 
@@ -79,8 +77,8 @@ class Applications(AuditTrail):
         async def request_id(made: AuthentikApplication) -> str | None:
             return await self.request_that_created(made.pk.replace("-", ""), APPLICATION_MODEL)
 
-        return await create_once(
-            self._api.waiter, post, find_ours, request_id, what="authentik to create the application"
+        return await self._api.create_once(
+            post, find_ours, request_id, what="authentik to create the application"
         )
 
     async def set_backchannel_providers(self, slug: str, pks: Sequence[int]) -> Written[AuthentikApplication]:

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from authentik_client.models.event_request import EventRequest
 
 from authentik_entra_bootstrap.authentik import records
-from authentik_entra_bootstrap.authentik.bodies import typed
+from authentik_entra_bootstrap.authentik.client import Part
 from authentik_entra_bootstrap.authentik.permission_names import ADD_EVENT, VIEW_EVENT
-from authentik_entra_bootstrap.authentik.transport import Part
-from authentik_entra_bootstrap.authentik.wire import Call, Query
+from authentik_entra_bootstrap.authentik.requests import Call, Query, typed
 from authentik_entra_bootstrap.domain import OwnEvent, ProviderChange, ProviderPk
 from authentik_entra_bootstrap.errors import BootstrapError, Denied
 

@@ -10,10 +10,9 @@ from authentik_client.models.patched_blueprint_instance_request import PatchedBl
 from pydantic_core import to_json
 
 from authentik_entra_bootstrap.authentik import records
-from authentik_entra_bootstrap.authentik.bodies import typed
-from authentik_entra_bootstrap.authentik.creation import may_have_happened
+from authentik_entra_bootstrap.authentik.client import Part
 from authentik_entra_bootstrap.authentik.directory import GROUPS, MAPPINGS
-from authentik_entra_bootstrap.authentik.failures import VALIDATION
+from authentik_entra_bootstrap.authentik.failures import VALIDATION, may_have_happened
 from authentik_entra_bootstrap.authentik.permission_names import (
     ADD_BLUEPRINT,
     CHANGE_BLUEPRINT,
@@ -24,14 +23,13 @@ from authentik_entra_bootstrap.authentik.permission_names import (
     VIEW_TASK,
 )
 from authentik_entra_bootstrap.authentik.redaction import Redactor
+from authentik_entra_bootstrap.authentik.requests import Call, typed
 from authentik_entra_bootstrap.authentik.server import (
     BLUEPRINT_IMPORT,
     import_takes_context,
     offers_blueprint_import,
 )
 from authentik_entra_bootstrap.authentik.syncs import TASKS
-from authentik_entra_bootstrap.authentik.transport import Part
-from authentik_entra_bootstrap.authentik.wire import Call
 from authentik_entra_bootstrap.domain import (
     BlueprintInstance,
     BlueprintResult,

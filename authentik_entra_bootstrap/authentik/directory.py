@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from authentik_entra_bootstrap.authentik import records
+from authentik_entra_bootstrap.authentik.client import PAGE_SIZE, Part, count_of, entries_of
 from authentik_entra_bootstrap.authentik.failures import VALIDATION
 from authentik_entra_bootstrap.authentik.permission_names import VIEW_GROUP, VIEW_MAPPING, VIEW_USER
-from authentik_entra_bootstrap.authentik.transport import PAGE_SIZE, Part, count_of, entries_of
-from authentik_entra_bootstrap.authentik.wire import Query
+from authentik_entra_bootstrap.authentik.requests import Query
 from authentik_entra_bootstrap.domain import ProvisioningScope
 from authentik_entra_bootstrap.errors import Denied, UnexpectedAnswer
 

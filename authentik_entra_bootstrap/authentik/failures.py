@@ -6,13 +6,26 @@ exchanges of 2025.12 and 2026.5.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
-from authentik_entra_bootstrap.addresses import proxy_refusal
+import urllib3.exceptions
+
+from authentik_entra_bootstrap.addresses import (
+    Proxy,
+    host_and_port,
+    proxy_for,
+    proxy_refusal,
+    status_from_proxy,
+)
 from authentik_entra_bootstrap.authentik.redaction import Redactor
-from authentik_entra_bootstrap.authentik.wire import Reply
+from authentik_entra_bootstrap.authentik.requests import Call, Reply
+from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     AlreadyExists,
@@ -24,12 +37,15 @@ from authentik_entra_bootstrap.errors import (
     Temporary,
     Throttled,
     UnexpectedAnswer,
+    Unreachable,
 )
-from authentik_entra_bootstrap.waiting import retry_after
+from authentik_entra_bootstrap.trust import causes as inside
+from authentik_entra_bootstrap.waiting import is_transient, retry_after
 
 UNEXPECTED = "authentik-unexpected-answer"
 SERVER_ERROR = "authentik-server-error"
 NOT_AT_URL = "authentik-not-found-at-url"
+HOST_NOT_FOUND = "authentik-host-not-found"
 VALIDATION = "authentik-validation-failed"
 
 _LICENCE_TEXT = "enterprise is required"
@@ -69,7 +85,10 @@ def refusal(reply: Reply, permission: str, redactor: Redactor) -> BootstrapError
     if status == 404:
         return _missing(reply)
     if status == 400:
-        return _validation(reply, redactor)
+        try:
+            return _validation(reply, redactor)
+        except RecursionError:
+            return unexpected(reply, "status 400 with a body that is nested too deeply")
     if status == 429:
         return _with_retry_after(
             Throttled(
@@ -121,8 +140,10 @@ def not_an_api(reply: Reply) -> ConfigError:
 
 
 def _redirect(reply: Reply) -> ConfigError:
-    target = urlsplit(reply.headers.get("location", ""))
-    where = f"{target.scheme}://{target.hostname}" if target.scheme and target.hostname else "another path"
+    where = "another path"
+    with contextlib.suppress(ValueError):
+        target = urlsplit(reply.headers.get("location", ""))
+        where = f"{target.scheme}://{target.hostname}" if target.scheme and target.hostname else where
     return ConfigError(
         NOT_AT_URL,
         f"The authentik address answers with a redirect to {where}; the API token is not sent along.",
@@ -225,3 +246,115 @@ def _detail(reply: Reply, redactor: Redactor) -> str:
 def _with_retry_after(error: Temporary, reply: Reply) -> Temporary:
     error.retry_after = retry_after(reply.headers.get("retry-after"))
     return error
+
+
+def broken(error: BaseException, call: Call, base: str, network: Network) -> BootstrapError:
+    """The error that an exception of the HTTP library stands for. Its own text is never shown.
+
+    :param error: what the library raised; looked through to its causes.
+    :param call: the request that failed.
+    :param base: what was asked, and by which settings, to name host and proxy.
+    """
+    causes = list(inside(error))
+    where = host_and_port(base)
+    tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
+    if isinstance(tls, ssl.SSLCertVerificationError):
+        return ConfigError(
+            "authentik-certificate-not-trusted",
+            f"authentik's TLS certificate is not trusted ({where}): {tls.verify_message or 'verification failed'}.",
+            "Give the CA's certificate as ca_file, or use the host name the certificate is made for.",
+            call.trace(),
+        )
+    if tls is not None and getattr(tls, "reason", None) in {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL"}:
+        return ConfigError(
+            "authentik-tls-failed",
+            "The authentik address does not answer with TLS; something else listens there.",
+            "Check the port and the scheme of the authentik address.",
+            call.trace(),
+        )
+    if any(isinstance(cause, urllib3.exceptions.LocationParseError | UnicodeError) for cause in causes):
+        return ConfigError(
+            "authentik-url-invalid",
+            "The authentik address is not usable: it cannot be parsed.",
+            "Give the address that people open in the browser, e.g. https://authentik.example.com.",
+            call.trace(),
+        )
+    proxy = proxy_for(base, network.proxy, os.environ)
+    if status := status_from_proxy(causes):
+        return proxy_refusal(status, where, proxy, call.trace())
+    if _any(causes, urllib3.exceptions.HTTPError, OSError):
+        return _unreachable(causes, call, where, proxy)
+    return UnexpectedAnswer(
+        "authentik-client-failed",
+        f"The request could not be made: the authentik client library raised {type(error).__name__}.",
+        "Report this with the versions of authentik-client and urllib3.",
+        call.trace(),
+    )
+
+
+def worth_repeating(error: BaseException) -> bool:
+    """Whether a repeatable request may simply be sent again.
+
+    A host name that does not exist is told at once: it is mistyped far more often than not yet there.
+    """
+    return is_transient(error) and not (isinstance(error, Unreachable) and error.code == HOST_NOT_FOUND)
+
+
+def too_slow(call: Call, base: str, seconds: float, *, connected: bool) -> Unreachable:
+    """The error of a request that was given up.
+
+    :param seconds: how long it was waited for.
+    :param connected: whether a connection stood; where none did, nothing was sent.
+    """
+    where = host_and_port(base)
+    if connected:
+        text = f"authentik at {where} did not answer completely within {seconds:.0f} s."
+        return _error("authentik-timeout", text, call, sent=True)
+    text = f"authentik at {where} cannot be connected to within {seconds:.0f} s."
+    return _error("authentik-unreachable", text, call, sent=False)
+
+
+def _unreachable(causes: list[BaseException], call: Call, where: str, proxy: Proxy | None) -> Unreachable:
+    exceptions = urllib3.exceptions
+    if _any(causes, exceptions.ProxyError):
+        who = f"The proxy {proxy.where}" if proxy else "The proxy"
+        text = f"{who} cannot be connected to, so authentik at {where} was not asked."
+        return _error("authentik-unreachable", text, call, sent=False)
+    name = next((cause for cause in causes if isinstance(cause, socket.gaierror)), None)
+    if name is not None or _any(causes, exceptions.NameResolutionError):
+        again = name is not None and name.errno == socket.EAI_AGAIN
+        code = "authentik-unreachable" if again else HOST_NOT_FOUND
+        return _error(code, f"The host name of authentik at {where} cannot be resolved.", call, sent=False)
+    if _any(causes, ConnectionRefusedError):
+        return _error("authentik-unreachable", f"authentik at {where} refuses connections.", call, sent=False)
+    if _any(causes, exceptions.ConnectTimeoutError, exceptions.NewConnectionError):
+        text = f"authentik at {where} cannot be connected to."
+        return _error("authentik-unreachable", text, call, sent=False)
+    if _any(causes, exceptions.ReadTimeoutError, TimeoutError):
+        return _error("authentik-timeout", f"authentik at {where} did not answer in time.", call, sent=True)
+    return _error(
+        "authentik-connection-lost", f"The connection to authentik at {where} broke.", call, sent=True
+    )
+
+
+def _any(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
+    return any(isinstance(cause, kinds) for cause in causes)
+
+
+def _error(code: str, message: str, call: Call, *, sent: bool) -> Unreachable:
+    remedy = "Check the authentik address, the network and the proxy; then run the same command again."
+    error = Unreachable(code, message, remedy, call.trace())
+    error.sent = sent
+    return error
+
+
+def may_have_happened(error: BootstrapError) -> bool:
+    """Whether the write that failed so may have been carried out."""
+    if isinstance(error, Throttled):
+        return False
+    if isinstance(error, Unreachable):
+        return error.sent
+    if isinstance(error, ServiceUnavailable):
+        return True
+    status = error.trace.status if error.trace else None
+    return isinstance(error, UnexpectedAnswer) and status is not None and 200 <= status < 300

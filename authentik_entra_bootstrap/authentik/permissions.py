@@ -14,11 +14,11 @@ from authentik_entra_bootstrap.authentik import permission_names as names
 from authentik_entra_bootstrap.authentik import records
 from authentik_entra_bootstrap.authentik.applications import APPLICATIONS, ONE_APPLICATION
 from authentik_entra_bootstrap.authentik.audit import EVENTS
+from authentik_entra_bootstrap.authentik.client import Api, Part
 from authentik_entra_bootstrap.authentik.directory import GROUPS, MAPPINGS, USERS
+from authentik_entra_bootstrap.authentik.requests import Call
 from authentik_entra_bootstrap.authentik.server import PROVIDERS
 from authentik_entra_bootstrap.authentik.syncs import TASKS
-from authentik_entra_bootstrap.authentik.transport import Api, Part
-from authentik_entra_bootstrap.authentik.wire import Call
 from authentik_entra_bootstrap.domain import PermissionCheck
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied, NotFound, UnexpectedAnswer
 

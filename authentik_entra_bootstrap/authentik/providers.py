@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields
+
+from authentik_client.models.patched_microsoft_entra_provider_request import (
+    PatchedMicrosoftEntraProviderRequest,
+)
 
 from authentik_entra_bootstrap.authentik import records
 from authentik_entra_bootstrap.authentik.audit import PROVIDER_MODEL, AuditTrail
-from authentik_entra_bootstrap.authentik.bodies import provider_body
-from authentik_entra_bootstrap.authentik.creation import create_once
 from authentik_entra_bootstrap.authentik.permission_names import (
     ADD_PROVIDER,
     CHANGE_PROVIDER,
@@ -16,22 +19,26 @@ from authentik_entra_bootstrap.authentik.permission_names import (
     VIEW_ANY_PROVIDER,
     VIEW_PROVIDER,
 )
+from authentik_entra_bootstrap.authentik.requests import Call, Query, typed
 from authentik_entra_bootstrap.authentik.server import PROVIDERS, Server
-from authentik_entra_bootstrap.authentik.wire import Call, Query
 from authentik_entra_bootstrap.domain import (
     Dependent,
     Provider,
     ProviderPk,
     ProviderSpec,
     SecretText,
+    ServerInfo,
     Written,
 )
-from authentik_entra_bootstrap.errors import AlreadyExists, Denied, NotFound
+from authentik_entra_bootstrap.errors import AlreadyExists, ConfigError, Denied, NotFound
 
 ONE_PROVIDER = PROVIDERS + "{pk}/"
 ALL_PROVIDERS = "/providers/all/"
 _PLAIN = re.compile(r"[\w .()-]+")
 """Names that authentik's search finds for certain: it looks for each word within the name."""
+_SPEC_FIELDS = tuple(field.name for field in fields(ProviderSpec))
+_AS_WITHOUT: Mapping[str, object] = {"dry_run": False, "discovery_enabled": True}
+"""How a server behaves that lacks the option: asking for just that asks for nothing."""
 
 
 class Providers(Server, AuditTrail):
@@ -104,8 +111,8 @@ class Providers(Server, AuditTrail):
         async def request_id(made: Provider) -> str | None:
             return await self.request_that_created(str(made.pk), PROVIDER_MODEL)
 
-        made = await create_once(
-            self._api.waiter, post, find_ours, request_id, what="authentik to create the provider"
+        made = await self._api.create_once(
+            post, find_ours, request_id, what="authentik to create the provider"
         )
         return made if certain else await self.update_provider(made.value.pk, {}, secret)
 
@@ -172,3 +179,50 @@ def is_as_asked(found: Provider, body: Mapping[str, object]) -> bool:
         if not same:
             return False
     return True
+
+
+def unsupported_fields(spec: ProviderSpec, info: ServerInfo) -> tuple[str, ...]:
+    """Options that the spec asks for and the server does not have, e.g. ``discovery_enabled`` before 2026.8."""
+    return _unsupported({name: getattr(spec, name) for name in _SPEC_FIELDS}, info)
+
+
+def provider_body(wanted: ProviderSpec | Mapping[str, object], info: ServerInfo) -> dict[str, object]:
+    """The provider's fields as JSON, without its secret.
+
+    :param wanted: a spec (whose ``None`` means: not sent), or changes by field name of the spec
+        (whose ``filter_group=None`` removes the filter).
+    :raises ConfigError: ``authentik-option-unsupported``, ``authentik-value-invalid``.
+    """
+    if isinstance(wanted, ProviderSpec):
+        values = {name: getattr(wanted, name) for name in _SPEC_FIELDS if getattr(wanted, name) is not None}
+    else:
+        strange = sorted(set(wanted) - set(_SPEC_FIELDS))
+        if strange:
+            raise ConfigError("authentik-value-invalid", f"The provider has no field {', '.join(strange)}.")
+        values = {
+            name: value for name, value in wanted.items() if value is not None or name == "filter_group"
+        }
+    missing = _unsupported(values, info)
+    if missing:
+        raise ConfigError(
+            "authentik-option-unsupported",
+            f"authentik {info.version} does not have the option {', '.join(missing)} of the Microsoft Entra provider.",
+            "Leave the option out, or update authentik.",
+            facts={"fields": ", ".join(missing)},
+        )
+    supported = {
+        name: list(value) if isinstance(value, tuple | frozenset | set) else value
+        for name, value in values.items()
+        if name in info.provider_fields
+    }
+    # The PATCH model for both methods: its fields are the POST's, and the secret, which POST's insists on,
+    # joins when the request is written.
+    return typed(PatchedMicrosoftEntraProviderRequest, supported)
+
+
+def _unsupported(values: Mapping[str, object], info: ServerInfo) -> tuple[str, ...]:
+    return tuple(
+        name
+        for name, value in values.items()
+        if value is not None and name not in info.provider_fields and _AS_WITHOUT.get(name, ...) != value
+    )

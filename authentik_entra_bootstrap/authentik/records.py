@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from authentik_entra_bootstrap.authentik.redaction import HIDDEN, Redactor
-from authentik_entra_bootstrap.authentik.wire import Malformed
+from authentik_entra_bootstrap.authentik.requests import Malformed
 from authentik_entra_bootstrap.domain import (
     AuthentikApplication,
     AuthentikUser,

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from authentik_entra_bootstrap.authentik import records
+from authentik_entra_bootstrap.authentik.client import Api, Part
 from authentik_entra_bootstrap.authentik.permission_names import VIEW_PROVIDER
 from authentik_entra_bootstrap.authentik.records import child, mapping, needed_text
-from authentik_entra_bootstrap.authentik.transport import Api, Part
-from authentik_entra_bootstrap.authentik.wire import Call, Reply
+from authentik_entra_bootstrap.authentik.requests import Call, Reply
 from authentik_entra_bootstrap.domain import AuthentikUser, LicenseInfo, ServerInfo
 from authentik_entra_bootstrap.errors import (
     ConfigError,

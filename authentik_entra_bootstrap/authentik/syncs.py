@@ -8,8 +8,8 @@ from authentik_client.models.sync_object_request import SyncObjectRequest
 
 from authentik_entra_bootstrap.authentik import records
 from authentik_entra_bootstrap.authentik.audit import PROVIDER_MODEL
-from authentik_entra_bootstrap.authentik.bodies import typed
-from authentik_entra_bootstrap.authentik.creation import may_have_happened
+from authentik_entra_bootstrap.authentik.client import Part
+from authentik_entra_bootstrap.authentik.failures import may_have_happened
 from authentik_entra_bootstrap.authentik.permission_names import (
     ADD_PROVIDER,
     VIEW_PROVIDER,
@@ -17,8 +17,7 @@ from authentik_entra_bootstrap.authentik.permission_names import (
     VIEW_TASK,
 )
 from authentik_entra_bootstrap.authentik.providers import ONE_PROVIDER
-from authentik_entra_bootstrap.authentik.transport import Part
-from authentik_entra_bootstrap.authentik.wire import Call
+from authentik_entra_bootstrap.authentik.requests import Call, typed
 from authentik_entra_bootstrap.domain import ProviderPk, SyncStatus, TaskRecord
 from authentik_entra_bootstrap.errors import Temporary
 

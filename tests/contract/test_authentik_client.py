@@ -14,11 +14,11 @@ import yaml
 
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik import AuthentikAdapter, records
+from authentik_entra_bootstrap.authentik.client import count_of
 from authentik_entra_bootstrap.authentik.failures import refusal
 from authentik_entra_bootstrap.authentik.redaction import Redactor
+from authentik_entra_bootstrap.authentik.requests import Call, Reply
 from authentik_entra_bootstrap.authentik.server import options_fields, schema_fields
-from authentik_entra_bootstrap.authentik.transport import count_of
-from authentik_entra_bootstrap.authentik.wire import Call, Reply
 from authentik_entra_bootstrap.domain import Network, ProviderPk, SecretText
 from authentik_entra_bootstrap.waiting import Waiter
 

@@ -13,7 +13,7 @@ import pytest
 
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik import AuthentikAdapter, unsupported_fields
-from authentik_entra_bootstrap.authentik.wire import Call
+from authentik_entra_bootstrap.authentik.requests import Call
 from authentik_entra_bootstrap.domain import (
     Network,
     Provider,

@@ -10,7 +10,7 @@ import pytest
 
 from authentik_entra_bootstrap.authentik import AuthentikAdapter
 from authentik_entra_bootstrap.authentik.permission_names import ROTATION
-from authentik_entra_bootstrap.authentik.wire import Call
+from authentik_entra_bootstrap.authentik.requests import Call
 from authentik_entra_bootstrap.domain import (
     AppId,
     Application,

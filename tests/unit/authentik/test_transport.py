@@ -8,7 +8,7 @@ import pytest
 
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik import AuthentikAdapter
-from authentik_entra_bootstrap.authentik.wire import Call, Reply
+from authentik_entra_bootstrap.authentik.requests import Call, Reply
 from authentik_entra_bootstrap.domain import Network, SecretText
 from authentik_entra_bootstrap.waiting import Waiter
 

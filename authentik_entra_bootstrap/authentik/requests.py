@@ -1,15 +1,22 @@
-"""One request to authentik and its answer, as data."""
+"""One request to authentik and its answer, as data; bodies by the client library's request models."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
 
 from authentik_entra_bootstrap.domain import SecretText
-from authentik_entra_bootstrap.errors import RequestTrace
+from authentik_entra_bootstrap.errors import ConfigError, RequestTrace
 
 Query = Sequence[tuple[str, str]]
+_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,8 @@ class Reply:
     @property
     def request_id(self) -> str | None:
         """``X-authentik-id``: the id of this request in authentik's log and audit trail."""
-        return self.headers.get("x-authentik-id") or None
+        told = self.headers.get("x-authentik-id", "")
+        return told if _REQUEST_ID.fullmatch(told) else None
 
     @property
     def is_json(self) -> bool:
@@ -82,8 +90,12 @@ class Reply:
 
         :raises Malformed: it is none.
         """
+        # By itself, json would let halves of surrogate pairs through, which nothing can print or send.
+        text = self.data.decode("utf-8", "replace")
         try:
-            parsed: object = json.loads(self.data)
+            parsed: object = json.loads(text, parse_constant=_refuse)
+            if _SURROGATE.search(text):
+                parsed = json.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
         except (ValueError, RecursionError):
             raise Malformed("its body is no JSON") from None
         return parsed
@@ -96,3 +108,28 @@ class Reply:
             return self.json()
         except Malformed:
             return None
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def typed(model: Any, values: Mapping[str, object]) -> dict[str, object]:
+    """Validate and serialise by a request model of the client library; fields that the installed client does not know pass unchanged.
+
+    :raises ConfigError: ``authentik-value-invalid``, naming the fields and not their values.
+    """
+    known = {name: value for name, value in values.items() if name in model.model_fields}
+    try:
+        body: dict[str, object] = to_jsonable_python(model(**known).to_dict())
+    except ValidationError as error:
+        refused = sorted({".".join(str(part) for part in entry["loc"][:1]) for entry in error.errors()})
+    else:
+        # Only what was asked for: the models of some versions add defaults.
+        return {name: body.get(name, value) for name, value in values.items()}
+    raise ConfigError(
+        "authentik-value-invalid",
+        f"authentik would refuse the value of {', '.join(refused)}.",
+        "Correct the setting.",
+        facts={"fields": ", ".join(refused)},
+    )

@@ -1,0 +1,253 @@
+"""The connection: sends one request through ``authentik-client``'s ``ApiClient``, within a deadline.
+
+The library's own models of answers break on fields they do not know and on ones they miss, so answers are taken as
+bytes; its retries are off; its exceptions (which print headers and bodies) end here. It is synchronous: each request
+runs in a thread of its own, which nobody waits for longer than the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+import urllib3
+from authentik_client.api_client import ApiClient
+from authentik_client.configuration import Configuration
+
+from authentik_entra_bootstrap.addresses import proxy_for
+from authentik_entra_bootstrap.authentik.failures import broken, too_slow, unexpected
+from authentik_entra_bootstrap.authentik.redaction import Redactor
+from authentik_entra_bootstrap.authentik.requests import Call, Reply
+from authentik_entra_bootstrap.domain import Network, SecretText
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError
+from authentik_entra_bootstrap.trust import bundle, client_context
+from authentik_entra_bootstrap.waiting import ANSWER_LIMIT, REQUEST_DEADLINE, Waiter
+
+CONNECTIONS = 16
+"""Connections that are kept open; reads go side by side."""
+KEEP_ALIVE = 30.0
+"""Seconds after which an idle connection is not used again: a proxy in between may have dropped it silently."""
+_CHUNK = 1 << 14
+
+
+class Connection:
+    """Connections to one authentik, with one token.
+
+    :param base: base of the API, from :func:`~authentik_entra_bootstrap.authentik.address.api_base`.
+    :param token: API token.
+    :param network: CA file, proxy, timeouts, user agent.
+    :param waiter: its scale is that of the deadline.
+    :raises ConfigError: ``authentik-token-malformed``: the token could not be written into a header.
+    """
+
+    def __init__(self, base: str, token: SecretText, network: Network, waiter: Waiter) -> None:
+        text = token.reveal()
+        if (
+            not text
+            or not text.isascii()
+            or any(character.isspace() or ord(character) < 33 for character in text)
+        ):
+            raise ConfigError(
+                "authentik-token-malformed",
+                "The authentik API token is empty or holds white space or characters that no token has.",
+                "Copy the token again from authentik (Directory, Tokens and App passwords).",
+            )
+        self.base = base
+        self.waiter = waiter
+        self.network = network
+        self.redactor = Redactor()
+        self.redactor.add(token)
+        self._token = token
+        self._client: Any = None
+        self._used = 0.0
+        self.reached = False
+        """Whether authentik, or something in front of it, has answered."""
+        self._lock = threading.Lock()
+
+    async def exchange(self, call: Call) -> Reply:
+        """Send once and return the answer, whatever its status.
+
+        :raises BootstrapError: there was no answer.
+        """
+        for secret in call.secrets.values():
+            self.redactor.add(secret)
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Reply | BootstrapError] = loop.create_future()
+        flight = _Flight()
+
+        def answer(outcome: Reply | BootstrapError) -> None:
+            if not done.done():
+                done.set_result(outcome)
+
+        def work() -> None:
+            outcome = self._perform(call, flight)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(answer, outcome)
+
+        threading.Thread(target=work, name="authentik", daemon=True).start()
+        shown = replace(call, secrets={}, upload=None)
+        limit = max(REQUEST_DEADLINE, call.read_timeout or 0.0) * self.waiter.scale
+        deadline = loop.time() + limit
+        try:
+            if call.method in {"GET", "OPTIONS"}:
+                # Resolving a name can take minutes and cannot be interrupted. A read is simply given up.
+                first = min(self.network.connect_timeout, limit)
+                await asyncio.wait({done}, timeout=first)
+                if not done.done() and not flight.connected:
+                    raise too_slow(shown, self.base, first, connected=False)
+            async with asyncio.timeout_at(deadline):
+                outcome = await done
+        except TimeoutError:
+            raise too_slow(shown, self.base, limit, connected=True) from None
+        finally:
+            if not done.done() or done.cancelled():
+                flight.abort()
+        if isinstance(outcome, BootstrapError):
+            raise outcome
+        self.reached = True
+        return outcome
+
+    async def close(self) -> None:
+        """Close every connection. The client may be used again; it opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.rest_client.pool_manager.clear()
+
+    def _perform(self, call: Call, flight: _Flight) -> Reply | BootstrapError:
+        """Runs in a thread. Errors are returned: a raised one would carry this frame, which knows the secret."""
+        _here.flight = flight
+        try:
+            client = self._connected()
+            secrets = {name: secret.reveal() for name, secret in call.secrets.items()}
+            body = None if call.body is None else {**call.body, **secrets}
+            method, url, headers, wire, form = client.param_serialize(
+                call.method,
+                call.path,
+                path_params=dict(call.params),
+                query_params=list(call.query),
+                header_params={"Accept": "application/json"} | _content_type(call),
+                body=body,
+                **_form(call),
+                auth_settings=["authentik"],
+            )
+            timeout = (self.network.connect_timeout, call.read_timeout or self.network.read_timeout)
+            raw = client.call_api(method, url, headers, wire, form, _request_timeout=timeout).response
+            names = {str(name).lower(): str(value) for name, value in raw.headers.items()}
+            data = _whole(raw)
+            self._used = time.monotonic()
+            reply = Reply(call.method, call.shown_path, int(raw.status), names, data or b"")
+            return reply if data is not None else unexpected(reply, "its body is larger than 32 MB")
+        except BootstrapError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - whatever the library raises may hold the token or a secret
+            return broken(error, replace(call, secrets={}, upload=None), self.base, self.network)
+        finally:
+            _here.flight = None
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                self._client = self._make_client()
+            elif time.monotonic() - self._used > KEEP_ALIVE:
+                self._client.rest_client.pool_manager.clear()
+            self._used = time.monotonic()
+            return self._client
+
+    def _make_client(self) -> Any:
+        configuration = Configuration(
+            host=self.base,
+            access_token=self._token.reveal(),
+            # A redirect is answered like any other refusal, and the token goes nowhere else.
+            retries=urllib3.Retry(0, raise_on_redirect=False),
+        )
+        configuration.connection_pool_maxsize = CONNECTIONS
+        # Newer libraries have read the environment by now, older ones do not know it: the same reading for all.
+        proxy = proxy_for(self.base, self.network.proxy, os.environ)
+        configuration.proxy, configuration.no_proxy = proxy and proxy.url, ""
+        configuration.proxy_headers = proxy and proxy.headers
+        client = ApiClient(configuration)
+        client.user_agent = self.network.user_agent
+        # authentik translates its messages; two of them have to be told apart.
+        client.set_default_header("Accept-Language", "en")
+        manager = client.rest_client.pool_manager
+        manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+        trust = manager.connection_pool_kw
+        trust["ssl_context"] = client_context(self.network.ca_file)
+        # With both, urllib3 would read the file into the context for each connection. That to a proxy behind TLS has
+        # no context of ours and reads the file itself.
+        behind_tls = proxy is not None and proxy.url.startswith("https:")
+        trust["ca_certs"] = bundle(self.network.ca_file) if behind_tls else None
+        return client
+
+
+class _Flight:
+    """One request under way, so that it can be broken off from outside its thread."""
+
+    def __init__(self) -> None:
+        self.connection: Any = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection to authentik or to the proxy stands."""
+        return getattr(self.connection, "sock", None) is not None
+
+    def abort(self) -> None:
+        """Break the connection off; the thread that reads from it ends."""
+        sock = getattr(self.connection, "sock", None)
+        inner = getattr(sock, "socket", sock)  # TLS within TLS
+        if isinstance(inner, socket.socket):
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(inner, socket.SHUT_RDWR)
+
+
+_here = threading.local()
+
+
+class _Watched(urllib3.HTTPConnectionPool):
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection = super()._get_conn(timeout)
+        flight = getattr(_here, "flight", None)
+        if flight is not None:
+            flight.connection = connection
+        return connection
+
+
+class _HttpPool(_Watched):
+    """Tells each request which connection it got."""
+
+
+class _HttpsPool(_Watched, urllib3.HTTPSConnectionPool):
+    """Tells each request which connection it got."""
+
+
+def _whole(raw: Any) -> bytes | None:
+    """The body, decompressed; ``None`` where it is longer than the limit."""
+    body = bytearray()
+    for chunk in raw.stream(_CHUNK, decode_content=True):
+        body += chunk
+        if len(body) > ANSWER_LIMIT:
+            raw.close()
+            return None
+    return bytes(body)
+
+
+def _content_type(call: Call) -> dict[str, str]:
+    if call.upload is not None:
+        return {"Content-Type": "multipart/form-data"}
+    return {} if call.body is None else {"Content-Type": "application/json"}
+
+
+def _form(call: Call) -> dict[str, Any]:
+    """The parts of an upload as the library takes them."""
+    if call.upload is None:
+        return {}
+    parts = {name: part.reveal() for name, part in call.upload.items()}
+    file = parts.pop("file").encode()
+    return {"files": {"file": ("blueprint.yaml", file)}, "post_params": list(parts.items())}
