@@ -60,7 +60,7 @@ test: $(VENV)/.test $(VENV)/.clients ## Run all tests (TESTS=path for some)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(COVERAGE),--cov --cov-report=term:skip-covered) $(TESTS)
 
 ordeal: $(VENV)/.test ## Every fault at every request, every seed, every interruption, workers killed and meeting 200 times (three quarters of an hour)
-	@AUTHENTIK_ENTRA_ALL_FAULTS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/end_to_end/test_faults.py \
+	@TEST_ALL_FAULTS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/end_to_end/test_faults.py \
 		tests/end_to_end/test_interruption.py tests/end_to_end/test_two_runs.py tests/end_to_end/test_workers.py \
 		tests/end_to_end/test_long_life.py tests/protocol
 

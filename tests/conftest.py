@@ -45,6 +45,8 @@ sys.addaudithook(_refuse_the_outside)
 # Commands that tests start keep their lock files there, not in the developer's home.
 _STATE = tempfile.TemporaryDirectory(prefix="authentik-entra-tests-")
 os.environ["XDG_STATE_HOME"] = _STATE.name
+# Nor do the developer's own settings reach a test.
+os.environ["XDG_CONFIG_HOME"] = _STATE.name
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -120,7 +120,7 @@ class _Demo:
         result = cli.main(
             [*arguments, "--login", "environment"],
             standalone_mode=False,
-            obj=Embedded(self.terminal, self._runtime()),
+            obj=Embedded(self.terminal, self._runtime(), without_file=True),
         )
         return int(result or 0)
 

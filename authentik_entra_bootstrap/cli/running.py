@@ -32,6 +32,8 @@ class Embedded:
 
     terminal: Terminal
     runtime: Runtime
+    without_file: bool = False
+    """Whether no settings file is looked for: the caller's environment says everything."""
 
 
 Body = Callable[[Session, Terminal], Awaitable[tuple[int, Document]]]
@@ -95,7 +97,9 @@ def run_reported(
     runtime.reporter = terminal
     runtime.announce = terminal.announce
     try:
-        file = SettingsFile.load(options.config, os.environ)
+        bare = embedded is not None and embedded.without_file
+        file = SettingsFile(None) if bare else SettingsFile.load(options.config, os.environ)
+        terminal.settings = file.place or "no settings file; environment and flags alone"
         if embedded is None:
             runtime.lease_url = load_worker_settings(file, os.environ).lease()
         code, document = job(file, terminal, runtime)
@@ -113,7 +117,9 @@ def run_reported(
     finally:
         terminal.stop()
     if options.json:
-        print_document(options, envelope(command, code, {"error": None, **document}))
+        print_document(
+            options, envelope(command, code, {"settings_file": file.place, "error": None, **document})
+        )
     return code
 
 

@@ -8,17 +8,16 @@ them: ``AUTHENTIK_URL``, ``AUTHENTIK_TOKEN``, ``AUTHENTIK_TOKEN_FILE``, ``AZURE_
 from authentik_entra_bootstrap.config.kinds import duration
 from authentik_entra_bootstrap.config.model import DEFAULT_CONNECTION, ConnectionSettings
 from authentik_entra_bootstrap.config.sources import (
-    DEFAULT_FILE,
     ENV_PREFIX,
     SettingsFile,
     load_settings,
     load_worker_settings,
+    settings_path,
 )
 from authentik_entra_bootstrap.config.worker import NO_LEASE, WorkerSettings, private_folder
 
 __all__ = [
     "DEFAULT_CONNECTION",
-    "DEFAULT_FILE",
     "ENV_PREFIX",
     "NO_LEASE",
     "ConnectionSettings",
@@ -28,4 +27,5 @@ __all__ = [
     "load_settings",
     "load_worker_settings",
     "private_folder",
+    "settings_path",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,11 @@ M = TypeVar("M", bound=BaseModel)
 
 DEFAULT_FILE = "authentik-entra.toml"
 ENV_PREFIX = "AUTHENTIK_ENTRA_"
+SYSTEM_FOLDER = Path("/etc/authentik-entra")
+_NO_SETTINGS = ("CONFIG", "LOG")
+"""Variables that are read elsewhere: where the settings file is, and the form of the log."""
+_KUBERNETES = re.compile(r"_SERVICE_HOST=|_SERVICE_PORT\w*=|_PORT_\d+_(TCP|UDP|SCTP)\w*=|_PORT=\w+://")
+"""What Kubernetes sets in every pod for a Service, here one whose name begins with authentik-entra: NAME=value."""
 
 _FOREIGN_VARIABLES = {
     "AUTHENTIK_URL": "authentik_url",
@@ -30,6 +36,59 @@ _HEADER = re.compile(r"\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
 _EMPTY = ('""', "''")
 """How a variable says "nothing", e.g. to remove the filter group: one that is empty counts as not set."""
 _NOT_IN_FILE = {"authentik_token": "authentik_token_file"}
+
+
+def settings_path(path: Path | None, environment: Mapping[str, str]) -> Path | None:
+    """The settings file of a run; ``None`` where there is none.
+
+    A file that is named is used, whether it exists or not: by flag, or by ``AUTHENTIK_ENTRA_CONFIG``. Else it is the
+    first that exists of those in the current folder, in the user's configuration folder, and in ``/etc``.
+
+    :param path: as named by flag.
+    """
+    if path is not None:
+        return path
+    if value := environment.get(f"{ENV_PREFIX}CONFIG"):
+        return Path(value)
+    return next((item for item in _default_places(environment) if _is_there(item)), None)
+
+
+def _default_places(environment: Mapping[str, str]) -> Iterator[Path]:
+    yield Path(DEFAULT_FILE)
+    base, home = environment.get("XDG_CONFIG_HOME", ""), environment.get("HOME", "")
+    # The specification tells to ignore relative ones.
+    if base.startswith("/"):
+        yield Path(base) / SYSTEM_FOLDER.name / DEFAULT_FILE
+    elif home:
+        yield Path(home) / ".config" / SYSTEM_FOLDER.name / DEFAULT_FILE
+    yield SYSTEM_FOLDER / DEFAULT_FILE
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder that this user may not enter, e.g. the home of another one
+        return False
+
+
+def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    """Refuse variables that look like settings and are none: a misspelt one would be passed over in silence.
+
+    :raises ConfigError: ``variable-unknown``, with the nearest name.
+    """
+    known = {f"{ENV_PREFIX}{name}" for name in _NO_SETTINGS}
+    known |= {*_names(ConnectionSettings), *_names(WorkerSettings)}
+    strange = {name for name in environment if name.startswith(ENV_PREFIX)} - known
+    for name in sorted(strange):
+        if _KUBERNETES.search(f"{name}={environment[name]}"):
+            continue
+        (nearest,) = get_close_matches(name, sorted(known), n=1, cutoff=0.0)
+        raise ConfigError(
+            "variable-unknown",
+            f"The environment variable {name} names no setting.",
+            f"Did you mean {nearest}? Correct it, or unset it. docs/reference/settings.md lists every setting.",
+            facts={"variable": name, "nearest": nearest},
+        )
 
 
 class SettingsFile:
@@ -53,13 +112,13 @@ class SettingsFile:
 
     @classmethod
     def load(cls, path: Path | None, environment: Mapping[str, str]) -> SettingsFile:
-        """Read the file named by flag or ``AUTHENTIK_ENTRA_CONFIG``, else the default one where it exists.
+        """Read the settings file that :func:`settings_path` finds.
 
-        :raises ConfigError: ``settings-file-unreadable``, ``settings-file-malformed``.
+        :raises ConfigError: ``settings-file-unreadable``, ``settings-file-malformed``, ``variable-unknown``.
         """
-        named = path or (Path(value) if (value := environment.get(f"{ENV_PREFIX}CONFIG")) else None)
-        chosen = named or Path(DEFAULT_FILE)
-        if named is None and not chosen.exists():
+        refuse_unknown_variables(environment)
+        chosen = settings_path(path, environment)
+        if chosen is None:
             return cls(None)
         try:
             return cls(chosen, chosen.read_text(encoding="utf-8"))
@@ -69,6 +128,11 @@ class SettingsFile:
                 f"The settings file {chosen} cannot be read: {type(error).__name__}.",
                 "Check the path given with --config or AUTHENTIK_ENTRA_CONFIG.",
             ) from None
+
+    @property
+    def place(self) -> str | None:
+        """Absolute path of the file, for people and documents; ``None`` where there is none."""
+        return str(self.path.absolute()) if self.path else None
 
     @property
     def connections(self) -> tuple[str, ...]:
@@ -244,5 +308,9 @@ def _foreign(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _own(model: type[BaseModel], environment: Mapping[str, str]) -> dict[str, str]:
     """Our own variables that are set and not empty -> setting; they win over other tools'."""
-    names = {f"{ENV_PREFIX}{key.upper()}": key for key in model.model_fields if key != "name"}
-    return {name: key for name, key in names.items() if environment.get(name)}
+    return {name: key for name, key in _names(model).items() if environment.get(name)}
+
+
+def _names(model: type[BaseModel]) -> dict[str, str]:
+    """Variable -> setting, for every setting of a model."""
+    return {f"{ENV_PREFIX}{key.upper()}": key for key in model.model_fields if key != "name"}

@@ -109,6 +109,7 @@ def show_status(terminal: Terminal, status: Status, found: Sequence[Alarm]) -> N
     plan, entra = status.prepared.plan, status.prepared.entra
     application, provider, current = entra.application, status.prepared.authentik.provider, status.current
     terminal.say(f"Connection {plan.desired.connection}", "bold")
+    terminal.source()
     rows = [
         ("tenant", f"{entra.organization.display_name} ({entra.organization.tenant_id})"),
         ("application", f"{application.display_name} ({application.app_id})" if application else "none"),

@@ -106,6 +106,8 @@ class Terminal:
         self._waited_for = ""
         self.unicode = all(_is_unicode(console) for console in (self.out, self.err))
         """Whether every character can be shown."""
+        self.settings = ""
+        """Which settings file the run uses, in words; what plan, check and status show says so."""
         self._good, self._bad = ("✓", "✗") if self.unicode else ("ok", "x")
 
     # --- progress (standard error)
@@ -203,6 +205,7 @@ class Terminal:
         """The plan: every step with its reason, counts, warnings."""
         organization = entra.organization
         self.say(f"Plan for connection {plan.desired.connection}", "bold")
+        self.source()
         for side, title in (
             ("entra", f"Entra ID: {organization.display_name} ({organization.tenant_id})"),
             ("authentik", f"authentik: {authentik_url}"),
@@ -225,6 +228,11 @@ class Terminal:
             self.say("  Nothing to do: everything is as it should be.", "green")
         for warning in plan.warnings:
             self.warn(warning)
+
+    def source(self) -> None:
+        """Where the settings of this run come from."""
+        if self.settings:
+            self.say(f"  Settings: {self.settings}", "dim")
 
     def step(self, step: Step) -> None:
         """One step of a plan with its reason."""
@@ -287,6 +295,7 @@ class Terminal:
             Level.WARNING: ("!", "yellow"),
             Level.FAILURE: (self._bad, "bold red"),
         }
+        self.source()
         permissions = [line for line in lines if line.name.startswith(PERMISSION)]
         all_held = bool(permissions) and all(line.level is Level.OK for line in permissions)
         for line in lines:

@@ -8,18 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 
 import structlog
 
 from authentik_entra_bootstrap.config import (
-    DEFAULT_FILE,
-    ENV_PREFIX,
     ConnectionSettings,
     SettingsFile,
     WorkerSettings,
     load_settings,
     load_worker_settings,
+    settings_path,
 )
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.policy import overlap_of
@@ -86,7 +84,9 @@ class SettingsSource:
         return self._settings
 
     def _stamp(self) -> tuple[int, int, int] | None:
-        path = Path(self._environment.get(f"{ENV_PREFIX}CONFIG") or DEFAULT_FILE)
+        path = settings_path(None, self._environment)
+        if path is None:
+            return None
         try:
             status = path.stat()
         except OSError:

@@ -24,7 +24,7 @@ RANDOM_SHARDS = 8
 SEED = 20261123
 TIMEOUT = 0.6
 """Seconds of real time after which the client of a run with a held reply gives up."""
-EVERYTHING = bool(os.environ.get("AUTHENTIK_ENTRA_ALL_FAULTS"))
+EVERYTHING = bool(os.environ.get("TEST_ALL_FAULTS"))
 """``make ordeal``: every request with every kind, also the reads, and every seed. Ordinary runs take a sample."""
 RANDOM_SEEDS = 200 if EVERYTHING else 24
 KINDS_FOR_READS = 1

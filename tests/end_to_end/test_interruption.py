@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARDS = 8
-SHARDS_RUN = range(SHARDS if os.environ.get("AUTHENTIK_ENTRA_ALL_FAULTS") else 2)
+SHARDS_RUN = range(SHARDS if os.environ.get("TEST_ALL_FAULTS") else 2)
 """``make ordeal`` interrupts every request; ordinary runs every fourth one."""
 
 

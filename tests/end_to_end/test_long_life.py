@@ -12,7 +12,7 @@ from authentik_entra_bootstrap.sandbox.authentik.resources.system import install
 
 pytestmark = pytest.mark.no_cover
 """Measuring what other tests cover as well would take three times as long."""
-ALL = bool(os.environ.get("AUTHENTIK_ENTRA_ALL_FAULTS"))
+ALL = bool(os.environ.get("TEST_ALL_FAULTS"))
 STEP = timedelta(hours=4) if ALL else timedelta(days=9)
 """How often authentik syncs: with ``make ordeal`` every four hours, as its schedule has it. A part of the time to a run."""
 OPTIONS = ("--dry-run-sync",) if ALL else ()

@@ -15,7 +15,7 @@ from authentik_entra_bootstrap.sandbox import Sandbox
 if TYPE_CHECKING:
     from ordeal import Ordeal, Result
 
-SEEDS = range(24 if os.environ.get("AUTHENTIK_ENTRA_ALL_FAULTS") else 6)
+SEEDS = range(24 if os.environ.get("TEST_ALL_FAULTS") else 6)
 """How the two runs meet; ``make ordeal`` takes all."""
 WAIT = 20.0
 

@@ -31,7 +31,7 @@ from authentik_entra_bootstrap.sandbox import Sandbox
 if TYPE_CHECKING:
     from fleet import Fleet, Worker
 
-ALL = bool(os.environ.get("AUTHENTIK_ENTRA_ALL_FAULTS"))
+ALL = bool(os.environ.get("TEST_ALL_FAULTS"))
 SHARDS = 4 if ALL else 1
 MOMENTS = 200 // SHARDS if ALL else 4
 """Kills at random moments in each shard; ``make ordeal`` takes 200."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sim_explorer import Bound
 from sim_starts import PEOPLE, STARTS, Scenario
 
-ORDEAL = bool(os.environ.get("AUTHENTIK_ENTRA_ALL_FAULTS"))
+ORDEAL = bool(os.environ.get("TEST_ALL_FAULTS"))
 ACCIDENTS = {
     "switch": 1,
     "crash": 1,

@@ -65,6 +65,33 @@ def test_from_check_to_verify_in_text(command: Command, world: World) -> None:
         assert world.authentik.secret not in said.out + said.err
 
 
+@pytest.mark.parametrize("name", ["check", "plan", "bootstrap", "status"])
+def test_the_settings_file_is_named_or_that_there_is_none(
+    command: Command, valid: Valid, tmp_path: Path, name: str
+) -> None:
+    consent = ("--yes",) if name == "bootstrap" else ()
+    assert "Settings: no settings file; environment and flags alone" in command(name, *consent).out
+    assert command(name, *consent, "--output", "json").json["settings_file"] is None
+    (tmp_path / "authentik-entra.toml").write_text("[defaults]\ntimeout = 1.5\n")
+    place = str(tmp_path / "authentik-entra.toml")
+    assert f"Settings: {place}" in command(name, *consent).out
+    said = command(name, *consent, "--output", "json")
+    assert said.json["settings_file"] == place
+    valid(said.json, name)
+    several = command(name, *consent, "--all", "--output", "json")
+    assert several.json["settings_file"] == place
+    valid(several.json, "several")
+
+
+def test_a_misspelt_variable_ends_the_command_before_any_request(
+    command: Command, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTHENTIK_ENTRA_FILTERGROUP", "Staff")
+    said = command("bootstrap", "--yes", "--output", "json")
+    assert (said.code, said.json["error"]["code"]) == (3, "variable-unknown")
+    assert world.wire.calls == []
+
+
 def test_from_check_to_verify_as_documents(command: Command, world: World, valid: Valid) -> None:
     said = [command("check", "--output", "json"), command("plan", "--output", "json")]
     valid(said[0].json, "check")

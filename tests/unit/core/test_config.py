@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authentik_entra_bootstrap.config import ConnectionSettings, SettingsFile, load_settings
+from authentik_entra_bootstrap.config import (
+    ConnectionSettings,
+    SettingsFile,
+    WorkerSettings,
+    load_settings,
+    sources,
+)
 from authentik_entra_bootstrap.config.sources import ENV_PREFIX
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError
 
@@ -136,6 +142,83 @@ def test_suspend_is_refused_for_groups_with_the_reason() -> None:
         "authentik-entra.toml:2: group_delete_action: authentik cannot suspend a group"
     )
     assert load('[defaults]\nuser_delete_action = "suspend"\n').desired().user_delete_action == "suspend"
+
+
+# --- where the file is, and what names no setting
+
+
+def test_the_file_is_looked_for_in_five_places_and_the_first_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, home, etc = tmp_path / "here", tmp_path / "home", tmp_path / "etc" / "authentik-entra"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(sources, "SYSTEM_FOLDER", etc)
+    environment = {"HOME": str(home), f"{ENV_PREFIX}CONFIG": str(tmp_path / "named.toml")}
+    unnamed = {"HOME": str(home)}
+    assert SettingsFile.load(None, unnamed).place is None
+    places = [
+        etc / "authentik-entra.toml",
+        home / ".config" / "authentik-entra" / "authentik-entra.toml",
+        here / "authentik-entra.toml",
+    ]
+    for place in places:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("")
+        assert SettingsFile.load(None, unnamed).place == str(place)
+    places[2].unlink()
+    xdg = tmp_path / "xdg" / "authentik-entra" / "authentik-entra.toml"
+    xdg.parent.mkdir(parents=True)
+    xdg.write_text("")
+    assert SettingsFile.load(None, {**unnamed, "XDG_CONFIG_HOME": str(tmp_path / "xdg")}).place == str(xdg)
+    assert SettingsFile.load(None, {**unnamed, "XDG_CONFIG_HOME": "xdg"}).place == str(places[1]), "relative"
+    assert SettingsFile.load(None, {}).place == str(places[0]), "no home, no folder of the user's"
+    with pytest.raises(ConfigError) as caught:
+        SettingsFile.load(None, environment)
+    assert caught.value.code == "settings-file-unreadable", "one that is named is used or is an error"
+    (tmp_path / "flag.toml").write_text("")
+    assert SettingsFile.load(tmp_path / "flag.toml", environment).place == str(tmp_path / "flag.toml")
+
+
+@pytest.mark.parametrize(
+    ("variable", "nearest"),
+    [
+        ("FILTERGROUP", "FILTER_GROUP"),
+        ("FILTER_GROUPS", "FILTER_GROUP"),
+        ("USER_DELETE", "USER_DELETE_ACTION"),
+        ("DRYRUN_SYNC", "DRY_RUN_SYNC"),
+        ("CONFIG_FILE", "CONFIG"),
+        ("METRIC_PORT", "METRICS_PORT"),
+        ("BROKERURL", "BROKER_URL"),
+    ],
+)
+def test_a_variable_that_names_no_setting_is_refused_with_the_nearest_name(
+    variable: str, nearest: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        SettingsFile.load(None, {f"{ENV_PREFIX}{variable}": ""})
+    assert (caught.value.code, caught.value.exit_code) == ("variable-unknown", 3)
+    assert f"{ENV_PREFIX}{variable} names no setting" in caught.value.message
+    assert f"Did you mean {ENV_PREFIX}{nearest}?" in caught.value.remedy
+
+
+def test_the_programs_own_variables_and_those_of_kubernetes_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = [*ConnectionSettings.model_fields, *WorkerSettings.model_fields]
+    mine = {f"{ENV_PREFIX}{key.upper()}": "" for key in settings if key != "name"}
+    service = {
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "9102",
+        "SERVICE_PORT_METRICS": "9102",
+        "PORT": "tcp://10.0.0.1:9102",
+        "PORT_9102_TCP": "tcp://10.0.0.1:9102",
+        "PORT_9102_TCP_ADDR": "10.0.0.1",
+    }
+    pod = {f"{ENV_PREFIX}WORKER_{name}": value for name, value in service.items()}
+    others = {f"{ENV_PREFIX}LOG": "json", "_AUTHENTIK_ENTRA_COMPLETE": "bash_complete", "AUTHENTIK_URL": "x"}
+    assert SettingsFile.load(None, {**mine, **pod, **others}).path is None
 
 
 # --- wrong values
