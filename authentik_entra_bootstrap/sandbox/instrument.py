@@ -190,7 +190,7 @@ def fault_answer(world: World, entry: Entry, fault: Fault, request: Headers) -> 
         headers.setdefault("Content-Type", "text/plain; charset=utf-8")
         return headers, fault.body.encode()
     client_request_id = request.get("client-request-id", entry.request_id)
-    headers = {**_own_headers(world, entry, fault.status, client_request_id), **headers}
+    headers = {**_own_headers(entry, client_request_id), **headers}
     body = fault.body if fault.body is not None else _own_body(entry.server, fault.status, fault.retry_after)
     if entry.server == "graph" and isinstance(body, dict) and isinstance(body.get("error"), dict):
         inner = {
@@ -211,23 +211,18 @@ def fault_answer(world: World, entry: Entry, fault: Fault, request: Headers) -> 
     return headers, json.dumps(body).encode()
 
 
-def _own_headers(world: World, entry: Entry, status: int, client_request_id: str) -> dict[str, str]:
+def _own_headers(entry: Entry, client_request_id: str) -> dict[str, str]:
     headers = {"Content-Type": "application/json"}
     if entry.server == "authentik":
         return {**headers, "X-authentik-id": entry.request_id, "Vary": "Accept-Encoding, Cookie"}
     if entry.server == "entra":
         return {**headers, "x-ms-request-id": entry.request_id, "Cache-Control": "no-store, no-cache"}
-    headers |= {
+    return headers | {
         "request-id": entry.request_id,
         "client-request-id": client_request_id,
         "Strict-Transport-Security": "max-age=31536000",
         "Cache-Control": "no-cache",
     }
-    if status == 429:
-        scope = f"Tenant_Application/ReadWrite/{entry.caller or 'unknown'}/{world.default_tenant_id}"
-        headers["x-ms-throttle-scope"] = scope
-        headers["x-ms-throttle-information"] = "ResourceUnitLimitExceeded"
-    return headers
 
 
 def _own_body(server: ServerName, status: int, retry_after: int | None) -> dict[str, Any]:

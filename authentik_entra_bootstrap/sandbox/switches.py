@@ -47,11 +47,6 @@ class Switches:
     concurrency_rate: float = 0.0
     """Share of writes on applications answered Directory_ConcurrencyViolation."""
     concurrency_status: Literal[409, 503] = 409
-    tenant_size: Literal["none", "S", "M", "L"] = "none"
-    """Whether Microsoft Graph counts requests by the documented limits of a tenant below 50 users (``S``), up to 500
-    (``M``) or above (``L``): it then tells their use above 80 % and answers 429 beyond them."""
-    limits_used: float = 0.0
-    """Share of those limits that somebody else uses up."""
     device_code_interval: int = 5
     """Seconds between polls that the device flow asks of clients."""
     conditional_access_blocks: bool = False

@@ -178,8 +178,6 @@ ALONE: tuple[dict[str, object], ...] = (
     {"creator_becomes_owner": False},
     {"throttle_rate": 0.3, "rate_servers": ("graph", "entra", "authentik")},
     {"throttle_rate": 0.3, "throttle_retry_after": None},
-    {"tenant_size": "S"},
-    {"tenant_size": "M", "limits_used": 0.98},
     {"unavailable_rate": 0.2},
     {"concurrency_rate": 0.4},
     {"concurrency_rate": 0.4, "concurrency_status": 503},

@@ -23,9 +23,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph import (
     users,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import Call, Reply
-from authentik_entra_bootstrap.sandbox.microsoft.graph.costs import resource_units
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import GraphError, unauthorized
-from authentik_entra_bootstrap.sandbox.microsoft.graph.limits import Charge, Limits, told
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import (
     Route,
     Segment,
@@ -102,8 +100,6 @@ def perform(world: World, caller: Caller, request: Request, request_id: str) -> 
         segments = without_tenant(directory, parse_path(request.path))
         route, keys = find_route(ROUTES, request.method, segments)
         query = Query.parse(request.query, request.headers.get("consistencylevel", ""))
-        units = resource_units(request.method, segments, query)
-        counted = {"x-ms-resource-unit": str(units), **_counted(world, caller, request, units)}
         with directory.lock:
             call = Call(
                 world=world,
@@ -119,7 +115,7 @@ def perform(world: World, caller: Caller, request: Request, request_id: str) -> 
             reply = cast("Reply", route.handler(call))
     except GraphError as error:
         return error_reply(world, error, request_id, request.headers)
-    return Reply(reply.status, reply.body, {**counted, **_location(reply, caller.tid), **reply.headers})
+    return Reply(reply.status, reply.body, {**_location(reply, caller.tid), **reply.headers})
 
 
 def _location(reply: Reply, tenant_id: str) -> dict[str, str]:
@@ -134,33 +130,6 @@ def _location(reply: Reply, tenant_id: str) -> dict[str, str]:
     host = base.removesuffix("/v1.0")
     kind = f"Microsoft.DirectoryServices.{_DIRECTORY_TYPES[collection]}"
     return {"Location": f"{host}/v2/{tenant_id}/directoryObjects/{body['id']}/{kind}"}
-
-
-def limits_of(world: World) -> Limits:
-    """What Microsoft Graph has counted in a world."""
-    with world.lock:
-        found: Limits = world.extras.setdefault("limits", Limits())
-        return found
-
-
-def _counted(world: World, caller: Caller, request: Request, units: int) -> dict[str, str]:
-    """Count a request where the tenant's limits are on; the headers that tell of it.
-
-    :raises GraphError: 429.
-    """
-    switches = world.switches
-    if switches.tenant_size == "none":
-        return {}
-    charge = Charge(
-        world.clock.now().timestamp(),
-        caller.app_id,
-        caller.tid,
-        request.method,
-        f"/{request.path.lstrip('/')}",
-        request.query,
-        units,
-    )
-    return told(limits_of(world).charge(switches.tenant_size, switches.limits_used, charge))
 
 
 def without_tenant(directory: Directory, segments: list[Segment]) -> list[Segment]:
