@@ -20,7 +20,7 @@ import trustme
 
 from authentik_entra_bootstrap.sandbox import Sandbox, Switches
 from authentik_entra_bootstrap.sandbox.authentik.resources import system
-from authentik_entra_bootstrap.sandbox.microsoft.graph.policy_rules import DEFAULT_POLICY
+from authentik_entra_bootstrap.sandbox.microsoft.graph.policies import DEFAULT_POLICY
 from authentik_entra_bootstrap.sandbox.microsoft.objects import application, iso
 from authentik_entra_bootstrap.sandbox.microsoft.seed import OPERATOR_ROLES, operator_holds, seed_tenant
 

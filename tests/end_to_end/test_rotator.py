@@ -37,7 +37,7 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
 from authentik_entra_bootstrap.errors import AdminActionRequired, AlreadyExists
 from authentik_entra_bootstrap.sandbox import Sandbox, Switches
-from authentik_entra_bootstrap.sandbox.microsoft.graph.policy_rules import default_policy
+from authentik_entra_bootstrap.sandbox.microsoft.graph.policies import default_policy
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import GRAPH_APP_ID
 from authentik_entra_bootstrap.waiting import Waiter
 

@@ -72,16 +72,6 @@ def test_unique_name_stays_reserved_by_the_deleted_application(graph: Any, error
     assert graph.patch("applications(uniqueName='sync')", {"displayName": "B"}, **UPSERT).status_code == 201
 
 
-def test_a_deleted_object_by_its_type(graph: Any, errors: Any) -> None:
-    app, principal = graph.new_principal()
-    graph.delete(f"applications/{app['id']}")
-    place = "directory/deletedItems"
-    assert graph.get(f"{place}/{app['id']}/microsoft.graph.application").json()["appId"] == app["appId"]
-    assert errors(graph.get(f"{place}/{app['id']}/microsoft.graph.user"))[0] == 404
-    assert graph.get(f"{place}/graph.servicePrincipal/$count", ConsistencyLevel="eventual").text == "1"
-    assert graph.get(f"{place}/{principal['id']}/graph.servicePrincipal").json()["id"] == principal["id"]
-
-
 def test_unique_name_is_free_after_thirty_days(graph: Any, world: Any) -> None:
     app = graph.new_app(uniqueName="sync")
     graph.delete(f"applications/{app['id']}")

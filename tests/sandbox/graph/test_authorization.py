@@ -140,10 +140,7 @@ def test_an_application_can_own_itself(graph: Any) -> None:
     app, principal = graph.new_principal()
     assert graph.post(f"applications/{app['id']}/owners/$ref", graph.ref(principal["id"])).status_code == 204
     itself = graph.as_app(OWNED_BY, oid=principal["id"])
-    made = itself.post(f"applications/{app['id']}/addPassword")
-    assert made.status_code == 200
-    owned = itself.get(f"servicePrincipals/{principal['id']}/ownedObjects").json()["value"]
-    assert [item["id"] for item in owned] == [app["id"]]
+    assert itself.post(f"applications/{app['id']}/addPassword").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -241,7 +238,6 @@ def test_the_permissions_of_the_sync_identity(graph: Any, errors: Any) -> None:
     assert members.get(f"groups/{group['id']}").status_code == 200
     assert members.post(f"groups/{group['id']}/members/$ref", graph.ref(user["id"])).status_code == 204
     assert errors(members.patch(f"groups/{group['id']}", {"description": "x"})) == DENIED
-    assert errors(members.delete(f"groups/{group['id']}/members/{user['id']}")) == DENIED
     people = graph.as_app("User.Read.All")
     assert [people.get(path).status_code for path in ("users", "organization", "groups")] == [200, 200, 403]
     assert errors(people.patch(f"users/{user['id']}", {"jobTitle": "x"})) == DENIED

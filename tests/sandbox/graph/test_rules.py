@@ -166,27 +166,6 @@ def test_purging_an_application_ends_its_principal_too(graph: Any) -> None:
     assert graph.get(f"directory/deletedItems/{principal['id']}").status_code == 404
 
 
-def test_roles_of_people_and_groups(graph: Any) -> None:
-    role = {
-        "id": "8d1f0c4e-9d3c-4a6f-9b33-0d6d4ddfd111",
-        "isEnabled": True,
-        "value": "Use",
-        "displayName": "Use",
-    }
-    _, principal = graph.new_principal(appRoles=[{**role, "allowedMemberTypes": ["User"]}])
-    user, group = graph.new_user("ada"), graph.new_group()
-    for path, item in (("users", user), ("groups", group)):
-        body = {"principalId": item["id"], "resourceId": principal["id"], "appRoleId": role["id"]}
-        made = graph.post(f"{path}/{item['id']}/appRoleAssignments", body)
-        assert made.json()["principalType"] == {"users": "User", "groups": "Group"}[path]
-        listed = graph.get(f"{path}/{item['id']}/appRoleAssignments").json()["value"]
-        assert [entry["id"] for entry in listed] == [made.json()["id"]]
-        gone = graph.delete(f"{path}/{item['id']}/appRoleAssignments/{made.json()['id']}")
-        assert gone.status_code == 204
-    default = {"principalId": user["id"], "resourceId": principal["id"], "appRoleId": str(uuid.UUID(int=0))}
-    assert graph.post(f"users/{user['id']}/appRoleAssignments", default).status_code == 201
-
-
 def test_at_most_twenty_federated_credentials(graph: Any) -> None:
     path = f"applications/{graph.new_app()['id']}/federatedIdentityCredentials"
     body = {"issuer": "https://i.test", "audiences": ["api://AzureADTokenExchange"]}

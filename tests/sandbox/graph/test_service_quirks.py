@@ -141,6 +141,29 @@ def test_one_request_takes_twenty_links_of_all_relations_together(graph: Any, er
     assert graph.post("groups", body).status_code == 201
 
 
+def test_any_principal_by_its_id(graph: Any, errors: Any) -> None:
+    app, principal = graph.new_principal()
+    user = graph.new_user("ada")
+    for kind, item in (("application", app), ("servicePrincipal", principal), ("user", user)):
+        found = graph.get(f"directoryObjects/{item['id']}?$select=id,displayName").json()
+        assert found["@odata.type"] == f"#microsoft.graph.{kind}"
+        assert set(found) == {"@odata.context", "@odata.type", "id", "displayName"}
+    missing = graph.get("directoryObjects/00000000-1111-2222-3333-444444444444")
+    assert errors(missing)[:2] == (404, "Request_ResourceNotFound")
+
+
+def test_actions_by_their_qualified_names(graph: Any, errors: Any) -> None:
+    app = graph.new_app()
+    path = f"applications/{app['id']}"
+    secret = graph.post(f"{path}/microsoft.graph.addPassword", {}).json()
+    removal = {"keyId": secret["keyId"]}
+    assert graph.post(f"{path}/graph.removePassword", removal).status_code == 204
+    graph.delete(path)
+    assert graph.post(f"directory/deletedItems/{app['id']}/microsoft.graph.restore").status_code == 200
+    assert errors(graph.get("microsoft.graph.applications"))[:2] == (400, "BadRequest")
+    assert errors(graph.get(f"{path}/microsoft.graph.addPassword"))[0] == 405
+
+
 @pytest.mark.parametrize("path", ["users/delta", "groups/delta()", "applications/microsoft.graph.delta"])
 def test_delta_queries_are_said_not_to_be_served(graph: Any, errors: Any, path: str) -> None:
     assert errors(graph.get(path)) == (501, "notSupported", "The sandbox does not serve delta queries.")

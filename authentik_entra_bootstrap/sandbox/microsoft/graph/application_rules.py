@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import Call, find_by
 from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import PERSONAL_AUDIENCES
-from authentik_entra_bootstrap.sandbox.microsoft.graph.deleted import deleted_objects
+from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import deleted_objects
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     GraphError,
     bad_request,

@@ -15,7 +15,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import (
     remove_password,
     replace_keys,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.deleted import soft_delete
+from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import soft_delete
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     GraphError,
     bad_request,
@@ -24,16 +24,15 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     required_value,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import APPLICATION
-from authentik_entra_bootstrap.sandbox.microsoft.graph.owners import initial_owners
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import PROPERTY, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
-    count_reply,
     entity_reply,
     list_reply,
     no_delta,
     property_reply,
     reader_for,
 )
+from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import initial_owners
 from authentik_entra_bootstrap.sandbox.microsoft.graph.service_principals import follow_application
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, merge, require
 from authentik_entra_bootstrap.sandbox.store import Object
@@ -201,11 +200,6 @@ def _list(call: Call) -> Reply:
     return list_reply(call, APPLICATION, reader_for(call).all(KIND))
 
 
-def _count(call: Call) -> Reply:
-    authorize(call.caller, "application.read")
-    return count_reply(call, APPLICATION, reader_for(call).all(KIND))
-
-
 def _get(call: Call) -> Reply:
     return entity_reply(call, APPLICATION, call.read(KIND, call.keys[0], "application.read"))
 
@@ -229,7 +223,6 @@ def _remove_password(call: Call) -> Reply:
 
 ROUTES: list[Route[Call]] = [
     Route("GET", "applications", _list),
-    Route("GET", "applications/$count", _count),
     Route("POST", "applications", create),
     Route("GET", "applications/{application}", _get),
     Route("PATCH", "applications/{application}", update),

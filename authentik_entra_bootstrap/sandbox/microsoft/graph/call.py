@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     not_found,
     quota_exceeded,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import ENTITIES
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import ENTITIES
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key
 from authentik_entra_bootstrap.sandbox.microsoft.graph.query import Query
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import parse_json, spelt
@@ -36,7 +36,7 @@ PRINCIPALS = ("user", "group", "servicePrincipal", "application")
 """Kinds that can stand behind a directory object's id."""
 SPELLING = frozenset(
     {name for entity in ENTITIES.values() for name in (*entity.props, *entity.relations)}
-    | {"passwordCredential", "keyId", "ids", "types", "securityEnabledOnly", "groupIds"}
+    | {"passwordCredential", "keyId"}
 )
 """Every property of a body, and every parameter of an action, as the service spells it."""
 _TYPE = re.compile(r"/[a-z]+(\.[a-z]+)+\Z", re.IGNORECASE)
@@ -267,6 +267,8 @@ def reference_id(link: object) -> str:
     )
 
 
-def relation_ids(source: Object, relation: str) -> list[str]:
-    """Ids in a private list such as ``_owners``."""
-    return list(source.get(relation, ()))
+def related(reader: Reader, value: Object, relation: str) -> list[tuple[str, Object]]:
+    """Kind and object for each id in a private list such as ``_owners``, as far as the reader knows them."""
+    kinds = ("policy",) if relation == "_appManagementPolicies" else PRINCIPALS
+    found = ((kind, reader.get(kind, object_id)) for object_id in value.get(relation, ()) for kind in kinds)
+    return [(kind, item) for kind, item in found if item is not None]

@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     invalid_property,
     too_large,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.policy_rules import check_key, check_password
+from authentik_entra_bootstrap.sandbox.microsoft.graph.policies import check_key, check_password
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_complex
 from authentik_entra_bootstrap.sandbox.microsoft.graph.values import (
     add_years,

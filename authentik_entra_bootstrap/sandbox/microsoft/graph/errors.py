@@ -140,6 +140,11 @@ def unsupported_query(message: str = "Unsupported Query.") -> GraphError:
     return GraphError(400, "Request_UnsupportedQuery", message)
 
 
+def not_served(what: str) -> GraphError:
+    """501 of the sandbox itself: what the real service serves and the sandbox does not."""
+    return GraphError(501, "notSupported", f"The sandbox does not serve {what}.")
+
+
 def references_exist(relation: str) -> GraphError:
     """400 for a reference that is there already."""
     return bad_request(

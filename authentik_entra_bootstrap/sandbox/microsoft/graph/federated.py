@@ -13,7 +13,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     required_value,
     same_key,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import FEDERATED_CREDENTIAL as ENTITY
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import FEDERATED_CREDENTIAL as ENTITY
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, list_reply, reader_for
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, require

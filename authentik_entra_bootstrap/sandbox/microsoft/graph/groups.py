@@ -9,27 +9,26 @@ from typing import Any
 from authentik_entra_bootstrap.sandbox.microsoft.graph.application_rules import check_name_free
 from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find
-from authentik_entra_bootstrap.sandbox.microsoft.graph.deleted import soft_delete
+from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import soft_delete
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     bad_request,
     invalid_value,
     required_value,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.members import (
-    add_members,
-    initial_members,
-    members_operation,
-)
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import GROUP
-from authentik_entra_bootstrap.sandbox.microsoft.graph.owners import initial_owners
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import PROPERTY, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
-    count_reply,
     entity_reply,
     list_reply,
     no_delta,
     property_reply,
     reader_for,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import (
+    add_members,
+    initial_members,
+    initial_owners,
+    members_operation,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import BIND, check_entity, require
 from authentik_entra_bootstrap.sandbox.store import Object
@@ -134,11 +133,6 @@ def _list(call: Call) -> Reply:
     return list_reply(call, GROUP, reader_for(call).all(KIND))
 
 
-def _count(call: Call) -> Reply:
-    authorize(call.caller, "group.read")
-    return count_reply(call, GROUP, reader_for(call).all(KIND))
-
-
 def _get(call: Call) -> Reply:
     return entity_reply(call, GROUP, call.read(KIND, call.keys[0], "group.read"))
 
@@ -154,7 +148,6 @@ def _delete(call: Call) -> Reply:
 
 ROUTES: list[Route[Call]] = [
     Route("GET", "groups", _list),
-    Route("GET", "groups/$count", _count),
     Route("POST", "groups", _create),
     Route("GET", "groups/{group}", _get),
     Route("PATCH", "groups/{group}", _update),

@@ -77,8 +77,7 @@ class EntityType:
     :param read_only: properties only the service sets.
     :param limits: greatest length of strings.
     :param filterable: properties ``$filter`` takes.
-    :param relations: navigation properties ``$expand`` and ``owners/$count`` take, to their private list.
-    :param expands: further ones that only ``$expand`` takes.
+    :param relations: navigation properties ``$expand`` takes, to their private list.
     :param by_default: properties returned without ``$select`` (``None``: all).
     """
 
@@ -91,7 +90,6 @@ class EntityType:
     filterable: frozenset[str] = frozenset()
     relations: dict[str, str] = field(default_factory=dict)
     by_default: tuple[str, ...] | None = None
-    expands: frozenset[str] = frozenset()
 
     def empty(self) -> dict[str, Any]:
         """Every property with the value it has when nobody set it."""
@@ -133,7 +131,6 @@ APPLICATION = EntityType(
         "identifierUris isDisabled publisherDomain serviceManagementReference signInAudience tags uniqueName"
     ),
     relations={"owners": "_owners", "appManagementPolicies": "_appManagementPolicies"},
-    expands=words("federatedIdentityCredentials"),
 )
 
 SERVICE_PRINCIPAL = EntityType(
@@ -164,7 +161,6 @@ SERVICE_PRINCIPAL = EntityType(
         "servicePrincipalNames servicePrincipalType tags"
     ),
     relations={"owners": "_owners"},
-    expands=words("appRoleAssignedTo appRoleAssignments memberOf ownedObjects"),
 )
 
 USER = EntityType(
@@ -226,7 +222,6 @@ USER = EntityType(
         "userPrincipalName",
         "id",
     ),
-    expands=words("appRoleAssignments memberOf ownedObjects"),
 )
 
 GROUP = EntityType(
@@ -258,5 +253,110 @@ GROUP = EntityType(
         "proxyAddresses renewedDateTime securityEnabled uniqueName visibility"
     ),
     relations={"members": "_members", "owners": "_owners"},
-    expands=words("appRoleAssignments memberOf"),
 )
+
+_PRINCIPALS = (APPLICATION, SERVICE_PRINCIPAL, GROUP, USER)
+
+DIRECTORY_OBJECT = EntityType(
+    "directoryObject",
+    "DirectoryObject",
+    "directoryObjects",
+    # Lists of owners and members take the properties of every type they can hold.
+    {name: kind for entity in _PRINCIPALS for name, kind in entity.props.items()},
+    filterable=frozenset(name for entity in _PRINCIPALS for name in entity.filterable),
+)
+
+APP_ROLE_ASSIGNMENT = EntityType(
+    "appRoleAssignment",
+    "AppRoleAssignment",
+    "appRoleAssignments",
+    properties(
+        "id deletedDateTime:time appRoleId:guid! createdDateTime:time principalDisplayName principalId:guid! "
+        "principalType resourceDisplayName resourceId:guid!"
+    ),
+    read_only=words(
+        "id deletedDateTime createdDateTime principalDisplayName principalType resourceDisplayName"
+    ),
+    # By nothing else (microsoftgraph/msgraph-sdk-dotnet#990 and #2306).
+    filterable=words("principalDisplayName resourceId"),
+)
+
+OAUTH2_PERMISSION_GRANT = EntityType(
+    "oauth2PermissionGrant",
+    "OAuth2PermissionGrant",
+    "oauth2PermissionGrants",
+    properties(
+        "clientId:str! consentType:str! id principalId resourceId:str! scope startTime:time expiryTime:time"
+    ),
+    read_only=words("id"),
+    limits={"scope": 3850},
+    filterable=words("clientId consentType principalId resourceId"),
+)
+
+TENANT_POLICY = EntityType(
+    "tenantAppManagementPolicy",
+    "Policy",
+    "policies/defaultAppManagementPolicy",
+    properties(
+        "id deletedDateTime:time displayName description isEnabled:bool! "
+        "applicationRestrictions:@appManagementApplicationConfiguration "
+        "servicePrincipalRestrictions:@appManagementServicePrincipalConfiguration"
+    ),
+    read_only=words("id deletedDateTime"),
+    filterable=words("id displayName"),
+)
+
+APP_POLICY = EntityType(
+    "appManagementPolicy",
+    "Policy",
+    "policies/appManagementPolicies",
+    properties(
+        "id deletedDateTime:time displayName description isEnabled:bool! "
+        "restrictions:@customAppManagementConfiguration"
+    ),
+    read_only=words("id deletedDateTime"),
+    filterable=words("id displayName isEnabled"),
+)
+
+FEDERATED_CREDENTIAL = EntityType(
+    "federatedIdentityCredential",
+    "FederatedIdentityCredential",
+    "federatedIdentityCredentials",
+    properties("id name:str! issuer:str! subject:str! audiences:[str] description"),
+    read_only=words("id"),
+    limits={"name": 120, "issuer": 600, "subject": 600, "audiences": 600, "description": 600},
+    filterable=words("id name issuer subject"),
+)
+
+ORGANIZATION = EntityType(
+    "organization",
+    "Organization",
+    "organization",
+    properties(
+        "id deletedDateTime:time assignedPlans:[any] businessPhones:[str] city country countryLetterCode "
+        "createdDateTime:time defaultUsageLocation displayName marketingNotificationEmails:[str] "
+        "onPremisesLastSyncDateTime:time onPremisesSyncEnabled:bool partnerTenantType postalCode preferredLanguage "
+        "privacyProfile:any provisionedPlans:[any] securityComplianceNotificationMails:[str] "
+        "securityComplianceNotificationPhones:[str] state street technicalNotificationMails:[str] tenantType "
+        "verifiedDomains:[any] mobileDeviceManagementAuthority:str!"
+    ),
+    filterable=words("id displayName"),
+)
+
+ENTITIES = {
+    entity.name: entity
+    for entity in (
+        APPLICATION,
+        SERVICE_PRINCIPAL,
+        USER,
+        GROUP,
+        DIRECTORY_OBJECT,
+        APP_ROLE_ASSIGNMENT,
+        OAUTH2_PERMISSION_GRANT,
+        TENANT_POLICY,
+        APP_POLICY,
+        FEDERATED_CREDENTIAL,
+        ORGANIZATION,
+    )
+}
+"""Every entity type by name."""

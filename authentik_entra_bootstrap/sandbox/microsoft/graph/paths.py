@@ -17,9 +17,7 @@ _QUOTED = re.compile(r"'((?:[^']|'')*)'\Z", re.DOTALL)
 _T = TypeVar("_T")
 PROPERTY = "{property}"
 """The last part of a pattern that addresses one property of an object."""
-ACTIONS = frozenset(
-    {"addPassword", "removePassword", "restore", "getByIds", "getMemberGroups", "checkMemberGroups", "delta"}
-)
+ACTIONS = frozenset({"addPassword", "removePassword", "restore", "delta"})
 """Operations that may also be called by their qualified name, as OData has it."""
 
 

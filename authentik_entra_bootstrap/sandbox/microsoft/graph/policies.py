@@ -1,37 +1,35 @@
-"""App management policies: the tenant's default, custom ones, and their assignment."""
+"""App management policies: the tenant's default, custom ones, their assignment, and what they forbid of credentials."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
     NO_CONTENT,
-    PRINCIPALS,
     Call,
     Reply,
     reference_id,
+    related,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
+    GraphError,
     bad_request,
     invalid_value,
     not_found,
     references_exist,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model import EntityType
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import APP_POLICY, TENANT_POLICY
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import APP_POLICY, TENANT_POLICY, EntityType
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key, Route
-from authentik_entra_bootstrap.sandbox.microsoft.graph.policy_rules import DEFAULT_POLICY, default_policy
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     entity_reply,
     list_reply,
-    members_reply,
     reader_for,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import related_objects
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, require
-from authentik_entra_bootstrap.sandbox.microsoft.graph.values import EMPTY_GUID, parse_duration
-from authentik_entra_bootstrap.sandbox.store import Object
+from authentik_entra_bootstrap.sandbox.microsoft.graph.values import EMPTY_GUID, parse_duration, parse_moment
+from authentik_entra_bootstrap.sandbox.store import Directory, Object
 
 KIND = "policy"
 PASSWORD_RESTRICTIONS = frozenset(
@@ -44,6 +42,17 @@ PASSWORD_RESTRICTIONS = frozenset(
     }
 )
 KEY_RESTRICTIONS = frozenset({"asymmetricKeyLifetime"})
+DEFAULT_POLICY: dict[str, Any] = {
+    "id": EMPTY_GUID,
+    "deletedDateTime": None,
+    "displayName": "Default app management tenant policy",
+    "description": "Default tenant policy that enforces app management restrictions on applications and service "
+    "principals. To apply policy to targeted resources, create a new policy under appManagementPolicies collection.",
+    "isEnabled": False,
+    "applicationRestrictions": {"passwordCredentials": [], "keyCredentials": [], "identifierUris": None},
+    "servicePrincipalRestrictions": {"passwordCredentials": [], "keyCredentials": []},
+}
+"""The tenant's default policy while nobody has changed it."""
 _TARGETS = {"applications": "application", "servicePrincipals": "servicePrincipal"}
 
 
@@ -128,20 +137,9 @@ def _delete(call: Call) -> Reply:
     return NO_CONTENT
 
 
-def _applies_to(call: Call) -> Reply:
-    policy = call.read(KIND, _custom_key(call), "policy.read")
-    targets = [
-        (kind, item)
-        for kind in PRINCIPALS
-        for item in call.view.all(kind)
-        if policy["id"] in item.get("_appManagementPolicies", ())
-    ]
-    return members_reply(call, targets, context="directoryObjects")
-
-
 def _assigned(call: Call, kind: str) -> Reply:
     target = call.read(kind, call.keys[0], f"{kind}.read")
-    policies = [item for _, item in related_objects(call.view, target, "_appManagementPolicies")]
+    policies = [item for _, item in related(call.view, target, "_appManagementPolicies")]
     return list_reply(call, APP_POLICY, policies, context="policies/appManagementPolicies")
 
 
@@ -153,7 +151,7 @@ def _assign(call: Call, kind: str) -> Reply:
     assigned: list[str] = target.get("_appManagementPolicies", [])
     if policy_id in assigned:
         raise references_exist("appManagementPolicies")
-    if related_objects(call.directory, target, "_appManagementPolicies"):
+    if related(call.directory, target, "_appManagementPolicies"):
         raise bad_request(
             "An application or service principal can have only one app management policy assigned."
         )
@@ -181,6 +179,78 @@ def _target_routes(path: str, kind: str) -> list[Route[Call]]:
     ]
 
 
+def default_policy(directory: Directory) -> Object:
+    """The tenant's default policy on the primary."""
+    return directory.get("policy", EMPTY_GUID) or DEFAULT_POLICY
+
+
+def restrictions_for(directory: Directory, kind: str, target: Object) -> tuple[str, dict[str, Any]]:
+    """Id and restrictions of the policy in force for an application or service principal.
+
+    An enabled custom policy that is assigned to the object overrides the tenant's default.
+    """
+    for policy_id in target.get("_appManagementPolicies", ()):
+        custom = directory.get("policy", policy_id)
+        if custom is not None and custom.get("isEnabled"):
+            return policy_id, custom.get("restrictions") or {}
+    default = default_policy(directory)
+    if not default.get("isEnabled"):
+        return EMPTY_GUID, {}
+    part = "applicationRestrictions" if kind == "application" else "servicePrincipalRestrictions"
+    return EMPTY_GUID, default.get(part) or {}
+
+
+def check_password(directory: Directory, kind: str, target: Object, start: datetime, end: datetime) -> None:
+    """Check a new client secret against the policy in force.
+
+    :raises GraphError: 400 ``CredentialTypeNotAllowedAsPerAppPolicy`` or
+        ``CredentialInvalidLifetimeAsPerAppPolicy``.
+    """
+    policy_id, restrictions = restrictions_for(directory, kind, target)
+    for item in restrictions.get("passwordCredentials") or ():
+        if not _applies(item, target):
+            continue
+        if item.get("restrictionType") == "passwordAddition":
+            raise GraphError(
+                400,
+                "CredentialTypeNotAllowedAsPerAppPolicy",
+                f"Credential type not allowed as per assigned policy '{policy_id}'.",
+                details=[("CredentialTypeNotAllowed", "PasswordCredentials")],
+            )
+        if item.get("restrictionType") == "passwordLifetime":
+            _check_lifetime(item, policy_id, start, end)
+
+
+def check_key(directory: Directory, kind: str, target: Object, start: datetime, end: datetime) -> None:
+    """The same for a certificate.
+
+    :raises GraphError: 400 ``CredentialInvalidLifetimeAsPerAppPolicy``.
+    """
+    policy_id, restrictions = restrictions_for(directory, kind, target)
+    for item in restrictions.get("keyCredentials") or ():
+        if _applies(item, target) and item.get("restrictionType") == "asymmetricKeyLifetime":
+            _check_lifetime(item, policy_id, start, end)
+
+
+def _applies(item: dict[str, Any], target: Object) -> bool:
+    if item.get("state", "enabled") != "enabled":
+        return False
+    since = item.get("restrictForAppsCreatedAfterDateTime")
+    created = target.get("createdDateTime")
+    return not since or not created or parse_moment(created) >= parse_moment(since)
+
+
+def _check_lifetime(item: dict[str, Any], policy_id: str, start: datetime, end: datetime) -> None:
+    longest = item.get("maxLifetime")
+    if longest and end - start > parse_duration(longest):
+        raise GraphError(
+            400,
+            "CredentialInvalidLifetimeAsPerAppPolicy",
+            f"Credential lifetime exceeds the max value allowed as per assigned policy '{policy_id}'.",
+            details=[("InvalidKeyEndDate", "EndDate")],
+        )
+
+
 ROUTES: list[Route[Call]] = [
     Route("GET", "policies/defaultAppManagementPolicy", _get_default),
     Route("PATCH", "policies/defaultAppManagementPolicy", _update_default),
@@ -189,6 +259,5 @@ ROUTES: list[Route[Call]] = [
     Route("GET", "policies/appManagementPolicies/{policy}", _get),
     Route("PATCH", "policies/appManagementPolicies/{policy}", _update),
     Route("DELETE", "policies/appManagementPolicies/{policy}", _delete),
-    Route("GET", "policies/appManagementPolicies/{policy}/appliesTo", _applies_to),
     *(route for path, kind in _TARGETS.items() for route in _target_routes(path, kind)),
 ]

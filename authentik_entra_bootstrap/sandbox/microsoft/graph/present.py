@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize
-from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, PRINCIPALS, Call, Reader, Reply
-from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import GraphError, bad_request
-from authentik_entra_bootstrap.sandbox.microsoft.graph.filter_eval import spelling
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model import EntityType
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import (
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
+    NO_CONTENT,
+    PRINCIPALS,
+    Call,
+    Reader,
+    Reply,
+    related,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import not_served
+from authentik_entra_bootstrap.sandbox.microsoft.graph.filters import spelling
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import (
+    APP_POLICY,
     DIRECTORY_OBJECT,
-    DIRECTORY_ROLE,
     ENTITIES,
+    EntityType,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import no_segment
 from authentik_entra_bootstrap.sandbox.microsoft.graph.query import Query
-from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import SIDES, related
 from authentik_entra_bootstrap.sandbox.store import Object
 
 EXPANDED = 20
@@ -52,22 +56,20 @@ def public(entity: EntityType, value: Object, select: Sequence[str] | None = Non
 def present(call: Call, entity: EntityType, value: Object, query: Query) -> dict[str, Any]:
     """An object with selection and expansion.
 
-    :raises GraphError: 400 for unknown properties or relations, 403 for one the caller may not read.
+    :raises GraphError: 400 for unknown properties or relations.
     """
     result = public(entity, value, query.select(entity))
     for relation, inner in query.expand(entity).items():
-        if relation in SIDES:
-            authorize(call.caller, "roleGrant.read")
-        found = related(call.view, entity.name, value, relation)[:EXPANDED]
+        found = related(call.view, value, entity.relations[relation])[:EXPANDED]
         result[relation] = [_expanded(kind, item, inner) for kind, item in found]
     return result
 
 
 def _expanded(kind: str, value: Object, query: Query) -> dict[str, Any]:
     """One object of a relation: with its type only where the relation holds several."""
-    if kind in PRINCIPALS or kind == DIRECTORY_ROLE.name:
+    if kind in PRINCIPALS:
         return present_member(kind, value, query)
-    return public(ENTITIES[kind], value, query.select(ENTITIES[kind]))
+    return public(APP_POLICY, value, query.select(APP_POLICY))
 
 
 def present_member(kind: str, value: Object, query: Query) -> dict[str, Any]:
@@ -120,14 +122,14 @@ def list_reply(call: Call, entity: EntityType, items: list[Object], *, context: 
     )
 
 
-def members_reply(call: Call, items: list[tuple[str, Object]], *, context: str = "") -> Reply:
+def members_reply(call: Call, items: list[tuple[str, Object]]) -> Reply:
     """The same for a collection of mixed types."""
     query = call.query
     kinds = {item["id"]: kind for kind, item in items}
     left = query.ordered(query.filtered([item for _, item in items], DIRECTORY_OBJECT), DIRECTORY_OBJECT)
     page, token = query.page(left)
     shown = [present_member(kinds[item["id"]], item, query) for item in page]
-    return _collection(call, DIRECTORY_OBJECT, context, shown, len(left), token)
+    return _collection(call, DIRECTORY_OBJECT, "", shown, len(left), token)
 
 
 def _collection(
@@ -150,15 +152,4 @@ def no_delta(_: Call) -> Reply:
 
     :raises GraphError: 501, always.
     """
-    raise GraphError(501, "notSupported", "The sandbox does not serve delta queries.")
-
-
-def count_reply(call: Call, entity: EntityType, items: list[Object]) -> Reply:
-    """``/collection/$count``: a bare number.
-
-    :raises GraphError: 400 without ``ConsistencyLevel: eventual``.
-    """
-    if not call.query.eventual:
-        raise bad_request("$count is not currently supported.")
-    query = dataclasses.replace(call.query, options={**call.query.options, "count": "true"})
-    return Reply(200, str(len(query.filtered(items, entity))), {"Content-Type": "text/plain"})
+    raise not_served("delta queries")

@@ -14,17 +14,11 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     GraphError,
     bad_request,
     malformed,
+    not_served,
     unsupported_query,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.filter_eval import (
-    check_filter,
-    matches,
-    spelling,
-    unknown_property,
-)
-from authentik_entra_bootstrap.sandbox.microsoft.graph.filter_syntax import parse_filter
+from authentik_entra_bootstrap.sandbox.microsoft.graph.filters import read_filter, spelling, unknown_property
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import EntityType
-from authentik_entra_bootstrap.sandbox.microsoft.graph.search import found_by, parse_search
 from authentik_entra_bootstrap.sandbox.store import Object
 
 DEFAULT_PAGE = 100
@@ -54,7 +48,7 @@ class Query:
     def parse(cls, query: str, consistency_level: str = "") -> Query:
         """Read a query string.
 
-        :raises GraphError: 400 for an unknown system option, or one given twice.
+        :raises GraphError: 400 for an unknown system option, or one given twice; 501 for ``$search``.
         """
         pairs = tuple(parse_qsl(query, keep_blank_values=True))
         options: dict[str, str] = {}
@@ -64,6 +58,8 @@ class Query:
                 if name.startswith("$"):
                     raise malformed(f"The query parameter '{name}' is not supported.")
                 continue
+            if plain == "search":
+                raise not_served("$search")
             if plain in options:
                 raise malformed(
                     f"Query parameter '${plain}' is specified multiple times, but it should be specified once."
@@ -84,7 +80,7 @@ class Query:
     @property
     def advanced(self) -> bool:
         """Whether the request has what advanced queries need; they read a separate, staler index."""
-        return self.eventual and (self.count or "search" in self.options)
+        return self.eventual and self.count
 
     @property
     def top(self) -> int:
@@ -114,8 +110,7 @@ class Query:
         names = [name.strip() for name in text.split(",") if name.strip()]
         if not names or "*" in names:
             return None
-        names_known = (*entity.props, *entity.relations, *entity.expands)
-        by_fold = {name.casefold(): name for name in names_known}
+        by_fold = {name.casefold(): name for name in (*entity.props, *entity.relations)}
         for name in names:
             if name.casefold() not in by_fold:
                 raise unknown_property(name, entity, _SELECT_AND_EXPAND)
@@ -136,7 +131,7 @@ class Query:
             )
         for part in parts:
             match = _EXPAND.match(part)
-            name = spelling(match.group(1), (*entity.relations, *entity.expands)) if match else None
+            name = spelling(match.group(1), entity.relations) if match else None
             if match is None or name is None:
                 raise unknown_property(part.strip(), entity, _SELECT_AND_EXPAND)
             inner = _split_outside_parentheses(match.group(2) or "", ";")
@@ -144,24 +139,15 @@ class Query:
         return result
 
     def filtered(self, items: list[Object], entity: EntityType) -> list[Object]:
-        """The objects that ``$filter`` and ``$search`` leave.
+        """The objects that ``$filter`` leaves.
 
         :raises GraphError: 400 for what the directory does not serve.
         """
         if self.options.get("skip"):
             raise malformed("'$skip' is not supported by the service.")
         if "filter" in self.options:
-            node = parse_filter(self.options["filter"])
-            check_filter(node, entity, advanced=self.advanced)
-            items = [item for item in items if matches(node, item, entity.relations)]
-        if "search" in self.options:
-            if not self.eventual:
-                raise unsupported_query(
-                    "Request with $search query parameter only works through MSGraph with a special request header: "
-                    "'ConsistencyLevel: eventual'"
-                )
-            search = parse_search(self.options["search"], entity)
-            items = [item for item in items if found_by(search, item)]
+            fits = read_filter(self.options["filter"], entity, advanced=self.advanced)
+            items = [item for item in items if fits(item)]
         return items
 
     def ordered(self, items: list[Object], entity: EntityType) -> list[Object]:

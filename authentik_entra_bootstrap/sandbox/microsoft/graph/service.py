@@ -8,17 +8,12 @@ from typing import Any, cast
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph import (
     applications,
-    deleted,
-    directory_objects,
+    directory,
     federated,
+    grants,
     groups,
-    members,
-    organization,
-    owners,
     policies,
-    references,
-    role_grants,
-    scope_grants,
+    relations,
     service_principals,
     users,
 )
@@ -26,30 +21,23 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.call import Call, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import GraphError, unauthorized
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import (
     Route,
-    Segment,
     find_route,
     parse_path,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.query import Query
 from authentik_entra_bootstrap.sandbox.microsoft.tokens import Caller, TokenRejected, challenge, verify_bearer
-from authentik_entra_bootstrap.sandbox.store import Directory
 from authentik_entra_bootstrap.sandbox.world import World
 
 ROUTES: list[Route[Call]] = [
     *applications.ROUTES,
     *service_principals.ROUTES,
-    *owners.ROUTES,
+    *relations.ROUTES,
     *federated.ROUTES,
-    *role_grants.ROUTES,
-    *scope_grants.ROUTES,
+    *grants.ROUTES,
     *policies.ROUTES,
-    *organization.ROUTES,
     *users.ROUTES,
     *groups.ROUTES,
-    *members.ROUTES,
-    *directory_objects.ROUTES,
-    *references.ROUTES,
-    *deleted.ROUTES,
+    *directory.ROUTES,
 ]
 """Every operation but ``$batch``."""
 
@@ -95,16 +83,15 @@ def perform(world: World, caller: Caller, request: Request, request_id: str) -> 
 
     Everything between the choice of the replica and the commit happens under the directory's lock.
     """
-    directory = world.tenants[caller.tid]
+    tenant = world.tenants[caller.tid]
     try:
-        segments = without_tenant(directory, parse_path(request.path))
-        route, keys = find_route(ROUTES, request.method, segments)
+        route, keys = find_route(ROUTES, request.method, parse_path(request.path))
         query = Query.parse(request.query, request.headers.get("consistencylevel", ""))
-        with directory.lock:
+        with tenant.lock:
             call = Call(
                 world=world,
-                directory=directory,
-                view=directory.replica(),
+                directory=tenant,
+                view=tenant.replica(),
                 caller=caller,
                 path=request.path,
                 keys=keys,
@@ -130,18 +117,6 @@ def _location(reply: Reply, tenant_id: str) -> dict[str, str]:
     host = base.removesuffix("/v1.0")
     kind = f"Microsoft.DirectoryServices.{_DIRECTORY_TYPES[collection]}"
     return {"Location": f"{host}/v2/{tenant_id}/directoryObjects/{body['id']}/{kind}"}
-
-
-def without_tenant(directory: Directory, segments: list[Segment]) -> list[Segment]:
-    """The address without the tenant in front: older clients name theirs there (hamilton, for one)."""
-    domains = {
-        str(domain["name"]).lower()
-        for organization in directory.all("organization")
-        for domain in organization.get("verifiedDomains", ())
-    }
-    own = {"myorganization", directory.tenant_id.lower(), *domains}
-    first = segments[0] if segments else ""
-    return segments[1:] if isinstance(first, str) and first.lower() in own else segments
 
 
 def error_reply(world: World, error: GraphError, request_id: str, headers: Mapping[str, str]) -> Reply:

@@ -12,7 +12,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import (
     remove_password,
     replace_keys,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.deleted import name_in_use, soft_delete
+from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import name_in_use, soft_delete
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     BACKING_APPLICATION,
     bad_request,
@@ -22,16 +22,15 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     required_value,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import SERVICE_PRINCIPAL
-from authentik_entra_bootstrap.sandbox.microsoft.graph.owners import initial_owners
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import PROPERTY, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
-    count_reply,
     entity_reply,
     list_reply,
     no_delta,
     property_reply,
     reader_for,
 )
+from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import initial_owners
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import Body, check_entity, merge
 from authentik_entra_bootstrap.sandbox.store import Directory, Object
 
@@ -199,11 +198,6 @@ def _list(call: Call) -> Reply:
     return list_reply(call, SERVICE_PRINCIPAL, reader_for(call).all(KIND))
 
 
-def _count(call: Call) -> Reply:
-    authorize(call.caller, "servicePrincipal.read")
-    return count_reply(call, SERVICE_PRINCIPAL, reader_for(call).all(KIND))
-
-
 def _get(call: Call) -> Reply:
     return entity_reply(call, SERVICE_PRINCIPAL, call.read(KIND, call.keys[0], "servicePrincipal.read"))
 
@@ -229,7 +223,6 @@ def _remove_password(call: Call) -> Reply:
 
 ROUTES: list[Route[Call]] = [
     Route("GET", "servicePrincipals", _list),
-    Route("GET", "servicePrincipals/$count", _count),
     Route("POST", "servicePrincipals", create),
     Route("GET", "servicePrincipals/{sp}", _get),
     Route("PATCH", "servicePrincipals/{sp}", update),

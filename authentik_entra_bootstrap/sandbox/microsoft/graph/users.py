@@ -7,7 +7,7 @@ from typing import Any
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import allowed, authorize
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find, find_by
-from authentik_entra_bootstrap.sandbox.microsoft.graph.deleted import soft_delete
+from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import soft_delete
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     bad_request,
     conflict,
@@ -19,7 +19,6 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import USER
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import PROPERTY, Key, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
-    count_reply,
     entity_reply,
     list_reply,
     no_delta,
@@ -123,21 +122,15 @@ def _list(call: Call) -> Reply:
     return list_reply(call, USER, reader_for(call).all(KIND))
 
 
-def _count(call: Call) -> Reply:
-    authorize(call.caller, "user.read")
-    return count_reply(call, USER, reader_for(call).all(KIND))
-
-
 def _get(call: Call) -> Reply:
-    return shown(call, call.keys[0])
+    return entity_reply(call, USER, _readable(call, call.keys[0]))
 
 
-def shown(call: Call, key: Key) -> Reply:
-    """One user.
-
-    :raises GraphError: 403, 404.
-    """
-    return entity_reply(call, USER, _readable(call, key))
+def _me(call: Call) -> Reply:
+    """The signed-in user; apps have none."""
+    if call.caller.kind != "user":
+        raise malformed("/me request is only valid with delegated authentication flow.")
+    return entity_reply(call, USER, _readable(call, Key("id", call.caller.oid)))
 
 
 def _property(call: Call) -> Reply:
@@ -162,9 +155,9 @@ def _delete(call: Call) -> Reply:
 
 ROUTES: list[Route[Call]] = [
     Route("GET", "users", _list),
-    Route("GET", "users/$count", _count),
     Route("POST", "users", _create),
     Route("GET", "users/{user}", _get),
+    Route("GET", "me", _me),
     Route("PATCH", "users/{user}", _update),
     Route("DELETE", "users/{user}", _delete),
     Route("GET", f"users/{{user}}/{PROPERTY}", _property),

@@ -1,11 +1,14 @@
-"""Soft deletion: what goes into ``directory/deletedItems``, and how it comes back or ends."""
+"""The tenant itself, any of its objects by id, and its deleted items: how they come back or end."""
 
 from __future__ import annotations
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize
+from functools import partial
+
+from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import RULES, authorize
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
     KEPT,
     NO_CONTENT,
+    PRINCIPALS,
     Call,
     Reader,
     Reply,
@@ -13,18 +16,19 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
     find_by,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import conflict, not_found, same_key
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model_more import ENTITIES
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import ENTITIES, ORGANIZATION
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
-    count_reply,
+    entity_reply,
     list_reply,
+    present_member,
     public,
     reader_for,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.values import parse_moment, whole_seconds
 from authentik_entra_bootstrap.sandbox.store import Object
 
-KINDS = ("application", "servicePrincipal", "user", "group")
+_BASIC = ("id", "displayName", "verifiedDomains")
 _CONFLICTS = {"user": ("userPrincipalName", "onPremisesImmutableId")}
 """Values that a restored object must not share with a live one; a ``uniqueName`` stays reserved anyway."""
 
@@ -66,15 +70,8 @@ def _list(call: Call, kind: str) -> Reply:
     return list_reply(call, entity, deleted_objects(call, reader_for(call), kind))
 
 
-def _count(call: Call, kind: str) -> Reply:
-    authorize(call.caller, f"{kind}.read")
-    return count_reply(call, ENTITIES[kind], deleted_objects(call, reader_for(call), kind))
-
-
-def _get(call: Call, kind: str | None = None) -> Reply:
+def _get(call: Call) -> Reply:
     item = _find(call, call.view, call.keys[0])
-    if kind not in (None, item["_kind"]):
-        raise not_found(call.keys[0].value)
     authorize(call.caller, f"{item['_kind']}.read")
     return _shown(call, item)
 
@@ -142,17 +139,44 @@ def _writable(call: Call, action: str) -> Object:
     return _find(call, call.directory, call.keys[0])
 
 
-def _kind_routes(kind: str) -> list[Route[Call]]:
-    cast = f"microsoft.graph.{kind}"
-    return [
-        Route("GET", f"directory/deletedItems/{cast}", lambda call: _list(call, kind)),
-        Route("GET", f"directory/deletedItems/{cast}/$count", lambda call: _count(call, kind)),
-        Route("GET", f"directory/deletedItems/{{item}}/{cast}", lambda call: _get(call, kind)),
-    ]
+def _object(call: Call) -> Reply:
+    """``/directoryObjects/{id}``: whatever principal it is."""
+    authorize(call.caller, "directoryObject.read")
+    object_id = checked_identifier(call.keys[0].value)
+    for kind in PRINCIPALS:
+        found = call.view.get(kind, object_id)
+        if found is not None:
+            context = {"@odata.context": f"{call.base}/$metadata#directoryObjects/$entity"}
+            return Reply(200, {**context, **present_member(kind, found, call.query)})
+    raise not_found(call.keys[0].value)
+
+
+def _tenants(call: Call, reader: Reader) -> list[Object]:
+    """With no more than ``User.Read`` only a few properties have values."""
+    authorize(call.caller, "organization.read")
+    caller, found = call.caller, reader.all("organization")
+    if caller.kind == "app" or caller.scopes & RULES["organization.read"].application:
+        return found
+    return [{name: item[name] for name in _BASIC} for item in found]
+
+
+def _organization(call: Call) -> Reply:
+    for item in _tenants(call, call.view):
+        if item["id"] == call.keys[0].value.lower():
+            return entity_reply(call, ORGANIZATION, item)
+    raise not_found(call.keys[0].value)
 
 
 ROUTES: list[Route[Call]] = [
-    *(route for kind in KINDS for route in _kind_routes(kind)),
+    Route(
+        "GET", "organization", lambda call: list_reply(call, ORGANIZATION, _tenants(call, reader_for(call)))
+    ),
+    Route("GET", "organization/{organization}", _organization),
+    Route("GET", "directoryObjects/{object}", _object),
+    *(
+        Route("GET", f"directory/deletedItems/microsoft.graph.{kind}", partial(_list, kind=kind))
+        for kind in PRINCIPALS
+    ),
     Route("GET", "directory/deletedItems/{item}", _get),
     Route("DELETE", "directory/deletedItems/{item}", _purge),
     Route("POST", "directory/deletedItems/{item}/restore", _restore),

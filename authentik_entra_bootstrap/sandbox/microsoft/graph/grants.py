@@ -1,0 +1,274 @@
+"""Consent: app role assignments (application permissions), and grants of delegated permissions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import allowed, authorize
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reader, Reply
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
+    GraphError,
+    bad_request,
+    denied,
+    invalid_value,
+    missing_reference,
+    not_found,
+    required_value,
+    same_key,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import (
+    APP_ROLE_ASSIGNMENT,
+    ENTITIES,
+    OAUTH2_PERMISSION_GRANT,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, list_reply, reader_for
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity
+from authentik_entra_bootstrap.sandbox.microsoft.graph.values import (
+    EMPTY_GUID,
+    is_guid,
+    opaque_id,
+    seven_digits,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import GRAPH_APP_ID
+from authentik_entra_bootstrap.sandbox.store import Object
+
+ASSIGNMENT = "appRoleAssignment"
+MOST_ASSIGNMENTS = 1500
+GRANT = "oauth2PermissionGrant"
+CONSENT_TYPES = ("AllPrincipals", "Principal")
+SIDES = {"appRoleAssignedTo": "resourceId", "appRoleAssignments": "principalId"}
+"""Relation of app role assignments to the property that names its holder."""
+ASSIGNABLE = ("servicePrincipal", "user", "group")
+"""Kinds that an app role can be assigned to."""
+
+
+def live_assignments(reader: Reader, **wanted: str) -> list[Object]:
+    """App role assignments with these property values whose both ends the reader knows."""
+    return [
+        item
+        for item in reader.all(ASSIGNMENT)
+        if all(item[name] == value for name, value in wanted.items())
+        and reader.has("servicePrincipal", item["resourceId"])
+        and any(reader.has(kind, item["principalId"]) for kind in ASSIGNABLE)
+    ]
+
+
+def _list_assignments(call: Call, side: str) -> Reply:
+    holder = call.read("servicePrincipal", call.keys[0], "servicePrincipal.read")
+    authorize(call.caller, "roleGrant.read")
+    items = live_assignments(reader_for(call), **{SIDES[side]: holder["id"]})
+    return list_reply(call, APP_ROLE_ASSIGNMENT, items, context=f"{ASSIGNMENT}s")
+
+
+def _get_assignment(call: Call, side: str) -> Reply:
+    holder = call.read("servicePrincipal", call.keys[0], "roleGrant.read")
+    found = call.view.get(ASSIGNMENT, call.keys[1].value)
+    if found is None or found[SIDES[side]] != holder["id"]:
+        raise not_found(call.keys[1].value)
+    return entity_reply(call, APP_ROLE_ASSIGNMENT, found)
+
+
+def _create_assignment(call: Call, side: str) -> Reply:
+    _check_may_begin(call)
+    holder = call.read("servicePrincipal", call.keys[0], "roleGrant.read")
+    props = check_entity(APP_ROLE_ASSIGNMENT, call.json()).props
+    for name in ("principalId", "resourceId", "appRoleId"):
+        if name not in props:
+            raise required_value(name, APP_ROLE_ASSIGNMENT.label)
+    if props[SIDES[side]] != holder["id"]:
+        raise bad_request("Not a valid reference update.")
+    resource = _end(call, ("servicePrincipal",), props["resourceId"])[1]
+    _check_may_grant(call, resource)
+    principal_kind, principal = _end(call, ASSIGNABLE, props["principalId"])
+    _check_role(resource, props["appRoleId"], principal_kind)
+    _check_new(call, props)
+    created: Object = {
+        "id": opaque_id(call.world.stream("graph"), principal["id"]),
+        "deletedDateTime": None,
+        "createdDateTime": seven_digits(call.now),
+        "appRoleId": props["appRoleId"],
+        "principalId": principal["id"],
+        "principalType": ENTITIES[principal_kind].label,
+        "principalDisplayName": principal.get("displayName"),
+        "resourceId": resource["id"],
+        "resourceDisplayName": resource.get("displayName"),
+    }
+    call.directory.put(ASSIGNMENT, created["id"], created)
+    return entity_reply(call, APP_ROLE_ASSIGNMENT, created, status=201)
+
+
+def _check_may_begin(call: Call) -> None:
+    if not any(allowed(call.caller, name) for name in ("roleGrant.create", "roleGrant.create.graph")):
+        raise denied()
+
+
+def _check_may_grant(call: Call, resource: Object) -> None:
+    """Roles of Microsoft Graph need more of a signed-in user than those of other resources."""
+    of_graph = resource.get("appId") == GRAPH_APP_ID
+    authorize(call.caller, "roleGrant.create.graph" if of_graph else "roleGrant.create")
+
+
+def _end(call: Call, kinds: tuple[str, ...], object_id: str) -> tuple[str, Object]:
+    for kind in kinds:
+        found = call.view.get(kind, object_id)
+        if found is not None:
+            return kind, found
+    if call.world.switches.post_create_variant == "400":
+        raise bad_request("Not a valid reference update.")
+    raise not_found(object_id)
+
+
+def _check_role(resource: Object, role_id: str, principal_kind: str) -> None:
+    if role_id == EMPTY_GUID:
+        return  # the default role of a resource, for those that define none
+    member = "Application" if principal_kind == "servicePrincipal" else "User"
+    for role in resource.get("appRoles") or ():
+        if (
+            role["id"].lower() == role_id
+            and role.get("isEnabled")
+            and member in role.get("allowedMemberTypes", ())
+        ):
+            return
+    raise bad_request(f"Permission being assigned was not found on application '{resource['appId']}'.")
+
+
+def _check_new(call: Call, props: dict[str, Any]) -> None:
+    same = {name: props[name] for name in ("principalId", "resourceId", "appRoleId")}
+    if live_assignments(call.directory, **same):
+        raise _duplicate(call.world.switches.duplicate_grant)
+    if len(live_assignments(call.directory, principalId=props["principalId"])) >= MOST_ASSIGNMENTS:
+        raise bad_request(f"The number of app role assignments must not exceed {MOST_ASSIGNMENTS}.")
+
+
+def _duplicate(shape: str) -> GraphError:
+    if shape == "400-bad-request":
+        return bad_request(
+            "Permission being assigned already exists on the object", ("InvalidUpdate", "principalId")
+        )
+    return same_key(409 if shape.startswith("409") else 400, "EntitlementGrant entry already exists.")
+
+
+def _delete_assignment(call: Call, side: str) -> Reply:
+    authorize(call.caller, "roleGrant.delete")
+    holder = call.read("servicePrincipal", call.keys[0], "roleGrant.delete")
+    found = call.view.get(ASSIGNMENT, call.keys[1].value)
+    primary = call.directory.get(ASSIGNMENT, call.keys[1].value)
+    if found is None or primary is None or found[SIDES[side]] != holder["id"]:
+        raise bad_request("EntitlementGrant being updated or deleted is not found.")
+    resource = call.directory.get("servicePrincipal", found["resourceId"]) or {}
+    if resource.get("appId") == GRAPH_APP_ID:
+        authorize(call.caller, "roleGrant.delete.graph")
+    call.directory.remove(ASSIGNMENT, found["id"])
+    return NO_CONTENT
+
+
+def _assignment_routes(side: str) -> list[Route[Call]]:
+    path = f"servicePrincipals/{{sp}}/{side}"
+    return [
+        Route("GET", path, lambda call: _list_assignments(call, side)),
+        Route("POST", path, lambda call: _create_assignment(call, side)),
+        Route("GET", f"{path}/{{assignment}}", lambda call: _get_assignment(call, side)),
+        Route("DELETE", f"{path}/{{assignment}}", lambda call: _delete_assignment(call, side)),
+    ]
+
+
+def live_grants(reader: Reader) -> list[Object]:
+    """Grants whose client and resource the reader knows."""
+    return [
+        item
+        for item in reader.all(GRANT)
+        if all(reader.has("servicePrincipal", item[name]) for name in ("clientId", "resourceId"))
+    ]
+
+
+def _list_grants(call: Call) -> Reply:
+    authorize(call.caller, "scopeGrant.read")
+    return list_reply(call, OAUTH2_PERMISSION_GRANT, live_grants(reader_for(call)))
+
+
+def _grants_of_client(call: Call) -> Reply:
+    client = call.read("servicePrincipal", call.keys[0], "scopeGrant.read")
+    return list_reply(
+        call,
+        OAUTH2_PERMISSION_GRANT,
+        [item for item in live_grants(reader_for(call)) if item["clientId"] == client["id"]],
+    )
+
+
+def _get_grant(call: Call) -> Reply:
+    return entity_reply(call, OAUTH2_PERMISSION_GRANT, call.read(GRANT, call.keys[0], "scopeGrant.read"))
+
+
+def _create_grant(call: Call) -> Reply:
+    authorize(call.caller, "scopeGrant.write")
+    props = check_entity(OAUTH2_PERMISSION_GRANT, call.json()).props
+    for name in ("clientId", "consentType", "resourceId"):
+        if not props.get(name):
+            raise required_value(name, OAUTH2_PERMISSION_GRANT.label)
+    _check_grant(props)
+    for name in ("clientId", "resourceId"):
+        _check_grant_end(call, "servicePrincipal", props[name])
+    if props["consentType"] == "Principal":
+        _check_grant_end(call, "user", props["principalId"])
+    for other in live_grants(call.directory):
+        if all(other.get(name) == props.get(name) for name in ("clientId", "resourceId", "principalId")):
+            raise same_key(409, "Permission entry already exists.")
+    created: Object = {
+        "clientId": props["clientId"],
+        "consentType": props["consentType"],
+        "id": opaque_id(call.world.stream("graph"), props["clientId"]),
+        "principalId": props.get("principalId"),
+        "resourceId": props["resourceId"],
+        "scope": props.get("scope"),
+    }
+    call.directory.put(GRANT, created["id"], created)
+    return entity_reply(call, OAUTH2_PERMISSION_GRANT, created, status=201)
+
+
+def _check_grant(props: dict[str, Any]) -> None:
+    if props["consentType"] not in CONSENT_TYPES:
+        raise invalid_value("consentType", OAUTH2_PERMISSION_GRANT.label)
+    if props["consentType"] == "Principal" and not props.get("principalId"):
+        raise required_value("principalId", OAUTH2_PERMISSION_GRANT.label)
+    if props["consentType"] == "AllPrincipals" and props.get("principalId"):
+        raise invalid_value("principalId", OAUTH2_PERMISSION_GRANT.label)
+    for name in ("clientId", "resourceId", "principalId"):
+        if props.get(name) and not is_guid(props[name]):
+            raise invalid_value(name, OAUTH2_PERMISSION_GRANT.label)
+
+
+def _check_grant_end(call: Call, kind: str, object_id: str) -> None:
+    """Both shapes were seen for a service principal that has not replicated yet."""
+    if not call.view.has(kind, object_id.lower()):
+        as_400 = call.world.switches.post_create_variant == "400"
+        raise missing_reference(object_id) if as_400 else not_found(object_id)
+
+
+def _update_grant(call: Call) -> Reply:
+    """``PATCH`` replaces the whole scope string; the ends of a grant never change."""
+    target = call.target(GRANT, call.keys[0], "scopeGrant.write")
+    props = check_entity(OAUTH2_PERMISSION_GRANT, call.json()).props
+    for name in ("clientId", "consentType", "principalId", "resourceId"):
+        if name in props and props[name] != target.get(name):
+            raise invalid_value(name, OAUTH2_PERMISSION_GRANT.label)
+    call.directory.put(GRANT, target["id"], {**target, "scope": props.get("scope", target.get("scope"))})
+    return NO_CONTENT
+
+
+def _delete_grant(call: Call) -> Reply:
+    target = call.target(GRANT, call.keys[0], "scopeGrant.write")
+    call.directory.remove(GRANT, target["id"])
+    return NO_CONTENT
+
+
+ROUTES: list[Route[Call]] = [
+    *_assignment_routes("appRoleAssignedTo"),
+    *_assignment_routes("appRoleAssignments"),
+    Route("GET", "oauth2PermissionGrants", _list_grants),
+    Route("POST", "oauth2PermissionGrants", _create_grant),
+    Route("GET", "oauth2PermissionGrants/{grant}", _get_grant),
+    Route("PATCH", "oauth2PermissionGrants/{grant}", _update_grant),
+    Route("DELETE", "oauth2PermissionGrants/{grant}", _delete_grant),
+    Route("GET", "servicePrincipals/{sp}/oauth2PermissionGrants", _grants_of_client),
+]
