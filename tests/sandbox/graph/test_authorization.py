@@ -140,7 +140,10 @@ def test_an_application_can_own_itself(graph: Any) -> None:
     app, principal = graph.new_principal()
     assert graph.post(f"applications/{app['id']}/owners/$ref", graph.ref(principal["id"])).status_code == 204
     itself = graph.as_app(OWNED_BY, oid=principal["id"])
-    assert itself.post(f"applications/{app['id']}/addPassword").status_code == 200
+    made = itself.post(f"applications/{app['id']}/addPassword")
+    assert made.status_code == 200
+    owned = itself.get(f"servicePrincipals/{principal['id']}/ownedObjects").json()["value"]
+    assert [item["id"] for item in owned] == [app["id"]]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.present import members_re
 from authentik_entra_bootstrap.sandbox.store import Object
 
 MOST_OWNERS = 100
+OWNABLE = ("application", "servicePrincipal", "group")
 TAKEN = {"owners": ("user", "servicePrincipal"), "members": ("user", "group", "servicePrincipal")}
 """Relation to the kinds that it takes."""
 
@@ -136,6 +137,12 @@ def _remove_owner(call: Call, kind: str) -> Reply:
     return NO_CONTENT
 
 
+def _owned_objects(call: Call) -> Reply:
+    holder = call.read("servicePrincipal", call.keys[0], "servicePrincipal.read")
+    found = ((kind, item) for kind in OWNABLE for item in call.view.all(kind))
+    return members_reply(call, [one for one in found if holder["id"] in one[1].get("_owners", ())])
+
+
 def _owner_routes(kind: str, path: str) -> list[Route[Call]]:
     place = f"{path}/{{{kind}}}/owners"
     return [
@@ -146,6 +153,7 @@ def _owner_routes(kind: str, path: str) -> list[Route[Call]]:
 
 
 ROUTES: list[Route[Call]] = [
+    Route("GET", "servicePrincipals/{sp}/ownedObjects", _owned_objects),
     *_owner_routes("application", "applications"),
     *_owner_routes("servicePrincipal", "servicePrincipals"),
     *_owner_routes("group", "groups"),
