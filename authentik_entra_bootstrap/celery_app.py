@@ -16,9 +16,10 @@ from typing import Any, NoReturn
 
 import structlog
 from celery import Celery, Task, signals
+from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
 
 from authentik_entra_bootstrap import metrics
-from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Temporary, Throttled
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Temporary, Throttled, unexpected
 from authentik_entra_bootstrap.logs import configure_worker_logging
 from authentik_entra_bootstrap.worker import runs
 from authentik_entra_bootstrap.worker.beat import end_with
@@ -41,6 +42,10 @@ finds by itself what is not done. So retries never pile up, and a secret that en
 tried more often."""
 
 
+_OURS = (BootstrapError, TaskPredicate, SoftTimeLimitExceeded)
+"""What is known to Celery or to us."""
+
+
 def schedule(settings: Settings) -> dict[str, Any]:
     """Everything that beat sends."""
     every = settings.sweep_every.total_seconds()
@@ -50,7 +55,7 @@ def schedule(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _exit(error: ConfigError) -> NoReturn:
+def _exit(error: BootstrapError) -> NoReturn:
     """Celery would show a traceback; whoever starts a worker wants to know what to change."""
     sys.stderr.write(f"ERROR: {error}\n{error.remedy}\n")
     raise SystemExit(int(error.exit_code)) from None
@@ -74,6 +79,8 @@ class App(Celery):  # type: ignore[misc]  # celery has no types
             return {**configuration(settings), "beat_schedule": schedule(settings)}
         except ConfigError as error:
             _exit(error)
+        except Exception as error:  # noqa: BLE001 - the last handler of what is read before the worker starts
+            _exit(unexpected(error))
 
 
 app = App("authentik_entra_bootstrap", set_as_current=False)
@@ -85,7 +92,14 @@ app = App("authentik_entra_bootstrap", set_as_current=False)
 @app.task(name="authentik-entra.sweep", throws=(BootstrapError,))  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """Find what is due in every tenant, and send it."""
-    swept = asyncio.run(runs.sweep(app.settings.current(), runs.new_runtime(), send))
+    try:
+        swept = asyncio.run(runs.sweep(app.settings.current(), runs.new_runtime(), send))
+    except _OURS:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last handler: Celery would log the texts of libraries
+        failure = unexpected(error)
+        _tell(app.tasks["authentik-entra.sweep"], "", failure)
+        raise failure from None
     _log.info(
         "swept", connections=swept.connections, due=swept.due, later=swept.later, unread=len(swept.unread)
     )
@@ -134,7 +148,7 @@ def _telling(
     sent_by = task.request.root_id or task.request.id
     try:
         tenant = _known(settings, connection)
-        if app.slowed.get(tenant) == sent_by:
+        if sent_by is not None and app.slowed.get(tenant) == sent_by:
             _log.debug("tenant-slowed-down", connection=connection)
             yield None
             return
@@ -150,6 +164,13 @@ def _telling(
         failed(connection, error.code)
         _tell(task, connection, error)
         raise
+    except _OURS:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last handler, as above
+        failure = unexpected(error)
+        failed(connection, failure.code)
+        _tell(task, connection, failure)
+        raise failure from None
 
 
 def _known(settings: Settings, connection: str) -> str:

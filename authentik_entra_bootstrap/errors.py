@@ -76,6 +76,27 @@ class BootstrapError(Exception):
     __hash__ = Exception.__hash__
 
 
+def unexpected(error: BaseException) -> BootstrapError:
+    """The error that stands for an exception which nobody expected: its kind and where it was raised, not its text.
+
+    Libraries quote in their texts what they stumbled over, passwords included. ``--debug`` shows the traceback.
+    """
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if module.startswith(__name__.partition(".")[0]):
+            place = f" at {module}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    # The operating system's own words hold nothing of ours.
+    words = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+    return BootstrapError(
+        "unexpected",
+        f"Something unexpected happened: {type(error).__name__}{words}{place}.",
+        "Run it again with --debug to see the traceback, and report it.",
+    )
+
+
 class UnexpectedAnswer(BootstrapError):
     """A service answered something its documentation does not mention."""
 

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,14 @@ from typing import Any
 FORMAT_VARIABLE = "AUTHENTIK_ENTRA_LOG"
 """``json`` makes each line of the log a JSON object, for whoever collects them."""
 _SECRET_KEYS = re.compile(r"secret|token|password|assertion|authorization|device_code|refresh", re.IGNORECASE)
+_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s'\"<>]*@")
+"""Up to the last ``@``: passwords hold ``/``, ``#``, ``?`` and ``@`` where people did not escape them."""
+_STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_LINE_ENDS = re.compile(r"\s*[\r\n]+\s*")
+LONGEST = 4_000
+"""Characters of one line of the log."""
+_LOOKED_AT = 64_000
+"""Characters in which credentials are looked for; the rest stays out."""
 _BEARER = re.compile(r"(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
 _PAIR = re.compile(
     r"""(?P<key>(?:secret|secretText|secret_text|token|client_assertion|device_code|password|passphrase|"""
@@ -24,8 +33,23 @@ _PAIR = re.compile(
 _JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 
+def clean(text: str) -> str:
+    """Text from a service or a person, safe to print: control and direction characters are shown by number."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char if unicodedata.category(char) not in _STEERING else f"\\u{ord(char):04x}" for char in text
+    )
+
+
+def short(text: str, most: int = LONGEST) -> str:
+    """Text that is not longer than ``most`` characters; what was cut off is told by its length."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} more characters)"
+
+
 def redact(text: str) -> str:
-    """Take out what looks like a credential: bearer tokens, JWTs, values of well-known secret keys."""
+    """Take out what looks like a credential: bearer tokens, JWTs, addresses' passwords, values of well-known keys."""
+    text = _USER_INFO.sub(r"\1***@", text)
     text = _BEARER.sub(r"\1 ***", text)
     text = _JWT.sub("***", text)
     return _PAIR.sub(lambda match: f"{match['key']}***", text)
@@ -40,7 +64,7 @@ def _said(record: logging.LogRecord) -> str:
         text = f"{record.msg} (arguments left out)"
     if record.exc_info and record.exc_info[1] is not None:
         text += f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
-    return text
+    return text[:_LOOKED_AT] + "…" if len(text) > _LOOKED_AT else text
 
 
 class _JsonLines(logging.Formatter):
@@ -63,7 +87,7 @@ class _JsonLines(logging.Formatter):
 
 def _redacted(value: Any) -> Any:
     if isinstance(value, str):
-        return redact(value)
+        return short(redact(value))
     if isinstance(value, dict):
         return {str(key): _redacted(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -72,11 +96,11 @@ def _redacted(value: Any) -> Any:
 
 
 class _Redacting(logging.Filter):
-    """The last gate of every record, whoever wrote it; tracebacks of libraries shrink to their last line."""
+    """The last gate of every record, whoever wrote it; tracebacks shrink to their last line, and a record is one line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redact the record in place; never drops it."""
-        record.msg, record.args = redact(_said(record)), None
+        record.msg, record.args = short(clean(_LINE_ENDS.sub(" ", redact(_said(record)).strip()))), None
         record.exc_info = record.exc_text = record.stack_info = None
         return True
 
@@ -117,6 +141,9 @@ def _set_up(handler: logging.Handler, form: str, *, level: int, ours: int) -> No
     else:
         handler.addFilter(_Redacting())
         handler.setFormatter(logging.Formatter(form))
+    # Libraries' warnings pass the same gate, and are quiet where their records are.
+    logging.captureWarnings(False)  # somebody may have put his own way of showing them back meanwhile
+    logging.captureWarnings(True)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -35,9 +35,10 @@ WIDTH = 100
 
 EXIT_CODES: Mapping[ExitCode, str] = {
     ExitCode.DONE: "Done, healthy, or nothing to do.",
-    ExitCode.UNEXPECTED: "Something unexpected; a service answered what nobody documents, or a bug of ours.",
+    ExitCode.UNEXPECTED: "Something unexpected: an answer that no service documents, a bug of ours, or output that cannot be written "
+    "(full disk, closed pipe).",
     ExitCode.CHANGES_PENDING: "There are changes to make: `plan`, `rotate --dry-run`; `status --check` has an alarm. No failure.",
-    ExitCode.USAGE: "Wrong arguments or settings.",
+    ExitCode.USAGE: "Wrong arguments, settings, variables or files on this machine. Nothing was asked.",
     ExitCode.DENIED: "Signing in failed, or a permission is missing.",
     ExitCode.ADMIN_ACTION: "An administrator has to act: consent, licence, tenant policy, or a name that is taken.",
     ExitCode.VERIFICATION_FAILED: "A proof failed. No secret was removed because of it.",
@@ -58,6 +59,7 @@ MEANINGS: Mapping[str, str] = {
     "tenants. Needs `tenant_id` and one of the two files below. Left out: `login` decides.",
     "operator_secret_file": "File that holds that application's client secret.",
     "operator_certificate_file": "PEM or PKCS12 file with its certificate and private key; better than a secret.",
+    "operator_certificate_password_file": "File that holds the password of that file's private key, where it has one.",
     "authentik_url": "Address of authentik, as people open it in the browser. Needed. `http://` only to this machine.",
     "authentik_token": "authentik's API token, of the intent API. By environment only; never in the file, never a flag.",
     "authentik_token_file": "File that holds the token. Used where `authentik_token` is not set.",

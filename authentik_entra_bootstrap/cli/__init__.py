@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from itertools import pairwise, takewhile
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from authentik_entra_bootstrap._version import __version__
-from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode, Interrupted
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode, Interrupted, unexpected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +37,10 @@ _COMMANDS: Mapping[str, str] = {
     "explain": "what an error code means, and what to do about it",
     "completion": "the script with which bash, zsh or fish complete all this",
 }
+
+
+_OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Of a disk that is full, or a file that may not grow."""
 
 
 class _Commands(click.Group):
@@ -64,14 +71,16 @@ class _Commands(click.Group):
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of what is unexpected.")
 @click.version_option(__version__, prog_name="authentik-entra")
 def cli() -> None:
     """Turn an Entra ID tenant and an authentik server into a working, proven provisioning connection."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit with its documented code; no traceback unless something is unexpected."""
-    sys.exit(run(arguments))
+    """Run a command and exit with its documented code; no traceback reaches a person without ``--debug``."""
+    _open_standard_streams()
+    sys.exit(_flushed(run(arguments), arguments))
 
 
 def run(arguments: Sequence[str] | None = None, obj: object = None) -> int:
@@ -98,6 +107,8 @@ def run(arguments: Sequence[str] | None = None, obj: object = None) -> int:
         return ExitCode.UNEXPECTED
     except BootstrapError as error:
         return _tell(error, arguments)
+    except Exception as error:  # noqa: BLE001 - the last handler: no traceback reaches a person
+        return _tell(unreported(error, arguments), arguments)
     return int(result) if isinstance(result, int) else ExitCode.DONE
 
 
@@ -117,8 +128,61 @@ def _wants_json(arguments: Sequence[str] | None) -> bool:
     return "--output=json" in given or ("--output", "json") in pairwise(given)
 
 
+def unreported(error: Exception, arguments: Sequence[str] | None = None) -> BootstrapError:
+    """The error to show for what nobody expected; with ``--debug`` its traceback goes to standard error, redacted."""
+    if "--debug" in _given(arguments):
+        import traceback
+
+        from authentik_entra_bootstrap.logs import redact
+
+        click.echo(redact("".join(traceback.format_exception(error))), err=True)
+    if isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS:
+        return BootstrapError(
+            "output-failed",
+            f"The result cannot be written: {error.strerror}.",
+            "Make room, or send the output elsewhere. What the command did is done: `authentik-entra status` shows it.",
+        )
+    return unexpected(error)
+
+
+def _flushed(code: int, arguments: Sequence[str] | None) -> int:
+    """The exit code once everything is written: what is left in the buffers would fail when nobody can tell it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = ExitCode.UNEXPECTED
+    except OSError as error:
+        code = _tell(unreported(error, arguments), ())
+    else:
+        return code
+    # It would be tried again when the process ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return code
+
+
+def _open_standard_streams() -> None:
+    """Open ``/dev/null`` in the place of a closed standard stream: the next file or socket would take its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
 def _tell(error: BootstrapError, arguments: Sequence[str] | None) -> int:
     """Tell an error that reached no command's own report: as text, or as the one JSON document."""
+    # Where neither stream can be written to, the exit code is all that is left.
+    with contextlib.suppress(OSError):
+        _show(error, arguments)
+    return error.exit_code
+
+
+def _show(error: BootstrapError, arguments: Sequence[str] | None) -> None:
     if _wants_json(arguments):
         from authentik_entra_bootstrap.cli.running import print_json
         from authentik_entra_bootstrap.output.documents import envelope, error_document
@@ -129,4 +193,3 @@ def _tell(error: BootstrapError, arguments: Sequence[str] | None) -> int:
         click.echo(error.message, err=True)
     else:
         click.echo(f"ERROR: {error}\n  What to do: {error.remedy}", err=True)
-    return error.exit_code

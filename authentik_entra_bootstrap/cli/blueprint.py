@@ -181,15 +181,16 @@ def _deliver(text: str, file: Path | None) -> None:
 def _read_secret(file: Path) -> SecretText:
     from authentik_entra_bootstrap.domain import SecretText
     from authentik_entra_bootstrap.errors import ConfigError
+    from authentik_entra_bootstrap.private_files import Unreadable, read_line
 
     try:
-        text = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        text = ""
+        text, why = read_line(file), "it is empty"
+    except Unreadable as error:
+        text, why = "", str(error)
     if not text:
         raise ConfigError(
             "secret-file-unreadable",
-            f"The file {file} cannot be read, or it is empty.",
+            f"The file {file} cannot be used: {why}.",
             "Give a file that holds the client secret and nothing else.",
         )
     return SecretText(text)

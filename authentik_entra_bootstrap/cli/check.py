@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from authentik_entra_bootstrap.cli.options import Options, common
+
+if TYPE_CHECKING:
+    from authentik_entra_bootstrap.config import ConnectionSettings
+    from authentik_entra_bootstrap.workflows.check import CheckLine
+
+
+def _files(options: Options, settings: ConnectionSettings) -> Iterator[CheckLine]:
+    """A warning for each file of the settings that other users can read or change."""
+    from authentik_entra_bootstrap.config import SettingsFile, exposed_files
+    from authentik_entra_bootstrap.workflows.check import CheckLine, Level
+
+    path = SettingsFile.load(options.config, os.environ).path
+    remedy = "Make it this user's own: chown it, and chmod go-rwx."
+    for detail in exposed_files(path, settings):
+        yield CheckLine("files", Level.WARNING, detail, remedy)
 
 
 @click.command()
@@ -29,7 +47,7 @@ def command(options: Options, purpose: str | None) -> int:
 
     async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
         look = check_rotation if purpose == "rotation" else check
-        lines = await look(session.context, session.desired)
+        lines = (*_files(options, session.settings), *await look(session.context, session.desired))
         if not options.json:
             (terminal.check if purpose is None else partial(show_each, terminal))(lines)
         return worst(lines), {

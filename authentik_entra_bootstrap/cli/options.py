@@ -197,6 +197,9 @@ def _sharing(function: Callable[..., int], left_out: frozenset[str]) -> Callable
         click.option("--no-input", is_flag=True, help="Never ask; fail instead."),
         click.option("-v", "--verbose", count=True, help="Log more; -vv includes the libraries. Redacted."),
         click.option(
+            "--debug", is_flag=True, expose_value=False, help="Show the traceback of what is unexpected."
+        ),
+        click.option(
             "--login",
             type=click.Choice(
                 [

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from authentik_entra_bootstrap.cli import unreported
 from authentik_entra_bootstrap.cli.options import Options
 from authentik_entra_bootstrap.cli.several import Declined, chosen, run_each
 from authentik_entra_bootstrap.config import SettingsFile, load_settings, load_worker_settings
@@ -104,16 +105,15 @@ def run_reported(
             runtime.lease_url = load_worker_settings(file, os.environ).lease()
         code, document = job(file, terminal, runtime)
     except BootstrapError as error:
-        terminal.stop()
-        if options.json:
-            print_document(options, envelope(command, error.exit_code, {"error": error_document(error)}))
-        else:
-            terminal.error(error)
-        return error.exit_code
+        return _failed(command, options, terminal, error)
     except Declined as declined:
         terminal.stop()
         terminal.note(str(declined))
         return ExitCode.CHANGES_PENDING
+    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the last handler: one document, and no traceback
+        return _failed(command, options, terminal, unreported(error))
     finally:
         terminal.stop()
     if options.json:
@@ -121,6 +121,15 @@ def run_reported(
             options, envelope(command, code, {"settings_file": file.place, "error": None, **document})
         )
     return code
+
+
+def _failed(command: str, options: Options, terminal: Terminal, error: BootstrapError) -> int:
+    terminal.stop()
+    if options.json:
+        print_document(options, envelope(command, error.exit_code, {"error": error_document(error)}))
+    else:
+        terminal.error(error)
+    return error.exit_code
 
 
 def print_document(options: Options, document: Document) -> None:

@@ -10,11 +10,12 @@ from authentik_entra_bootstrap.config.model import DEFAULT_CONNECTION, Connectio
 from authentik_entra_bootstrap.config.sources import (
     ENV_PREFIX,
     SettingsFile,
+    exposed_files,
     load_settings,
     load_worker_settings,
     settings_path,
 )
-from authentik_entra_bootstrap.config.worker import NO_LEASE, WorkerSettings, private_folder
+from authentik_entra_bootstrap.config.worker import NO_LEASE, WorkerSettings
 
 __all__ = [
     "DEFAULT_CONNECTION",
@@ -24,8 +25,8 @@ __all__ = [
     "SettingsFile",
     "WorkerSettings",
     "duration",
+    "exposed_files",
     "load_settings",
     "load_worker_settings",
-    "private_folder",
     "settings_path",
 ]

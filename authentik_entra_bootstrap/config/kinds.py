@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from authentik_entra_bootstrap.config.windows import maintenance_window
 from authentik_entra_bootstrap.domain import MaintenanceWindow
@@ -38,6 +39,13 @@ def _list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _path(value: Path) -> Path:
+    if "\x00" in str(value):
+        raise ValueError("a path without NUL characters is wanted")
+    return value
+
+
+FilePath = Annotated[Path, AfterValidator(_path)]
 Duration = Annotated[timedelta, BeforeValidator(duration)]
 Window = Annotated[MaintenanceWindow, BeforeValidator(_window)]
 Names = Annotated[list[str], BeforeValidator(_list)]

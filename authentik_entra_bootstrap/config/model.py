@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import timedelta
-from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -18,8 +17,8 @@ from pydantic import (
     field_validator,
 )
 
-from authentik_entra_bootstrap.addresses import authentik_address, read_origin, read_proxy
-from authentik_entra_bootstrap.config.kinds import Duration, Names, Window
+from authentik_entra_bootstrap.addresses import authentik_address, read_origin, read_proxy, unquoted
+from authentik_entra_bootstrap.config.kinds import Duration, FilePath, Names, Window
 from authentik_entra_bootstrap.domain import (
     AUTHORITY_CLOUDS,
     CLOUDS,
@@ -34,6 +33,7 @@ from authentik_entra_bootstrap.domain import (
 )
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.policy import check_lifetime, check_renewal, overlap_of
+from authentik_entra_bootstrap.private_files import Unreadable, read_line
 
 DEFAULT_CONNECTION = "default"
 
@@ -46,7 +46,7 @@ _TIMEOUT = re.compile(r"(?i)((micro|milli)?seconds|minutes|hours|days|weeks)=\s*
 
 
 def _token(text: str, where: str) -> SecretText:
-    text = text.strip()
+    text = unquoted(text)
     # Anything else makes HTTP libraries refuse the header, and quote it in their refusal.
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ConfigError(
@@ -88,12 +88,13 @@ class ConnectionSettings(BaseModel):
     ] = "default"
     operator_client_id: str | None = None
     """Client id of the application as which the operator signs in, instead of what ``login`` finds."""
-    operator_secret_file: Path | None = None
-    operator_certificate_file: Path | None = None
+    operator_secret_file: FilePath | None = None
+    operator_certificate_file: FilePath | None = None
+    operator_certificate_password_file: FilePath | None = None
     authentik_url: str | None = None
     authentik_token: SecretStr | None = Field(default=None, exclude=True)
-    authentik_token_file: Path | None = None
-    ca_file: Path | None = None
+    authentik_token_file: FilePath | None = None
+    ca_file: FilePath | None = None
     proxy: str | None = Field(default=None, repr=False)
     timeout: float = Field(default=1.0, gt=0, le=20)
     """Multiplies every waiting budget."""
@@ -295,10 +296,12 @@ class ConnectionSettings(BaseModel):
         :raises ConfigError: ``operator-incomplete``.
         """
         files = (self.operator_secret_file, self.operator_certificate_file)
-        if self.operator_client_id is None and files == (None, None):
+        password = self.operator_certificate_password_file
+        if self.operator_client_id is None and files == (None, None) and password is None:
             return None
         if (
             self.operator_client_id is None
+            or (password is not None and self.operator_certificate_file is None)
             or None not in files
             or files == (None, None)
             or not self.tenant_id
@@ -309,7 +312,9 @@ class ConnectionSettings(BaseModel):
                 "Set them together, or none of them to sign in by AZURE_ variables.",
             )
         secret, certificate = (str(path) if path else None for path in files)
-        return OperatorIdentity(AppId(self.operator_client_id), secret, certificate)
+        return OperatorIdentity(
+            AppId(self.operator_client_id), secret, certificate, str(password) if password else None
+        )
 
     def token(self) -> SecretText:
         """authentik's API token, from the environment or from a file.
@@ -321,11 +326,11 @@ class ConnectionSettings(BaseModel):
             return _token(self.authentik_token.get_secret_value(), "The token in AUTHENTIK_TOKEN")
         if self.authentik_token_file is not None:
             try:
-                text = self.authentik_token_file.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
+                text = read_line(self.authentik_token_file)
+            except Unreadable as error:
                 raise ConfigError(
                     "authentik-token-file-unreadable",
-                    f"The token file {self.authentik_token_file} cannot be read: {type(error).__name__}.",
+                    f"The token file {self.authentik_token_file} cannot be read: {error}.",
                     "Check its path and permissions.",
                 ) from None
             if text.strip():

@@ -15,6 +15,7 @@ from authentik_entra_bootstrap.addresses import holds_password
 from authentik_entra_bootstrap.config.model import DEFAULT_CONNECTION, ConnectionSettings
 from authentik_entra_bootstrap.config.worker import WorkerSettings
 from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.private_files import Unreadable, exposure, read_text
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -102,10 +103,10 @@ class SettingsFile:
         self._text = text
         try:
             self._document = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ConfigError(
                 "settings-file-malformed",
-                f"{path}: {error}.",
+                f"{path}: {'it is nested too deeply' if isinstance(error, RecursionError) else error}.",
                 "The file is TOML; see docs/reference/settings.md.",
             ) from None
         self._check()
@@ -121,11 +122,11 @@ class SettingsFile:
         if chosen is None:
             return cls(None)
         try:
-            return cls(chosen, chosen.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
+            return cls(chosen, read_text(chosen))
+        except Unreadable as error:
             raise ConfigError(
                 "settings-file-unreadable",
-                f"The settings file {chosen} cannot be read: {type(error).__name__}.",
+                f"The settings file {chosen} cannot be read: {error}.",
                 "Check the path given with --config or AUTHENTIK_ENTRA_CONFIG.",
             ) from None
 
@@ -268,6 +269,22 @@ def load_worker_settings(file: SettingsFile, environment: Mapping[str, str]) -> 
         merged[key] = environment[variable]
         origin[key] = f"environment variable {variable}"
     return _validated(WorkerSettings, merged, origin, file.place_in_worker)
+
+
+def exposed_files(path: Path | None, *settings: BaseModel) -> tuple[str, ...]:
+    """Files of the settings that other users can read or change although they must not; one sentence each.
+
+    :param path: the settings file.
+    :param settings: whatever names files: settings whose names end in ``_file``.
+    """
+    files = {} if path is None else {path: ("the settings file", False)}
+    for each in settings:
+        for name in type(each).model_fields:
+            value = getattr(each, name)
+            if name.endswith("_file") and isinstance(value, Path):
+                files[value] = (name, name != "ca_file")
+    found = ((file, name, exposure(file, secret=secret)) for file, (name, secret) in files.items())
+    return tuple(f"{file} ({name}): {why}" for file, name, why in found if why)
 
 
 def _validated(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -11,9 +10,10 @@ from urllib.parse import quote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from authentik_entra_bootstrap.addresses import read_broker
-from authentik_entra_bootstrap.config.kinds import Duration
+from authentik_entra_bootstrap.config.kinds import Duration, FilePath
 from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.private_files import Unreadable, private_folder, read_line
 from authentik_entra_bootstrap.trust import with_trust
 
 NO_LEASE = "none"
@@ -28,16 +28,16 @@ class WorkerSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True)
 
-    state_dir: Path | None = None
+    state_dir: FilePath | None = None
     broker_url: str | None = Field(default=None, repr=False)
-    broker_url_file: Path | None = None
+    broker_url_file: FilePath | None = None
     lease_url: str | None = Field(default=None, repr=False)
-    lease_url_file: Path | None = None
+    lease_url_file: FilePath | None = None
     sweep_interval: Duration = timedelta(minutes=15)
     verify_interval: Duration = timedelta(hours=24)
     concurrency: int = Field(default=2, ge=1, le=64)
     rotations_per_sweep: int = Field(default=200, ge=1, le=10_000)
-    ca_file: Path | None = None
+    ca_file: FilePath | None = None
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
     metrics_address: str = "127.0.0.1"
 
@@ -96,32 +96,17 @@ class WorkerSettings(BaseModel):
         return f"file://{quote(str(folder.absolute()))}"
 
 
-def private_folder(folder: Path) -> None:
-    """Make a folder that only its owner may use, or check that an existing one can be used.
-
-    :raises ConfigError: ``state-folder-unusable``: it cannot be made, or others may write to it.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = folder.stat().st_mode
-        usable = os.access(folder, os.W_OK | os.X_OK)
-    except OSError as error:
-        why = (error.strerror or type(error).__name__).lower()
-    else:
-        if usable and not mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return
-        why = "others may write to it" if usable else "it cannot be written to"
-    raise ConfigError(
-        "state-folder-unusable",
-        f"The folder {folder} cannot be used: {why}.",
-        "Set state_dir (or AUTHENTIK_ENTRA_STATE_DIR) to a folder that only this user can write to.",
-    )
-
-
 def _default_state() -> Path:
     base = os.environ.get("XDG_STATE_HOME") or ""
     # The specification tells to ignore relative ones.
-    root = Path(base) if base.startswith("/") else Path("~/.local/state").expanduser()
+    try:
+        root = Path(base) if base.startswith("/") else Path("~/.local/state").expanduser()
+    except RuntimeError:
+        raise ConfigError(
+            "state-folder-unusable",
+            "There is no folder for the state: this user has no home folder, and HOME and XDG_STATE_HOME are not set.",
+            "Set state_dir (or AUTHENTIK_ENTRA_STATE_DIR) to a folder that only this user can write to.",
+        ) from None
     return root / "authentik-entra"
 
 
@@ -133,11 +118,11 @@ def _chosen(value: str | None, file: Path | None, key: str, schemes: tuple[str, 
     if value or file is None:
         return value
     try:
-        text = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_line(file)
+    except Unreadable as error:
         raise ConfigError(
             "url-file-unreadable",
-            f"The file {file} of the setting {key}_file cannot be read: {type(error).__name__}.",
+            f"The file {file} of the setting {key}_file cannot be read: {error}.",
             "Check its path and permissions.",
         ) from None
     try:

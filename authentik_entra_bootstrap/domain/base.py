@@ -166,8 +166,10 @@ class OperatorIdentity:
 
     :param secret_file: file that holds its client secret.
     :param certificate_file: PEM or PKCS12 file with certificate and private key; preferred to a secret.
+    :param certificate_password_file: file that holds the password of its private key, where it has one.
     """
 
     app_id: AppId
     secret_file: str | None = None
     certificate_file: str | None = None
+    certificate_password_file: str | None = None

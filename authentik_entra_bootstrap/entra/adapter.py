@@ -5,6 +5,7 @@ Heavy (azure-identity, httpx, msgraph; half a second): imported when a session o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
@@ -30,6 +31,7 @@ from authentik_entra_bootstrap.entra.codes import fault
 from authentik_entra_bootstrap.entra.graph import Graph
 from authentik_entra_bootstrap.entra.http_client import graph_client
 from authentik_entra_bootstrap.entra.identities import Identities
+from authentik_entra_bootstrap.entra.local_credentials import check_environment, check_operator
 from authentik_entra_bootstrap.entra.logins import LOGINS
 from authentik_entra_bootstrap.entra.names import checked_guid
 from authentik_entra_bootstrap.entra.secrets import ClientSecrets
@@ -59,7 +61,7 @@ class EntraAdapter(Tenant, Applications, ServicePrincipals, ClientSecrets, Ident
     :param credential: an azure-identity credential, synchronous or not, instead of ``login``; its owner closes it.
     :param operator: an application to sign in as instead of ``login``, with its secret or certificate in a file.
     :param transport: replaces the network under Microsoft Graph; its owner closes it.
-    :raises ConfigError: ``entra-login-unknown``; on entering ``ca-file-unreadable``.
+    :raises ConfigError: ``entra-login-unknown``; on entering ``ca-file-unreadable``, ``operator-credential-unusable``.
     """
 
     def __init__(
@@ -92,6 +94,10 @@ class EntraAdapter(Tenant, Applications, ServicePrincipals, ClientSecrets, Ident
 
     async def __aenter__(self) -> Self:
         network, deadline = with_trust(self._network), REQUEST_DEADLINE * self._waiter.scale
+        if self._signing_in["operator"] is not None:
+            check_operator(self._signing_in["operator"])
+        elif self._signing_in["credential"] is None:
+            check_environment(self._signing_in["login"], os.environ)
         self._service = TokenService(self._cloud, network, deadline)
         self._tokens = OperatorTokens(self._service, self._waiter, **self._signing_in)
         self._http = graph_client(self._cloud.graph, network, deadline, self._transport)

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from azure.core.pipeline.transport import AsyncioRequestsTransport, RequestsTransport
@@ -25,6 +24,7 @@ from azure.identity import (
 )
 
 from authentik_entra_bootstrap.domain import OperatorIdentity, TenantId
+from authentik_entra_bootstrap.entra.local_credentials import operator_certificate, operator_secret
 from authentik_entra_bootstrap.entra.token_service import Attempt
 
 Prompt = Callable[[str, str, datetime], None]
@@ -117,16 +117,19 @@ def sign_in_as_application(
 ) -> Any:
     """A credential for the operator's application that the settings name, in the connection's tenant.
 
-    :raises OSError: a file cannot be read.
-    :raises ValueError: it holds nothing usable, or no tenant is set.
+    :raises ConfigError: ``operator-credential-unusable``.
+    :raises ValueError: no tenant is set.
     """
     chosen = tenant or os.environ.get("AZURE_TENANT_ID")
     if not chosen:
         raise ValueError("tenant_id has to be set together with operator_client_id")
     options = awaited(attempt)
     if operator.certificate_file:
-        return aio.CertificateCredential(chosen, operator.app_id, operator.certificate_file, **options)
-    text = Path(operator.secret_file or "").read_text(encoding="utf-8").strip()
+        password, data = operator_certificate(operator)
+        if password:
+            options["password"] = password.reveal()
+        return aio.CertificateCredential(chosen, operator.app_id, certificate_data=data, **options)
+    text = operator_secret(operator).reveal()
     return aio.ClientSecretCredential(chosen, operator.app_id, text, **options)
 
 

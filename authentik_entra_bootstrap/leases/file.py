@@ -9,8 +9,8 @@ from pathlib import Path
 
 import filelock
 
-from authentik_entra_bootstrap.config import private_folder
 from authentik_entra_bootstrap.leases.interface import unreachable
+from authentik_entra_bootstrap.private_files import own_file, private_folder
 
 _DIGITS = 8
 
@@ -27,6 +27,8 @@ class FileLease:
     def __init__(self, folder: Path, name: str) -> None:
         private_folder(folder)
         self._path = folder / f"{name}.lock"
+        own_file(self._path)
+        own_file(folder / "domain")
         # Acquired and released by different threads; never shared with another lease of this process.
         self._lock = filelock.FileLock(self._path, timeout=0, mode=0o600, thread_local=False)
         self._identity: tuple[int, int] | None = None

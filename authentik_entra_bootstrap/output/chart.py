@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from html import escape
 
+from authentik_entra_bootstrap.logs import clean, short
 from authentik_entra_bootstrap.output.documents import Document
 from authentik_entra_bootstrap.output.timeline import Scale
 
 BEFORE, BEHIND = timedelta(days=400), timedelta(days=800)
 """How far the line reaches at the most: a secret of many years must not press all others into a dot."""
+
+
+def escape(text: str) -> str:
+    """A text of a service or a person for the page: no markup, nothing that steers the reading, and not endless."""
+    return html.escape(short(clean(text), 1_000))
+
+
 _TICKS = 8
 _LEGEND = (
     ("current", "current: authentik signs in with it"),

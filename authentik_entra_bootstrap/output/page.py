@@ -1,18 +1,17 @@
 """The page of ``status --output html``: one file without scripts and without references, made from the document.
 
-Names come from two services and from settings, so every text goes through :func:`html.escape`; addresses become
+Names come from two services and from settings, so every text goes through :func:`~.chart.escape`; addresses become
 links only where they are ``https``. The policy in the page's head forbids everything but its own style.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from importlib import resources
 from typing import Any
 
 from authentik_entra_bootstrap._version import __version__
-from authentik_entra_bootstrap.output.chart import chart, minutes
+from authentik_entra_bootstrap.output.chart import chart, escape, minutes
 from authentik_entra_bootstrap.output.documents import Document
 from authentik_entra_bootstrap.output.status import BY, in_short
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from authentik_entra_bootstrap import addresses
 from authentik_entra_bootstrap.errors import BootstrapError
+from authentik_entra_bootstrap.logs import clean
 from authentik_entra_bootstrap.plan import Action, Plan, Step, Target
 from authentik_entra_bootstrap.proof import Evidence
 from authentik_entra_bootstrap.workflows.check import PERMISSION, CheckLine, Level
@@ -55,14 +55,6 @@ _NAMES = {
 }
 _PLAIN_EVERY = 10.0
 """Seconds between lines of one wait where nothing can be redrawn."""
-
-
-def clean(text: str) -> str:
-    """Text from a service or a person, safe to print: control and direction characters are shown by number."""
-    return "".join(
-        char if unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} else f"\\u{ord(char):04x}"
-        for char in text
-    )
 
 
 def _is_unicode(console: Console) -> bool:

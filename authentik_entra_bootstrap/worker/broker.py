@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from authentik_entra_bootstrap.config import private_folder
 from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.private_files import own_file, private_folder
 from authentik_entra_bootstrap.trust import rabbitmq_options, redis_options
 from authentik_entra_bootstrap.worker.settings import Settings
 
@@ -114,9 +114,11 @@ def _amqp(settings: Settings, url: str) -> dict[str, Any]:
 
 
 def _own_beat(settings: Settings) -> dict[str, Any]:
+    file = settings.worker.state_folder() / "beat"
+    own_file(file.with_name(f"{file.name}.lock"))
     return {
         "beat_scheduler": "authentik_entra_bootstrap.worker.beat:Scheduler",
-        "beat_schedule_filename": str(settings.worker.state_folder() / "beat"),
+        "beat_schedule_filename": str(file),
     }
 
 

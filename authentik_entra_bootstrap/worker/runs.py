@@ -143,6 +143,7 @@ def by_tenant(connections: Mapping[str, ConnectionSettings]) -> list[tuple[str, 
             item.operator_client_id,
             item.operator_secret_file,
             item.operator_certificate_file,
+            item.operator_certificate_password_file,
         )
         groups.setdefault((*reached, *operator), []).append(name)
     return [tuple(names) for names in groups.values()]

@@ -15,6 +15,7 @@ from authentik_entra_bootstrap.config import (
     ConnectionSettings,
     SettingsFile,
     WorkerSettings,
+    exposed_files,
     load_settings,
     load_worker_settings,
     settings_path,
@@ -36,6 +37,8 @@ class Settings:
 
     worker: WorkerSettings
     connections: Mapping[str, ConnectionSettings]
+    exposed: tuple[str, ...] = ()
+    """Files that other users can read or change, one sentence each."""
 
     @cached_property
     def sweep_every(self) -> timedelta:
@@ -55,7 +58,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     }
     for settings in connections.values():
         settings.desired()
-    return Settings(load_worker_settings(file, environment), connections)
+    worker = load_worker_settings(file, environment)
+    return Settings(worker, connections, exposed_files(file.path, worker, *connections.values()))
 
 
 class SettingsSource:
@@ -74,8 +78,11 @@ class SettingsSource:
         seen = self._stamp()
         if self._settings is not None and seen == self._seen:
             return self._settings
+        first = self._settings is None
         try:
             self._settings = read_settings(self._environment)
+            for sentence in self._settings.exposed if first else ():
+                _log.warning("file-exposed", what=sentence, remedy="chown it to this user, and chmod go-rwx")
         except ConfigError as error:
             if self._settings is None:
                 raise

@@ -627,10 +627,6 @@ OPERATOR_PROBLEMS = [
     ({"AZURE_CLIENT_ID": "11111111-1111-4111-8111-111111111111"}, "application-not-found"),
     ({"AZURE_TENANT_ID": "11111111-1111-4111-8111-111111111111"}, "tenant-not-found"),
     ({"AZURE_CLIENT_SECRET": ""}, "no-operator-identity"),
-    (
-        {"AZURE_CLIENT_CERTIFICATE_PATH": "/nowhere/at/all.pem", "AZURE_CLIENT_SECRET": ""},
-        "operator-credential-invalid",
-    ),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from urllib.parse import urlencode
 
@@ -158,3 +159,53 @@ def test_lines_can_be_json_and_hold_no_credential(
     assert lines[2]["event"] == "[1, 2]"
     assert lines[3]["event"].startswith("went wrong: Bearer ***")
     assert all(line["timestamp"].endswith("+00:00") or line["timestamp"].endswith("Z") for line in lines)
+
+
+HOSTILE = "name\r\nERROR faked \x1b[31mred\u202egnp.exe\u2028"
+
+
+@pytest.mark.usefixtures("_logging")
+@pytest.mark.parametrize("verbose", [0, 1, 2])
+def test_a_record_is_one_line_that_steers_no_terminal(
+    verbose: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(verbose)
+    logging.getLogger("authentik_entra_bootstrap.entra").error("refused: %s", HOSTILE)
+    logging.getLogger("some.library").error("task %s", HOSTILE, exc_info=ValueError(HOSTILE))
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 2
+    assert all(character.isprintable() for line in said.splitlines() for character in line)
+    assert "\\u001b[31mred\\u202egnp.exe" in said
+
+
+@pytest.mark.usefixtures("_logging")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_megabyte_stays_out_of_the_log(
+    form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUTHENTIK_ENTRA_LOG", form)
+    configure_logging(2)
+    logging.getLogger("celery").error("received %s", f"client_secret={CANARY} " + "x" * 1_000_000)
+    said = capsys.readouterr().err
+    assert len(said) < 5_000
+    assert CANARY not in said
+    assert "more characters" in said
+
+
+@pytest.mark.usefixtures("_logging")
+def test_warnings_of_libraries_pass_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(2)
+    shown = warnings.showwarning
+    shown(UserWarning(f"{HOSTILE} client_secret={CANARY}"), UserWarning, "library.py", 1)
+    said = capsys.readouterr().err
+    logging.captureWarnings(False)
+    assert len(said.splitlines()) == 1
+    assert CANARY not in said
+    assert "\x1b" not in said
+
+
+@pytest.mark.parametrize("password", ["p", "p/w", "p#w", "p?w", "p@w", "p%2Fw"])
+def test_passwords_of_addresses_are_taken_out_however_they_are_written(password: str) -> None:
+    said = redact(f"cannot connect to rediss://user:{CANARY}{password}@host.example:6379/0: refused")
+    assert CANARY not in said
+    assert said == "cannot connect to rediss://***@host.example:6379/0: refused"

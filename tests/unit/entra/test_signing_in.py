@@ -473,7 +473,7 @@ async def test_the_operator_of_the_settings(service: Service, tmp_path: Path) ->
     unreadable = tokens("default", operator=OperatorIdentity(APP, certificate_file=str(secret)))
     with pytest.raises(BootstrapError) as caught:
         await unreadable.get_token()
-    assert caught.value.code == "operator-credential-invalid"
+    assert caught.value.code == "operator-credential-unusable"
     assert CANARY not in repr(caught.value) + repr(vars(caught.value))
 
 

@@ -27,6 +27,7 @@ from kombu import Exchange, Queue
 from authentik_entra_bootstrap import celery_app, metrics
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
+    BootstrapError,
     ConfigError,
     RequestTrace,
     Temporary,
@@ -617,3 +618,51 @@ def test_redis_without_its_libraries_says_what_to_install(environment, write, mo
     settings = read_settings({**environment, "AUTHENTIK_ENTRA_BROKER_URL": "redis://redis.example/0"})
     with pytest.raises(ConfigError, match=r"\[broker-library-missing\]"):
         broker.configuration(settings)
+
+
+# --- what nobody expected
+
+
+def test_what_nobody_expected_is_told_without_its_text(environment, write, monkeypatch, caplog):
+    write(ONE)
+    canary = "canary-of-the-worker"
+
+    def breaks(*_: object) -> None:
+        raise ValueError(f"cannot read redis://:{canary}/x@h")
+
+    monkeypatch.setattr(celery_app.app, "settings", SettingsSource(environment))
+    for name, call in (("sweep", celery_app.sweep), ("rotate_connection", lambda: celery_app.rotate("one"))):
+        monkeypatch.setattr(celery_app.runs, name, breaks)
+        with pytest.raises(BootstrapError) as caught:
+            call()
+        assert caught.value.code == "unexpected"
+        assert caught.value.__suppress_context__
+    told = [record.getMessage() for record in caplog.records if "task-failed" in record.getMessage()]
+    assert len(told) == 2
+    assert all("unexpected" in line and "ValueError" in line for line in told)
+    assert canary not in caplog.text
+
+
+def test_a_worker_that_cannot_start_is_told_without_a_traceback(monkeypatch, capsys):
+    def breaks() -> None:
+        raise ValueError("redis://:canary@h")
+
+    found = celery_app.App("test", set_as_current=False)
+    monkeypatch.setattr(found.settings, "current", breaks)
+    with pytest.raises(SystemExit) as ended:
+        found._configuration()
+    assert ended.value.code == 1
+    assert "[unexpected]" in capsys.readouterr().err
+
+
+def test_files_that_others_can_read_are_told_once(environment, write, tmp_path, caplog):
+    (tmp_path / "token").write_text("t")
+    (tmp_path / "token").chmod(0o644)
+    write(f"[defaults]\nauthentik_token_file = '{tmp_path / 'token'}'\n" + ONE)
+    source = SettingsSource(environment)
+    source.current()
+    write(f"# changed\n[defaults]\nauthentik_token_file = '{tmp_path / 'token'}'\n" + ONE)
+    source.current()
+    told = [record.getMessage() for record in caplog.records if "file-exposed" in record.getMessage()]
+    assert len(told) == 1
+    assert "every user of this machine can read it" in told[0]
