@@ -23,6 +23,8 @@ _UNASSIGNED = "No provider found"
 _AADSTS = re.compile(r"AADSTS\d+")
 _FINAL_AADSTS = frozenset({"AADSTS7000222", "AADSTS700016", "AADSTS90002", "AADSTS7000112"})
 """Not explained by a token service replica that lags behind, once our own sign-in has succeeded."""
+_BUSY_AADSTS = frozenset({"AADSTS50196", "AADSTS90006", "AADSTS90024", "AADSTS90033", "AADSTS90055"})
+"""The token service was busy or asked to slow down: that says nothing about the secret."""
 _OVER = frozenset({"done", "error", "rejected", "successful", "warning", "info"})
 
 
@@ -66,7 +68,7 @@ def read_task(task: TaskRecord | None) -> Reading:
     if final := next((code for code in codes if code in _FINAL_AADSTS), None):
         return Reading(Verdict.FAILED, final, refused=True)
     if codes:
-        return Reading(Verdict.ATTEMPT_FAILED, codes[-1], refused=True)
+        return Reading(Verdict.ATTEMPT_FAILED, codes[-1], refused=not _BUSY_AADSTS.issuperset(codes))
     if any(_RETRIED in line for line in lines):
         return Reading(Verdict.ATTEMPT_FAILED, _RETRIED)
     if task.state in _OVER:

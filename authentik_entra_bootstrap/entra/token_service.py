@@ -87,7 +87,8 @@ def noted(
     found = json_of(content)
     answer = found if isinstance(found, dict) else None
     body = answer if status >= 400 else {}
-    usable = answer is not None and ("access_token" in answer or not path.endswith("/oauth2/v2.0/token"))
+    token = answer.get("access_token") if answer else None
+    usable = answer is not None and (isinstance(token, str) or not path.endswith("/oauth2/v2.0/token"))
     text = body.get("error_description") if body else ""
     numbers = body.get("error_codes") if body else ()
     return Exchange(

@@ -22,7 +22,8 @@ longer, never shorter, so a chain that is too long is counted again with slower 
 CHAINS = {
     # Token, its name, what else a tenant without it is asked, application, service principal, secret, its mark, sign-ins, provider, application
     # in authentik, proof, its log, record.
-    "bootstrap --yes": 13,
+    # Then, because only a save starts the first sync: that save, and the look at the trail after it.
+    "bootstrap --yes": 15,
     # Token, what is there, what belongs to it. authentik is done before.
     "bootstrap": 3,
     "status": 5,

@@ -52,6 +52,21 @@ def test_verdicts(record: TaskRecord | None, verdict: Verdict, because: str) -> 
     assert because in reading.because
 
 
+@pytest.mark.parametrize(
+    ("lines", "refused"),
+    [
+        (("AADSTS90033: a transient error",), False),
+        (("AADSTS50196: a loop", "AADSTS90055: too many"), False),
+        (("AADSTS7000215: x",), True),
+        (("AADSTS7000215: x", "AADSTS90033: a transient error"), True),
+        (("Task will be retried",), False),
+    ],
+)
+def test_a_token_service_that_is_busy_has_refused_no_secret(lines: tuple[str, ...], refused: bool) -> None:
+    reading = read_task(task("queued", *lines))
+    assert (reading.verdict, reading.refused) == (Verdict.ATTEMPT_FAILED, refused)
+
+
 @given(st.lists(st.text(max_size=30), max_size=5), st.text(max_size=10))
 def test_only_the_line_of_a_sync_proves(lines: list[str], state: str) -> None:
     proven = read_task(task(state, *lines)).verdict is Verdict.PROVEN

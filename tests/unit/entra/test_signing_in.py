@@ -8,6 +8,7 @@ import gzip
 import inspect
 import io
 import json
+import logging
 import os
 import select
 import socket
@@ -475,6 +476,30 @@ async def test_the_operator_of_the_settings(service: Service, tmp_path: Path) ->
         await unreadable.get_token()
     assert caught.value.code == "operator-credential-unusable"
     assert CANARY not in repr(caught.value) + repr(vars(caught.value))
+
+
+DEEP = b'{"error": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+STRANGE = b'{"error": "a\\ud800", "error_description": "\\udfff", "error_codes": {}, "trace_id": "\\ud800", "access_token": 7}'
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("content", [DEEP, STRANGE, b"[]", b"null", b"7", b"\xff\xfe"])
+async def test_whatever_an_answer_holds_the_sign_in_ends(
+    service: Service, caplog: pytest.LogCaptureFixture, status: int, content: bytes
+) -> None:
+    # The library logs whole refusals, halves of surrogate pairs included.
+    caplog.set_level(logging.CRITICAL, "azure")
+    headers = {
+        "x-ms-request-id": "\xe9\xff",
+        "Retry-After": "\xb2",
+        "Date": "\xfc",
+        "Content-Type": "application/json",
+    }
+    service.answers = [Answer(status, content=content, headers=headers)]
+    with pytest.raises(BootstrapError) as caught:
+        await signed_in(at())
+    assert caught.value.code in {"unexpected-answer", "sign-in-failed"}
+    (str(caught.value) + caught.value.trace.line()).encode()  # type: ignore[union-attr]
 
 
 # --- nothing waits for ever
