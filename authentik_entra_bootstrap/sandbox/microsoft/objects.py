@@ -77,10 +77,14 @@ def service_principal(
         "servicePrincipalType": "Application",
         "signInAudience": "AzureADMyOrg" if owner_tenant != MICROSOFT_TENANT else "AzureADMultipleOrgs",
         "tags": [],
+        "verifiedPublisher": dict.fromkeys(("displayName", "verifiedPublisherId", "addedDateTime")),
         "appRoles": [],
         "keyCredentials": [],
         "oauth2PermissionScopes": [],
         "passwordCredentials": [],
+        "_ownTags": [],
+        "_secrets": {},
+        "_certificates": {},
         "_owners": [],
     }
     return value
@@ -121,6 +125,8 @@ def application(
         },
         "appRoles": [],
         "publicClient": {"redirectUris": []},
+        "spa": {"redirectUris": []},
+        "verifiedPublisher": dict.fromkeys(("displayName", "verifiedPublisherId", "addedDateTime")),
         "info": {
             "termsOfServiceUrl": None,
             "supportUrl": None,
@@ -137,6 +143,7 @@ def application(
             "homePageUrl": None,
             "logoutUrl": None,
             "implicitGrantSettings": {"enableIdTokenIssuance": False, "enableAccessTokenIssuance": False},
+            "redirectUriSettings": [],
         },
         "_secrets": {},
         "_certificates": {},

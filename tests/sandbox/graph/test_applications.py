@@ -300,19 +300,6 @@ def test_applications_for_personal_accounts_have_two_live_secrets(
     assert graph.post(path).status_code == 200
 
 
-def test_enabled_role_cannot_be_removed(graph: Any, errors: Any) -> None:
-    role = {
-        "id": "8d1f0c4e-9d3c-4a6f-9b33-0d6d4ddfd111",
-        "allowedMemberTypes": ["Application"],
-        "value": "Do",
-    }
-    app = graph.new_app(appRoles=[{**role, "isEnabled": True, "displayName": "Do"}])
-    path = f"applications/{app['id']}"
-    assert errors(graph.patch(path, {"appRoles": []}))[1] == "CannotDeleteOrUpdateEnabledEntitlement"
-    assert graph.patch(path, {"appRoles": [{**role, "isEnabled": False}]}).status_code == 204
-    assert graph.patch(path, {"appRoles": []}).status_code == 204
-
-
 def test_service_management_reference_can_be_required(graph: Any, errors: Any, world: Any) -> None:
     world.switches.require_service_management_reference = True
     assert errors(graph.post("applications", {"displayName": "x"}))[:2] == (400, "ServiceTreeValueMissing")

@@ -10,18 +10,14 @@ import pytest
 UNKNOWN = "00000000-1111-2222-3333-444444444444"
 
 
-def resource(number: int, permissions: int = 1) -> dict[str, Any]:
-    access = [{"id": str(uuid.UUID(int=index)), "type": "Role"} for index in range(permissions)]
-    return {"resourceAppId": str(uuid.UUID(int=number)), "resourceAccess": access}
+def resource(number: int) -> dict[str, Any]:
+    return {"resourceAppId": str(uuid.UUID(int=number)), "resourceAccess": [{"id": UNKNOWN, "type": "Role"}]}
 
 
 @pytest.mark.parametrize(
     ("wanted", "status"),
     [
-        ([resource(number) for number in range(50)], 201),
-        ([resource(number) for number in range(51)], 400),
-        ([resource(1, 400)], 201),
-        ([resource(1, 401)], 400),
+        ([resource(1), resource(2)], 201),
         ([resource(1), resource(1)], 400),
         ([{**resource(1), "resourceAccess": [{"id": UNKNOWN, "type": "Other"}]}], 400),
     ],
@@ -38,7 +34,7 @@ def test_identifier_uris_are_unique_and_on_verified_domains(graph: Any, errors: 
         errors(again)[2] == "Another object with the same value for property identifierUris already exists."
     )
     assert graph.patch(f"applications/{first['id']}", {"identifierUris": ["api://sync"]}).status_code == 204
-    for uris in (["sync"], ["api://a", "api://a"], ["http://["]):
+    for uris in (["sync"], ["api://a", "API://a"], ["http://["]):
         assert graph.patch(f"applications/{first['id']}", {"identifierUris": uris}).status_code == 400
 
 
@@ -57,39 +53,6 @@ def test_personal_accounts_need_tokens_of_version_two(graph: Any, errors: Any) -
     change = {**personal, "api": {"requestedAccessTokenVersion": 2}}
     assert graph.patch(path, change).status_code == 204
     assert graph.patch(path, {"notes": "still"}).status_code == 204
-
-
-def test_values_that_stand_twice(graph: Any, errors: Any) -> None:
-    def role(number: int, value: str, **more: Any) -> dict[str, Any]:
-        return {"id": str(uuid.UUID(int=number)), "value": value, "isEnabled": False, **more}
-
-    message = "Request contains a property with duplicate values."
-    for wanted, code in (
-        ({"appRoles": [role(1, "a"), role(2, "a")]}, "DuplicateValue"),
-        ({"appRoles": [role(1, "a"), role(1, "b")]}, "DuplicateValue"),
-        ({"api": {"oauth2PermissionScopes": [role(1, "a"), role(2, "a")]}}, "DuplicateValue"),
-        (
-            {"appRoles": [role(1, "a")], "api": {"oauth2PermissionScopes": [role(2, "a")]}},
-            "DuplicateValue",
-        ),
-        ({"identifierUris": ["api://a", "api://a"]}, "DuplicateValue"),
-        ({"identifierUris": ["api://a", "API://a"]}, "DuplicateValueInDifferentCase"),
-    ):
-        reply = graph.post("applications", {"displayName": "x", **wanted})
-        assert errors(reply) == (400, code, message)
-        assert reply.json()["error"]["details"][0]["code"] == code
-    app = graph.new_app(appRoles=[role(1, "a"), role(3, "")])
-    path = f"applications/{app['id']}"
-    taken = {"api": {"oauth2PermissionScopes": [role(2, "a")]}}
-    assert errors(graph.patch(path, taken))[1] == "DuplicateValue"
-    same = {"api": {"oauth2PermissionScopes": [role(1, "a"), role(4, "")]}}
-    assert graph.patch(path, same).status_code == 204
-
-
-def test_owner_only_apps_may_not_map_claims(graph: Any) -> None:
-    body = {"displayName": "x", "api": {"acceptMappedClaims": True}}
-    assert graph.as_app("Application.ReadWrite.OwnedBy").post("applications", body).status_code == 403
-    assert graph.post("applications", body).json()["api"]["requestedAccessTokenVersion"] is None
 
 
 def test_owners_are_added_and_removed_once(graph: Any, errors: Any) -> None:

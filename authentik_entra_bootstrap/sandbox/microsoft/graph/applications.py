@@ -1,10 +1,10 @@
-"""``/applications``: create, upsert, read, change, delete, secrets."""
+"""``/applications``: create, upsert, read, change, delete, secrets; what their properties must fulfil."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.application_rules import check_properties
 from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import RULES, authorize
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find
 from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import (
@@ -15,11 +15,13 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import (
     remove_password,
     replace_keys,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import soft_delete
+from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import check_name_free, soft_delete
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     GraphError,
     bad_request,
+    conflict,
     denied,
+    duplicate_value,
     invalid_value,
     required_value,
 )
@@ -34,42 +36,19 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import initial_owners
 from authentik_entra_bootstrap.sandbox.microsoft.graph.service_principals import follow_application
-from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, merge, require
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, is_guid, merge, require
+from authentik_entra_bootstrap.sandbox.microsoft.objects import application
 from authentik_entra_bootstrap.sandbox.store import Object
 
 KIND = "application"
-
-
-def _defaults() -> dict[str, Any]:
-    """Values of a fresh registration, as the create page of the documentation shows them."""
-    return {
-        "signInAudience": "AzureADMyOrg",
-        "api": {
-            "requestedAccessTokenVersion": None,
-            "acceptMappedClaims": None,
-            "knownClientApplications": [],
-            "oauth2PermissionScopes": [],
-            "preAuthorizedApplications": [],
-        },
-        "publicClient": {"redirectUris": []},
-        "spa": {"redirectUris": []},
-        "info": {
-            "termsOfServiceUrl": None,
-            "supportUrl": None,
-            "privacyStatementUrl": None,
-            "marketingUrl": None,
-            "logoUrl": None,
-        },
-        "parentalControlSettings": {"countriesBlockedForMinors": [], "legalAgeGroupRule": "Allow"},
-        "verifiedPublisher": {"displayName": None, "verifiedPublisherId": None, "addedDateTime": None},
-        "web": {
-            "homePageUrl": None,
-            "logoutUrl": None,
-            "redirectUris": [],
-            "implicitGrantSettings": {"enableAccessTokenIssuance": False, "enableIdTokenIssuance": False},
-            "redirectUriSettings": [],
-        },
+AUDIENCES = frozenset(
+    {
+        "AzureADMyOrg",
+        "AzureADMultipleOrgs",
+        "AzureADandPersonalMicrosoftAccount",
+        "PersonalMicrosoftAccount",
     }
+)
 
 
 def create(call: Call) -> Reply:
@@ -92,24 +71,20 @@ def _create(call: Call, body: dict[str, Any]) -> Reply:
             "ServiceManagementReference field is required for Create, but is missing in the request. Refer to the "
             "TSG `https://aka.ms/service-management-reference-error` for resolving the error.",
         )
-    check_properties(call, props, None)
-    defaults = _defaults()
-    if props.get("signInAudience") in PERSONAL_AUDIENCES:
-        defaults["api"]["requestedAccessTokenVersion"] = 2
+    _check_properties(call, props, None)
+    app = call.new_object()
     passwords = props.pop("passwordCredentials", [])
     keys = props.pop("keyCredentials", [])
-    created: Object = {
+    fresh = {
         **APPLICATION.empty(),
-        **call.new_object(),
-        "appId": call.world.guid("graph"),
+        **application(app["id"], call.world.guid("graph"), "", call.default_domain(), app["createdDateTime"]),
+        **app,
         "createdByAppId": call.caller.app_id,
-        "publisherDomain": call.default_domain(),
-        **_merged(defaults, props),
-        "_secrets": {},
-        "_certificates": {},
-        "_federated": [],
         "_owners": initial_owners(call, checked.binds.get("owners")),
     }
+    if props.get("signInAudience") in PERSONAL_AUDIENCES:
+        fresh["api"]["requestedAccessTokenVersion"] = 2
+    created = _merged(fresh, props)
     created = replace_keys(call, KIND, created, keys) if keys else created
     created, shown = _with_passwords(call, created, passwords)
     check_size(created)
@@ -171,7 +146,7 @@ def _store(call: Call, target: Object, body: dict[str, Any]) -> None:
         _refuse_passwords(props["passwordCredentials"])
     if "displayName" in props:
         require(props, APPLICATION.label, "displayName")
-    check_properties(call, props, target)
+    _check_properties(call, props, target)
     keys = props.pop("keyCredentials", None)
     changed = _merged(target, props)
     if keys is not None:
@@ -219,6 +194,95 @@ def _add_password(call: Call) -> Reply:
 
 def _remove_password(call: Call) -> Reply:
     return remove_password(call, KIND, call.target(KIND, call.keys[0], "application.credentials"))
+
+
+def _check_properties(call: Call, props: dict[str, Any], target: Object | None) -> None:
+    """Check the properties of a create (``target`` is ``None``) or an update.
+
+    :raises GraphError: 400.
+    """
+    if "signInAudience" in props and props["signInAudience"] not in AUDIENCES:
+        raise invalid_value("signInAudience", APPLICATION.label)
+    _check_token_version(props, target)
+    _check_resource_access(props.get("requiredResourceAccess") or [])
+    _check_unique_name(call, props, target)
+    _check_uris(call, props, target)
+
+
+def _check_token_version(props: dict[str, Any], target: Object | None) -> None:
+    """Applications for personal accounts take tokens of version 2 only; a new one does by default."""
+    before = target or {"api": {"requestedAccessTokenVersion": 2}}
+    audience = props.get("signInAudience", before.get("signInAudience"))
+    versions = {**(before.get("api") or {}), **(props.get("api") or {})}
+    if audience in PERSONAL_AUDIENCES and versions.get("requestedAccessTokenVersion") != 2:
+        name = "api.requestedAccessTokenVersion"
+        raise GraphError(
+            400,
+            "InvalidAccessTokenVersion",
+            f"Property {name} is invalid.",
+            details=[("GenericError", name)],
+        )
+
+
+def _check_resource_access(wanted: list[dict[str, Any]]) -> None:
+    for resource in wanted:
+        if not is_guid(resource.get("resourceAppId")):
+            raise bad_request(
+                "Invalid value specified for property 'resourceAppId' of resource 'RequiredResourceAccess'.",
+                ("InvalidValue", "resourceAppId"),
+            )
+        if any(
+            access.get("type") not in ("Role", "Scope") for access in resource.get("resourceAccess") or ()
+        ):
+            raise invalid_value("requiredResourceAccess", APPLICATION.label)
+    names = [str(resource.get("resourceAppId")).lower() for resource in wanted]
+    if len(set(names)) != len(names):
+        raise invalid_value("requiredResourceAccess", APPLICATION.label, "DuplicateValue")
+
+
+def _check_unique_name(call: Call, props: dict[str, Any], target: Object | None) -> None:
+    if "uniqueName" not in props:
+        return
+    wanted = props["uniqueName"]
+    before = (target or {}).get("uniqueName")
+    if before is not None and wanted != before:
+        raise bad_request(
+            "Property 'uniqueName' is immutable and cannot be changed.", ("PropertyReadOnly", "uniqueName")
+        )
+    if wanted == "":
+        raise invalid_value("uniqueName", APPLICATION.label)
+    if wanted is not None and wanted != before:
+        check_name_free(call, "application", wanted)
+
+
+def _check_uris(call: Call, props: dict[str, Any], target: Object | None) -> None:
+    uris = [uri.casefold() for uri in props.get("identifierUris") or ()]
+    if not uris:
+        return
+    if len(set(uris)) != len(uris):
+        raise duplicate_value("identifierUris")
+    own = (target or {}).get("id")
+    for other in call.directory.all("application"):
+        if other["id"] != own and {uri.casefold() for uri in other.get("identifierUris") or ()} & set(uris):
+            raise conflict("identifierUris")
+    domains = call.verified_domains()
+    for uri in uris:
+        try:
+            parts = urlsplit(uri)
+        except ValueError as error:
+            raise invalid_value("identifierUris", APPLICATION.label) from error
+        if not parts.scheme:
+            raise invalid_value("identifierUris", APPLICATION.label)
+        host = parts.hostname or ""
+        verified = any(host == domain or host.endswith(f".{domain}") for domain in domains)
+        if parts.scheme in ("http", "https") and not verified:
+            raise GraphError(
+                400,
+                "HostNameNotOnVerifiedDomain",
+                "Values of identifierUris property must use a verified domain of the organization or its subdomain: "
+                f"'{uri}'",
+                details=[("HostNameNotOnVerifiedDomain", "identifierUris")],
+            )
 
 
 ROUTES: list[Route[Call]] = [

@@ -20,8 +20,12 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import ENTITIES
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key
 from authentik_entra_bootstrap.sandbox.microsoft.graph.query import Query
-from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import parse_json, spelt
-from authentik_entra_bootstrap.sandbox.microsoft.graph.values import is_guid, whole_seconds
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import (
+    is_guid,
+    parse_json,
+    spelt,
+    whole_seconds,
+)
 from authentik_entra_bootstrap.sandbox.microsoft.tokens import Caller
 from authentik_entra_bootstrap.sandbox.store import Directory, Object, View
 from authentik_entra_bootstrap.sandbox.world import World

@@ -18,9 +18,9 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     too_large,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.policies import check_key, check_password
-from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_complex
-from authentik_entra_bootstrap.sandbox.microsoft.graph.values import (
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import (
     add_years,
+    check_complex,
     is_guid,
     normalise_moment,
     parse_moment,

@@ -25,7 +25,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     public,
     reader_for,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.values import parse_moment, whole_seconds
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import parse_moment, whole_seconds
 from authentik_entra_bootstrap.sandbox.store import Object
 
 _BASIC = ("id", "displayName", "verifiedDomains")
@@ -55,6 +55,17 @@ def deleted_objects(call: Call, reader: Reader, kind: str) -> list[Object]:
 
 def _kept(call: Call, item: Object) -> bool:
     return call.now < parse_moment(item["deletedDateTime"]) + KEPT
+
+
+def check_name_free(call: Call, kind: str, unique_name: str) -> None:
+    """Check on the primary that no live or soft-deleted object of the kind holds a ``uniqueName``.
+
+    :raises GraphError: 400 with ``ObjectConflict``.
+    """
+    held = find_by(call.directory, kind, "uniqueName", unique_name)
+    names = (str(item.get("uniqueName") or "") for item in deleted_objects(call, call.directory, kind))
+    if held is not None or unique_name.casefold() in (name.casefold() for name in names):
+        raise conflict("uniqueName")
 
 
 def _find(call: Call, reader: Reader, key: Key) -> Object:

@@ -124,10 +124,10 @@ def invalid_value(name: str, resource: str, reason: str = "InvalidValue") -> Gra
     )
 
 
-def duplicate_value(name: str, code: str = "DuplicateValue") -> GraphError:
+def duplicate_value(name: str) -> GraphError:
     """400 for a collection that holds a value twice; unlike other faults of values it has a code of its own."""
     message = "Request contains a property with duplicate values."
-    return GraphError(400, code, message, details=[(code, name)])
+    return GraphError(400, "DuplicateValue", message, details=[("DuplicateValue", name)])
 
 
 def read_only(name: str) -> GraphError:

@@ -36,12 +36,15 @@ def _check(props: dict[str, Any], others: list[dict[str, Any]]) -> None:
             )
 
 
-def _pick(application: Object, key: Key) -> dict[str, Any] | None:
-    """By id, or by name, which is an alternate key in both notations."""
+def _pick(application: Object, key: Key) -> dict[str, Any]:
+    """By id, or by name, which is an alternate key in both notations.
+
+    :raises GraphError: 404.
+    """
     for item in application.get("_federated", ()):
         if key.value in (item["id"], item["name"]):
             return dict(item)
-    return None
+    raise not_found(key.value)
 
 
 def _list(call: Call) -> Reply:
@@ -52,20 +55,12 @@ def _list(call: Call) -> Reply:
 
 def _get(call: Call) -> Reply:
     application = call.read("application", call.keys[0], "application.read")
-    found = _pick(application, call.keys[1])
-    if found is None:
-        raise not_found(call.keys[1].value)
-    return entity_reply(call, ENTITY, found)
+    return entity_reply(call, ENTITY, _pick(application, call.keys[1]))
 
 
 def _create(call: Call) -> Reply:
     application = call.target("application", call.keys[0], "application.update")
-    created = _add(call, application, call.json())
-    return entity_reply(call, ENTITY, created, status=201)
-
-
-def _add(call: Call, application: Object, body: dict[str, Any]) -> dict[str, Any]:
-    props = check_entity(ENTITY, body).props
+    props = check_entity(ENTITY, call.json()).props
     require(props, ENTITY.label, "name", "issuer", "subject", "audiences")
     existing = list(application.get("_federated", ()))
     if len(existing) >= MOST:
@@ -73,20 +68,14 @@ def _add(call: Call, application: Object, body: dict[str, Any]) -> dict[str, Any
     _check(props, existing)
     created = {**ENTITY.empty(), **props, "id": call.world.guid("graph")}
     _store(call, application, [*existing, created])
-    return created
+    return entity_reply(call, ENTITY, created, status=201)
 
 
 def _update(call: Call) -> Reply:
-    """``PATCH``: by name with ``Prefer: create-if-missing`` it also creates; the name itself never changes."""
+    """``PATCH``: the name never changes."""
     application = call.target("application", call.keys[0], "application.update")
-    key = call.keys[1]
-    found = _pick(application, key)
-    body = call.json()
-    if found is None:
-        if key.name.lower() != "name" or not call.prefers("create-if-missing"):
-            raise not_found(key.value)
-        return entity_reply(call, ENTITY, _add(call, application, {**body, "name": key.value}), status=201)
-    props = check_entity(ENTITY, body).props
+    found = _pick(application, call.keys[1])
+    props = check_entity(ENTITY, call.json()).props
     if props.get("name", found["name"]) != found["name"]:
         raise read_only("name")
     for name in ("issuer", "subject", "audiences"):
@@ -106,8 +95,6 @@ def _update(call: Call) -> Reply:
 def _delete(call: Call) -> Reply:
     application = call.target("application", call.keys[0], "application.update")
     found = _pick(application, call.keys[1])
-    if found is None:
-        raise not_found(call.keys[1].value)
     _store(call, application, [item for item in application["_federated"] if item["id"] != found["id"]])
     return NO_CONTENT
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import malformed, not_served, unsupported_query
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import COMPLEX, EntityType
-from authentik_entra_bootstrap.sandbox.microsoft.graph.values import parse_moment
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import parse_moment
 
 MAX_DEPTH = 60
 """Nesting that is still read; deeper filters are refused instead of exhausting the stack."""

@@ -23,13 +23,13 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.model import (
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, list_reply, reader_for
-from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity
-from authentik_entra_bootstrap.sandbox.microsoft.graph.values import (
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import (
     EMPTY_GUID,
+    check_entity,
     is_guid,
-    opaque_id,
     seven_digits,
 )
+from authentik_entra_bootstrap.sandbox.microsoft.objects import opaque_id, role_assignment
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import GRAPH_APP_ID
 from authentik_entra_bootstrap.sandbox.store import Object
 
@@ -83,16 +83,10 @@ def _create_assignment(call: Call, side: str) -> Reply:
     principal_kind, principal = _end(call, ASSIGNABLE, props["principalId"])
     _check_role(resource, props["appRoleId"], principal_kind)
     _check_new(call, props)
-    created: Object = {
-        "id": opaque_id(call.world.stream("graph"), principal["id"]),
-        "deletedDateTime": None,
-        "createdDateTime": seven_digits(call.now),
-        "appRoleId": props["appRoleId"],
-        "principalId": principal["id"],
+    created = {
+        **role_assignment(principal, resource, props["appRoleId"], seven_digits(call.now)),
+        "id": opaque_id(call.world.guid("graph")),
         "principalType": ENTITIES[principal_kind].label,
-        "principalDisplayName": principal.get("displayName"),
-        "resourceId": resource["id"],
-        "resourceDisplayName": resource.get("displayName"),
     }
     call.directory.put(ASSIGNMENT, created["id"], created)
     return entity_reply(call, APP_ROLE_ASSIGNMENT, created, status=201)
@@ -217,7 +211,7 @@ def _create_grant(call: Call) -> Reply:
     created: Object = {
         "clientId": props["clientId"],
         "consentType": props["consentType"],
-        "id": opaque_id(call.world.stream("graph"), props["clientId"]),
+        "id": opaque_id(call.world.guid("graph")),
         "principalId": props.get("principalId"),
         "resourceId": props["resourceId"],
         "scope": props.get("scope"),

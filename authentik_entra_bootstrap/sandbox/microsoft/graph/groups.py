@@ -6,10 +6,9 @@ import re
 import uuid
 from typing import Any
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.application_rules import check_name_free
 from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find
-from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import soft_delete
+from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import check_name_free, soft_delete
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     bad_request,
     invalid_value,

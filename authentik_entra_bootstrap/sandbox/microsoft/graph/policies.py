@@ -27,8 +27,13 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     list_reply,
     reader_for,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, require
-from authentik_entra_bootstrap.sandbox.microsoft.graph.values import EMPTY_GUID, parse_duration, parse_moment
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import (
+    EMPTY_GUID,
+    check_entity,
+    parse_duration,
+    parse_moment,
+    require,
+)
 from authentik_entra_bootstrap.sandbox.store import Directory, Object
 
 KIND = "policy"

@@ -32,6 +32,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import initial_owners
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import Body, check_entity, merge
+from authentik_entra_bootstrap.sandbox.microsoft.objects import service_principal
 from authentik_entra_bootstrap.sandbox.store import Directory, Object
 
 KIND = "servicePrincipal"
@@ -87,17 +88,15 @@ def _create(call: Call, body: dict[str, Any]) -> Reply:
     keys = checked.props.pop("keyCredentials", [])
     if checked.props.pop("passwordCredentials", None):
         raise invalid_value("passwordCredentials", SERVICE_PRINCIPAL.label)
+    made = call.new_object()
+    owner = application.get("_tenant", call.directory.tenant_id)
     created: Object = {
         **SERVICE_PRINCIPAL.empty(),
-        **call.new_object(),
-        "accountEnabled": True,
-        "appId": application["appId"],
-        "appOwnerOrganizationId": application.get("_tenant", call.directory.tenant_id),
-        "appRoleAssignmentRequired": False,
+        **service_principal(
+            made["id"], application["appId"], application["displayName"], owner, made["createdDateTime"]
+        ),
+        **made,
         "createdByAppId": call.caller.app_id,
-        "displayName": application["displayName"],
-        "servicePrincipalType": "Application",
-        "verifiedPublisher": {"displayName": None, "verifiedPublisherId": None, "addedDateTime": None},
         **inherited(application, own_tags),
         **merge(SERVICE_PRINCIPAL.props, {}, checked.props),
         "_ownTags": own_tags,
