@@ -1,9 +1,10 @@
-"""What stands before both applications: the request log, the faults, and the sandbox clock's Date header."""
+"""What stands before the applications: request log, faults, the sandbox clock's Date header, and how bodies travel."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from email.utils import format_datetime
@@ -24,6 +25,10 @@ Scope = MutableMapping[str, Any]
 
 CONTROL_PREFIX = "/_sandbox"
 REQUEST_ID_HEADERS = ("request-id", "x-ms-request-id", "x-authentik-id")
+
+
+GZIP_LEVEL = 1
+"""Of compression: here the processor is scarcer than the line."""
 
 
 class AsgiApp(Protocol):
@@ -255,3 +260,40 @@ def _own_body(server: ServerName, status: int, retry_after: int | None) -> dict[
 
 def _seconds(count: int) -> str:
     return "second" if count == 1 else "seconds"
+
+
+class Transfer:
+    """ASGI middleware for an application that sends each body as one message."""
+
+    def __init__(self, app: AsgiApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        compress = accepts_gzip(Headers(scope=scope).get("accept-encoding", ""))
+        start: Message = {}
+
+        async def pass_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+                return
+            body = message.get("body", b"")
+            if body:
+                headers = MutableHeaders(scope=start)
+                del headers["content-length"]  # the server sends in chunks what has no length
+                if compress:
+                    headers["Content-Encoding"] = "gzip"
+                    body = gzip.compress(body, GZIP_LEVEL, mtime=0)
+            await send(start)
+            await send({**message, "body": body})
+
+        await self._app(scope, receive, pass_on)
+
+
+def accepts_gzip(accepted: str) -> bool:
+    """Whether an ``Accept-Encoding`` header takes gzip; a quality of zero refuses it."""
+    for item in accepted.lower().split(","):
+        name, _, options = item.partition(";")
+        if name.strip() in ("gzip", "*"):
+            return options.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

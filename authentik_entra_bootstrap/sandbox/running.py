@@ -20,10 +20,15 @@ from authentik_entra_bootstrap.sandbox.instrument import (
     Receive,
     Scope,
     Send,
+    Transfer,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.app import entra_routes
+from authentik_entra_bootstrap.sandbox.microsoft.authorize import authorize_routes
+from authentik_entra_bootstrap.sandbox.microsoft.consent import consent_routes
+from authentik_entra_bootstrap.sandbox.microsoft.devicecode import device_routes
+from authentik_entra_bootstrap.sandbox.microsoft.discovery import discovery_routes
+from authentik_entra_bootstrap.sandbox.microsoft.management import management_routes
 from authentik_entra_bootstrap.sandbox.microsoft.seed import Operator, seed_tenant
-from authentik_entra_bootstrap.sandbox.microsoft.transfer import Transfer
+from authentik_entra_bootstrap.sandbox.microsoft.token import token_routes
 from authentik_entra_bootstrap.sandbox.server import Authority, TlsServer
 from authentik_entra_bootstrap.sandbox.switches import Switches
 from authentik_entra_bootstrap.sandbox.world import World
@@ -145,7 +150,17 @@ class Sandbox:
         from authentik_entra_bootstrap.sandbox.microsoft.graph import graph_routes  # noqa: PLC0415  # heavy
 
         graph = Transfer(Router(graph_routes(self.world)))
-        return Starlette(routes=[Mount("/v1.0", graph), *entra_routes(self.world)])
+        return Starlette(
+            routes=[
+                Mount("/v1.0", graph),
+                *discovery_routes(self.world),
+                *token_routes(self.world),
+                *device_routes(self.world),
+                *authorize_routes(self.world),
+                *consent_routes(self.world),
+                *management_routes(self.world),
+            ]
+        )
 
     def stop(self) -> None:
         """Stop both servers, authentik first, and remove the CA file. Harmless when stopped already."""

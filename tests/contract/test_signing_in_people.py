@@ -317,7 +317,7 @@ def test_codes_and_their_refusals(sandbox: Sandbox, http: httpx.Client) -> None:
     )
     assert redeem(sandbox, http, back["code"]) == ("done", [])
     assert redeem(sandbox, http, back["code"]) == ("invalid_grant", [54005])
-    late = carried(authorize(sandbox, http, response_mode="fragment"))
+    late = carried(authorize(sandbox, http, response_mode="query"))
     sandbox.world.clock.advance(600)
     assert redeem(sandbox, http, late["code"]) == ("invalid_grant", [70008])
 
@@ -392,15 +392,13 @@ def granted(sandbox: Sandbox, principal) -> tuple[set[str], set[str]]:
     return roles, scopes
 
 
-def consent(sandbox: Sandbox, http: httpx.Client, app, *, v2: bool = False, **changes) -> httpx.Response:
+def consent(sandbox: Sandbox, http: httpx.Client, app, **changes) -> httpx.Response:
     params = {"client_id": app["appId"], "redirect_uri": CALLBACK, "state": "12345"}
-    params |= {"scope": GRAPH_SCOPE} if v2 else {}
     form = {"user": sandbox.operator.upn("admin")}
     for name in form.keys() & changes.keys() | {"decision"} & changes.keys():
         form[name] = changes.pop(name)
     params = {name: value for name, value in (params | changes).items() if value is not None}
-    version = "/v2.0" if v2 else ""
-    return http.post(f"/{sandbox.operator.tenant_id}{version}/adminconsent", params=params, data=form)
+    return http.post(f"/{sandbox.operator.tenant_id}/adminconsent", params=params, data=form)
 
 
 @pytest.fixture
@@ -420,7 +418,7 @@ def test_the_consent_page_names_everything(sandbox: Sandbox, http: httpx.Client,
     assert granted(sandbox, app[1]) == (set(), set())
 
 
-def test_consent_version_1(sandbox: Sandbox, http: httpx.Client, app) -> None:
+def test_consent_grants_what_the_registration_lists(sandbox: Sandbox, http: httpx.Client, app) -> None:
     reply = consent(sandbox, http, app[0])
     assert reply.headers["location"].startswith(f"{CALLBACK}?")
     assert carried(reply) == {"admin_consent": "True", "tenant": sandbox.operator.tenant_id, "state": "12345"}
@@ -432,16 +430,6 @@ def test_consent_version_1(sandbox: Sandbox, http: httpx.Client, app) -> None:
         if entry["principalId"] == app[1]["id"]
     ]
     assert len(assignments) == 2
-
-
-def test_consent_version_2(sandbox: Sandbox, http: httpx.Client, app) -> None:
-    reply = consent(sandbox, http, app[0], v2=True, user=sandbox.operator.upn("roleadmin"))
-    assert carried(reply)["scope"] == GRAPH_SCOPE
-    assert granted(sandbox, app[1]) == ({"Group.Create", "User.ReadWrite.All"}, {"User.Read"})
-    consent(sandbox, http, app[0], v2=True, scope="https://graph.microsoft.com/User.ReadBasic.All")
-    assert granted(sandbox, app[1])[1] == {"User.Read", "User.ReadBasic.All"}
-    missing = consent(sandbox, http, app[0], v2=True, scope=None)
-    assert "AADSTS900144" in missing.text
 
 
 def test_consent_revokes_what_is_not_listed(sandbox: Sandbox, http: httpx.Client, app) -> None:
@@ -463,9 +451,6 @@ def test_consent_refused_by_the_administrator(sandbox: Sandbox, http: httpx.Clie
         "error_description": "The admin canceled the request",
         "state": "12345",
     }
-    second = carried(consent(sandbox, http, app[0], v2=True, decision="cancel"))
-    assert (second["admin_consent"], second["error"]) == ("True", "consent_required")
-    assert second["error_description"].startswith("AADSTS65004: ")
     assert granted(sandbox, app[1]) == (set(), set())
 
 
@@ -529,29 +514,7 @@ def test_consent_brings_a_multi_tenant_application_into_another_tenant(
     assert [entry["appRoleId"] for entry in roles] == [ROLE_IDS["Group.Create"]]
 
 
-# Older endpoints and confidential clients
-
-
-def test_the_older_browser_flow(sandbox: Sandbox, http: httpx.Client) -> None:
-    params = {
-        "client_id": AZURE_CLI,
-        "response_type": "code",
-        "redirect_uri": "http://localhost:8400",
-        "resource": "https://graph.microsoft.com",
-    }
-    address = f"/{sandbox.operator.tenant_id}/oauth2"
-    upn = sandbox.operator.upn("user")
-    back = carried(http.post(f"{address}/authorize", params=params, data={"user": upn}))
-    form = {
-        "grant_type": "authorization_code",
-        "client_id": AZURE_CLI,
-        "code": back["code"],
-        "redirect_uri": "http://localhost:8400",
-        "resource": "https://graph.microsoft.com",
-    }
-    body = http.post(f"{address}/token", data=form).json()
-    assert verify_bearer(sandbox.world, f"Bearer {body['access_token']}").upn == upn
-    assert {"refresh_token", "id_token", "expires_on"} <= body.keys()
+# Confidential clients
 
 
 def test_a_confidential_client_redeems_its_code_with_its_secret(sandbox: Sandbox, http: httpx.Client) -> None:

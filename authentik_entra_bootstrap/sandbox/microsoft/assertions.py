@@ -11,8 +11,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from authentik_entra_bootstrap.sandbox.microsoft import aadsts, urls
+from authentik_entra_bootstrap.sandbox.microsoft import aadsts
 from authentik_entra_bootstrap.sandbox.microsoft.aadsts import Aadsts
+from authentik_entra_bootstrap.sandbox.microsoft.discovery import split_url
 from authentik_entra_bootstrap.sandbox.microsoft.replica import Credential, Replica
 from authentik_entra_bootstrap.sandbox.microsoft.tokens import SIGNATURE_ONLY
 from authentik_entra_bootstrap.sandbox.store import Object
@@ -150,10 +151,10 @@ def _check_time(replica: Replica, claims: dict[str, Any]) -> None:
 
 
 def _is_our_audience(replica: Replica, audience: str, origin: str) -> bool:
-    parts = urls.split(audience)
+    parts = split_url(audience)
     hosts = {
-        urls.split(origin).netloc,
-        urls.split(replica.world.entra_url).netloc,
+        split_url(origin).netloc,
+        split_url(replica.world.entra_url).netloc,
         "login.microsoftonline.com",
     }
     tenant, _, rest = parts.path.strip("/").partition("/")

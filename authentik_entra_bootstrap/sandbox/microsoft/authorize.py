@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from authentik_entra_bootstrap.sandbox.microsoft import aadsts, pages, scopes, urls
+from authentik_entra_bootstrap.sandbox.microsoft import aadsts, scopes
 from authentik_entra_bootstrap.sandbox.microsoft.aadsts import Aadsts
 from authentik_entra_bootstrap.sandbox.microsoft.clients import Client, find_client, required
-from authentik_entra_bootstrap.sandbox.microsoft.login import locate, people_of, sign_in, tenants_for
+from authentik_entra_bootstrap.sandbox.microsoft.discovery import split_url
+from authentik_entra_bootstrap.sandbox.microsoft.login import (
+    form_html,
+    listed,
+    locate,
+    message_page,
+    page,
+    people_buttons,
+    people_of,
+    sign_in,
+    tenants_for,
+)
 from authentik_entra_bootstrap.sandbox.microsoft.replica import Replica
 from authentik_entra_bootstrap.sandbox.microsoft.sessions import (
     CODE_LIFETIME,
@@ -28,7 +39,7 @@ TITLE = "Pick an account"
 
 
 def authorize_routes(world: World) -> list[BaseRoute]:
-    """Routes of the authorization endpoint, versions 1.0 and 2.0."""
+    """The route of the authorization endpoint."""
 
     async def endpoint(request: Request) -> Response:
         try:
@@ -36,18 +47,13 @@ def authorize_routes(world: World) -> list[BaseRoute]:
         except Aadsts as error:
             return problem(world, request, error)
 
-    return [
-        Route("/{tenant}/oauth2/v2.0/authorize", endpoint, methods=["GET", "POST"]),
-        Route("/{tenant}/oauth2/authorize", endpoint, methods=["GET", "POST"]),
-    ]
+    return [Route("/{tenant}/oauth2/v2.0/authorize", endpoint, methods=["GET", "POST"])]
 
 
 def problem(world: World, request: Request, error: Aadsts) -> Response:
     """The page for an error that must not be sent to a redirect address."""
     lines = aadsts.description(world, request, error).split("\r\n")
-    return pages.page(
-        "Sorry, but we're having trouble signing you in.", pages.listed(lines), status=error.status
-    )
+    return page("Sorry, but we're having trouble signing you in.", listed(lines), status=error.status)
 
 
 def check_redirect(client: Client, address: str) -> None:
@@ -76,7 +82,7 @@ def check_redirect(client: Client, address: str) -> None:
 def _same_address(given: str, registered: str) -> bool:
     if given == registered:
         return True
-    one, other = urls.split(given), urls.split(registered)
+    one, other = split_url(given), split_url(registered)
     loopback = other.hostname in {"localhost", "127.0.0.1"} and other.scheme == one.scheme == "http"
     return loopback and one.hostname == other.hostname and (one.path or "/") == (other.path or "/")
 
@@ -91,26 +97,26 @@ async def _authorize(world: World, request: Request) -> Response:
     check_audience(client, tenant)
     check_redirect(client, redirect_uri)
     try:
-        scope = _scope(request, asked)
+        scope = _scope(asked)
         wanted = scopes.for_user(replica, scope)
         if form.get("decision") == "cancel":
             declined = Aadsts(65004, "access_denied", "User declined to consent to access the app.")
             return _send_back(asked, _described(world, request, declined))
         if "user" not in form:
             names = sorted(wanted.values) or ["everything that is granted to it"]
-            text = f"<p>{escape(client.name)} asks for:</p>{pages.listed(names)}"
+            text = f"<p>{escape(client.name)} asks for:</p>{listed(names)}"
             buttons = (
-                pages.people(people_of(world, tenant))
+                people_buttons(people_of(world, tenant))
                 + "<button name='decision' value='cancel'>Cancel</button>"
             )
-            return pages.page(TITLE, text + pages.form({}, buttons))
+            return page(TITLE, text + form_html({}, buttons))
         directory, user = locate(world, tenant, form["user"])
         home = Replica(world, directory)
         signed_in = sign_in(home, find_client(home, app_id), user, scope)
     except Aadsts as error:
         return _send_back(asked, _described(world, request, error))
     except LookupError as error:
-        return pages.message(TITLE, str(error), status=400)
+        return message_page(TITLE, str(error), status=400)
     store = sessions(world)
     code = store.new_text("1.")
     store.codes[digest(code)] = AuthorizationCode(
@@ -130,15 +136,12 @@ def _described(world: World, request: Request, error: Aadsts) -> dict[str, str]:
     return {"error": error.error, "error_description": aadsts.description(world, request, error)}
 
 
-def _scope(request: Request, asked: Mapping[str, str]) -> str:
-    """The scope asked; version 1.0 names a resource instead."""
+def _scope(asked: Mapping[str, str]) -> str:
     if asked.get("response_type", "") != "code":
         message = f"The response_type '{asked.get('response_type', '')}' is not supported."
         raise Aadsts(70005, "unsupported_response_type", message)
-    if "/oauth2/v2.0/" in request.url.path:
-        (scope,) = required(dict(asked), "scope")
-        return scope
-    return f"{asked.get('resource', scopes.GRAPH).rstrip('/')}/.default openid offline_access"
+    (scope,) = required(dict(asked), "scope")
+    return scope
 
 
 def _send_back(asked: Mapping[str, str], values: dict[str, str]) -> Response:
@@ -154,8 +157,6 @@ def _send_back(asked: Mapping[str, str], values: dict[str, str]) -> Response:
             f"<form method='post' action='{escape(address)}'>{fields}<button>Continue</button></form>"
             "<script>document.forms[0].submit()</script>"
         )
-    if mode == "fragment":
-        return RedirectResponse(f"{address}#{urlencode(values, quote_via=quote)}", status_code=302)
     return redirect(address, values)
 
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
 from dataclasses import dataclass
-from urllib.parse import unquote_plus
-
-from starlette.requests import Request
 
 from authentik_entra_bootstrap.sandbox.microsoft import aadsts, assertions
 from authentik_entra_bootstrap.sandbox.microsoft.aadsts import Aadsts
@@ -41,18 +36,6 @@ class Client:
             return self.service_principal.get("appOwnerOrganizationId") == MICROSOFT_TENANT
         registered = (self.application.get("publicClient") or {}).get("redirectUris")
         return bool(self.application.get("isFallbackPublicClient") or registered)
-
-
-def credentials_from_header(request: Request, form: Form) -> Form:
-    """The form, completed by HTTP Basic credentials (both parts URL-encoded, RFC 6749 section 2.3.1)."""
-    scheme, _, value = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return form
-    try:
-        app_id, _, secret = base64.b64decode(value.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return form
-    return {"client_id": unquote_plus(app_id), "client_secret": unquote_plus(secret), **form}
 
 
 def required(form: Form, *names: str) -> list[str]:

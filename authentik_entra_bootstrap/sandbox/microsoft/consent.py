@@ -10,15 +10,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from authentik_entra_bootstrap.sandbox.microsoft import aadsts, pages, scopes
 from authentik_entra_bootstrap.sandbox.microsoft.aadsts import Aadsts
 from authentik_entra_bootstrap.sandbox.microsoft.authorize import check_redirect, problem, redirect
 from authentik_entra_bootstrap.sandbox.microsoft.clients import Client, find_client, required
 from authentik_entra_bootstrap.sandbox.microsoft.login import (
     CONSENTING_ROLES,
     ROLE_CONSENTING_ROLES,
+    form_html,
     grant_scopes,
+    listed,
     locate,
+    message_page,
+    page,
+    people_buttons,
     people_of,
     tenants_for,
 )
@@ -50,7 +54,7 @@ class Asked:
 
 
 def consent_routes(world: World) -> list[BaseRoute]:
-    """Routes of the admin consent endpoint, versions 1.0 and 2.0."""
+    """The route of the admin consent endpoint."""
 
     async def endpoint(request: Request) -> Response:
         try:
@@ -58,39 +62,33 @@ def consent_routes(world: World) -> list[BaseRoute]:
         except Aadsts as error:
             return problem(world, request, error)
 
-    return [
-        Route("/{tenant}/adminconsent", endpoint, methods=["GET", "POST"]),
-        Route("/{tenant}/v2.0/adminconsent", endpoint, methods=["GET", "POST"]),
-    ]
+    return [Route("/{tenant}/adminconsent", endpoint, methods=["GET", "POST"])]
 
 
 async def _consent(world: World, request: Request) -> Response:
     asked = dict(request.query_params)
     form = await read_form(request) if request.method == "POST" else {}
     tenant = request.path_params["tenant"]
-    v2 = "/v2.0/" in request.url.path
     (app_id,) = required(asked, "client_id")
-    scope = required(asked, "scope")[0] if v2 else scopes.GRAPH + scopes.DEFAULT
     directory = tenants_for(world, tenant)[0]
     user = None
     if "user" in form:
         try:
             directory, user = locate(world, tenant, form["user"])
         except LookupError as error:
-            return pages.message(TITLE, str(error), status=400)
+            return message_page(TITLE, str(error), status=400)
     client = _client(world, directory, app_id)
     if asked.get("redirect_uri"):
         check_redirect(client, asked["redirect_uri"])
     if form.get("decision") == "cancel":
-        return _cancelled(world, request, asked, v2=v2)
-    replica = Replica(world, directory)
-    wanted = requested(replica, client, scope)
+        return _cancelled(asked)
+    wanted = requested(Replica(world, directory), client)
     if user is None:
         return _ask(world, tenant, client, wanted)
     note_caller(str(user["userPrincipalName"]))
     _check_rights(client, wanted, user)
-    grant(world, directory, client, wanted, whole=scope.endswith(scopes.DEFAULT))
-    return _accepted(asked, directory.tenant_id, client, scope if v2 else None)
+    grant(world, directory, client, wanted)
+    return _accepted(asked, directory.tenant_id, client)
 
 
 def _client(world: World, directory: Directory, app_id: str) -> Client:
@@ -108,15 +106,11 @@ def _client(world: World, directory: Directory, app_id: str) -> Client:
     return find_client(replica, app_id)
 
 
-def requested(replica: Replica, client: Client, scope: str) -> list[Asked]:
-    """What consent would grant: with ``.default`` the registration's list, else the scopes by name.
+def requested(replica: Replica, client: Client) -> list[Asked]:
+    """What consent would grant: the registration's list.
 
-    :raises Aadsts: 500011, 650053, 70011 for a scope that makes no sense.
+    :raises Aadsts: 500011 for a resource that the tenant does not have.
     """
-    if not scope.endswith(scopes.DEFAULT):
-        wanted = scopes.for_user(replica, scope)
-        return [Asked(wanted.resource, frozenset(), wanted.values | wanted.openid)]
-    scopes.for_user(replica, scope)
     found = []
     for entry in (client.application or {}).get("requiredResourceAccess", ()):
         resource = replica.resource(entry["resourceAppId"])
@@ -141,12 +135,12 @@ def requested(replica: Replica, client: Client, scope: str) -> list[Asked]:
 def _ask(world: World, tenant: str, client: Client, wanted: list[Asked]) -> Response:
     who = f"<b>{escape(client.name)}</b> ({escape(client.app_id)})"
     parts = [f"<p>{who} asks for these permissions for your whole organization:</p>"]
-    parts += [f"<p>{escape(item.resource['displayName'])}</p>{pages.listed(item.names())}" for item in wanted]
+    parts += [f"<p>{escape(item.resource['displayName'])}</p>{listed(item.names())}" for item in wanted]
     buttons = (
-        f"<p>Accept as</p>{pages.people(people_of(world, tenant))}"
+        f"<p>Accept as</p>{people_buttons(people_of(world, tenant))}"
         "<p><button name='decision' value='cancel'>Cancel</button></p>"
     )
-    return pages.page(TITLE, "".join(parts) + pages.form({}, buttons))
+    return page(TITLE, "".join(parts) + form_html({}, buttons))
 
 
 def _check_rights(client: Client, wanted: list[Asked], user: Object) -> None:
@@ -161,11 +155,8 @@ def _check_rights(client: Client, wanted: list[Asked], user: Object) -> None:
         raise Aadsts(90094, "access_denied", message, status=403)
 
 
-def grant(world: World, directory: Directory, client: Client, wanted: list[Asked], *, whole: bool) -> None:
-    """Write the grants of an accepted consent.
-
-    :param whole: also revoke what the client holds and ``wanted`` does not list, as the portal's button does.
-    """
+def grant(world: World, directory: Directory, client: Client, wanted: list[Asked]) -> None:
+    """Write the grants of an accepted consent, and revoke what the client holds and ``wanted`` does not list."""
     created = iso(world.clock.now())
     with directory.lock:
         principal = client.service_principal
@@ -181,10 +172,7 @@ def grant(world: World, directory: Directory, client: Client, wanted: list[Asked
                 if not any((e["resourceId"], e["appRoleId"]) == (item.resource["id"], role) for e in held):
                     assignment = role_assignment(principal, item.resource, role, created)
                     directory.put("appRoleAssignment", assignment["id"], assignment)
-            extra = set() if whole else _held_scopes(directory, principal["id"], item.resource["id"])
-            grant_scopes(directory, principal["id"], item.resource["id"], set(item.scopes) | extra)
-        if not whole:
-            return
+            grant_scopes(directory, principal["id"], item.resource["id"], set(item.scopes))
         for entry in held:
             if (entry["resourceId"], entry["appRoleId"]) not in listed:
                 directory.remove("appRoleAssignment", entry["id"])
@@ -195,38 +183,18 @@ def grant(world: World, directory: Directory, client: Client, wanted: list[Asked
                 directory.remove("oauth2PermissionGrant", entry["id"])
 
 
-def _held_scopes(directory: Directory, client_id: str, resource_id: str) -> set[str]:
-    return {
-        value
-        for entry in directory.all("oauth2PermissionGrant")
-        if entry["clientId"] == client_id
-        and entry["resourceId"] == resource_id
-        and entry["consentType"] == "AllPrincipals"
-        for value in str(entry["scope"]).split()
-    }
-
-
-def _accepted(asked: Mapping[str, str], tenant_id: str, client: Client, scope: str | None) -> Response:
+def _accepted(asked: Mapping[str, str], tenant_id: str, client: Client) -> Response:
     if not asked.get("redirect_uri"):
-        return pages.message(
+        return message_page(
             "Permissions granted", f"{client.name} has what it asked for. You may close this window."
         )
-    values = {"admin_consent": "True", "tenant": tenant_id}
-    if scope is not None:
-        values["scope"] = scope
-    return redirect(asked["redirect_uri"], _with_state(asked, values))
+    return redirect(asked["redirect_uri"], _with_state(asked, {"admin_consent": "True", "tenant": tenant_id}))
 
 
-def _cancelled(world: World, request: Request, asked: Mapping[str, str], *, v2: bool) -> Response:
-    """Version 2.0 says ``admin_consent=True`` on refusals too."""
+def _cancelled(asked: Mapping[str, str]) -> Response:
     if not asked.get("redirect_uri"):
-        return pages.message("Canceled", "Nothing was granted. You may close this window.")
-    if v2:
-        error = Aadsts(65004, "consent_required", "User declined to consent to access the app.")
-        text = aadsts.description(world, request, error)
-        values = {"admin_consent": "True", "error": error.error, "error_description": text}
-    else:
-        values = {"error": "permission_denied", "error_description": "The admin canceled the request"}
+        return message_page("Canceled", "Nothing was granted. You may close this window.")
+    values = {"error": "permission_denied", "error_description": "The admin canceled the request"}
     return redirect(asked["redirect_uri"], _with_state(asked, values))
 
 

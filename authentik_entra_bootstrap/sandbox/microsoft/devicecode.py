@@ -6,11 +6,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from authentik_entra_bootstrap.sandbox.microsoft import aadsts, pages, scopes
+from authentik_entra_bootstrap.sandbox.microsoft import aadsts, scopes
 from authentik_entra_bootstrap.sandbox.microsoft.aadsts import Aadsts
 from authentik_entra_bootstrap.sandbox.microsoft.clients import find_client, required
 from authentik_entra_bootstrap.sandbox.microsoft.discovery import SHARED, origin
-from authentik_entra_bootstrap.sandbox.microsoft.login import locate, people_of, sign_in, tenants_for
+from authentik_entra_bootstrap.sandbox.microsoft.login import (
+    form_html,
+    locate,
+    message_page,
+    page,
+    people_buttons,
+    people_of,
+    sign_in,
+    tenants_for,
+)
 from authentik_entra_bootstrap.sandbox.microsoft.replica import Replica
 from authentik_entra_bootstrap.sandbox.microsoft.sessions import (
     DEVICE_LIFETIME,
@@ -40,7 +49,6 @@ def device_routes(world: World) -> list[BaseRoute]:
 
     return [
         Route("/{tenant}/oauth2/v2.0/devicecode", begin, methods=["POST"]),
-        Route("/{tenant}/oauth2/devicecode", begin, methods=["GET", "POST"]),
         Route("/devicelogin", enter, methods=["GET", "POST"]),
         Route("/common/oauth2/deviceauth", enter, methods=["GET", "POST"]),
     ]
@@ -48,14 +56,11 @@ def device_routes(world: World) -> list[BaseRoute]:
 
 async def _begin(world: World, request: Request) -> dict[str, object]:
     form = await read_form(request)
-    form = {**dict(request.query_params), **form}
-    v2 = "/oauth2/v2.0/" in request.url.path
     tenant = request.path_params["tenant"]
-    app_id, asked = required(form, "client_id", "scope" if v2 else "resource")
+    app_id, scope = required(form, "client_id", "scope")
     replica = Replica(world, tenants_for(world, tenant)[0])
     client = find_client(replica, app_id)
     check_audience(client, tenant)
-    scope = asked if v2 else f"{asked.rstrip('/')}/.default openid offline_access"
     scopes.for_user(replica, scope)
     store = sessions(world)
     text, user_code = store.new_text("D"), store.new_user_code()
@@ -63,13 +68,12 @@ async def _begin(world: World, request: Request) -> dict[str, object]:
         user_code, client.app_id, tenant, scope, world.clock.now() + DEVICE_LIFETIME
     )
     address = f"{origin(world, request)}/devicelogin"
-    seconds, interval = int(DEVICE_LIFETIME.total_seconds()), world.switches.device_code_interval
     return {
         "user_code": user_code,
         "device_code": text,
-        "verification_uri" if v2 else "verification_url": address,
-        "expires_in": seconds if v2 else str(seconds),
-        "interval": interval if v2 else str(interval),
+        "verification_uri": address,
+        "expires_in": int(DEVICE_LIFETIME.total_seconds()),
+        "interval": world.switches.device_code_interval,
         "message": (
             f"To sign in, use a web browser to open the page {address} and enter the code {user_code} to authenticate."
         ),
@@ -102,29 +106,27 @@ async def _page(world: World, request: Request) -> Response:
     form = await read_form(request) if request.method == "POST" else {}
     code = form.get("otc") or request.query_params.get("otc", "")
     if not code:
-        return pages.page(
-            TITLE, "<p>Enter the code displayed on your app or device.</p>" + pages.form({}, ENTRY)
-        )
+        return page(TITLE, "<p>Enter the code displayed on your app or device.</p>" + form_html({}, ENTRY))
     pending = sessions(world).by_user_code(code)
     if pending is None or pending.state != "pending":
         text = "<p>That code didn't work. Check the code and try again. (AADSTS70018)</p>"
-        return pages.page(TITLE, text + pages.form({}, ENTRY), status=400)
+        return page(TITLE, text + form_html({}, ENTRY), status=400)
     if world.clock.now() >= pending.expires:
-        return pages.message(
+        return message_page(
             TITLE, "That code has expired. Go back to your app for a new one. (AADSTS70019)", status=400
         )
     if "decision" not in form and "user" not in form:
         users = people_of(world, pending.tenant)
         where = "any organization" if pending.tenant.lower() in SHARED else "this organization"
-        buttons = pages.people(users) + "<button name='decision' value='decline'>Cancel</button>"
+        buttons = people_buttons(users) + "<button name='decision' value='decline'>Cancel</button>"
         text = f"<p>You are signing in to an app on another device, with an account of {where}.</p>"
-        return pages.page("Pick an account", text + pages.form({"otc": code}, buttons))
+        return page("Pick an account", text + form_html({"otc": code}, buttons))
     try:
         decide(world, code, form.get("user", ""), approve=form.get("decision") != "decline")
     except (LookupError, ValueError) as error:
-        return pages.message(TITLE, str(error), status=400)
+        return message_page(TITLE, str(error), status=400)
     if form.get("decision") == "decline":
-        return pages.message(TITLE, "You have declined. You may close this window.")
-    return pages.message(
+        return message_page(TITLE, "You have declined. You may close this window.")
+    return message_page(
         TITLE, "You have signed in to the application on your device. You may now close this window."
     )

@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from authentik_entra_bootstrap.sandbox.microsoft import aadsts, urls
+from authentik_entra_bootstrap.sandbox.microsoft import aadsts
 from authentik_entra_bootstrap.sandbox.microsoft.aadsts import Aadsts
-from authentik_entra_bootstrap.sandbox.microsoft.keys import signing_key
-from authentik_entra_bootstrap.sandbox.microsoft.tokens import issuer
+from authentik_entra_bootstrap.sandbox.microsoft.tokens import signing_key
 from authentik_entra_bootstrap.sandbox.store import Directory
 from authentik_entra_bootstrap.sandbox.world import World
 
 SHARED = frozenset({"common", "organizations", "consumers"})
 """Path segments that name no tenant."""
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+", re.IGNORECASE)
+
+
+def split_url(text: str) -> SplitResult:
+    """The parts of an address; the whole text as the path when it cannot be read, as ``https://[``."""
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - read for the error that it raises
+    except ValueError:
+        return SplitResult("", "", text, "", "")
+    return parts
+
+
+def is_loopback(text: str) -> bool:
+    """Whether the address names this machine."""
+    return split_url(text).hostname in LOOPBACK
 
 
 def find_tenant(world: World, identifier: str, *, error: str = aadsts.INVALID_REQUEST) -> Directory:
@@ -48,7 +64,7 @@ def find_tenant(world: World, identifier: str, *, error: str = aadsts.INVALID_RE
 def origin(world: World, request: Request) -> str:
     """The address by which the caller reached us: its library compares the issuer with it."""
     host = request.headers.get("host", "")
-    if urls.is_loopback(f"//{host}") or urls.split(f"//{host}").hostname in world.names:
+    if is_loopback(f"//{host}") or split_url(f"//{host}").hostname in world.names:
         return f"https://{host}"
     return world.entra_url
 
@@ -59,7 +75,7 @@ def discovery_routes(world: World) -> list[BaseRoute]:
     async def configuration(request: Request) -> Response:
         name = request.path_params["tenant"]
         try:
-            document = _document(world, request, name, v2="v2.0" in request.url.path.split("/"))
+            document = _document(world, request, name)
         except Aadsts as error:
             return aadsts.answer(world, request, error)
         return JSONResponse(document, headers={"Access-Control-Allow-Origin": "*"})
@@ -76,34 +92,31 @@ def discovery_routes(world: World) -> list[BaseRoute]:
     return [
         Route("/common/discovery/instance", instance),
         Route("/{tenant}/v2.0/.well-known/openid-configuration", configuration),
-        Route("/{tenant}/.well-known/openid-configuration", configuration),
         Route("/{tenant}/discovery/v2.0/keys", keys),
-        Route("/{tenant}/discovery/keys", keys),
     ]
 
 
-def _document(world: World, request: Request, name: str, *, v2: bool) -> dict[str, Any]:
+def _document(world: World, request: Request, name: str) -> dict[str, Any]:
     if name.lower() in SHARED:
         tenant_id = "{tenantid}"
     else:
         name = tenant_id = find_tenant(world, name, error="invalid_tenant").tenant_id
     base = origin(world, request)
-    oauth = f"{base}/{name}/oauth2/v2.0" if v2 else f"{base}/{name}/oauth2"
+    oauth = f"{base}/{name}/oauth2/v2.0"
     return {
         "token_endpoint": f"{oauth}/token",
         "token_endpoint_auth_methods_supported": [
             "client_secret_post",
             "private_key_jwt",
-            "client_secret_basic",
             "self_signed_tls_client_auth",
         ],
-        "jwks_uri": f"{base}/{name}/discovery/v2.0/keys" if v2 else f"{base}/common/discovery/keys",
-        "response_modes_supported": ["query", "fragment", "form_post"],
+        "jwks_uri": f"{base}/{name}/discovery/v2.0/keys",
+        "response_modes_supported": ["query", "form_post"],
         "subject_types_supported": ["pairwise"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
         "scopes_supported": ["openid", "profile", "email", "offline_access"],
-        "issuer": f"{base}/{tenant_id}/v2.0" if v2 else issuer(tenant_id),
+        "issuer": f"{base}/{tenant_id}/v2.0",
         "request_uri_parameter_supported": False,
         "userinfo_endpoint": "https://graph.microsoft.com/oidc/userinfo",
         "authorization_endpoint": f"{oauth}/authorize",
@@ -129,16 +142,15 @@ def _instance(world: World, request: Request) -> Response:
     if not asked:
         message = "The request must contain the following parameter: 'authorization_endpoint'."
         return aadsts.answer(world, request, Aadsts(900144, aadsts.INVALID_REQUEST, message))
-    parts = urls.split(asked)
-    own = urls.split(origin(world, request)).netloc
-    if parts.netloc not in {own, urls.split(world.entra_url).netloc}:
+    parts = split_url(asked)
+    own = split_url(origin(world, request)).netloc
+    if parts.netloc not in {own, split_url(world.entra_url).netloc}:
         message = "Unknown or invalid instance."
         return aadsts.answer(world, request, Aadsts(50049, "invalid_instance", message))
     tenant = parts.path.strip("/").split("/")[0]
-    suffix = "/v2.0" if "/v2.0/" in parts.path else ""
     return JSONResponse(
         {
-            "tenant_discovery_endpoint": f"https://{own}/{tenant}{suffix}/.well-known/openid-configuration",
+            "tenant_discovery_endpoint": f"https://{own}/{tenant}/v2.0/.well-known/openid-configuration",
             "api-version": "1.1",
             "metadata": [{"preferred_network": own, "preferred_cache": own, "aliases": [own]}],
         }

@@ -1,12 +1,13 @@
-"""From the ``scope`` or ``resource`` of a request to a resource and its permissions."""
+"""From the ``scope`` of a request to a resource and its permissions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from authentik_entra_bootstrap.sandbox.microsoft import aadsts, urls
+from authentik_entra_bootstrap.sandbox.microsoft import aadsts
 from authentik_entra_bootstrap.sandbox.microsoft.aadsts import Aadsts
 from authentik_entra_bootstrap.sandbox.microsoft.clients import Client
+from authentik_entra_bootstrap.sandbox.microsoft.discovery import is_loopback, split_url
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import GRAPH_APP_ID
 from authentik_entra_bootstrap.sandbox.microsoft.replica import Replica
 from authentik_entra_bootstrap.sandbox.microsoft.tokens import GRAPH_AUDIENCES
@@ -57,15 +58,7 @@ def for_app(replica: Replica, scope: str) -> Wanted:
             "with /.default suffixed to the resource identifier (application ID URI)."
         )
         raise Aadsts(1002012, aadsts.INVALID_SCOPE, message)
-    return for_resource(replica, asked[0].removesuffix(DEFAULT))
-
-
-def for_resource(replica: Replica, name: str) -> Wanted:
-    """Everything of a resource, named as in version 1.0's ``resource``.
-
-    :raises Aadsts: 500011 for an unknown resource.
-    """
-    resource, audience = _find(replica, name)
+    resource, audience = _find(replica, asked[0].removesuffix(DEFAULT))
     return Wanted(resource, audience, frozenset(), frozenset(), default=True)
 
 
@@ -121,8 +114,8 @@ def granted_scopes(
 
 def _find(replica: Replica, name: str) -> tuple[Object, str]:
     """A loopback address or a name given to this sandbox stands for Microsoft Graph: it is served there."""
-    own_name = name not in GRAPH_AUDIENCES and urls.split(name).hostname in replica.world.names
-    if own_name or urls.is_loopback(name):
+    own_name = name not in GRAPH_AUDIENCES and split_url(name).hostname in replica.world.names
+    if own_name or is_loopback(name):
         name = GRAPH
     resource = replica.resource(name)
     if resource is None:

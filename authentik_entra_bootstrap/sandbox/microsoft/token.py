@@ -1,4 +1,4 @@
-"""The token endpoints: ``/{tenant}/oauth2/v2.0/token`` and the older ``/{tenant}/oauth2/token``."""
+"""The token endpoint: ``/{tenant}/oauth2/v2.0/token``."""
 
 from __future__ import annotations
 
@@ -22,12 +22,10 @@ from authentik_entra_bootstrap.sandbox.microsoft.clients import (
     Form,
     authenticate,
     check_proof_given,
-    credentials_from_header,
     find_client,
     required,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.discovery import SHARED, find_tenant, origin
-from authentik_entra_bootstrap.sandbox.microsoft.keys import signing_key
 from authentik_entra_bootstrap.sandbox.microsoft.replica import Replica
 from authentik_entra_bootstrap.sandbox.microsoft.sessions import (
     AuthorizationCode,
@@ -36,6 +34,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.sessions import (
     digest,
     sessions,
 )
+from authentik_entra_bootstrap.sandbox.microsoft.tokens import signing_key
 from authentik_entra_bootstrap.sandbox.requestlog import note_caller
 from authentik_entra_bootstrap.sandbox.store import Object
 from authentik_entra_bootstrap.sandbox.world import World
@@ -52,7 +51,6 @@ class Call:
     tenant: str
     form: Form
     origin: str
-    v2: bool
 
     def replica(self, tenant_id: str | None = None) -> Replica:
         """The replica that answers, for the tenant of the address or the one of the person signed in."""
@@ -60,7 +58,7 @@ class Call:
 
 
 def token_routes(world: World) -> list[BaseRoute]:
-    """Routes of the token endpoints."""
+    """The route of the token endpoint."""
 
     async def endpoint(request: Request) -> Response:
         try:
@@ -69,10 +67,7 @@ def token_routes(world: World) -> list[BaseRoute]:
             return aadsts.answer(world, request, error)
         return JSONResponse(body, headers=aadsts.reply_headers(world, request))
 
-    return [
-        Route("/{tenant}/oauth2/v2.0/token", endpoint, methods=["GET", "POST"]),
-        Route("/{tenant}/oauth2/token", endpoint, methods=["GET", "POST"]),
-    ]
+    return [Route("/{tenant}/oauth2/v2.0/token", endpoint, methods=["GET", "POST"])]
 
 
 async def read_form(request: Request) -> Form:
@@ -85,14 +80,8 @@ async def _answer(world: World, request: Request) -> dict[str, Any]:
     if request.method != "POST":
         message = f"The endpoint only accepts POST requests. Received a {request.method} request."
         raise Aadsts(900561, aadsts.INVALID_REQUEST, message)
-    form = credentials_from_header(request, await read_form(request))
-    call = Call(
-        world,
-        request.path_params["tenant"],
-        form,
-        origin(world, request),
-        v2=request.url.path.endswith("/oauth2/v2.0/token"),
-    )
+    form = await read_form(request)
+    call = Call(world, request.path_params["tenant"], form, origin(world, request))
     if form.get("grant_type") == "client_credentials":
         check_proof_given(form)
     if call.tenant.lower() not in SHARED:
@@ -101,14 +90,13 @@ async def _answer(world: World, request: Request) -> dict[str, Any]:
     grants: dict[str, Callable[[Call], dict[str, Any]]] = {
         "client_credentials": _client_credentials,
         DEVICE_GRANT: _device_code,
-        "device_code": _device_code,
         "authorization_code": _authorization_code,
         "refresh_token": _refresh_token,
     }
     if grant_type not in grants:
         message = f"The app requested an unsupported grant type '{grant_type}'."
         raise Aadsts(70003, "unsupported_grant_type", message)
-    if call.v2 and "resource" in form:
+    if "resource" in form:
         message = "The 'resource' request parameter is not supported."
         raise Aadsts(901002, aadsts.INVALID_REQUEST, message)
     return grants[grant_type](call)
@@ -118,11 +106,11 @@ def _client_credentials(call: Call) -> dict[str, Any]:
     if call.tenant.lower() in SHARED:
         message = "No tenant-identifying information found in either the request or implied by any provided credentials."
         raise Aadsts(50059, aadsts.INVALID_REQUEST, message)
-    app_id, asked = required(call.form, "client_id", "scope" if call.v2 else "resource")
+    app_id, asked = required(call.form, "client_id", "scope")
     replica = call.replica()
     client = find_client(replica, app_id)
     authenticate(replica, client, call.form, call.origin)
-    wanted = scopes.for_app(replica, asked) if call.v2 else scopes.for_resource(replica, asked)
+    wanted = scopes.for_app(replica, asked)
     if call.world.switches.conditional_access_blocks:
         raise _blocked("access_denied")
     principal = client.service_principal
@@ -130,11 +118,11 @@ def _client_credentials(call: Call) -> dict[str, Any]:
     token = tokens.app_token(
         replica.now, replica.tenant_id, wanted.audience, principal, roles, call.world.guid("uti")
     )
-    return _body(call, wanted, token)
+    return _body(token)
 
 
 def _device_code(call: Call) -> dict[str, Any]:
-    app_id, text = required(call.form, "client_id", "device_code" if "device_code" in call.form else "code")
+    app_id, text = required(call.form, "client_id", "device_code")
     store = sessions(call.world)
     pending = store.device_codes.get(digest(text))
     if pending is None or pending.client_id.lower() != app_id.lower() or pending.state == "redeemed":
@@ -143,7 +131,7 @@ def _device_code(call: Call) -> dict[str, Any]:
     signed_in = _confirmed(call, pending)
     replica = call.replica(signed_in.tenant_id)
     client = _user_client(call, replica, app_id, public=True)
-    wanted = _wanted(call, replica, pending.scope)
+    wanted = scopes.for_user(replica, pending.scope)
     body = _user_body(call, replica, client, wanted, signed_in, None)
     pending.state = "redeemed"
     return body
@@ -170,7 +158,7 @@ def _authorization_code(call: Call) -> dict[str, Any]:
     replica = call.replica(code.signed_in.tenant_id)
     client = _user_client(call, replica, app_id)
     _check_code(call, code, redirect_uri)
-    wanted = _wanted(call, replica, call.form.get("scope") or code.scope)
+    wanted = scopes.for_user(replica, call.form.get("scope") or code.scope)
     body = _user_body(call, replica, client, wanted, code.signed_in, code.nonce)
     code.redeemed = True
     return body
@@ -212,7 +200,7 @@ def _refresh_token(call: Call) -> dict[str, Any]:
         raise Aadsts(700082, aadsts.INVALID_GRANT, "The refresh token has expired due to inactivity.")
     replica = call.replica(kept.signed_in.tenant_id)
     client = _user_client(call, replica, app_id)
-    wanted = _wanted(call, replica, call.form.get("scope", "openid"))
+    wanted = scopes.for_user(replica, call.form.get("scope", "openid"))
     return _user_body(call, replica, client, wanted, kept.signed_in, None)
 
 
@@ -241,12 +229,6 @@ def check_audience(client: Client, tenant: str) -> None:
             "tenant-specific endpoint or configure the application to be multi-tenant."
         )
         raise Aadsts(50194, aadsts.INVALID_REQUEST, message)
-
-
-def _wanted(call: Call, replica: Replica, scope: str) -> scopes.Wanted:
-    if not call.v2 and call.form.get("resource"):
-        return scopes.for_resource(replica, call.form["resource"])
-    return scopes.for_user(replica, scope)
 
 
 def find_user(replica: Replica, user_id: str) -> Object:
@@ -285,10 +267,10 @@ def _user_body(
     token = tokens.user_token(
         replica.now, replica.tenant_id, wanted.audience, client.app_id, user, granted, call.world.guid("uti")
     )
-    body = _body(call, wanted, token) | {"scope": wanted.written(granted)}
-    if "offline_access" in wanted.openid or not call.v2 or call.form.get("grant_type") == "refresh_token":
+    body = _body(token) | {"scope": wanted.written(granted)}
+    if "offline_access" in wanted.openid or call.form.get("grant_type") == "refresh_token":
         body["refresh_token"] = sessions(call.world).add_refresh_token(client.app_id, signed_in)
-    if "openid" in wanted.openid or not call.v2:
+    if "openid" in wanted.openid:
         body["id_token"] = _id_token(call, replica, client, user, nonce)
     if call.form.get("client_info") == "1":
         info = json.dumps({"uid": user["id"], "utid": replica.tenant_id}).encode()
@@ -296,19 +278,13 @@ def _user_body(
     return body
 
 
-def _body(call: Call, wanted: scopes.Wanted, token: str) -> dict[str, Any]:
-    if call.v2:
-        times: dict[str, Any] = {"expires_in": tokens.LIFETIME, "ext_expires_in": tokens.LIFETIME}
-    else:
-        moment = int(call.world.clock.now().timestamp())
-        times = {
-            "expires_in": str(tokens.LIFETIME),
-            "ext_expires_in": str(tokens.LIFETIME),
-            "expires_on": str(moment + tokens.LIFETIME),
-            "not_before": str(moment - tokens.BACKDATED),
-            "resource": wanted.audience,
-        }
-    return {"token_type": "Bearer", **times, "access_token": token}
+def _body(token: str) -> dict[str, Any]:
+    return {
+        "token_type": "Bearer",
+        "expires_in": tokens.LIFETIME,
+        "ext_expires_in": tokens.LIFETIME,
+        "access_token": token,
+    }
 
 
 def _id_token(call: Call, replica: Replica, client: Client, user: Object, nonce: str | None) -> str:

@@ -5,7 +5,7 @@ import pytest
 
 from authentik_entra_bootstrap.sandbox import Sandbox
 
-KEYS = "/common/discovery/keys"
+KEYS = "/common/discovery/v2.0/keys"
 
 
 def test_state(sandbox: Sandbox, http: httpx.Client) -> None:

@@ -6,7 +6,7 @@ import pytest
 from authentik_entra_bootstrap.sandbox import Sandbox
 from authentik_entra_bootstrap.sandbox.faults import Fault
 
-KEYS = "/common/discovery/keys"
+KEYS = "/common/discovery/v2.0/keys"
 APPLICATIONS = "/v1.0/applications"
 
 

@@ -11,7 +11,7 @@ import pytest
 from authentik_entra_bootstrap.sandbox import Sandbox
 from authentik_entra_bootstrap.sandbox.server import Authority, TlsServer
 
-KEYS = "/common/discovery/keys"
+KEYS = "/common/discovery/v2.0/keys"
 
 
 def sandbox_threads() -> list[str]:
