@@ -8,6 +8,7 @@ from typing import Any, Self
 from urllib.parse import unquote
 
 import httpx
+from authentik_entra_bootstrap.sandbox.microsoft.app import entra_routes
 from starlette.applications import Starlette
 from starlette.routing import Mount, Router
 
@@ -16,7 +17,6 @@ from authentik_entra_bootstrap.sandbox.authentik.resources import people, provid
 from authentik_entra_bootstrap.sandbox.authentik.resources.provider_calls import sync_status
 from authentik_entra_bootstrap.sandbox.authentik.state import Record
 from authentik_entra_bootstrap.sandbox.clock import SandboxClock
-from authentik_entra_bootstrap.sandbox.microsoft.app import entra_routes
 from authentik_entra_bootstrap.sandbox.microsoft.graph import graph_routes
 from authentik_entra_bootstrap.sandbox.microsoft.seed import operator_holds, seed_tenant
 from authentik_entra_bootstrap.sandbox.world import World

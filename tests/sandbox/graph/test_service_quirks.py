@@ -69,11 +69,8 @@ def test_properties_in_filters_are_taken_in_any_case(graph: Any, query: str) -> 
     assert [item["id"] for item in reply.json()["value"]] == [app["id"]]
 
 
-def test_orders_and_expansions_are_taken_in_any_case(graph: Any) -> None:
-    app = graph.new_app(displayName="a")
-    names = [item["displayName"] for item in graph.get("applications?$orderby=DisplayName").json()["value"]]
-    assert names == sorted(names, key=str.casefold)
-    assert "owners" in graph.get(f"applications/{app['id']}?$expand=Owners").json()
+def test_expansions_are_taken_in_any_case(graph: Any) -> None:
+    assert "owners" in graph.get(f"applications/{graph.new_app()['id']}?$expand=Owners").json()
 
 
 def test_numbers_as_ids_of_a_batch_are_answered_as_text(graph: Any, errors: Any) -> None:

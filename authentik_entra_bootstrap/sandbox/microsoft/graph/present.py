@@ -115,7 +115,7 @@ def property_reply(call: Call, entity: EntityType, read: Callable[[], Object]) -
 def list_reply(call: Call, entity: EntityType, items: list[Object], *, context: str = "") -> Reply:
     """A page of a collection, with ``@odata.count`` and ``@odata.nextLink``."""
     query = call.query
-    left = query.ordered(query.filtered(items, entity), entity)
+    left = query.filtered(items, entity)
     page, token = query.page(left)
     return _collection(
         call, entity, context, [present(call, entity, item, query) for item in page], len(left), token
@@ -126,7 +126,7 @@ def members_reply(call: Call, items: list[tuple[str, Object]]) -> Reply:
     """The same for a collection of mixed types."""
     query = call.query
     kinds = {item["id"]: kind for kind, item in items}
-    left = query.ordered(query.filtered([item for _, item in items], DIRECTORY_OBJECT), DIRECTORY_OBJECT)
+    left = query.filtered([item for _, item in items], DIRECTORY_OBJECT)
     page, token = query.page(left)
     shown = [present_member(kinds[item["id"]], item, query) for item in page]
     return _collection(call, DIRECTORY_OBJECT, "", shown, len(left), token)

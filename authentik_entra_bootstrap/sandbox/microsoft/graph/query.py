@@ -7,7 +7,6 @@ import binascii
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
@@ -15,7 +14,6 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     bad_request,
     malformed,
     not_served,
-    unsupported_query,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.filters import read_filter, spelling, unknown_property
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import EntityType
@@ -28,6 +26,7 @@ MOST_EXPANDED = 1
 _OPTIONS = frozenset(
     {"select", "filter", "top", "count", "orderby", "search", "expand", "skiptoken", "skip", "format"}
 )
+_NOT_SERVED = frozenset({"search", "orderby"})
 _EXPAND = re.compile(r"\s*(\w+)\s*(?:\((.*)\))?\s*\Z", re.DOTALL)
 _SELECT_AND_EXPAND = "Parsing OData Select and Expand failed: "
 
@@ -48,7 +47,7 @@ class Query:
     def parse(cls, query: str, consistency_level: str = "") -> Query:
         """Read a query string.
 
-        :raises GraphError: 400 for an unknown system option, or one given twice; 501 for ``$search``.
+        :raises GraphError: 400 for an unknown system option, or one given twice; 501 for what the sandbox does not serve.
         """
         pairs = tuple(parse_qsl(query, keep_blank_values=True))
         options: dict[str, str] = {}
@@ -58,8 +57,8 @@ class Query:
                 if name.startswith("$"):
                     raise malformed(f"The query parameter '{name}' is not supported.")
                 continue
-            if plain == "search":
-                raise not_served("$search")
+            if plain in _NOT_SERVED:
+                raise not_served(f"${plain}")
             if plain in options:
                 raise malformed(
                     f"Query parameter '${plain}' is specified multiple times, but it should be specified once."
@@ -150,28 +149,6 @@ class Query:
             items = [item for item in items if fits(item)]
         return items
 
-    def ordered(self, items: list[Object], entity: EntityType) -> list[Object]:
-        """The objects in the order of ``$orderby``; of creation without it.
-
-        :raises GraphError: 400 for what the directory does not sort by, or not together with a filter.
-        """
-        text = self.options.get("orderby", "").strip()
-        if not text:
-            return items
-        if "filter" in self.options and not self.advanced:
-            raise unsupported_query("Sorting not supported for current query.")
-        for clause in reversed(text.split(",")):
-            name, _, direction = clause.strip().partition(" ")
-            given, name = name, spelling(name, entity.props) or ""
-            if not name:
-                raise unknown_property(given, entity)
-            if name not in entity.filterable or direction.strip().lower() not in ("", "asc", "desc"):
-                raise unsupported_query("Sorting not supported for current query.")
-            items = sorted(
-                items, key=lambda item: _sort_key(item.get(name)), reverse=direction.strip().lower() == "desc"
-            )
-        return items
-
     def page(self, items: list[Object]) -> tuple[list[Object], str | None]:
         """One page and the skip token of the next.
 
@@ -192,12 +169,6 @@ class Query:
         pairs = [(name, value) for name, value in self.raw if name.lower() not in ("$skiptoken", "skiptoken")]
         pairs.append(("$skiptoken", token))
         return "&".join(f"{quote(name, safe='$')}={quote(value, safe='')}" for name, value in pairs)
-
-
-def _sort_key(value: object) -> tuple[int, Any]:
-    if value is None:
-        return (0, "")
-    return (1, value.casefold()) if isinstance(value, str) else (2, str(value))
 
 
 def _split_outside_parentheses(text: str, mark: str) -> list[str]:
