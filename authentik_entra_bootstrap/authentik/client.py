@@ -28,14 +28,16 @@ from authentik_entra_bootstrap.waiting import PAGES_LIMIT, is_transient_before_s
 T = TypeVar("T")
 
 PAGE_SIZE = 100
-FIRST_CONTACT = 4.0
-"""Seconds of trying to connect while nothing has answered yet: a wrong address or port is likelier than a restart."""
+FIRST_CONTACT = 2.0
+"""Seconds of trying to connect, all requests together, while nothing has answered yet: a wrong address or port is likelier than a restart."""
 LIST_DEADLINE = 600.0
 """Seconds to read all pages of a list, scaled like every budget."""
 
 
 class Api(Connection):
     """Sends requests and reads answers."""
+
+    _tried_since: float | None = None
 
     async def send(self, call: Call) -> Reply:
         """Send once; an answer outside 2xx is raised as the error it stands for."""
@@ -46,11 +48,13 @@ class Api(Connection):
 
     async def repeat(self, call: Call) -> Reply:
         """Send a request that may be repeated (GET, OPTIONS, a PATCH of fixed values) until it is answered."""
-        start = self.waiter.monotonic()
+        if self._tried_since is None:
+            self._tried_since = self.waiter.monotonic()
+        since = self._tried_since
 
         def again(error: BaseException) -> bool:
             if isinstance(error, Unreachable) and not self.reached:
-                tried = self.waiter.monotonic() - start
+                tried = self.waiter.monotonic() - since
                 return worth_repeating(error) and tried < FIRST_CONTACT * self.waiter.scale
             return worth_repeating(error)
 

@@ -39,7 +39,7 @@ _CHUNK = 1 << 14
 class Connection:
     """Connections to one authentik, with one token.
 
-    :param base: base of the API, from :func:`~authentik_entra_bootstrap.authentik.address.api_base`.
+    :param base: base of the API, from :func:`~authentik_entra_bootstrap.authentik.adapter.api_base`.
     :param token: API token.
     :param network: CA file, proxy, timeouts, user agent.
     :param waiter: its scale is that of the deadline.

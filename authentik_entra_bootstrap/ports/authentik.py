@@ -9,9 +9,13 @@ from typing import Protocol
 from authentik_entra_bootstrap.domain import (
     AuthentikApplication,
     AuthentikUser,
+    BlueprintInstance,
+    BlueprintResult,
+    Dependent,
     LicenseInfo,
     OwnEvent,
     PermissionCheck,
+    PropertyMapping,
     Provider,
     ProviderChange,
     ProviderPk,
@@ -23,11 +27,9 @@ from authentik_entra_bootstrap.domain import (
     TaskRecord,
     Written,
 )
-from authentik_entra_bootstrap.importing import AuthentikBlueprints
-from authentik_entra_bootstrap.removals import AuthentikRemovals
 
 
-class AuthentikPort(AuthentikBlueprints, AuthentikRemovals, Protocol):
+class AuthentikPort(Protocol):
     """authentik, as the owner of the API token."""
 
     async def server(self) -> ServerInfo:
@@ -174,4 +176,87 @@ class AuthentikPort(AuthentikBlueprints, AuthentikRemovals, Protocol):
 
         :raises Denied: ``authentik-permission-missing``.
         """
+        ...
+
+    # --- teardown: a deletion of what is gone already is success
+
+    async def provider_dependents(self, pk: ProviderPk) -> tuple[Dependent, ...]:
+        """What hangs from the provider, by authentik's own list (``used_by``)."""
+        ...
+
+    async def application_dependents(self, application: AuthentikApplication) -> tuple[Dependent, ...]:
+        """What hangs from the application, its backchannel providers among it."""
+        ...
+
+    async def application_bindings(self, application: AuthentikApplication) -> int | None:
+        """Number of policy bindings of the application; ``None`` where the token may not look."""
+        ...
+
+    async def delete_provider(self, pk: ProviderPk) -> bool:
+        """Delete the provider; ``False`` when there was none.
+
+        :raises Denied: ``authentik-permission-missing``.
+        """
+        ...
+
+    async def delete_application(self, application: AuthentikApplication) -> bool:
+        """Delete the application, which takes its backchannel providers along; ``False`` when there was none."""
+        ...
+
+    # --- blueprints: importing, storing as instances, and what an export reads
+
+    async def imports_blueprints(self) -> bool:
+        """Whether the server imports blueprints without storing them."""
+        ...
+
+    async def import_blueprint(
+        self, content: str, values: Mapping[str, object], secrets: Mapping[str, SecretText]
+    ) -> Written[BlueprintResult]:
+        """Apply a blueprint at once and without storing it; only where :meth:`imports_blueprints`.
+
+        Values and secrets are given as context where the server takes one, else within the uploaded file.
+
+        :raises Denied: ``authentik-permission-missing``: add, change and delete are needed on every model in it.
+        :raises Temporary: no answer, or the importer crashed; it may have been applied all the same.
+        """
+        ...
+
+    async def save_blueprint(self, name: str, content: str) -> BlueprintInstance:
+        """Store a blueprint as an enabled instance of this name; one that exists gets the content.
+
+        The content is stored and can be read: it must hold no secret.
+
+        :raises Conflict: ``blueprint-refused``: authentik's validation refuses the content.
+        """
+        ...
+
+    async def apply_blueprint(self, pk: str) -> None:
+        """Make authentik's worker apply an instance; it answers before that is done."""
+        ...
+
+    async def blueprint(self, pk: str) -> BlueprintInstance | None:
+        """The instance as it stands."""
+        ...
+
+    async def blueprint_lines(self, pk: str) -> tuple[str, ...]:
+        """What the worker logged when it applied the instance last; nothing where tasks may not be read."""
+        ...
+
+    async def delete_blueprint(self, pk: str) -> bool:
+        """Delete an instance; what it made stays. ``False`` when there was none."""
+        ...
+
+    async def exists(self, model: str, conditions: Sequence[tuple[str, str]]) -> bool | None:
+        """Whether there is an object with these fields; ``None`` where that cannot be told.
+
+        :param model: ``authentik_core.group``.
+        """
+        ...
+
+    async def property_mappings(self) -> tuple[PropertyMapping, ...]:
+        """Every property mapping of the Microsoft Entra provider."""
+        ...
+
+    async def group_name(self, pk: str) -> str | None:
+        """The name of a group."""
         ...

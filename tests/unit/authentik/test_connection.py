@@ -18,10 +18,10 @@ from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik import AuthentikAdapter, connection
 from authentik_entra_bootstrap.authentik.connection import KEEP_ALIVE, Connection
 from authentik_entra_bootstrap.authentik.requests import Call
-from authentik_entra_bootstrap.domain import Network, ProviderPk, SecretText
+from authentik_entra_bootstrap.domain import Network, ProviderPk, ProviderSpec, SecretText
 from authentik_entra_bootstrap.waiting import Waiter
 
-from .conftest import TOKEN, Answer, FakeTime, Request, Stub, page, provider_body, serve_basics
+from .conftest import TOKEN, Answer, FakeTime, Request, Stub, page, serve_basics
 
 ME = Answer(200, {"user": {"pk": 1, "username": "svc"}})
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
@@ -277,8 +277,11 @@ async def test_a_refused_connection_fails_within_ten_seconds_and_names_host_and_
     async with AuthentikAdapter(f"http://127.0.0.1:{port}", SecretText(TOKEN), Network(), waiter) as made:
         with pytest.raises(errors.Unreachable, match=rf"127\.0\.0\.1:{port} refuses connections") as caught:
             await made.server()
+        for read in (made.me, made.license, made.server, made.providers):
+            with pytest.raises(errors.Unreachable):
+                await read()
     assert caught.value.code == "authentik-unreachable"
-    assert time.now < 10.0
+    assert time.now < 10.0, "all reads of a check together"
     assert time.sleeps, "a server that restarts is waited for a little"
 
 
@@ -331,21 +334,22 @@ async def test_a_long_retry_after_on_a_write_ends_the_run_at_once(
     await adapter.server()
     stub.on("GET", "/providers/microsoft_entra/", page())
     throttled = Answer(429, {"detail": "slow"}, {"Retry-After": "31536000"})
-    one, spec_body = "/providers/microsoft_entra/9/", provider_body()
+    one = "/providers/microsoft_entra/9/"
     for method, path in (
         ("PATCH", one),
+        ("POST", "/providers/microsoft_entra/"),
         ("POST", one + "sync/object/"),
         ("DELETE", one),
         ("POST", "/core/applications/"),
         ("PATCH", "/core/applications/entra/"),
-        ("POST", "/managed/blueprints/import/"),
         ("POST", "/managed/blueprints/9/apply/"),
         ("DELETE", "/managed/blueprints/9/"),
     ):
         stub.on(method, path, throttled)
     writes = [
-        adapter.update_provider(ProviderPk(9), {"name": spec_body["name"]}, SecretText("s" * 40)),
+        adapter.update_provider(ProviderPk(9), {"name": "Entra"}, SecretText("s" * 40)),
         adapter.start_sync(ProviderPk(9)),
+        adapter.create_provider(ProviderSpec("Entra", "1" * 36, "2" * 36, (), ()), SecretText("s" * 40)),
         adapter.request_proof(ProviderPk(9), 1),
         adapter.delete_provider(ProviderPk(9)),
         adapter.create_application(slug="entra", name="Entra", backchannel_provider_pks=[9], launch_url=None),
