@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import click
 
+from authentik_entra_bootstrap.cli import unreported
 from authentik_entra_bootstrap.cli.options import Options
 from authentik_entra_bootstrap.config import SettingsFile
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode
@@ -113,20 +114,28 @@ def _one(
 ) -> Result:
     try:
         code, document = one(name)
-    except BootstrapError as error:
-        if not json:
-            terminal.error(error)
-        failure = {"connection": name, "error": error_document(error)}
-        return Result(name, error.exit_code, envelope(command, error.exit_code, failure), error.code)
     except Declined:
         terminal.note(f"Connection {name} is left as it is.")
         pending = ExitCode.CHANGES_PENDING
         return Result(
             name, pending, envelope(command, pending, {"error": None, "connection": name}), "declined"
         )
+    except BootstrapError as error:
+        return _failed(command, name, terminal, error, json=json)
+    except (click.Abort, click.ClickException, BrokenPipeError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the last handler: the other connections are run all the same
+        return _failed(command, name, terminal, unreported(error), json=json)
     failed = document.get("error")
     note = str(failed["code"]) if isinstance(failed, dict) else ""
     return Result(name, code, envelope(command, code, {"error": None, **document}), note)
+
+
+def _failed(command: str, name: str, terminal: Terminal, error: BootstrapError, *, json: bool) -> Result:
+    if not json:
+        terminal.error(error)
+    failure = {"connection": name, "error": error_document(error)}
+    return Result(name, error.exit_code, envelope(command, error.exit_code, failure), error.code)
 
 
 def _summary(terminal: Terminal, results: Sequence[Result]) -> None:

@@ -45,6 +45,17 @@ def test_what_nobody_expected_is_told_by_kind_and_place(command: Command, world:
     assert "Traceback" not in document.err
 
 
+def test_what_nobody_expected_in_one_connection_leaves_the_others_to_be_run(
+    command: Command, world: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "authentik-entra.toml").write_text("[connections.first]\n[connections.second]\n")
+    world.wire.watch = fail
+    said = command("status", "--all", "--output", "json")
+    assert said.code == 1
+    assert [item["error"]["code"] for item in said.json["connections"]] == ["unexpected"] * 2
+    assert CANARY not in said.out + said.err
+
+
 def test_what_fails_outside_of_a_connection_is_told_the_same_way(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

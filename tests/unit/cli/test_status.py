@@ -146,6 +146,15 @@ def test_a_span_that_is_none_is_refused(command: Command, world: World, span: st
     assert world.wire.calls == []
 
 
+def test_no_name_on_the_page_steers_its_reading_or_fills_it(command: Command, crowded: World) -> None:
+    crowded.entra.change_app(display_name="pay\u202egnp.exe \x1b[31m" + "x" * 5_000)
+    said = command("status", "--output", "html")
+    assert "\\u202egnp.exe" in said.out
+    assert not {"\u202e", "\x1b"} & set(said.out)
+    assert "more characters" in said.out
+    assert "x" * 2_000 not in said.out
+
+
 def test_the_page_is_one_document_of_the_run(command: Command, crowded: World) -> None:
     crowded.entra.change_app(display_name="<script>alert('x')</script>")
     crowded.wire.fail("authentik.sync_status", Denied("authentik-permission-missing", "May not look."))
