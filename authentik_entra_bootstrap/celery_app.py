@@ -25,6 +25,7 @@ from authentik_entra_bootstrap.worker import runs
 from authentik_entra_bootstrap.worker.beat import end_with
 from authentik_entra_bootstrap.worker.broker import LONGEST_WAIT, configuration, mend
 from authentik_entra_bootstrap.worker.settings import Settings, SettingsSource
+from authentik_entra_bootstrap.workflows.delivery import BUSY
 
 _log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker"))
 TRIES: dict[str, Any] = {
@@ -158,6 +159,10 @@ def _telling(
             # It does the work. If it died with the lease in its hands, a later sweep finds what is left.
             _log.info("another-run-active", connection=connection)
             return
+        if error.code in BUSY:
+            # Nothing failed; Celery tries it again.
+            _log.info(error.code, connection=connection, reason=error.message)
+            raise
         if isinstance(error, Throttled) and error.trace and error.trace.service != "authentik":
             # Each process learns it for itself: the others meet one refusal each.
             app.slowed[tenant] = sent_by

@@ -308,7 +308,7 @@ def _closing_steps(authentik: ObservedAuthentik, secret: SecretDecision, marks: 
     attached = provider and application and int(provider.pk) in application.backchannel_provider_pks
     unfinished = secret.action is SecretAction.PROVE and marks.current is None
     if not attached or unfinished:
-        # Saving an unassigned provider starts no sync, and a first run may have been interrupted before it.
+        # The sync of an unassigned provider syncs nothing, and a first run may have been interrupted before it.
         yield Step(
             Action.CHANGE,
             Target.FIRST_SYNC,

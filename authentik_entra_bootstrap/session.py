@@ -14,12 +14,15 @@ from authentik_entra_bootstrap.domain import AppId, Desired, Network, SecretText
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.events import Several
-from authentik_entra_bootstrap.leases import hold, lease_name, open_lease
+from authentik_entra_bootstrap.leases import Hold, delivery_lease_name, hold, lease_name, open_lease
 from authentik_entra_bootstrap.metrics import Metrics
 from authentik_entra_bootstrap.reporting import Quiet, Reporter
-from authentik_entra_bootstrap.waiting import RUN_LIMIT, Waiter, run_limit
+from authentik_entra_bootstrap.waiting import RUN_LIMIT, Patience, Waiter, run_limit
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.telling import TrailListener
+
+DELIVERIES = Patience(budget=300.0, first=0.2, factor=1.5, ceiling=2.0)
+"""For another run's delivery to the same authentik: a rotation of another connection takes about a minute."""
 
 
 @dataclass
@@ -75,6 +78,35 @@ class Session:
                 yield
             finally:
                 context.guard, context.domain = before
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Hold authentik's lease while the body runs. The connection's is always taken before it, so nothing can block.
+
+        :raises Temporary: ``another-delivery-active``; ``lease-unreachable``.
+        """
+        name = delivery_lease_name(self.authentik_url)
+        lease = open_lease(self.lease_url, name, self.settings.network().ca_file)
+
+        async def taken() -> bool | None:
+            return lease.acquire() or None
+
+        try:
+            await self.context.waiter.until(
+                taken,
+                what=f"another run to end its delivery to {self.authentik_url}",
+                code="another-delivery-active",
+                patience=DELIVERIES,
+                usual="a minute",
+            )
+        except BaseException:
+            lease.release()
+            raise
+        held = Hold(lease, f"authentik {self.authentik_url}")
+        try:
+            yield
+        finally:
+            held.end()
 
     def adopting(self, client_id: UUID | None) -> Session:
         """The same session, told to take over the application with this client id (``None``: none)."""
@@ -171,4 +203,7 @@ async def open_session(settings: ConnectionSettings, runtime: Runtime) -> AsyncI
     ):
         context = Context(entra, authentik, waiter, runtime.reporter, **runtime.context_options)  # type: ignore[arg-type]
         context.listener = Several(TrailListener(authentik, runtime.reporter, context.now), Metrics())
-        yield Session(settings, desired, context, runtime.lease_url)
+        session = Session(settings, desired, context, runtime.lease_url)
+        if runtime.lease_url != NO_LEASE:
+            context.turn = session.turn
+        yield session

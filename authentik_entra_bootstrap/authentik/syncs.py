@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from authentik_client.models.sync_object_request import SyncObjectRequest
@@ -18,6 +19,7 @@ from authentik_entra_bootstrap.authentik.permission_names import (
 )
 from authentik_entra_bootstrap.authentik.providers import ONE_PROVIDER
 from authentik_entra_bootstrap.authentik.requests import Call, typed
+from authentik_entra_bootstrap.authentik.server import PROVIDERS
 from authentik_entra_bootstrap.domain import ProviderPk, SyncStatus, TaskRecord
 from authentik_entra_bootstrap.errors import Temporary
 
@@ -26,6 +28,8 @@ PROVISIONED_USERS = "/providers/microsoft_entra_users/"
 USER_MODEL = "authentik.core.models.User"
 SYNC_PAGE = "authentik.enterprise.providers.microsoft_entra.tasks.microsoft_entra_sync_objects"
 """The actor that syncs one page of a provider, and signs in for it."""
+FULL_SYNC = "authentik.enterprise.providers.microsoft_entra.tasks.microsoft_entra_sync"
+"""The actor that syncs a whole provider, and waits for its pages."""
 _PROOF_TIMEOUT = 30.0
 """Seconds. authentik waits 10 s for the result before it gives up (its empty 405)."""
 _NEWEST = 20
@@ -88,6 +92,28 @@ class Syncs(Part):
             max_pages=1,
         )
         return tuple(task for task in found if task is not None)
+
+    async def running_syncs(self, besides: str = "") -> tuple[str, ...]:
+        """Names of the providers whose full sync runs now; without the one called ``besides``.
+
+        The tasks tell in one request which may; ``sync/status`` is asked of those alone, because a worker that was
+        killed leaves tasks behind that say they run.
+        """
+        tasks = await self._api.pages(
+            TASKS,
+            lambda body: records.task(records.mapping(body), self._api.redactor),
+            permission=VIEW_TASK,
+            query=(("actor_name", FULL_SYNC), ("state", "running"), ("ordering", "-mtime")),
+            page_size=_NEWEST_OF_ALL,
+            max_pages=1,
+        )
+        names = {task.uid.removeprefix(f"{FULL_SYNC}:") for task in tasks} - {besides}
+        if not names:
+            return ()
+        providers = await self._api.pages(PROVIDERS, records.provider, permission=VIEW_PROVIDER)
+        candidates = [provider for provider in providers if provider.name in names]
+        states = await asyncio.gather(*(self.sync_status(provider.pk) for provider in candidates))
+        return tuple(item.name for item, state in zip(candidates, states, strict=True) if state.is_running)
 
     async def sync_status(self, pk: ProviderPk) -> SyncStatus:
         """authentik's own view of the last sync."""

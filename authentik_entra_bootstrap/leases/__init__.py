@@ -1,11 +1,11 @@
-"""Leases: one run at a time for one connection. They save work; the rotation is safe without them.
+"""Leases: one run at a time for one connection, one delivery at a time for one authentik. They save work; the rotation is safe without them.
 
 A file lock on one machine, Redis, or PostgreSQL, each through a well-kept library. What a lease cannot promise (two
 machines' clocks, a service that forgot its locks), the rotation's own looks at both services catch.
 """
 
 from authentik_entra_bootstrap.leases.holding import Hold, hold
-from authentik_entra_bootstrap.leases.interface import Lease, lease_name
+from authentik_entra_bootstrap.leases.interface import Lease, delivery_lease_name, lease_name
 from authentik_entra_bootstrap.leases.places import open_lease
 
-__all__ = ["Hold", "Lease", "hold", "lease_name", "open_lease"]
+__all__ = ["Hold", "Lease", "delivery_lease_name", "hold", "lease_name", "open_lease"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from authentik_entra_bootstrap.domain import TenantId
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Unreachable
@@ -44,6 +46,15 @@ class Lease(Protocol):
 def lease_name(connection: str, tenant: TenantId) -> str:
     """The name of a connection's lease, the same on every machine and in every settings file."""
     return f"{tenant.lower()}.{connection}"
+
+
+def delivery_lease_name(url: str) -> str:
+    """The name of an authentik's lease: the same for each way to write its address, and for every path below it."""
+    parts = urlsplit(url.strip())
+    scheme, host = parts.scheme.lower(), (parts.hostname or "").rstrip(".")
+    port = parts.port or (443 if scheme == "https" else 80)
+    digest = hashlib.sha256(f"{scheme}://{host}:{port}".encode()).hexdigest()
+    return f"authentik.{digest[:16]}"
 
 
 def unreachable(service: str, error: BaseException, where: str = "") -> BootstrapError:

@@ -152,6 +152,14 @@ class AuthentikPort(Protocol):
         """
         ...
 
+    async def running_syncs(self, besides: str = "") -> tuple[str, ...]:
+        """Names of the Microsoft Entra providers whose full sync runs now.
+
+        :param besides: name of a provider that is not asked about.
+        :raises Denied: ``authentik-permission-missing``.
+        """
+        ...
+
     async def sync_status(self, pk: ProviderPk) -> SyncStatus:
         """authentik's own view of its last sync."""
         ...

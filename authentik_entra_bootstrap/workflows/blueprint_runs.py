@@ -25,6 +25,7 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.workflows.applying_blueprints import Applied, apply_blueprint, keep_blueprint
 from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.delivery import Delivery, own_sync_ended, wait_for_other_syncs
 from authentik_entra_bootstrap.workflows.via_blueprint import ViaBlueprint
 
 PROVIDER = "entra-provider"
@@ -166,9 +167,18 @@ async def _apply_provider(
     # Raises where the token service does not accept it: then authentik never hears of it.
     await context.entra.sign_in_as(AppId(spec.client_id), secret)
     via = ViaBlueprint(context)
-    made = await _with_secret(context, via, desired, spec, secret, provider)
-    slug = desired.authentik_application_slug
-    written = await via.attach(desired, made, await context.authentik.find_application(slug))
+    delivery = Delivery(context)
+    try:
+        await delivery.begin()
+        await wait_for_other_syncs(context, spec.name)
+        made = await _with_secret(context, via, desired, spec, secret, provider)
+        slug = desired.authentik_application_slug
+        written = await via.attach(desired, made, await context.authentik.find_application(slug))
+        if await own_sync_ended(context, made):
+            # Assigning starts no sync.
+            written = replace(written, request_id=(await context.authentik.start_sync(made.pk)).request_id)
+    finally:
+        await delivery.close()
     imports = await context.authentik.imports_blueprints()
     return Applied("import" if imports else "instance", written.request_id)
 

@@ -12,6 +12,7 @@ from authentik_entra_bootstrap.domain import (
     AuthentikApplication,
     PermissionKind,
     Provider,
+    ProviderChange,
     SecretText,
     ServicePrincipal,
     Written,
@@ -25,6 +26,7 @@ from authentik_entra_bootstrap.rotation import SecretAction
 from authentik_entra_bootstrap.workflows.alone import provider_appeared
 from authentik_entra_bootstrap.workflows.concurrency import both, outcome
 from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.delivery import own_sync_ended, running_syncs, wait_for_other_syncs
 from authentik_entra_bootstrap.workflows.outcome import Outcome
 from authentik_entra_bootstrap.workflows.saving import ByApi, Saving
 from authentik_entra_bootstrap.workflows.secret_run import SecretRun
@@ -96,6 +98,8 @@ class _Run(SecretRun):
         self.granting: Callable[[], Awaitable[ConsentState | None]] | None = None
         """Grants that are still to be made, beside the secret; whatever comes of them counts before it is marked."""
         self._granted: Callable[[], ConsentState | None] | None = None
+        self._idle = False
+        """Whether no sync ran when the proof was read."""
 
     async def carry_out(self, phase: Phase) -> None:
         """Run from a phase to the end; grants that no secret is made beside come first.
@@ -183,19 +187,43 @@ class _Run(SecretRun):
             return await super().finish()
         return Came.GOOD
 
+    async def look_beside_proof(self, provider: Provider) -> ProviderChange | None:
+        """Also whether syncs run: those that the provider's creation started were queued before the proof."""
+        if not self.plan.has(Target.FIRST_SYNC, Action.CHANGE):
+            return await super().look_beside_proof(provider)
+        if self.new is not None:
+            # The save that starts the first sync delivers the secret again, and is then the last change.
+            self._idle = not await running_syncs(self.context)
+            return None
+        change, running = await both(super().look_beside_proof(provider), running_syncs(self.context))
+        self._idle = not running
+        return change
+
     async def _first_sync(self) -> None:
+        """Save the provider once more: every save starts a full sync, the assignment to an application none.
+
+        The new secret goes along, so that authentik holds it whoever saved the provider in between.
+        """
         step = self.plan.step(Target.FIRST_SYNC)
         provider = self.saved_provider()
         self.context.reporter.begin(step)
-        change = await self.last_change()
-        if change is not None and self.saved and change.request_id == self.saved[-1]:
-            # Attaching the provider has saved it, as its event shows, and every save starts a sync.
-            self.context.reporter.done(step, "started when the provider was attached")
-            # Nothing was sent since: the record may rely on the same look.
-            self.change_now = lambda: change
-            return
-        written = await self.context.authentik.start_sync(provider.pk)
+        await self.delivery.begin()
+        if not self._idle:
+            if not await own_sync_ended(self.context, provider):
+                # One that found no application would have ended at once.
+                self.change_now = None
+                self.context.reporter.done(step, "runs already")
+                return
+            await wait_for_other_syncs(self.context, provider.name)
+        text = self.new.secret_text if self.new else None
+        authentik = self.context.authentik
+        written = await (
+            authentik.update_provider(provider.pk, {}, text) if text else authentik.start_sync(provider.pk)
+        )
         self.saved.append(written.request_id)
+        if text is not None and written.request_id is not None:
+            # What this save left is known without another look at the audit trail.
+            self.change_now = lambda: None
         self.context.reporter.done(step, "started")
 
     def outcome(self, principal: ServicePrincipal) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -35,6 +36,7 @@ class Context:
     :param now: aware UTC.
     :param new_rotation_id: lower-case hexadecimal text, different at each call.
     :param guard: called before each write that matters; raises ``another-run-active`` once the lease is lost.
+    :param turn: holds this authentik's lease while its body runs: one run at a time saves providers of it.
     :param listener: is told of rotations and failures, besides the log.
     :param domain: eight hexadecimal digits for the place in which no second run of this connection can be under
         way while this one holds its lease; empty where there is no such place. Secrets that were made there by
@@ -48,6 +50,7 @@ class Context:
     now: Callable[[], datetime] = _now
     new_rotation_id: Callable[[], str] = _rotation_id
     guard: Callable[[], None] = _unguarded
+    turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     domain: str = ""
     listener: Listener = field(default_factory=Nobody)
     rng: random.Random = field(default_factory=random.SystemRandom)

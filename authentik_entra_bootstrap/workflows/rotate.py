@@ -47,6 +47,7 @@ from authentik_entra_bootstrap.rotation import (
 from authentik_entra_bootstrap.standing import Attention, attention
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.delivery import wait_for_other_syncs
 from authentik_entra_bootstrap.workflows.finding import (
     NO_HISTORY,
     History,
@@ -179,9 +180,13 @@ async def _decided(context: Context, desired: Desired, sight: SecretSight, *, fo
     refuse_without_place(sight.application, decision, context.now())
     grantable = None
     if decision.action is SecretAction.MAKE:
-        policy, _ = await both(
-            context.entra.secret_policy(sight.application.app_object_id),
-            refuse_unless_rotation_permitted(context, sight.application),
+        (policy, _), _ = await both(
+            both(
+                context.entra.secret_policy(sight.application.app_object_id),
+                refuse_unless_rotation_permitted(context, sight.application),
+            ),
+            # Before a secret is made that could not be delivered.
+            wait_for_other_syncs(context, sight.provider.name),
         )
         refuse_unlicensed(sight.license)
         grantable = grantable_end(context.now(), desired.secret_lifetime, policy)

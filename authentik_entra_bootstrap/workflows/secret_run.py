@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from authentik_entra_bootstrap.domain import Application, KeyId, Provider, SecretText, Written
+from authentik_entra_bootstrap.domain import (
+    Application,
+    KeyId,
+    Provider,
+    ProviderChange,
+    SecretText,
+    Written,
+)
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     BootstrapError,
@@ -24,6 +31,7 @@ from authentik_entra_bootstrap.workflows.acceptance import Acceptance
 from authentik_entra_bootstrap.workflows.alone import ANOTHER_RUN, last_change
 from authentik_entra_bootstrap.workflows.concurrency import both, outcome
 from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.delivery import BUSY
 from authentik_entra_bootstrap.workflows.retiring import Retired, retire
 from authentik_entra_bootstrap.workflows.secret_state import TOO_OLD, Case, SecretState
 from authentik_entra_bootstrap.workflows.secrets import make_secret, remove_secret
@@ -61,21 +69,27 @@ class SecretRun(SecretState):
 
         :raises BootstrapError: the first failure, after what the protocol does about it.
         """
-        while phase is not Phase.END:
-            try:
-                came = await self._handlers[phase]()
-            except BootstrapError as error:
-                self.failure = self.failure or error
-                came = _ended(phase, error)
-            phase = self.protocol[phase, came]
+        try:
+            while phase is not Phase.END:
+                try:
+                    came = await self._handlers[phase]()
+                except BootstrapError as error:
+                    self.failure = self.failure or error
+                    came = _ended(phase, error)
+                phase = self.protocol[phase, came]
+        finally:
+            # Held beyond the proof: only then authentik's worker has surely begun the sync that the save started, and
+            # the next run sees it.
+            await self.delivery.close()
         if self.failure is not None:
             raise self.failure
 
     # --- the phases
 
     async def preflight(self) -> Came:
-        """What can be known to fail was refused when both sides were read; the lease is looked at."""
+        """What can be known to fail was refused when both sides were read; the lease is looked at, authentik's taken."""
         self.context.guard()
+        await self.delivery.begin()
         return Came.GOOD
 
     async def create(self) -> Came:
@@ -147,6 +161,7 @@ class SecretRun(SecretState):
         """
         text = self.new.secret_text if self.new else None
         try:
+            await self.delivery.begin()
             if not self.looked:
                 await self.look_around()
             self.looked = False
@@ -161,7 +176,7 @@ class SecretRun(SecretState):
             return Came.FAILED
         except Temporary as error:
             self.failure = error
-            return Came.FAILED if error.code in {ANOTHER_RUN, TOO_OLD} else Came.UNKNOWN
+            return Came.FAILED if error.code in {ANOTHER_RUN, TOO_OLD, *BUSY} else Came.UNKNOWN
         self.undelivered = None
         self.provider = written.value
         self.saved.append(written.request_id)
@@ -180,12 +195,16 @@ class SecretRun(SecretState):
         proof, self.change_now = await consumer_proof(
             self.context,
             provider,
-            beside=(lambda: outcome(last_change(self.context, provider))) if self.saved else None,
+            beside=(lambda: outcome(self.look_beside_proof(provider))) if self.saved else None,
         )
         self.evidence.append(proof)
         self.record("authentik-signed-in", provider=self.saved_provider().pk, seen=proof.detail)
         self.context.reporter.done(step, proof.detail)
         return Came.GOOD
+
+    async def look_beside_proof(self, provider: Provider) -> ProviderChange | None:
+        """What is read together with the proof's log: authentik's last change of the provider."""
+        return await last_change(self.context, provider)
 
     async def finish(self) -> Came:
         """Record what was delivered and proven, and until when the one before stays."""

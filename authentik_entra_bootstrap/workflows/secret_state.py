@@ -29,8 +29,9 @@ from authentik_entra_bootstrap.workflows.alone import (
     ours_was_last,
     provider_as_observed,
 )
-from authentik_entra_bootstrap.workflows.concurrency import every
+from authentik_entra_bootstrap.workflows.concurrency import both, every
 from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.delivery import Delivery, wait_for_other_syncs
 
 TOO_OLD = "secret-too-old-to-deliver"
 
@@ -91,6 +92,7 @@ class SecretState:
         """A moment at which this run had begun; whatever ended before it began had ended by then."""
         self.undelivered: KeyId | None = None
         self.acceptance: Acceptance | None = None
+        self.delivery = Delivery(context)
         self.known_alone = False
         """Whether another run was looked for just now: the first look of the phases is not needed then."""
         self.looked = False
@@ -107,14 +109,18 @@ class SecretState:
         await no_other_marks(self.context, self.application, self.observed, self.undelivered)
 
     async def look_around(self) -> None:
-        """The looks before the provider is saved: at other runs' marks, and at its last change in authentik.
+        """The looks before the provider is saved: at other runs' marks, at its last change, at other providers' syncs.
 
-        :raises Temporary: ``another-run-active``.
+        Where a sync had to be waited for, the other looks are out of date and come again.
+
+        :raises Temporary: ``another-run-active``, ``authentik-syncing``.
         """
-        looks = [self.alone()] if self.new is not None else []
-        if self.provider is not None:
-            looks.append(provider_as_observed(self.context, self.provider, self.case.change))
-        await every(looks)
+        waited = True
+        while waited:
+            looks = [self.alone()] if self.new is not None else []
+            if self.provider is not None:
+                looks.append(provider_as_observed(self.context, self.provider, self.case.change))
+            _, waited = await both(every(looks), wait_for_other_syncs(self.context, self.provider_name))
 
     def in_time(self) -> None:
         """Refuse to deliver a secret that another run may take for abandoned.
@@ -184,6 +190,11 @@ class SecretState:
         """The test of the secret that this run has made."""
         assert self.acceptance is not None  # noqa: S101 - made together with the secret
         return self.acceptance
+
+    @property
+    def provider_name(self) -> str:
+        """The provider's name: of the one that was observed, else of the one to be made."""
+        return self.provider.name if self.provider else self.case.desired.provider_name
 
     def saved_provider(self) -> Provider:
         """The provider as it was observed, or as the cut-over left it."""

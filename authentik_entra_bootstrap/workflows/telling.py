@@ -19,6 +19,7 @@ from authentik_entra_bootstrap.standing import Standing, placed
 from authentik_entra_bootstrap.workflows.alone import ANOTHER_RUN
 from authentik_entra_bootstrap.workflows.concurrency import both, outcome
 from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.delivery import BUSY
 from authentik_entra_bootstrap.workflows.secret_run import SecretRun
 from authentik_entra_bootstrap.workflows.secret_state import Case
 
@@ -188,9 +189,9 @@ async def tell_failure(
 ) -> None:
     """Tell that a run failed, with what to do; and that the secret in use ends soon, where it does.
 
-    Another run on the same connection is no failure: the other one does the work.
+    Another run on the same connection is no failure: the other one does the work. Nor is an authentik that is busy.
     """
-    if error.code == ANOTHER_RUN:
+    if error.code == ANOTHER_RUN or error.code in BUSY:
         record("rotation-gave-way", connection=desired.connection, message=error.message)
         return
     trace = error.trace

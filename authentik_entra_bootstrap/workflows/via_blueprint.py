@@ -73,7 +73,7 @@ class ViaBlueprint:
     async def attach(
         self, desired: Desired, provider: Provider, existing: AuthentikApplication | None
     ) -> Written[AuthentikApplication]:
-        """See ``Saving``. On servers without import the provider is saved once more, which leaves a request id."""
+        """See ``Saving``; without a request id where authentik's worker assigned it."""
         slug = existing.slug if existing else desired.authentik_application_slug
         title = f"{_title(desired)}, application"
         content = attaching(slug, desired.authentik_application_name, provider.pk, existing, title)
@@ -85,9 +85,6 @@ class ViaBlueprint:
             found = await self._context.authentik.find_application(slug)
             if found is None or int(provider.pk) not in found.backchannel_provider_pks:
                 raise
-        if request_id is None:
-            # The worker assigned it, and authentik's audit trail has no request for what its worker does.
-            request_id = (await self._context.authentik.start_sync(provider.pk)).request_id
         made = await self._context.authentik.find_application(slug)
         if made is None:
             raise _vanished("application", slug)

@@ -255,9 +255,13 @@ def test_an_application_that_exists_keeps_its_other_providers(shell: Callable) -
         state = run.sandbox.authentik.state
         ctx = run.sandbox.authentik.context()
         model = state.models["authentik_providers_microsoft_entra.microsoftentraprovider"]
-        other = model.create(
-            {"name": "other", "client_id": "o", "client_secret": "s", "tenant_id": "t", "dry_run": True}, ctx
-        )
+        operator = run.sandbox.operator
+        identity = {
+            "client_id": operator.app_id,
+            "client_secret": operator.secret,
+            "tenant_id": operator.tenant_id,
+        }
+        other = model.create({"name": "other", "dry_run": True, **identity}, ctx)
         state.models["authentik_core.application"].create(
             {"name": "mine", "slug": "microsoft-entra-id", "backchannel_providers": [other["pk"]]}, ctx
         )

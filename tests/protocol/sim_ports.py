@@ -136,6 +136,10 @@ class Authentik:
     async def permissions(self, purpose: str) -> tuple[PermissionCheck, ...]:
         return ()
 
+    async def running_syncs(self, besides: str = "") -> tuple[str, ...]:
+        """No other provider: what waits for one has no part in the protocol's safety."""
+        return ()
+
     async def find_provider(self, name: str) -> Provider | None:
         if not self.server_model.hints:
             return self.server_model.provider()

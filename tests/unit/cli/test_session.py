@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -11,7 +12,7 @@ import pytest
 from authentik_entra_bootstrap import session
 from authentik_entra_bootstrap._version import __version__
 from authentik_entra_bootstrap.config import ConnectionSettings
-from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.errors import ConfigError, Temporary
 from authentik_entra_bootstrap.waiting import Waiter
 
 if TYPE_CHECKING:
@@ -130,3 +131,39 @@ async def test_an_error_inside_closes_both_sides(monkeypatch: pytest.MonkeyPatch
         async with session.open_session(settings, session.Runtime()):
             raise ConfigError("x", "y")
     assert [item.states for item in made] == [["open", "closed"], ["open", "closed"]]
+
+
+@pytest.mark.parametrize("kind", ["file", "redis", "postgresql"])
+async def test_runs_of_two_connections_take_turns_at_one_authentik(
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    world: World,
+    request: pytest.FixtureRequest,
+) -> None:
+    for name in ("EntraAdapter", "AuthentikAdapter"):
+        monkeypatch.setattr(session, name, lambda *_arguments, **_options: Adapter())
+    url = f"file://{tmp_path}" if kind == "file" else str(request.getfixturevalue(f"{kind}_url"))
+    waiter = Waiter(world.clock.monotonic, world.clock.sleep)
+    runtime = session.Runtime(waiter, world.reporter, lease_url=url)
+    host = f"{uuid.uuid4().hex}.example"
+
+    def settings(address: str) -> ConnectionSettings:
+        return ConnectionSettings.model_validate(
+            {"tenant_id": TENANT, "authentik_url": address, "authentik_token": "t"}
+        )
+
+    async with (
+        session.open_session(settings(f"https://{host}"), runtime) as one,
+        session.open_session(settings(f"https://{host.upper()}:443/sso/"), runtime) as other,
+        session.open_session(settings(f"https://{host}:9443"), runtime) as elsewhere,
+    ):
+        async with one.context.turn(), elsewhere.context.turn():
+            with pytest.raises(Temporary) as caught:
+                async with other.context.turn():
+                    raise AssertionError("two at once")
+            assert caught.value.code == "another-delivery-active"
+            assert host in caught.value.message
+        assert any("another run to end its delivery" in item for item in world.reporter.waits)
+        async with other.context.turn():
+            pass

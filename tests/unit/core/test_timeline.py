@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authentik_entra_bootstrap.output.exposition import exposition
@@ -156,6 +156,7 @@ HOSTILE = st.text() | st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(HOSTILE.filter(bool))
 def test_no_name_changes_the_shape_of_the_page(text: str) -> None:
     several = {"connections": [document(text), failure(text)]}

@@ -56,7 +56,8 @@ class MemoryAuthentik:
     """The server.
 
     :param worker_runs: whether tasks are processed at all.
-    :param attaching_saves: whether attaching the provider to an application is a change of the provider.
+    :param own_sync_for: looks at ``sync/status`` that find a full sync of the provider running.
+    :param other_sync_for: the same for another provider, “Other”.
     :param stores: what it does to a delivered secret before storing it (a fault when it changes it).
     """
 
@@ -71,7 +72,8 @@ class MemoryAuthentik:
     events_writable: bool = True
     tasks_readable: bool = True
     stores: object = None
-    attaching_saves: bool = False
+    own_sync_for: int = 0
+    other_sync_for: int = 0
     missing_permissions: frozenset[str] = frozenset()
     groups: dict[str, str] = field(default_factory=lambda: {"entra-users": "group-1"})
     defaults: tuple[tuple[str, ...], tuple[str, ...]] = ((USER_MAPPING,), (GROUP_MAPPING,))
@@ -249,7 +251,7 @@ class MemoryAuthentik:
         assert self.application is not None
         slug = self.application.slug if self._attached() else None
         self.stored = replace(self.stored, application_slug=slug)
-        return self.saved("model_updated") if self.attaching_saves else self.request_id()
+        return self.request_id()
 
     @call("authentik")
     async def find_group(self, name: str) -> str | None:
@@ -294,7 +296,16 @@ class MemoryAuthentik:
 
     @call("authentik")
     async def sync_status(self, pk: ProviderPk) -> SyncStatus:
-        return SyncStatus(False, self.entra.now, "successful")
+        running = self.own_sync_for > 0
+        self.own_sync_for -= running
+        return SyncStatus(running, self.entra.now, "successful")
+
+    @call("authentik")
+    async def running_syncs(self, besides: str = "") -> tuple[str, ...]:
+        running = self.other_sync_for > 0
+        self.other_sync_for -= running
+        own = self.own_sync_for > 0 and self.stored is not None and self.stored.name != besides
+        return (*(("Other",) if running else ()), *((self.provider_now.name,) if own else ()))
 
     @call("authentik")
     async def scheduled_tasks(self, provider_name: str) -> tuple[TaskRecord, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -9,8 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authentik_entra_bootstrap.domain import AuthentikApplication, SecretPolicy
+from authentik_entra_bootstrap.errors import Denied, Temporary
 from authentik_entra_bootstrap.plan import Action, Target
+from authentik_entra_bootstrap.workflows.bootstrap import bootstrap
 from authentik_entra_bootstrap.workflows.planning import prepare
+from authentik_entra_bootstrap.workflows.rotate import rotate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,11 +23,7 @@ if TYPE_CHECKING:
     from memory_world import World
 
 
-@pytest.mark.parametrize("attaching_saves", [False, True])
-async def test_an_empty_tenant_and_an_empty_authentik_become_a_proven_connection(
-    world: World, attaching_saves: bool
-) -> None:
-    world.authentik.attaching_saves = attaching_saves
+async def test_an_empty_tenant_and_an_empty_authentik_become_a_proven_connection(world: World) -> None:
     outcome = await world.run()
     world.assert_converged()
     assert [item.name for item in outcome.evidence] == [
@@ -311,25 +312,94 @@ async def test_other_backchannel_providers_of_the_application_stay(world: World)
     assert world.authentik.application.backchannel_provider_pks == (40, 41, 3)
 
 
-@pytest.mark.parametrize(
-    ("attaching_saves", "writes"),
-    [
-        (False, ["authentik.set_backchannel_providers", "authentik.start_sync", "entra.update_application"]),
-        (True, ["authentik.set_backchannel_providers", "entra.update_application"]),
-    ],
-)
-async def test_a_detached_provider_is_attached_again_without_a_new_secret(
-    working: World, attaching_saves: bool, writes: list[str]
-) -> None:
-    working.authentik.attaching_saves = attaching_saves
+async def test_a_detached_provider_is_attached_again_without_a_new_secret(working: World) -> None:
     assert working.authentik.application is not None
     working.authentik.application = replace(working.authentik.application, backchannel_provider_pks=())
     working.authentik.stored = replace(working.authentik.provider_now, application_slug=None)
     before = len(working.wire.calls)
     await working.run()
-    assert working.wire.writes(before) == writes
+    assert working.wire.writes(before) == [
+        "authentik.set_backchannel_providers",
+        "authentik.start_sync",
+        "entra.update_application",
+    ]
     assert working.authentik.syncs == 2
     working.assert_converged()
+
+
+async def test_the_first_sync_is_started_by_a_save_after_the_assignment(world: World) -> None:
+    world.authentik.own_sync_for = 3
+    await world.run()
+    writes = [name for name in world.wire.writes(0) if name.startswith("authentik.")]
+    assert writes == [
+        "authentik.create_provider",
+        "authentik.create_application",
+        "authentik.update_provider",
+    ]
+    assert world.authentik.own_sync_for == 0, "the sync that the creation started is waited for"
+    assert any("the creation of" in item for item in world.reporter.waits)
+    world.assert_converged()
+
+
+async def test_a_first_sync_that_runs_already_is_not_started_again(world: World) -> None:
+    world.authentik.own_sync_for = 10_000
+    await world.run()
+    assert world.wire.writes(0).count("authentik.update_provider") == 0
+    world.assert_converged()
+
+
+async def test_no_provider_is_saved_while_another_one_syncs(world: World) -> None:
+    world.authentik.other_sync_for = 3
+    await world.run()
+    names = [call.name for call in world.wire.calls]
+    looks = [number for number, name in enumerate(names) if name == "authentik.running_syncs"]
+    assert looks[3] < names.index("authentik.create_provider")
+    assert any("full sync of “Other”" in item for item in world.reporter.waits)
+    world.assert_converged()
+
+
+async def test_a_sync_that_goes_on_ends_the_run_and_is_named(world: World) -> None:
+    world.authentik.other_sync_for = 10_000
+    with pytest.raises(Temporary, match="full sync of “Other”") as caught:
+        await world.run()
+    assert caught.value.code == "authentik-syncing"
+    assert "AUTHENTIK_WORKER__THREADS" in caught.value.remedy
+    assert world.ours == [], "a secret that could not be delivered is removed again"
+    assert not [name for name in world.wire.writes(0) if name.startswith("authentik.")]
+
+
+async def test_no_secret_is_made_for_a_rotation_while_another_provider_syncs(working: World) -> None:
+    working.age(days=121)
+    before, working.authentik.other_sync_for = len(working.wire.calls), 10_000
+    with pytest.raises(Temporary) as caught:
+        await rotate(working.context(), working.desired)
+    assert caught.value.code == "authentik-syncing"
+    assert working.wire.writes(before) == []
+
+
+async def test_where_the_token_may_not_see_syncs_the_run_goes_on(world: World) -> None:
+    missing = Denied("authentik-permission-missing", "The token may not view tasks.")
+    world.wire.fail("authentik.running_syncs", missing, times=99)
+    await world.run()
+    world.assert_converged()
+
+
+async def test_the_turn_is_held_from_before_the_secret_to_after_the_record(world: World) -> None:
+    held: list[tuple[str, int]] = []
+
+    @asynccontextmanager
+    async def turn() -> AsyncIterator[None]:
+        held.append(("taken", len(world.wire.calls)))
+        yield
+        held.append(("given back", len(world.wire.calls)))
+
+    context = replace(world.context(), turn=turn)
+    prepared = await prepare(context, world.desired)
+    await bootstrap(context, prepared.plan, prepared.entra, prepared.authentik)
+    (_, first), (_, last) = held
+    names = [call.name for call in world.wire.calls]
+    assert first <= names.index("entra.add_secret")
+    assert last == len(names)
 
 
 async def test_a_first_run_that_may_not_read_events_converges_as_soon_as_it_may(world: World) -> None:
