@@ -1,24 +1,7 @@
 """The sandbox's own JSON API under ``/_sandbox/`` on both servers, so that other processes can drive it.
 
-========  ================================  ==========================================================
-GET       ``/_sandbox/``                    state: moment, seed, addresses, tenants, switches, counters
-GET       ``/_sandbox/environment``         the variables that point a client at this sandbox
-GET       ``/_sandbox/ca.pem``              the certificate authority, as PEM
-GET       ``/_sandbox/switches``            every switch
-PATCH     ``/_sandbox/switches``            changes the ones in the body
-GET       ``/_sandbox/faults``              every fault
-POST      ``/_sandbox/faults``              adds one (fields of :class:`~.faults.Fault`)
-DELETE    ``/_sandbox/faults[/{name}]``     removes all, or one
-POST      ``/_sandbox/clock``               ``{"advance": seconds}``
-GET       ``/_sandbox/requests``            the log; ``?since=seq``, ``?writes=1``
-DELETE    ``/_sandbox/requests``            forgets the entries
-POST      ``/_sandbox/reset``               no faults, default switches, empty log; the objects stay
-POST      ``/_sandbox/devicecode``          ``{"user_code", "user", "decision": "approve" | "decline"}``
-POST      ``/_sandbox/issuers``             ``{"issuer", "jwks"}``: keys behind federated credentials
-========  ================================  ==========================================================
-
-Mistakes are answered 400 with ``{"error": "what is wrong"}``. It takes no credentials: the servers listen on
-loopback only and hold nothing but made-up secrets.
+docs/reference/sandbox.md lists its addresses. Mistakes are answered 400 with ``{"error": "what is wrong"}``. It takes
+no credentials: the servers listen on loopback only and hold nothing but made-up secrets.
 """
 
 from __future__ import annotations
@@ -71,7 +54,6 @@ class Control:
 
     def _state(self, _request: Request) -> Response:
         world = self._world
-        log = world.log
         return JSONResponse(
             {
                 "now": world.clock.now().isoformat(),
@@ -82,12 +64,7 @@ class Control:
                 "tenants": list(world.tenants),
                 "switches": asdict(world.switches),
                 "faults": [fault.as_json() for fault in world.faults.all()],
-                "requests": {
-                    "entered": log.entered,
-                    "exited": log.exited,
-                    "peak": log.peak,
-                    "seq": log.last_seq,
-                },
+                "requests": {"seq": world.log.last_seq},
             }
         )
 

@@ -27,8 +27,7 @@ class Entry:
     ``seq`` and ``left`` come from one counter that ticks at every entry and every exit, so two requests
     overlapped when each entered before the other left. ``left`` and ``status`` are ``None`` while the
     request runs; ``status`` stays ``None`` when the caller got no answer. Both are set before the caller
-    can see the end of its request. ``in_flight`` counts the requests running on all servers when this one
-    entered, itself included. ``agent`` is the caller's ``User-Agent``.
+    can see the end of its request. ``agent`` is the caller's ``User-Agent``.
     """
 
     seq: int
@@ -38,7 +37,6 @@ class Entry:
     path: str
     write: bool
     request_id: str
-    in_flight: int
     agent: str = ""
     status: int | None = None
     caller: str | None = None
@@ -123,9 +121,6 @@ class RequestLog:
         self._lock = threading.Lock()
         self._entries: list[Entry] = []
         self._ticks = 0
-        self._running = 0
-        self.entered = 0
-        self.exited = 0
 
     def enter(
         self, server: ServerName, method: str, path: str, request_id: str, *, query: str = "", agent: str = ""
@@ -137,8 +132,6 @@ class RequestLog:
         """
         with self._lock:
             self._ticks += 1
-            self._running += 1
-            self.entered += 1
             entry = Entry(
                 seq=self._ticks,
                 moment=self._clock.now(),
@@ -147,7 +140,6 @@ class RequestLog:
                 path=f"{path}?{query}" if query else path,
                 write=is_write(server, method, path),
                 request_id=request_id,
-                in_flight=self._running,
                 agent=agent,
             )
             self._entries.append(entry)
@@ -159,8 +151,6 @@ class RequestLog:
             if entry.left is not None:
                 return
             self._ticks += 1
-            self._running -= 1
-            self.exited += 1
             entry.left = self._ticks
             entry.status = status
 
@@ -195,12 +185,6 @@ class RequestLog:
         """The counter's value now: ``log.since(log.last_seq)`` is empty until the next request."""
         with self._lock:
             return self._ticks
-
-    @property
-    def peak(self) -> int:
-        """The greatest number of requests that ran at once, among the entries kept."""
-        with self._lock:
-            return max((entry.in_flight for entry in self._entries), default=0)
 
     def clear(self) -> None:
         """Forget the entries; the counters go on."""

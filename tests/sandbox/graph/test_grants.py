@@ -172,16 +172,3 @@ def test_principals_of_an_application(graph: Any, errors: Any) -> None:
     path = f"servicePrincipals(appId='{app['appId']}')"
     assert graph.patch(path, {"appId": app["appId"]}, Prefer="create-if-missing").status_code == 204
     assert graph.patch(path, {"colour": 1}).status_code == 400
-
-
-def test_a_multi_tenant_application_of_another_tenant(graph: Any, errors: Any, world: Any) -> None:
-    other = world.add_tenant()
-    for number, audience in enumerate(("AzureADMultipleOrgs", "AzureADMyOrg")):
-        app_id = f"00000000-0000-0000-0000-00000000000{number}"
-        foreign = {"id": app_id, "appId": app_id, "displayName": "Foreign", "signInAudience": audience}
-        other.put("application", app_id, foreign)
-    shared, private = ({"appId": f"00000000-0000-0000-0000-00000000000{number}"} for number in (0, 1))
-    limited = graph.as_app("Application.ReadWrite.OwnedBy")
-    assert errors(limited.post("servicePrincipals", shared))[2].endswith("must in the local tenant")
-    assert graph.post("servicePrincipals", shared).json()["appOwnerOrganizationId"] == other.tenant_id
-    assert errors(graph.post("servicePrincipals", private))[0] == 400

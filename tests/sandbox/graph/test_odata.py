@@ -137,14 +137,6 @@ def test_refusals_name_the_clause_and_the_types(graph: Any, errors: Any) -> None
     assert [item["id"] for item in graph.get(tenant).json()["value"]] == [graph.oid]
 
 
-def test_principals_by_whether_they_need_an_assignment(graph: Any) -> None:
-    path = "servicePrincipals?$select=id&$filter=appRoleAssignmentRequired eq true"
-    assert graph.get(path).json()["value"] == []
-    graph.patch(f"servicePrincipals/{graph.oid}", {"appRoleAssignmentRequired": True})
-    assert graph.get(path).json()["value"] == [{"id": graph.oid}]
-    assert graph.get("servicePrincipals?$filter=disabledByMicrosoftStatus eq 'x'").json()["value"] == []
-
-
 def test_only_one_relation_can_be_expanded(graph: Any, errors: Any, apps: Any) -> None:
     query = "$expand=owners($select=id;$top=1),appManagementPolicies"
     message = "The result of parsing $expand contained at least 2 items, but the maximum allowed is 1."

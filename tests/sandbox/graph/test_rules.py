@@ -76,19 +76,6 @@ def test_owners_are_added_and_removed_once(graph: Any, errors: Any) -> None:
     assert graph.delete(f"groups/{group['id']}/owners/{user['id']}/$ref").status_code == 400
 
 
-def test_at_most_twenty_references_in_one_body(graph: Any) -> None:
-    users = [graph.new_user(f"u{number}")["id"] for number in range(21)]
-    links = [graph.link(user) for user in users]
-    assert graph.post("applications", {"displayName": "x", "owners@odata.bind": links}).status_code == 400
-    group = graph.new_group(**{"members@odata.bind": links[:20]})
-    assert len(graph.get(f"groups/{group['id']}/members").json()["value"]) == 20
-    for bad in ([*links[20:], "x"], [graph.link(UNKNOWN)], 5, [5]):
-        assert graph.post("applications", {"displayName": "x", "owners@odata.bind": bad}).status_code in (
-            400,
-            404,
-        )
-
-
 def test_what_groups_keep_for_life(graph: Any) -> None:
     group = graph.new_group(uniqueName="staff")
     path = f"groups/{group['id']}"

@@ -9,13 +9,12 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import RULES, a
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find
 from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import (
     PERSONAL_AUDIENCES,
-    add_password,
     check_size,
     new_password,
-    remove_password,
+    password_routes,
     replace_keys,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import check_name_free, soft_delete
+from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import check_name_free, deletion_route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     GraphError,
     bad_request,
@@ -26,14 +25,8 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     required_value,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import APPLICATION
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import PROPERTY, Route
-from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
-    entity_reply,
-    list_reply,
-    no_delta,
-    property_reply,
-    reader_for,
-)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, read_routes
 from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import initial_owners
 from authentik_entra_bootstrap.sandbox.microsoft.graph.service_principals import follow_application
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, is_guid, merge, require
@@ -170,32 +163,6 @@ def _refuse_passwords(wanted: list[dict[str, Any]]) -> None:
     )
 
 
-def _list(call: Call) -> Reply:
-    authorize(call.caller, "application.read")
-    return list_reply(call, APPLICATION, reader_for(call).all(KIND))
-
-
-def _get(call: Call) -> Reply:
-    return entity_reply(call, APPLICATION, call.read(KIND, call.keys[0], "application.read"))
-
-
-def _property(call: Call) -> Reply:
-    return property_reply(call, APPLICATION, lambda: call.read(KIND, call.keys[0], "application.read"))
-
-
-def _delete(call: Call) -> Reply:
-    soft_delete(call, KIND, call.target(KIND, call.keys[0], "application.delete"))
-    return NO_CONTENT
-
-
-def _add_password(call: Call) -> Reply:
-    return add_password(call, KIND, call.target(KIND, call.keys[0], "application.credentials"))
-
-
-def _remove_password(call: Call) -> Reply:
-    return remove_password(call, KIND, call.target(KIND, call.keys[0], "application.credentials"))
-
-
 def _check_properties(call: Call, props: dict[str, Any], target: Object | None) -> None:
     """Check the properties of a create (``target`` is ``None``) or an update.
 
@@ -286,13 +253,9 @@ def _check_uris(call: Call, props: dict[str, Any], target: Object | None) -> Non
 
 
 ROUTES: list[Route[Call]] = [
-    Route("GET", "applications", _list),
+    *read_routes(APPLICATION),
+    deletion_route(KIND, "applications"),
+    *password_routes(KIND, "applications"),
     Route("POST", "applications", create),
-    Route("GET", "applications/{application}", _get),
     Route("PATCH", "applications/{application}", update),
-    Route("DELETE", "applications/{application}", _delete),
-    Route("POST", "applications/{application}/addPassword", _add_password),
-    Route("POST", "applications/{application}/removePassword", _remove_password),
-    Route("GET", f"applications/{{application}}/{PROPERTY}", _property),
-    Route("GET", "applications/delta", no_delta),
 ]

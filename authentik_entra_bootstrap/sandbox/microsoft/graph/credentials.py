@@ -1,4 +1,4 @@
-"""Client secrets and certificates of applications and service principals."""
+"""Client secrets, certificates and federated credentials: what applications sign in with."""
 
 from __future__ import annotations
 
@@ -10,21 +10,31 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     GraphError,
     bad_request,
     invalid_property,
+    invalid_value,
+    not_found,
+    read_only,
+    required_value,
+    same_key,
     too_large,
 )
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import FEDERATED_CREDENTIAL
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.policies import check_key, check_password
+from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, list_reply, reader_for
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import (
     add_years,
     check_complex,
+    check_entity,
     is_guid,
     normalise_moment,
     parse_moment,
     read_base64,
+    require,
     seven_digits,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.objects import hash_secret, new_secret
@@ -36,6 +46,8 @@ PERSONAL_SECRETS = 2
 """Live secrets of an application that personal accounts can sign in to (Azure/azure-cli#12946)."""
 PERSONAL_AUDIENCES = ("AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount")
 _HINT = 3
+MOST_FEDERATED = 20
+FEDERATED_PATH = "applications/{application}/federatedIdentityCredentials"
 
 
 def check_size(value: Object) -> None:
@@ -48,7 +60,7 @@ def check_size(value: Object) -> None:
         raise too_large()
 
 
-def add_password(call: Call, kind: str, target: Object) -> Reply:
+def _add_password(call: Call, kind: str, target: Object) -> Reply:
     """``addPassword``: never idempotent, and the only reply that holds the secret's text."""
     body = call.json(required=False)
     for name in body:
@@ -112,7 +124,7 @@ def _years_later(start_text: str) -> str:
     return later + start_text[len(later) :]
 
 
-def remove_password(call: Call, kind: str, target: Object) -> Reply:
+def _remove_password(call: Call, kind: str, target: Object) -> Reply:
     """``removePassword``: a key this replica does not know yet answers just like one that never was.
 
     :raises GraphError: 400.
@@ -215,3 +227,107 @@ def _load(text: str) -> x509.Certificate:
         return x509.load_der_x509_certificate(raw)
     except ValueError as error:
         raise bad_request("Key value is invalid certificate.", ("InvalidValue", "keyCredentials")) from error
+
+
+def password_routes(kind: str, path: str) -> list[Route[Call]]:
+    """The actions on the secrets of a kind of object."""
+
+    def target(call: Call) -> Object:
+        return call.target(kind, call.keys[0], f"{kind}.credentials")
+
+    place = f"{path}/{{{kind}}}"
+    return [
+        Route("POST", f"{place}/addPassword", lambda call: _add_password(call, kind, target(call))),
+        Route("POST", f"{place}/removePassword", lambda call: _remove_password(call, kind, target(call))),
+    ]
+
+
+def _check_federated(props: dict[str, Any], others: list[dict[str, Any]]) -> None:
+    if "audiences" in props and len(props["audiences"]) != 1:
+        raise invalid_value("audiences", FEDERATED_CREDENTIAL.label)
+    for other in others:
+        if other["name"] == props["name"]:
+            raise same_key(409, f"FederatedIdentityCredential with name {props['name']} already exists.")
+        if (other["issuer"], other["subject"]) == (props["issuer"], props["subject"]):
+            raise same_key(
+                409,
+                "FederatedIdentityCredential with the same combination of issuer and subject already exists.",
+            )
+
+
+def _pick_federated(application: Object, key: Key) -> dict[str, Any]:
+    """By id, or by name, which is an alternate key in both notations.
+
+    :raises GraphError: 404.
+    """
+    for item in application.get("_federated", ()):
+        if key.value in (item["id"], item["name"]):
+            return dict(item)
+    raise not_found(key.value)
+
+
+def _list_federated(call: Call) -> Reply:
+    application = call.read("application", call.keys[0], "application.read")
+    fresh = find(reader_for(call), "application", Key("id", application["id"])) or {}
+    return list_reply(call, FEDERATED_CREDENTIAL, list(fresh.get("_federated", ())))
+
+
+def _get_federated(call: Call) -> Reply:
+    application = call.read("application", call.keys[0], "application.read")
+    return entity_reply(call, FEDERATED_CREDENTIAL, _pick_federated(application, call.keys[1]))
+
+
+def _create_federated(call: Call) -> Reply:
+    application = call.target("application", call.keys[0], "application.update")
+    props = check_entity(FEDERATED_CREDENTIAL, call.json()).props
+    require(props, FEDERATED_CREDENTIAL.label, "name", "issuer", "subject", "audiences")
+    existing = list(application.get("_federated", ()))
+    if len(existing) >= MOST_FEDERATED:
+        raise bad_request(f"The number of federated identity credentials must not exceed {MOST_FEDERATED}.")
+    _check_federated(props, existing)
+    created = {**FEDERATED_CREDENTIAL.empty(), **props, "id": call.world.guid("graph")}
+    _store_federated(call, application, [*existing, created])
+    return entity_reply(call, FEDERATED_CREDENTIAL, created, status=201)
+
+
+def _update_federated(call: Call) -> Reply:
+    """``PATCH``: the name never changes."""
+    application = call.target("application", call.keys[0], "application.update")
+    found = _pick_federated(application, call.keys[1])
+    props = check_entity(FEDERATED_CREDENTIAL, call.json()).props
+    if props.get("name", found["name"]) != found["name"]:
+        raise read_only("name")
+    for name in ("issuer", "subject", "audiences"):
+        if name in props and not props[name]:
+            raise required_value(name, FEDERATED_CREDENTIAL.label)
+    changed = {**found, **props}
+    others = [item for item in application["_federated"] if item["id"] != found["id"]]
+    _check_federated(changed, others)
+    _store_federated(
+        call,
+        application,
+        [changed if item["id"] == found["id"] else item for item in application["_federated"]],
+    )
+    return NO_CONTENT
+
+
+def _delete_federated(call: Call) -> Reply:
+    application = call.target("application", call.keys[0], "application.update")
+    found = _pick_federated(application, call.keys[1])
+    _store_federated(
+        call, application, [item for item in application["_federated"] if item["id"] != found["id"]]
+    )
+    return NO_CONTENT
+
+
+def _store_federated(call: Call, application: Object, credentials: list[dict[str, Any]]) -> None:
+    call.directory.put("application", application["id"], {**application, "_federated": credentials})
+
+
+ROUTES: list[Route[Call]] = [
+    Route("GET", FEDERATED_PATH, _list_federated),
+    Route("POST", FEDERATED_PATH, _create_federated),
+    Route("GET", f"{FEDERATED_PATH}/{{credential}}", _get_federated),
+    Route("PATCH", f"{FEDERATED_PATH}/{{credential}}", _update_federated),
+    Route("DELETE", f"{FEDERATED_PATH}/{{credential}}", _delete_federated),
+]

@@ -42,6 +42,16 @@ def soft_delete(call: Call, kind: str, target: Object) -> None:
             _bury(call, "servicePrincipal", principal)
 
 
+def deletion_route(kind: str, path: str) -> Route[Call]:
+    """``DELETE`` of an object of a kind."""
+
+    def delete(call: Call) -> Reply:
+        soft_delete(call, kind, call.target(kind, call.keys[0], f"{kind}.delete"))
+        return NO_CONTENT
+
+    return Route("DELETE", f"{path}/{{{kind}}}", delete)
+
+
 def _bury(call: Call, kind: str, target: Object) -> None:
     call.directory.remove(kind, target["id"])
     buried = {**target, "deletedDateTime": whole_seconds(call.now), "_kind": kind}

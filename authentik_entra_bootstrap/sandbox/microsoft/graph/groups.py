@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import re
-import uuid
 from typing import Any
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find
-from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import check_name_free, soft_delete
+from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import check_name_free, deletion_route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     bad_request,
     invalid_value,
     required_value,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import GROUP
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import PROPERTY, Route
-from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
-    entity_reply,
-    list_reply,
-    no_delta,
-    property_reply,
-    reader_for,
-)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, read_routes
 from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import (
     add_members,
     initial_members,
@@ -46,12 +39,6 @@ def _check(props: dict[str, Any]) -> None:
             "The service does not currently support writes of mail-enabled groups. Please ensure that the "
             "mail-enablement property is unset and the security-enablement property is set."
         )
-
-
-def _security_identifier(object_id: str) -> str:
-    """The SID that Entra ID derives from an object id: its bytes as four 32-bit numbers."""
-    raw = uuid.UUID(object_id).bytes_le
-    return "S-1-12-1-" + "-".join(str(int.from_bytes(raw[i : i + 4], "little")) for i in range(0, 16, 4))
 
 
 def _create(call: Call) -> Reply:
@@ -80,7 +67,6 @@ def _make(call: Call, body: dict[str, Any]) -> Reply:
         **GROUP.empty(),
         **base,
         "renewedDateTime": base["createdDateTime"],
-        "securityIdentifier": _security_identifier(base["id"]),
         **props,
         "_owners": initial_owners(call, checked.binds.get("owners")),
         "_members": initial_members(call, checked.binds.get("members", [])),
@@ -127,30 +113,9 @@ def _update(call: Call) -> Reply:
     return NO_CONTENT
 
 
-def _list(call: Call) -> Reply:
-    authorize(call.caller, "group.read")
-    return list_reply(call, GROUP, reader_for(call).all(KIND))
-
-
-def _get(call: Call) -> Reply:
-    return entity_reply(call, GROUP, call.read(KIND, call.keys[0], "group.read"))
-
-
-def _property(call: Call) -> Reply:
-    return property_reply(call, GROUP, lambda: call.read(KIND, call.keys[0], "group.read"))
-
-
-def _delete(call: Call) -> Reply:
-    soft_delete(call, KIND, call.target(KIND, call.keys[0], "group.delete"))
-    return NO_CONTENT
-
-
 ROUTES: list[Route[Call]] = [
-    Route("GET", "groups", _list),
+    *read_routes(GROUP),
+    deletion_route(KIND, "groups"),
     Route("POST", "groups", _create),
-    Route("GET", "groups/{group}", _get),
     Route("PATCH", "groups/{group}", _update),
-    Route("DELETE", "groups/{group}", _delete),
-    Route("GET", f"groups/{{group}}/{PROPERTY}", _property),
-    Route("GET", "groups/delta", no_delta),
 ]

@@ -18,7 +18,6 @@ def properties(text: str) -> dict[str, str]:
 COMPLEX: dict[str, dict[str, str]] = {
     name: properties(text)
     for name, text in {
-        "addIn": "id:guid type:str! properties:[@keyValue]",
         "apiApplication": "acceptMappedClaims:bool knownClientApplications:[guid] "
         "oauth2PermissionScopes:[@permissionScope] preAuthorizedApplications:[@preAuthorizedApplication] "
         "requestedAccessTokenVersion:int",
@@ -29,20 +28,14 @@ COMPLEX: dict[str, dict[str, str]] = {
         "customAppManagementConfiguration": "keyCredentials:[@keyCredentialConfiguration] "
         "passwordCredentials:[@passwordCredentialConfiguration] applicationRestrictions:any",
         "appRole": "allowedMemberTypes:[str] description displayName id:guid! isEnabled:bool! origin value",
-        "authenticationBehaviors": "blockAzureADGraphAccess:bool removeUnverifiedEmailClaim:bool "
-        "requireClientServicePrincipal:bool",
-        "employeeOrgData": "costCenter division",
-        "identity": "issuer issuerAssignedId signInType",
         "implicitGrantSettings": "enableAccessTokenIssuance:bool enableIdTokenIssuance:bool",
         "informationalUrl": "logoUrl marketingUrl privacyStatementUrl supportUrl termsOfServiceUrl",
         "keyCredential": "customKeyIdentifier:bytes displayName endDateTime:time key:bytes keyId:guid "
         "startDateTime:time type usage",
         "keyCredentialConfiguration": "excludeActors:any maxLifetime restrictForAppsCreatedAfterDateTime:time "
         "restrictionType:str! state:str!",
-        "keyValue": "key value",
         "optionalClaim": "additionalProperties:[str] essential:bool! name:str! source",
         "optionalClaims": "accessToken:[@optionalClaim] idToken:[@optionalClaim] saml2Token:[@optionalClaim]",
-        "parentalControlSettings": "countriesBlockedForMinors:[str] legalAgeGroupRule",
         "passwordCredential": "customKeyIdentifier:bytes displayName endDateTime:time hint keyId:guid secretText "
         "startDateTime:time",
         "passwordCredentialConfiguration": "excludeActors:any maxLifetime restrictForAppsCreatedAfterDateTime:time "
@@ -52,7 +45,6 @@ COMPLEX: dict[str, dict[str, str]] = {
         "userConsentDescription userConsentDisplayName value",
         "preAuthorizedApplication": "appId delegatedPermissionIds:[str]",
         "publicClientApplication": "redirectUris:[str]",
-        "requestSignatureVerification": "allowedWeakAlgorithms isSignedRequestRequired:bool!",
         "redirectUriSettings": "index:int uri",
         "requiredResourceAccess": "resourceAccess:[@resourceAccess] resourceAppId:str!",
         "resourceAccess": "id:guid! type:str!",
@@ -108,15 +100,15 @@ APPLICATION = EntityType(
     "Application",
     "applications",
     properties(
-        "id deletedDateTime:time addIns:[@addIn] api:@apiApplication appId applicationTemplateId appRoles:[@appRole] "
-        "authenticationBehaviors:@authenticationBehaviors certification:any createdByAppId createdDateTime:time "
+        "id deletedDateTime:time addIns:[any] api:@apiApplication appId applicationTemplateId appRoles:[@appRole] "
+        "authenticationBehaviors:any certification:any createdByAppId createdDateTime:time "
         "defaultRedirectUri description disabledByMicrosoftStatus displayName groupMembershipClaims "
         "identifierUris:[str] info:@informationalUrl isDeviceOnlyAuthSupported:bool isDisabled:bool "
         "isFallbackPublicClient:bool keyCredentials:[@keyCredential] managerApplications:[guid] "
         "nativeAuthenticationApisEnabled notes oauth2RequirePostResponse:bool! optionalClaims:@optionalClaims "
-        "parentalControlSettings:@parentalControlSettings passwordCredentials:[@passwordCredential] "
+        "parentalControlSettings:any passwordCredentials:[@passwordCredential] "
         "publicClient:@publicClientApplication publisherDomain "
-        "requestSignatureVerification:@requestSignatureVerification "
+        "requestSignatureVerification:any "
         "requiredResourceAccess:[@requiredResourceAccess] samlMetadataUrl serviceManagementReference "
         "servicePrincipalLockConfiguration:@servicePrincipalLockConfiguration signInAudience spa:@spaApplication "
         "tags:[str] tokenEncryptionKeyId:guid uniqueName verifiedPublisher:any web:@webApplication"
@@ -138,7 +130,7 @@ SERVICE_PRINCIPAL = EntityType(
     "ServicePrincipal",
     "servicePrincipals",
     properties(
-        "id deletedDateTime:time accountEnabled:bool addIns:[@addIn] alternativeNames:[str] appDescription "
+        "id deletedDateTime:time accountEnabled:bool addIns:[any] alternativeNames:[str] appDescription "
         "appDisplayName appId applicationTemplateId appOwnerOrganizationId:guid appRoleAssignmentRequired:bool! "
         "appRoles:[@appRole] createdByAppId createdDateTime:time description disabledByMicrosoftStatus displayName "
         "homepage info:@informationalUrl isDisabled:bool keyCredentials:[@keyCredential] loginUrl logoutUrl notes "
@@ -170,8 +162,8 @@ USER = EntityType(
     properties(
         "id deletedDateTime:time accountEnabled:bool ageGroup assignedLicenses:[any] businessPhones:[str] city "
         "companyName consentProvidedForMinor country createdDateTime:time creationType department displayName "
-        "employeeHireDate:time employeeId employeeOrgData:@employeeOrgData employeeType externalUserState faxNumber "
-        "givenName identities:[@identity] imAddresses:[str] jobTitle lastPasswordChangeDateTime:time "
+        "employeeHireDate:time employeeId employeeOrgData:any employeeType externalUserState faxNumber "
+        "givenName identities:[any] imAddresses:[str] jobTitle lastPasswordChangeDateTime:time "
         "legalAgeGroupClassification mail mailNickname mobilePhone officeLocation onPremisesDistinguishedName "
         "onPremisesDomainName onPremisesExtensionAttributes:any onPremisesImmutableId onPremisesLastSyncDateTime:time "
         "onPremisesProvisioningErrors:[any] onPremisesSamAccountName onPremisesSecurityIdentifier "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
+from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
     NO_CONTENT,
     PRINCIPALS,
@@ -22,7 +23,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.model import (
     ENTITIES,
     EntityType,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import no_segment
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import PROPERTY, Key, Route, no_segment
 from authentik_entra_bootstrap.sandbox.microsoft.graph.query import Query
 from authentik_entra_bootstrap.sandbox.store import Object
 
@@ -153,3 +154,31 @@ def no_delta(_: Call) -> Reply:
     :raises GraphError: 501, always.
     """
     raise not_served("delta queries")
+
+
+def read_routes(
+    entity: EntityType, read_one: Callable[[Call, Key], Object] | None = None
+) -> list[Route[Call]]:
+    """The routes that read a kind of object: the list, one, one of its properties; and what delta queries hear.
+
+    :param read_one: where more than the operation ``<kind>.read`` decides who may read one.
+    """
+    kind, path, operation = entity.name, entity.path, f"{entity.name}.read"
+
+    def listed(call: Call) -> Reply:
+        authorize(call.caller, operation)
+        return list_reply(call, entity, reader_for(call).all(kind))
+
+    def read(call: Call) -> Object:
+        return read_one(call, call.keys[0]) if read_one else call.read(kind, call.keys[0], operation)
+
+    return [
+        Route("GET", path, listed),
+        Route("GET", f"{path}/{{{kind}}}", lambda call: entity_reply(call, entity, read(call))),
+        Route(
+            "GET",
+            f"{path}/{{{kind}}}/{PROPERTY}",
+            lambda call: property_reply(call, entity, lambda: read(call)),
+        ),
+        Route("GET", f"{path}/delta", no_delta),
+    ]

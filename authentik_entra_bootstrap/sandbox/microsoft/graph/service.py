@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph import (
     applications,
+    credentials,
     directory,
-    federated,
     grants,
     groups,
     policies,
@@ -32,7 +32,7 @@ ROUTES: list[Route[Call]] = [
     *applications.ROUTES,
     *service_principals.ROUTES,
     *relations.ROUTES,
-    *federated.ROUTES,
+    *credentials.ROUTES,
     *grants.ROUTES,
     *policies.ROUTES,
     *users.ROUTES,

@@ -7,12 +7,11 @@ from typing import Any
 from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import RULES, authorize, owns
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find, find_by
 from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import (
-    add_password,
     check_size,
-    remove_password,
+    password_routes,
     replace_keys,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import name_in_use, soft_delete
+from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import deletion_route, name_in_use
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     BACKING_APPLICATION,
     bad_request,
@@ -22,14 +21,8 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     required_value,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import SERVICE_PRINCIPAL
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import PROPERTY, Route
-from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
-    entity_reply,
-    list_reply,
-    no_delta,
-    property_reply,
-    reader_for,
-)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, read_routes
 from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import initial_owners
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import Body, check_entity, merge
 from authentik_entra_bootstrap.sandbox.microsoft.objects import service_principal
@@ -89,11 +82,11 @@ def _create(call: Call, body: dict[str, Any]) -> Reply:
     if checked.props.pop("passwordCredentials", None):
         raise invalid_value("passwordCredentials", SERVICE_PRINCIPAL.label)
     made = call.new_object()
-    owner = application.get("_tenant", call.directory.tenant_id)
+    tenant = call.directory.tenant_id
     created: Object = {
         **SERVICE_PRINCIPAL.empty(),
         **service_principal(
-            made["id"], application["appId"], application["displayName"], owner, made["createdDateTime"]
+            made["id"], application["appId"], application["displayName"], tenant, made["createdDateTime"]
         ),
         **made,
         "createdByAppId": call.caller.app_id,
@@ -120,8 +113,6 @@ def _backing_application(call: Call, app_id: str) -> Object:
     variant = call.world.switches.post_create_variant
     if application is not None and variant != "none" and call.just_created(application):
         application = None
-    elif application is None and not owner_only:
-        application = _of_another_tenant(call, app_id)
     if application is None:
         if variant == "404":
             raise not_found(app_id)
@@ -133,15 +124,6 @@ def _backing_application(call: Call, app_id: str) -> Object:
         )
     _check_may_create(call, application)
     return application
-
-
-def _of_another_tenant(call: Call, app_id: str) -> Object | None:
-    """A multi-tenant application registered elsewhere, with its tenant as ``_tenant``."""
-    for tenant_id, directory in call.world.tenants.items():
-        found = None if directory is call.directory else find_by(directory, "application", "appId", app_id)
-        if found is not None and found.get("signInAudience") != "AzureADMyOrg":
-            return {**found, "_tenant": tenant_id, "_owners": []}
-    return None
 
 
 def _check_may_create(call: Call, application: Object) -> None:
@@ -192,42 +174,10 @@ def _store(call: Call, target: Object, checked: Body) -> None:
     call.directory.put(KIND, target["id"], changed)
 
 
-def _list(call: Call) -> Reply:
-    authorize(call.caller, "servicePrincipal.read")
-    return list_reply(call, SERVICE_PRINCIPAL, reader_for(call).all(KIND))
-
-
-def _get(call: Call) -> Reply:
-    return entity_reply(call, SERVICE_PRINCIPAL, call.read(KIND, call.keys[0], "servicePrincipal.read"))
-
-
-def _property(call: Call) -> Reply:
-    return property_reply(
-        call, SERVICE_PRINCIPAL, lambda: call.read(KIND, call.keys[0], "servicePrincipal.read")
-    )
-
-
-def _delete(call: Call) -> Reply:
-    soft_delete(call, KIND, call.target(KIND, call.keys[0], "servicePrincipal.delete"))
-    return NO_CONTENT
-
-
-def _add_password(call: Call) -> Reply:
-    return add_password(call, KIND, call.target(KIND, call.keys[0], "servicePrincipal.credentials"))
-
-
-def _remove_password(call: Call) -> Reply:
-    return remove_password(call, KIND, call.target(KIND, call.keys[0], "servicePrincipal.credentials"))
-
-
 ROUTES: list[Route[Call]] = [
-    Route("GET", "servicePrincipals", _list),
+    *read_routes(SERVICE_PRINCIPAL),
+    deletion_route(KIND, "servicePrincipals"),
+    *password_routes(KIND, "servicePrincipals"),
     Route("POST", "servicePrincipals", create),
-    Route("GET", "servicePrincipals/{sp}", _get),
     Route("PATCH", "servicePrincipals/{sp}", update),
-    Route("DELETE", "servicePrincipals/{sp}", _delete),
-    Route("POST", "servicePrincipals/{sp}/addPassword", _add_password),
-    Route("POST", "servicePrincipals/{sp}/removePassword", _remove_password),
-    Route("GET", f"servicePrincipals/{{sp}}/{PROPERTY}", _property),
-    Route("GET", "servicePrincipals/delta", no_delta),
 ]

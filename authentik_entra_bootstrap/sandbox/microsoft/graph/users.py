@@ -7,7 +7,7 @@ from typing import Any
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import allowed, authorize
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find, find_by
-from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import soft_delete
+from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import deletion_route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     bad_request,
     conflict,
@@ -17,26 +17,13 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     required_value,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import USER
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import PROPERTY, Key, Route
-from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
-    entity_reply,
-    list_reply,
-    no_delta,
-    property_reply,
-    reader_for,
-)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key, Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, read_routes
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, merge, require
 from authentik_entra_bootstrap.sandbox.store import Object
 
 KIND = "user"
 _NAME = re.compile(r"[A-Za-z0-9'._!#^~-]+@[A-Za-z0-9.-]+\Z")
-PROFILE = frozenset(
-    {
-        *("aboutMe", "birthday", "hireDate", "interests", "mySite", "pastProjects", "preferredName"),
-        *("responsibilities", "schools", "skills"),
-    }
-)
-"""Properties kept by SharePoint's profile service, which a tenant of the sandbox does not have."""
 _NICKNAME = re.compile(r"[!-~]+\Z")
 _NOT_IN_NICKNAME = frozenset("@,;:<>()[]")
 _SPECIAL = ("accountEnabled", "passwordProfile")
@@ -73,16 +60,9 @@ def _check_name(call: Call, name: str) -> None:
         raise invalid_value("userPrincipalName", USER.label)
 
 
-def _checked(body: dict[str, Any]) -> dict[str, Any]:
-    """A body's properties; those of the profile service cannot stand beside the directory's."""
-    if PROFILE & body.keys():
-        raise malformed("The request is currently not supported on the targeted entity set")
-    return check_entity(USER, body).props
-
-
 def _create(call: Call) -> Reply:
     authorize(call.caller, "user.create")
-    props = _checked(call.json())
+    props = check_entity(USER, call.json()).props
     require(props, USER.label, "displayName", "mailNickname", "userPrincipalName")
     if props.get("accountEnabled") is None:
         raise required_value("accountEnabled", USER.label)
@@ -107,7 +87,7 @@ def _update(call: Call) -> Reply:
     changed = [name for name in body if "@odata." not in name]
     special = changed[0] if len(changed) == 1 and changed[0] in _SPECIAL else ""
     target = call.target(KIND, call.keys[0], f"user.update.{special}" if special else "user.update")
-    props = _checked(body)
+    props = check_entity(USER, body).props
     for name in ("displayName", "mailNickname", "userPrincipalName"):
         if name in props:
             require(props, USER.label, name)
@@ -117,24 +97,11 @@ def _update(call: Call) -> Reply:
     return NO_CONTENT
 
 
-def _list(call: Call) -> Reply:
-    authorize(call.caller, "user.read")
-    return list_reply(call, USER, reader_for(call).all(KIND))
-
-
-def _get(call: Call) -> Reply:
-    return entity_reply(call, USER, _readable(call, call.keys[0]))
-
-
 def _me(call: Call) -> Reply:
     """The signed-in user; apps have none."""
     if call.caller.kind != "user":
         raise malformed("/me request is only valid with delegated authentication flow.")
     return entity_reply(call, USER, _readable(call, Key("id", call.caller.oid)))
-
-
-def _property(call: Call) -> Reply:
-    return property_reply(call, USER, lambda: _readable(call, call.keys[0]))
 
 
 def _readable(call: Call, key: Key) -> Object:
@@ -148,18 +115,10 @@ def _readable(call: Call, key: Key) -> Object:
     return found
 
 
-def _delete(call: Call) -> Reply:
-    soft_delete(call, KIND, call.target(KIND, call.keys[0], "user.delete"))
-    return NO_CONTENT
-
-
 ROUTES: list[Route[Call]] = [
-    Route("GET", "users", _list),
+    deletion_route(KIND, "users"),
+    *read_routes(USER, _readable),
     Route("POST", "users", _create),
-    Route("GET", "users/{user}", _get),
     Route("GET", "me", _me),
     Route("PATCH", "users/{user}", _update),
-    Route("DELETE", "users/{user}", _delete),
-    Route("GET", f"users/{{user}}/{PROPERTY}", _property),
-    Route("GET", "users/delta", no_delta),
 ]
