@@ -6,7 +6,7 @@ import asyncio
 import random
 import re
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -174,21 +174,18 @@ class Faults:
             fault.kind == "refuse" and (fault.server is None or fault.server in names) for fault in self.all()
         )
 
-    def pick(self, server: ServerName, method: str, path: str, kinds: Collection[str] = KINDS) -> list[Fault]:
+    def pick(self, server: ServerName, method: str, path: str) -> list[Fault]:
         """The faults that hit a request: every delay and call, and at most one that replaces the answer.
 
         Counts the request, so ask once per request.
 
         :param path: with query.
-        :param kinds: those that can happen to it; others do not count it.
         """
         chosen: list[Fault] = []
         with self._lock:
             for fault in self._items:
                 replaced = any(item.replaces for item in chosen)
-                if fault.kind not in kinds or (fault.replaces and replaced):
-                    continue
-                if not fault.fits(server, method, path):
+                if (fault.replaces and replaced) or not fault.fits(server, method, path):
                     continue
                 fault.seen += 1
                 exhausted = fault.times is not None and fault.hits >= fault.times

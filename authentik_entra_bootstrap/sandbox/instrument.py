@@ -99,7 +99,7 @@ class Instrumented:
             self._world.log.leave(entry, None)
             await _hang_up(scope, receive)
         else:
-            headers, body = fault_answer(self._world, entry, replacing, Headers(scope=scope))
+            headers, body = _fault_answer(self._world, entry, replacing, Headers(scope=scope))
             await reply.answer(replacing.status, headers, body)
 
     async def _delay(self, chosen: list[Fault]) -> None:
@@ -180,7 +180,7 @@ async def _hang_up(scope: Scope, receive: Receive) -> None:
             pass
 
 
-def fault_answer(world: World, entry: Entry, fault: Fault, request: Headers) -> tuple[dict[str, str], bytes]:
+def _fault_answer(world: World, entry: Entry, fault: Fault, request: Headers) -> tuple[dict[str, str], bytes]:
     """Headers and body of a ``status`` or ``html`` fault, in the words of the server that gives it."""
     headers = dict(fault.headers)
     if fault.retry_after is not None:

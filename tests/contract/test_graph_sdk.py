@@ -213,31 +213,3 @@ async def test_people_with_the_permissions_of_the_sync_identity(sandbox: Sandbox
         await graph.groups.by_group_id(staff.id).delete()
         await graph.users.by_user_id(ada.id).delete()
         await http.aclose()
-
-
-async def test_parts_of_a_batch_are_throttled_one_by_one(sandbox: Sandbox) -> None:
-    operator = sandbox.operator
-    form = {
-        "client_id": operator.app_id,
-        "client_secret": operator.secret,
-        "grant_type": "client_credentials",
-        "scope": "https://graph.microsoft.com/.default",
-    }
-    parts = [{"id": str(number), "method": "GET", "url": "/organization"} for number in range(2)]
-    context = ssl.create_default_context(cafile=str(sandbox.ca_file))
-    async with httpx.AsyncClient(verify=context, base_url=sandbox.entra_url) as http:
-        token = (await http.post(f"/{operator.tenant_id}/oauth2/v2.0/token", data=form)).json()[
-            "access_token"
-        ]
-        fault = sandbox.world.faults.add(
-            kind="status", method="GET", path="/organization", status=429, retry_after=7
-        )
-        headers = {"Authorization": f"Bearer {token}"}
-        reply = (await http.post("/v1.0/$batch", json={"requests": parts}, headers=headers)).json()
-        sandbox.world.faults.remove(fault)
-    answers = {
-        item["id"]: (item["status"], item["headers"].get("Retry-After")) for item in reply["responses"]
-    }
-    assert answers == {"0": (429, "7"), "1": (200, None)}
-    assert reply["responses"][0]["body"]["error"]["code"] == "TooManyRequests"
-    assert sandbox.world.log.all()[-1].write is False

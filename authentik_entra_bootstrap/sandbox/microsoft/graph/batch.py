@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
-from urllib.parse import unquote
 
-from starlette.datastructures import Headers
-
-from authentik_entra_bootstrap.sandbox.instrument import fault_answer
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import GraphError, malformed, method_not_allowed
 from authentik_entra_bootstrap.sandbox.microsoft.graph.service import (
@@ -21,7 +16,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.service import (
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import parse_json
 from authentik_entra_bootstrap.sandbox.microsoft.tokens import Caller
-from authentik_entra_bootstrap.sandbox.requestlog import current_request, note_write
+from authentik_entra_bootstrap.sandbox.requestlog import note_write
 from authentik_entra_bootstrap.sandbox.world import World
 
 MOST = 20
@@ -52,28 +47,10 @@ def run_batch(world: World, caller: Caller, request: Request) -> Reply:
             )
             reply = error_reply(world, error, own_id, part.headers)
         else:
-            reply = _run(world, caller, part, own_id)
+            reply = perform(world, caller, part, own_id)
         done[item["id"].lower()] = reply
         answers.append(_answer(item["id"], reply, transport_headers(reply, own_id, part.headers)))
     return Reply(200, {"responses": answers})
-
-
-def _run(world: World, caller: Caller, part: Request, request_id: str) -> Reply:
-    """One part; it can be throttled or fail by itself, as the service throttles each part alone."""
-    entry = current_request()
-    if entry is None:
-        return perform(world, caller, part, request_id)
-    query = f"?{part.query}" if part.query else ""
-    path = f"/v1.0/{unquote(part.path).lstrip('/')}{query}"
-    chosen = world.faults.pick("graph", part.method, path, kinds=("status",))
-    fault = next(iter(chosen), None)
-    if fault is None:
-        return perform(world, caller, part, request_id)
-    if fault.commits:
-        perform(world, caller, part, request_id)
-    own = replace(entry, request_id=request_id, method=part.method, path=path)
-    headers, body = fault_answer(world, own, fault, Headers(headers=dict(part.headers)))
-    return Reply(fault.status, json.loads(body), headers)
 
 
 def _checked(body: dict[str, Any]) -> list[dict[str, Any]]:
