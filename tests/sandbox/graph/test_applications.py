@@ -137,10 +137,6 @@ def test_complex_values_change_in_part_and_are_shown_whole(graph: Any) -> None:
         "enableAccessTokenIssuance": True,
         "enableIdTokenIssuance": True,
     }
-    _, principal = graph.new_principal()
-    path = f"servicePrincipals/{principal['id']}"
-    assert graph.patch(path, {"samlSingleSignOnSettings": {}}).status_code == 204
-    assert graph.get(path).json()["samlSingleSignOnSettings"] == {"relayState": None}
 
 
 def test_tags_of_the_application_appear_on_its_principal(graph: Any) -> None:

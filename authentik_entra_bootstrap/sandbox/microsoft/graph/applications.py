@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import RULES, authorize
-from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import (
     PERSONAL_AUDIENCES,
     check_size,
@@ -114,20 +114,15 @@ def _check_may_register(call: Call) -> None:
 
 def update(call: Call) -> Reply:
     """``PATCH``: by ``uniqueName`` with ``Prefer: create-if-missing`` it also creates."""
-    key = call.keys[0]
-    upsert = key.name.lower() == "uniquename" and call.prefers("create-if-missing")
-    if upsert and find(call.view, KIND, key) is None:
-        authorize(call.caller, "application.create")
-        body = call.json()
-        if body.get("uniqueName", key.value) != key.value:
-            raise invalid_value("uniqueName", APPLICATION.label)
-        return _create(call, {**body, "uniqueName": key.value})
-    target = call.target(KIND, key, "application.update")
+    new = call.missing(KIND, "uniqueName", APPLICATION.label)
+    if new is not None:
+        return _create(call, new)
+    target = call.target(KIND, call.keys[0], "application.update")
     if target["signInAudience"] in PERSONAL_AUDIENCES and call.just_created(target):
         # The side for personal accounts follows later (hashicorp/terraform-provider-azuread#1764).
         raise GraphError(409, "Error_MsaAppDoesNotExist", "The corresponding MSA application does not exist.")
     body = call.json()
-    if upsert and not body.get("displayName"):
+    if call.upserts("uniqueName") and not body.get("displayName"):
         raise required_value("displayName", APPLICATION.label)
     _store(call, target, body)
     return NO_CONTENT

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize, is_administrator
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     GraphError,
     bad_request,
     denied,
+    invalid_value,
     missing_reference,
     not_found,
     quota_exceeded,
@@ -44,24 +45,10 @@ SPELLING = frozenset(
 )
 """Every property of a body, and every parameter of an action, as the service spells it."""
 _TYPE = re.compile(r"/[a-z]+(\.[a-z]+)+\Z", re.IGNORECASE)
+Reader = Directory | View
+"""The primary or a replica."""
 KEPT = timedelta(days=30)
 """How long a deleted object can be restored."""
-
-
-class Reader(Protocol):
-    """The primary or a replica."""
-
-    def get(self, kind: str, object_id: str) -> Object | None:
-        """One object or ``None``."""
-
-    def all(self, kind: str) -> list[Object]:
-        """Every object of a kind."""
-
-    def find(self, kind: str, fits: Callable[[Object], bool]) -> Object | None:
-        """The first object that fits."""
-
-    def has(self, kind: str, object_id: str) -> bool:
-        """Whether there is such an object."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +104,25 @@ class Call:
         body = parse_json(self.body, self.headers.get("content-type", ""), required=required)
         return spelt(body, SPELLING)
 
-    def prefers(self, preference: str) -> bool:
-        """Whether the ``Prefer`` header names a preference."""
+    def upserts(self, name: str) -> bool:
+        """Whether the request creates what is missing: addressed by this alternate key, and ``Prefer`` says so."""
         given = self.headers.get("prefer", "").lower().split(",")
-        return preference in (item.partition(";")[0].strip() for item in given)
+        wanted = "create-if-missing" in (item.partition(";")[0].strip() for item in given)
+        return wanted and self.keys[0].name.lower() == name.lower()
+
+    def missing(self, kind: str, name: str, label: str, *, required: bool = True) -> dict[str, Any] | None:
+        """The body of an upsert of what this replica does not know yet, with the key; ``None`` for a change.
+
+        :raises GraphError: 403, 400 for a body that names another key.
+        """
+        key = self.keys[0]
+        if not self.upserts(name) or find(self.view, kind, key) is not None:
+            return None
+        authorize(self.caller, f"{kind}.create")
+        body = self.json(required=required)
+        if str(body.get(name, key.value)).lower() != key.value.lower():
+            raise invalid_value(name, label)
+        return {**body, name: key.value}
 
     def read(self, kind: str, key: Key, operation: str) -> Object:
         """An object as the replica knows it, for reading.

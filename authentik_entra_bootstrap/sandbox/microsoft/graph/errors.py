@@ -110,6 +110,16 @@ def invalid_property(name: str) -> GraphError:
     return bad_request(f"Invalid property '{name}'.")
 
 
+def unknown_property(name: str, type_name: str, clause: str = "") -> GraphError:
+    """400 for a property a query names and the type does not have.
+
+    :param clause: begins the message: what could not be read.
+    """
+    return malformed(
+        f"{clause}Could not find a property named '{name}' on type 'microsoft.graph.{type_name}'."
+    )
+
+
 def required_value(name: str, resource: str) -> GraphError:
     """400 for a property that must have a value."""
     return bad_request(

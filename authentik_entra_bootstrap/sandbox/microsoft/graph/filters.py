@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import malformed, not_served, unsupported_query
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model import COMPLEX, EntityType
-from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import parse_moment
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
+    malformed,
+    not_served,
+    unknown_property,
+    unsupported_query,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.model import EntityType
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import parse_moment, spelling
 
 MAX_DEPTH = 60
 """Nesting that is still read; deeper filters are refused instead of exhausting the stack."""
@@ -69,21 +74,6 @@ def read_filter(text: str, entity: EntityType, *, advanced: bool) -> Callable[[d
     return lambda value: clause.fits(value, None)
 
 
-def spelling(name: str, known: Iterable[str]) -> str | None:
-    """A name as the model or an object spells it, whatever its case; ``None`` where it has no such name."""
-    return next((item for item in known if item.casefold() == name.casefold()), None)
-
-
-def unknown_property(name: str, entity: EntityType, clause: str = "") -> Exception:
-    """400 for a property a query names and the type does not have.
-
-    :param clause: begins the message: what could not be read.
-    """
-    return malformed(
-        f"{clause}Could not find a property named '{name}' on type 'microsoft.graph.{entity.name}'."
-    )
-
-
 @dataclass(frozen=True)
 class _Literal:
     """A constant and the type that its form gives it; ``None`` for null, which fits every type."""
@@ -94,23 +84,17 @@ class _Literal:
 
 @dataclass(frozen=True)
 class _Path:
-    """A property, or what a lambda's variable stands for.
+    """A property, or what a lambda's variable stands for (an empty name).
 
     :param kind: as the model has it, without ``!``.
     """
 
-    names: tuple[str, ...]
+    name: str
     kind: str
-    of_variable: bool
 
     def value(self, item: Any, variable: Any) -> Any:
         """What an object has there."""
-        current = variable if self.of_variable else item
-        for name in self.names:
-            if not isinstance(current, dict):
-                return None
-            current = current.get(spelling(name, current) or name)
-        return current
+        return item.get(self.name) if self.name else variable
 
 
 @dataclass(frozen=True)
@@ -147,9 +131,8 @@ class _Reader:
     def _fail(self, position: int) -> NoReturn:
         raise malformed(f"{_CLAUSE}Syntax error at position {position} in '{self.text}'.")
 
-    def _peek(self, ahead: int = 0) -> tuple[str, str, int]:
-        index = self.at + ahead
-        return self.tokens[index] if index < len(self.tokens) else ("end", "", len(self.text))
+    def _peek(self) -> tuple[str, str, int]:
+        return self.tokens[self.at] if self.at < len(self.tokens) else ("end", "", len(self.text))
 
     def _next(self, wanted: str = "") -> tuple[str, str, int]:
         token = self._peek()
@@ -240,7 +223,7 @@ class _Reader:
         if name == "endswith":
             raise not_served("endswith")
         if name == "contains" or path.kind not in ("str", "guid"):
-            raise self._unsupported(path.names)
+            raise self._unsupported(path.name)
         prefix = str(part).casefold()
 
         def fits(item: Any, variable: Any) -> bool:
@@ -290,7 +273,7 @@ class _Reader:
             self._fail(position)
         wanted = self._literal(self._next())
         if text.lower() not in _WITHOUT_HEADER:
-            self._needs_advanced(path.names[0])
+            self._needs_advanced(path.name)
         name, compare = _OPERATORS[text.lower()]
         if wanted.edm is not None and path.kind in _EDM and wanted.edm != _EDM[path.kind]:
             raise malformed(
@@ -298,31 +281,24 @@ class _Reader:
                 f"'Edm.{_EDM[path.kind]}' and 'Edm.{wanted.edm}' for operator kind '{name}'."
             )
         if path.kind.startswith("["):
-            raise self._unsupported(path.names)
+            raise self._unsupported(path.name)
         return _Clause(lambda item, variable: _compare(compare, path.value(item, variable), wanted.value))
 
     def _path(self, names: list[str]) -> _Path:
-        """A path as the model knows it.
+        """A path as the model knows it; nothing inside of complex values can be filtered.
 
         :raises GraphError: 400 for properties that the type does not have, or that cannot be filtered.
         """
-        if self.variable is not None and names[0] == self.variable[0]:
-            kind, rest = self.variable[1], names[1:]
-        else:
-            first = spelling(names[0], self.entity.props)
-            if first is None:
-                raise unknown_property(names[0], self.entity, _CLAUSE)
-            if first not in self.entity.filterable:
-                raise self._unsupported((first,))
-            kind, rest = self.entity.props[first], names[1:]
-        for name in rest:
-            inner = COMPLEX.get(kind.strip("@!"), {}) if kind.startswith("@") else {}
-            known = spelling(name, inner)
-            if known is None:
-                raise unknown_property(name, self.entity, _CLAUSE)
-            kind = inner[known]
-        of_variable = self.variable is not None and names[0] == self.variable[0]
-        return _Path(tuple(rest if of_variable else names), kind.rstrip("!"), of_variable)
+        if self.variable is not None and names == [self.variable[0]]:
+            return _Path("", self.variable[1])
+        first = spelling(names[0], self.entity.props)
+        if first is None:
+            raise unknown_property(names[0], self.entity.name, _CLAUSE)
+        if first not in self.entity.filterable:
+            raise self._unsupported(first)
+        if len(names) > 1:
+            raise unknown_property(names[1], self.entity.name, _CLAUSE)
+        return _Path(first, self.entity.props[first].rstrip("!"))
 
     def _literal(self, token: tuple[str, str, int]) -> _Literal:
         kind, text, position = token
@@ -344,12 +320,12 @@ class _Reader:
 
     def _needs_advanced(self, name: str) -> None:
         if not self.advanced:
-            raise self._unsupported((name,))
+            raise self._unsupported(name)
 
-    def _unsupported(self, names: tuple[str, ...]) -> Exception:
+    def _unsupported(self, name: str) -> Exception:
         return unsupported_query(
-            f"Unsupported or invalid query filter clause specified for property '{names[0] if names else ''}' of "
-            f"resource '{self.entity.label}'."
+            f"Unsupported or invalid query filter clause specified for property '{name}' of resource "
+            f"'{self.entity.label}'."
         )
 
 

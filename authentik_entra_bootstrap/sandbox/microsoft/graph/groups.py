@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize
-from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import check_name_free, deletion_route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     bad_request,
@@ -77,18 +77,13 @@ def _make(call: Call, body: dict[str, Any]) -> Reply:
 
 def _update(call: Call) -> Reply:
     """``PATCH``: by ``uniqueName`` with ``Prefer: create-if-missing`` it also creates; adds bound members."""
-    key = call.keys[0]
-    upsert = key.name.lower() == "uniquename" and call.prefers("create-if-missing")
-    if upsert and find(call.view, KIND, key) is None:
-        authorize(call.caller, "group.create")
-        body = call.json()
-        if body.get("uniqueName", key.value) != key.value:
-            raise invalid_value("uniqueName", GROUP.label)
-        return _make(call, {**body, "uniqueName": key.value})
+    new = call.missing(KIND, "uniqueName", GROUP.label)
+    if new is not None:
+        return _make(call, new)
     body = call.json()
     names = {name for name in body if not name.startswith("@odata.")}
     only_members = names == {f"members{BIND}"}
-    target = call.target(KIND, key, "group.members.write" if only_members else "group.update")
+    target = call.target(KIND, call.keys[0], "group.members.write" if only_members else "group.update")
     if str(body.get("id")).lower() == target["id"]:
         body = {
             name: value for name, value in body.items() if name != "id"

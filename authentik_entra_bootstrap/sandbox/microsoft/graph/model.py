@@ -21,25 +21,23 @@ COMPLEX: dict[str, dict[str, str]] = {
         "apiApplication": "acceptMappedClaims:bool knownClientApplications:[guid] "
         "oauth2PermissionScopes:[@permissionScope] preAuthorizedApplications:[@preAuthorizedApplication] "
         "requestedAccessTokenVersion:int",
-        "appManagementApplicationConfiguration": "keyCredentials:[@keyCredentialConfiguration] "
-        "passwordCredentials:[@passwordCredentialConfiguration] identifierUris:any",
-        "appManagementServicePrincipalConfiguration": "keyCredentials:[@keyCredentialConfiguration] "
-        "passwordCredentials:[@passwordCredentialConfiguration]",
-        "customAppManagementConfiguration": "keyCredentials:[@keyCredentialConfiguration] "
-        "passwordCredentials:[@passwordCredentialConfiguration] applicationRestrictions:any",
+        "appManagementApplicationConfiguration": "keyCredentials:[@credentialConfiguration] "
+        "passwordCredentials:[@credentialConfiguration] identifierUris:any",
+        "appManagementServicePrincipalConfiguration": "keyCredentials:[@credentialConfiguration] "
+        "passwordCredentials:[@credentialConfiguration]",
+        "customAppManagementConfiguration": "keyCredentials:[@credentialConfiguration] "
+        "passwordCredentials:[@credentialConfiguration] applicationRestrictions:any",
         "appRole": "allowedMemberTypes:[str] description displayName id:guid! isEnabled:bool! origin value",
         "implicitGrantSettings": "enableAccessTokenIssuance:bool enableIdTokenIssuance:bool",
         "informationalUrl": "logoUrl marketingUrl privacyStatementUrl supportUrl termsOfServiceUrl",
         "keyCredential": "customKeyIdentifier:bytes displayName endDateTime:time key:bytes keyId:guid "
         "startDateTime:time type usage",
-        "keyCredentialConfiguration": "excludeActors:any maxLifetime restrictForAppsCreatedAfterDateTime:time "
+        "credentialConfiguration": "excludeActors:any maxLifetime restrictForAppsCreatedAfterDateTime:time "
         "restrictionType:str! state:str!",
         "optionalClaim": "additionalProperties:[str] essential:bool! name:str! source",
         "optionalClaims": "accessToken:[@optionalClaim] idToken:[@optionalClaim] saml2Token:[@optionalClaim]",
         "passwordCredential": "customKeyIdentifier:bytes displayName endDateTime:time hint keyId:guid secretText "
         "startDateTime:time",
-        "passwordCredentialConfiguration": "excludeActors:any maxLifetime restrictForAppsCreatedAfterDateTime:time "
-        "restrictionType:str! state:str!",
         "passwordProfile": "forceChangePasswordNextSignIn:bool forceChangePasswordNextSignInWithMfa:bool password",
         "permissionScope": "adminConsentDescription adminConsentDisplayName id:guid! isEnabled:bool! origin type "
         "userConsentDescription userConsentDisplayName value",
@@ -48,7 +46,6 @@ COMPLEX: dict[str, dict[str, str]] = {
         "redirectUriSettings": "index:int uri",
         "requiredResourceAccess": "resourceAccess:[@resourceAccess] resourceAppId:str!",
         "resourceAccess": "id:guid! type:str!",
-        "samlSingleSignOnSettings": "relayState",
         "servicePrincipalLockConfiguration": "allProperties:bool credentialsWithUsageSign:bool "
         "credentialsWithUsageVerify:bool isEnabled:bool! tokenEncryptionKeyId:bool",
         "spaApplication": "redirectUris:[str]",
@@ -137,7 +134,7 @@ SERVICE_PRINCIPAL = EntityType(
         "notificationEmailAddresses:[str] oauth2PermissionScopes:[@permissionScope] "
         "passwordCredentials:[@passwordCredential] preferredSingleSignOnMode preferredTokenSigningKeyThumbprint "
         "replyUrls:[str] resourceSpecificApplicationPermissions:[any] "
-        "samlSingleSignOnSettings:@samlSingleSignOnSettings servicePrincipalNames:[str] servicePrincipalType "
+        "samlSingleSignOnSettings:any servicePrincipalNames:[str] servicePrincipalType "
         "signInAudience tags:[str] tokenEncryptionKeyId:guid verifiedPublisher:any"
     ),
     read_only=_DIRECTORY

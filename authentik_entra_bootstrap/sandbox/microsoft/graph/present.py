@@ -16,7 +16,6 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
     related,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import not_served
-from authentik_entra_bootstrap.sandbox.microsoft.graph.filters import spelling
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import (
     APP_POLICY,
     DIRECTORY_OBJECT,
@@ -25,6 +24,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.model import (
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import PROPERTY, Key, Route, no_segment
 from authentik_entra_bootstrap.sandbox.microsoft.graph.query import Query
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import spelling
 from authentik_entra_bootstrap.sandbox.store import Object
 
 EXPANDED = 20

@@ -14,9 +14,11 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     bad_request,
     malformed,
     not_served,
+    unknown_property,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.filters import read_filter, spelling, unknown_property
+from authentik_entra_bootstrap.sandbox.microsoft.graph.filters import read_filter
 from authentik_entra_bootstrap.sandbox.microsoft.graph.model import EntityType
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import spelling
 from authentik_entra_bootstrap.sandbox.store import Object
 
 DEFAULT_PAGE = 100
@@ -112,7 +114,7 @@ class Query:
         by_fold = {name.casefold(): name for name in (*entity.props, *entity.relations)}
         for name in names:
             if name.casefold() not in by_fold:
-                raise unknown_property(name, entity, _SELECT_AND_EXPAND)
+                raise unknown_property(name, entity.name, _SELECT_AND_EXPAND)
         return [by_fold[name.casefold()] for name in names]
 
     def expand(self, entity: EntityType) -> dict[str, Query]:
@@ -132,7 +134,7 @@ class Query:
             match = _EXPAND.match(part)
             name = spelling(match.group(1), entity.relations) if match else None
             if match is None or name is None:
-                raise unknown_property(part.strip(), entity, _SELECT_AND_EXPAND)
+                raise unknown_property(part.strip(), entity.name, _SELECT_AND_EXPAND)
             inner = _split_outside_parentheses(match.group(2) or "", ";")
             result[name] = Query.parse("&".join(inner))
         return result

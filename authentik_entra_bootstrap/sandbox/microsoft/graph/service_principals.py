@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import RULES, authorize, owns
-from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find, find_by
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find_by
 from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import (
     check_size,
     password_routes,
@@ -138,17 +138,14 @@ def _check_may_create(call: Call, application: Object) -> None:
 
 def update(call: Call) -> Reply:
     """``PATCH``: by ``appId`` with ``Prefer: create-if-missing`` it also creates."""
-    key = call.keys[0]
-    upsert = key.name.lower() == "appid" and call.prefers("create-if-missing")
-    if upsert and find(call.view, KIND, key) is None:
-        authorize(call.caller, "servicePrincipal.create")
-        body = call.json(required=False)
-        if str(body.get("appId", key.value)).lower() != key.value.lower():
-            raise invalid_value("appId", SERVICE_PRINCIPAL.label)
-        return _create(call, {**body, "appId": key.value})
-    target = call.target(KIND, key, "servicePrincipal.update")
-    body = call.json(required=not upsert)
-    checked = check_entity(SERVICE_PRINCIPAL, body, settable=frozenset({"appId"} if upsert else ()))
+    new = call.missing(KIND, "appId", SERVICE_PRINCIPAL.label, required=False)
+    if new is not None:
+        return _create(call, new)
+    target = call.target(KIND, call.keys[0], "servicePrincipal.update")
+    body = call.json(required=not call.upserts("appId"))
+    checked = check_entity(
+        SERVICE_PRINCIPAL, body, settable=frozenset({"appId"} if call.upserts("appId") else ())
+    )
     _store(call, target, checked)
     return NO_CONTENT
 

@@ -80,6 +80,11 @@ def spelt(value: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return result
 
 
+def spelling(name: str, known: Iterable[str]) -> str | None:
+    """A name as the model or an object spells it, whatever its case; ``None`` where it has no such name."""
+    return next((item for item in known if item.casefold() == name.casefold()), None)
+
+
 def check_entity(
     entity: EntityType,
     value: dict[str, Any],
