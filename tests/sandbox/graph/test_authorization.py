@@ -147,24 +147,6 @@ def test_an_application_can_own_itself(graph: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("roles", "status"),
-    [
-        (GRANT, 201),
-        (("AppRoleAssignment.ReadWrite.All", "Directory.Read.All"), 201),
-        (("AppRoleAssignment.ReadWrite.All",), 403),
-        (("Application.ReadWrite.All",), 403),
-        (("Directory.ReadWrite.All",), 403),
-    ],
-)
-def test_granting_app_roles_needs_both_permissions(graph: Any, roles: tuple[str, ...], status: int) -> None:
-    _, principal = graph.new_principal()
-    resource = graph.graph_principal_id
-    body = {"principalId": principal["id"], "resourceId": resource, "appRoleId": ROLE}
-    reply = graph.as_app(*roles).post(f"servicePrincipals/{resource}/appRoleAssignedTo", body)
-    assert reply.status_code == status
-
-
-@pytest.mark.parametrize(
     ("person", "app_role", "delegated"),
     [
         ("admin", 201, 201),
@@ -217,21 +199,6 @@ def test_users_register_applications_if_the_tenant_lets_them(graph: Any, errors:
     assert admin.post(f"applications/{other['id']}/addPassword").status_code == 200
 
 
-def test_a_directory_role_without_the_scope_is_not_enough(graph: Any, errors: Any) -> None:
-    app = graph.new_app()
-    admin = graph.as_user("admin", "Application.Read.All")
-    assert admin.get(f"applications/{app['id']}").status_code == 200
-    assert errors(admin.patch(f"applications/{app['id']}", {"tags": []})) == DENIED
-
-
-def test_purging_is_not_for_cloud_application_administrators(graph: Any) -> None:
-    app = graph.new_app()
-    graph.delete(f"applications/{app['id']}")
-    path = f"directory/deletedItems/{app['id']}"
-    assert graph.as_user("cloudadmin", "Application.ReadWrite.All").delete(path).status_code == 403
-    assert graph.as_user("appadmin", "Application.ReadWrite.All").delete(path).status_code == 204
-
-
 def test_the_permissions_of_the_sync_identity(graph: Any, errors: Any) -> None:
     group, user = graph.new_group(), graph.new_user("ada")
     create_only = graph.as_app("Group.Create")
@@ -273,14 +240,6 @@ def test_access_as_user_covers_applications_and_not_policies(graph: Any, errors:
     assert azure_cli.get("applications").status_code == 200
     assert azure_cli.post("applications", {"displayName": "x"}).status_code == 201
     assert errors(azure_cli.get("policies/defaultAppManagementPolicy")) == SCOPES_MISSING
-
-
-def test_who_reads_the_policy(graph: Any, errors: Any) -> None:
-    path = "policies/defaultAppManagementPolicy"
-    assert graph.as_app("Policy.Read.All").get(path).status_code == 200
-    assert errors(graph.as_app("Application.ReadWrite.All").get(path)) == DENIED
-    assert graph.as_user("appadmin", "Policy.Read.All").get(path).status_code == 200
-    assert errors(graph.as_user("user", "Policy.Read.All").get(path)) == DENIED
 
 
 def test_tier_zero_permissions_stand_only_in_the_rules_that_need_them() -> None:
