@@ -66,6 +66,8 @@ class Target:
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     advance: Callable[[float], object] = field(default=lambda _: None)
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    settle: Callable[[], object] = field(default=lambda: None)
+    """Waits until authentik has done what a command has started."""
 
     def clock(self) -> SandboxClock:
         """A clock for one command that stands still between its waits, at a full second not before now."""
@@ -176,6 +178,7 @@ def sandbox_target(scenario: Scenario) -> Iterator[Target]:
                 pause,
                 world.clock.advance,
                 world.clock.now,
+                sandbox.authentik.worker.settled,
             )
 
 
@@ -260,6 +263,7 @@ def _prepare(before: Scenario, target: Target) -> None:
         ran = run(before, target.clock(), target.wait)
     if ran.code:
         raise SystemExit(f"{before.name}: exit code {ran.code}\n{ran.err}{ran.out}")
+    target.settle()
 
 
 if __name__ == "__main__":
