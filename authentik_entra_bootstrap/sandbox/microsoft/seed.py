@@ -152,16 +152,12 @@ class _Seeding:
             "organization",
             {
                 "id": self.directory.tenant_id,
-                "deletedDateTime": None,
                 "displayName": display_name,
                 "createdDateTime": self.created,
                 "countryLetterCode": "DE",
                 "tenantType": "AAD",
-                "businessPhones": [],
                 "technicalNotificationMails": [f"admin@{self.domain}"],
                 "verifiedDomains": domains,
-                "assignedPlans": [],
-                "provisionedPlans": [],
             },
         )
 
@@ -218,9 +214,7 @@ class _Seeding:
             "user",
             {
                 "id": self.guid(),
-                "deletedDateTime": None,
                 "accountEnabled": True,
-                "businessPhones": [],
                 "createdDateTime": self.created,
                 "displayName": f"{given} {family}",
                 "givenName": given,
@@ -228,9 +222,6 @@ class _Seeding:
                 "jobTitle": role,
                 "mail": f"{person}@{self.domain}",
                 "mailNickname": person,
-                "mobilePhone": None,
-                "officeLocation": None,
-                "preferredLanguage": None,
                 "userPrincipalName": f"{person}@{self.domain}",
                 "userType": "Member",
                 "_directoryRoles": [role] if role else [],
