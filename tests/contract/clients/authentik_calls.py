@@ -293,6 +293,13 @@ def story(call: Caller) -> None:
         mappings, {"name": "clients", "expression": "return {}"}, change={"name": "clients 2"}
     )
     call("GET", "/propertymappings/all/{}/", mapping)
+    tried = call(
+        "POST",
+        "/propertymappings/all/{}/test/",
+        mapping,
+        body={"user": user, "context": {"connection": None}},
+    )
+    assert tried == {"result": "{}", "successful": True}
     entra = {
         "name": "clients",
         "client_id": "c",
