@@ -18,7 +18,11 @@ from authentik_entra_bootstrap.domain import TaskRecord
 _SIGNED_IN = "Syncing page"
 _ASKED_FOR = ":manual"
 """How the ``uid`` of a task ends that ``sync/object`` started."""
-_RETRIED = "Task will be retried"
+RETRIED = "Task will be retried"
+ROUTINE = ("Task has been queued", "Task is being processed", RETRIED, "Task finished", "Starting")
+"""What begins the lines of a task's log that tell nothing of its failure."""
+UNNAMED = "Microsoft answered and refused; authentik does not say why"
+_LONGEST = 200
 _UNASSIGNED = "No provider found"
 _AADSTS = re.compile(r"AADSTS\d+")
 _FINAL_AADSTS = frozenset({"AADSTS7000222", "AADSTS700016", "AADSTS90002", "AADSTS7000112"})
@@ -69,10 +73,17 @@ def read_task(task: TaskRecord | None) -> Reading:
         return Reading(Verdict.FAILED, final, refused=True)
     if codes:
         return Reading(Verdict.ATTEMPT_FAILED, codes[-1], refused=not _BUSY_AADSTS.issuperset(codes))
-    if any(_RETRIED in line for line in lines):
-        return Reading(Verdict.ATTEMPT_FAILED, _RETRIED)
+    if any(RETRIED in line for line in lines):
+        told = [line for line in lines if not line.startswith(ROUTINE)]
+        if told:
+            return Reading(Verdict.ATTEMPT_FAILED, told[-1][:_LONGEST])
+        # Since 2026.5 the log names no error. A worker that does not reach Microsoft ends its task without a retry.
+        return Reading(Verdict.ATTEMPT_FAILED, UNNAMED, refused=True)
     if task.state in _OVER:
-        return Reading(Verdict.OVER, "the task ended without signing in; authentik may not reach Microsoft")
+        return Reading(
+            Verdict.OVER,
+            "its task ended without signing in and without an error, as it does when its worker does not reach Microsoft",
+        )
     return Reading(Verdict.OPEN, f"the task is {task.state}")
 
 
@@ -116,8 +127,15 @@ def last_failure(tasks: tuple[TaskRecord, ...], since: datetime | None) -> Evide
     return None
 
 
+def is_full_sync(task: TaskRecord) -> bool:
+    """Whether a task syncs a whole provider. It only waits for its pages, and signs in nowhere itself."""
+    return task.uid.partition(":")[0].endswith(".microsoft_entra_sync")
+
+
 def _since(tasks: tuple[TaskRecord, ...], since: datetime | None) -> Iterator[TaskRecord]:
     for task in tasks:
+        if is_full_sync(task):
+            continue
         if since is None or (task.mtime is not None and task.mtime >= since):
             yield task
 

@@ -77,7 +77,14 @@ class Syncs(Part):
 
         Tasks that a schedule starts hang on the schedule and not on the provider; only their ``uid`` names it.
         """
-        mine = re.compile(rf"[^:]+:{re.escape(provider_name)}:(user|group):\d+")
+        return await self._of_actor(SYNC_PAGE, rf":{re.escape(provider_name)}:(user|group):\d+")
+
+    async def full_syncs(self, provider_name: str) -> tuple[TaskRecord, ...]:
+        """The newest full syncs of a provider by its name, newest first, whoever started them."""
+        return await self._of_actor(FULL_SYNC, f":{re.escape(provider_name)}")
+
+    async def _of_actor(self, actor: str, rest: str) -> tuple[TaskRecord, ...]:
+        mine = re.compile(re.escape(actor) + rest)
 
         def of_provider(body: object) -> TaskRecord | None:
             task = records.task(records.mapping(body), self._api.redactor)
@@ -87,7 +94,7 @@ class Syncs(Part):
             TASKS,
             of_provider,
             permission=VIEW_TASK,
-            query=(("actor_name", SYNC_PAGE), ("ordering", "-mtime")),
+            query=(("actor_name", actor), ("ordering", "-mtime")),
             page_size=_NEWEST_OF_ALL,
             max_pages=1,
         )

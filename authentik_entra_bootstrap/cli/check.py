@@ -47,7 +47,10 @@ def command(options: Options, purpose: str | None) -> int:
 
     async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
         look = check_rotation if purpose == "rotation" else check
-        lines = (*_files(options, session.settings), *await look(session.context, session.desired))
+        lines = (
+            *_files(options, session.settings),
+            *await look(session.context, session.desired, _sharing(options, session.settings)),
+        )
         if not options.json:
             (terminal.check if purpose is None else partial(show_each, terminal))(lines)
         return worst(lines), {
@@ -57,3 +60,22 @@ def command(options: Options, purpose: str | None) -> int:
         }
 
     return run_connection("check", options, body)
+
+
+def _sharing(options: Options, settings: ConnectionSettings) -> frozenset[str]:
+    """Names of the providers of all connections in the settings file that have the same authentik."""
+    from authentik_entra_bootstrap.config import SettingsFile, load_settings
+    from authentik_entra_bootstrap.errors import BootstrapError
+    from authentik_entra_bootstrap.leases import delivery_lease_name
+
+    file = SettingsFile.load(options.config, os.environ)
+    here = delivery_lease_name(settings.authentik_url or "")
+    names = set()
+    for name in file.connections:
+        try:
+            other = load_settings(file, connection=name, environment=os.environ, flags=options.flags)
+            if delivery_lease_name(other.authentik_url or "") == here:
+                names.add(other.desired().provider_name)
+        except BootstrapError:
+            continue  # its own check tells
+    return frozenset(names)

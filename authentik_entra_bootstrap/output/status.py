@@ -85,7 +85,7 @@ def status_document(status: Status, found: Sequence[Alarm], cloud: Cloud, authen
         },
         "drift": drift_document(status.prepared.drift),
         "alarms": [{"code": item.code, "message": item.message} for item in found],
-        "warnings": list(plan.warnings),
+        "warnings": [*plan.warnings, *status.last_sync.notes],
     }
 
 

@@ -146,10 +146,14 @@ class AuthentikPort(Protocol):
         ...
 
     async def scheduled_tasks(self, provider_name: str) -> tuple[TaskRecord, ...]:
-        """The newest page syncs of a provider that authentik's schedule started, newest first.
+        """The newest page syncs of a provider, whoever started them, newest first.
 
         :meth:`sync_tasks` holds those that a saving or a probe started.
         """
+        ...
+
+    async def full_syncs(self, provider_name: str) -> tuple[TaskRecord, ...]:
+        """The newest full syncs of a provider, whoever started them, newest first."""
         ...
 
     async def running_syncs(self, besides: str = "") -> tuple[str, ...]:

@@ -25,11 +25,13 @@ from authentik_entra_bootstrap.ports import AuthentikPort
 from authentik_entra_bootstrap.preflight import refuse
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.delivery import THREADS, threads_for
 from authentik_entra_bootstrap.workflows.finding import match
 from authentik_entra_bootstrap.workflows.observe import observe_authentik, observe_entra
 
 T = TypeVar("T")
 
+_FEW_NAMES = 5
 PERMISSION = "permission "
 """How the name of a line about one of authentik's permissions begins."""
 DOUBTFUL_SKEW = timedelta(minutes=2)
@@ -60,8 +62,13 @@ class CheckLine:
     exit_code: ExitCode = ExitCode.DONE
 
 
-async def check(context: Context, desired: Desired) -> tuple[CheckLine, ...]:
-    """Look at everything that bootstrap will need. Changes nothing, raises nothing of ours."""
+async def check(
+    context: Context, desired: Desired, sharing: frozenset[str] = frozenset()
+) -> tuple[CheckLine, ...]:
+    """Look at everything that bootstrap will need. Changes nothing, raises nothing of ours.
+
+    :param sharing: names of the providers of further connections to the same authentik, by the settings.
+    """
     (entra, entra_error), (other, authentik_error) = await both(
         caught(partial(observe_entra, context.entra, desired)),
         caught(partial(_see_authentik, context.authentik, desired)),
@@ -75,6 +82,7 @@ async def check(context: Context, desired: Desired) -> tuple[CheckLine, ...]:
     if authentik is not None and user is not None:
         lines += server_lines(authentik.server, authentik.license, user)
         lines += await permission_lines(context, "bootstrap")
+        lines += await thread_lines(context, desired, sharing)
     elif authentik_error is not None:
         lines.append(failed("authentik", authentik_error))
         if not isinstance(authentik_error, ConfigError):
@@ -224,6 +232,27 @@ def server_lines(server: ServerInfo, licence: LicenseInfo, user: AuthentikUser) 
             "" if good else "licence-required",
             ExitCode.DONE if good else ExitCode.ADMIN_ACTION,
         ),
+    ]
+
+
+async def thread_lines(context: Context, desired: Desired, sharing: frozenset[str]) -> list[CheckLine]:
+    """How many threads authentik's worker should have; nothing for a single provider, for which two are enough."""
+    providers, _ = await caught(context.authentik.providers)
+    assigned = {item.name for item in providers or () if item.application_slug}
+    names = sorted(assigned | sharing | {desired.provider_name})
+    if len(names) < 2:
+        return []
+    shown = ", ".join(names[:_FEW_NAMES]) + (", …" if len(names) > _FEW_NAMES else "")
+    number = threads_for(len(names))
+    return [
+        CheckLine(
+            "authentik's worker",
+            Level.WARNING,
+            f"{len(names)} Microsoft Entra providers share it ({shown}); a full sync holds one of its threads, and the "
+            "schedule may start all at once. It has two by default; how many it has, authentik does not tell",
+            f"Give it {number} threads ({THREADS}={number}): one for the sync of each provider, one for their pages, one "
+            "for proofs, events and blueprints.",
+        )
     ]
 
 

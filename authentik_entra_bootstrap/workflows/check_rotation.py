@@ -18,6 +18,7 @@ from authentik_entra_bootstrap.workflows.check import (
     permission_lines,
     right_line,
     server_lines,
+    thread_lines,
 )
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
@@ -25,9 +26,14 @@ from authentik_entra_bootstrap.workflows.finding import application_by_marks
 from authentik_entra_bootstrap.workflows.permitted import not_an_owner
 
 
-async def check_rotation(context: Context, desired: Desired) -> tuple[CheckLine, ...]:
-    """Look at everything that a rotation will need. Changes nothing, raises nothing of ours."""
-    entra, authentik = await both(_entra(context, desired), _authentik(context, desired))
+async def check_rotation(
+    context: Context, desired: Desired, sharing: frozenset[str] = frozenset()
+) -> tuple[CheckLine, ...]:
+    """Look at everything that a rotation will need. Changes nothing, raises nothing of ours.
+
+    :param sharing: see :func:`~authentik_entra_bootstrap.workflows.check.check`.
+    """
+    entra, authentik = await both(_entra(context, desired), _authentik(context, desired, sharing))
     return (*await clock_lines(context), *entra, *authentik)
 
 
@@ -85,7 +91,7 @@ def _no_more_than_needed(operator: TokenClaims) -> CheckLine:
     )
 
 
-async def _authentik(context: Context, desired: Desired) -> list[CheckLine]:
+async def _authentik(context: Context, desired: Desired, sharing: frozenset[str]) -> list[CheckLine]:
     port = context.authentik
     server, error = await caught(port.server)
     if server is None:
@@ -103,4 +109,5 @@ async def _authentik(context: Context, desired: Desired) -> list[CheckLine]:
     elif error is not None and error.code != "authentik-permission-missing":
         # A missing permission has a line of its own.
         lines.append(failed("provider", error))
-    return [*lines, *await permission_lines(context, "rotation")]
+    lines += await permission_lines(context, "rotation")
+    return [*lines, *await thread_lines(context, desired, sharing)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from authentik_entra_bootstrap.domain import ClientSecret, Desired, SyncStatus, TaskRecord
@@ -14,6 +14,7 @@ from authentik_entra_bootstrap.standing import Attention, Placed, Standing, atte
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.planning import Prepared, look
+from authentik_entra_bootstrap.workflows.sync_report import SyncReport, not_counted, read_last_sync
 
 OVERDUE = 1 / 6
 """Share of a secret's lifetime that is left when nobody has renewed it long after it was due."""
@@ -24,7 +25,7 @@ class Alarm:
     """Something that monitoring should call somebody for.
 
     :param code: ``secret-ended``, ``secret-ends-soon``, ``too-many-secrets``, ``proof-missing``, ``proof-failed``,
-        ``drift`` or ``changes-pending``.
+        ``sync-stopped``, ``sync-repeated``, ``drift`` or ``changes-pending``.
     """
 
     code: str
@@ -40,7 +41,8 @@ class Status:
     :param failure: the newest task of authentik, if it could not sign in in it.
     :param secrets: every client secret of the application, oldest first.
     :param attention: when the next run is wanted; ``None`` without an application.
-    :param notes: what could not be read, for people.
+    :param notes: what could not be read, and what is no alarm and should be known, for people.
+    :param last_sync: what stopped or repeats the last full sync.
     """
 
     prepared: Prepared
@@ -51,6 +53,7 @@ class Status:
     attention: Attention | None
     seen_at: datetime
     notes: tuple[str, ...] = ()
+    last_sync: SyncReport = field(default_factory=SyncReport)
 
     @property
     def desired(self) -> Desired:
@@ -84,8 +87,11 @@ async def look_at_status(context: Context, desired: Desired) -> Status:
                 context.authentik.sync_status(provider.pk), context.authentik.scheduled_tasks(provider.name)
             )
             tasks = _together(tasks, scheduled)
+            if not_counted(scheduled, sync):
+                tasks = _together(tasks, await context.authentik.full_syncs(provider.name))
         except Denied as error:
             notes.append(error.message)
+    report = read_last_sync(tasks, seen.authentik.server.version)
     principal = seen.entra.service_principal
     application, since = seen.entra.application, change.created if change else None
     return Status(
@@ -96,13 +102,14 @@ async def look_at_status(context: Context, desired: Desired) -> Status:
         placed(application, seen.plan.marks, principal.secrets if principal else ()) if application else (),
         attention(application, seen.plan.desired, now) if application else None,
         now,
-        tuple(notes),
+        (*notes, *report.notes),
+        report,
     )
 
 
 def _together(*several: tuple[TaskRecord, ...]) -> tuple[TaskRecord, ...]:
-    """Tasks of several lists, newest first; those whose time is not known come last."""
-    tasks = [task for tasks in several for task in tasks]
+    """Tasks of several lists, each once, newest first; those whose time is not known come last."""
+    tasks = dict.fromkeys(task for tasks in several for task in tasks)
     return tuple(sorted(tasks, key=lambda task: task.mtime.timestamp() if task.mtime else 0.0, reverse=True))
 
 
@@ -121,6 +128,15 @@ def alarms(status: Status, within: timedelta | None = None) -> tuple[Alarm, ...]
     application = status.prepared.entra.application
     if application is not None and without_place_for_the_next(application, plan.marks, status.seen_at):
         found.append(Alarm("too-many-secrets", too_many_secrets(application, status.seen_at).message))
+    found += [Alarm("sync-stopped", stop) for stop in status.last_sync.stops]
+    if status.last_sync.repeats:
+        version = status.prepared.authentik.server.version
+        found.append(
+            Alarm(
+                "sync-repeated",
+                f"authentik {version} fails in its full sync and repeats it: {status.last_sync.repeats}",
+            )
+        )
     differing = [item for item in status.prepared.drift if item.action.counts]
     if differing:
         first = differing[0]

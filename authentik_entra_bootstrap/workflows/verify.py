@@ -9,10 +9,11 @@ from authentik_entra_bootstrap.domain import Provider
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, VerificationFailed
 from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.plan import Action, Plan, Target
-from authentik_entra_bootstrap.proof import Evidence, Reading, Verdict, read_task
+from authentik_entra_bootstrap.proof import UNNAMED, Evidence, Reading, Verdict, read_task
 from authentik_entra_bootstrap.waiting import CONSUMER
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.delivery import THREADS, running_syncs, threads_for
 
 T = TypeVar("T")
 NOT_REACHED = "authentik-does-not-reach-microsoft"
@@ -71,10 +72,26 @@ async def consumer_proof(
             await context.authentik.request_proof(provider.pk, probe)
     if failed is not None:
         raise _failure(failed, provider)
-    raise Temporary(
+    raise await _not_available(context, budget, reading)
+
+
+async def _not_available(context: Context, waited: float, reading: Reading) -> Temporary:
+    """Why the worker did not take the proof: most often because full syncs hold its threads."""
+    running = await running_syncs(context)
+    if not running:
+        return Temporary(
+            "proof-not-available",
+            f"authentik's worker did not take the proof within {waited:.0f} s ({reading.because}).",
+            "Check that authentik's worker is running and not busy; then run the same command again.",
+        )
+    names = ", ".join(f"“{name}”" for name in running)
+    return Temporary(
         "proof-not-available",
-        f"authentik's worker did not take the proof within {budget:.0f} s ({reading.because}).",
-        "Check that authentik's worker is running and not busy; then run the same command again.",
+        f"authentik's worker did not take the proof within {waited:.0f} s ({reading.because}): it waits behind the full "
+        f"sync of {names}. Each running sync holds one of the worker's threads, of which there are two by default.",
+        f"Give authentik's worker more threads ({THREADS}={threads_for(max(2, len(running)))} or more) and restart it; "
+        "then run the same command again.",
+        facts={"running_syncs": ", ".join(running)},
     )
 
 
@@ -88,15 +105,20 @@ def _failure(reading: Reading, provider: Provider) -> VerificationFailed:
     if not reading.refused:
         return VerificationFailed(
             NOT_REACHED,
-            f"authentik has the client secret and did not get to try it: {reading.because}.",
+            f"authentik has the client secret and did not get an answer from Microsoft: {reading.because}.",
             "Check that authentik's worker reaches Microsoft (DNS, proxy, firewall); then run the same command again. It "
             "only takes the proof. Nothing was retired.",
             facts={"seen": reading.because},
         )
+    remedy = "Run bootstrap; it delivers a new client secret. Nothing was retired."
+    if reading.because == UNNAMED:
+        remedy += (
+            " If it fails again: look at the application's sign-ins in Entra ID, and at its permissions."
+        )
     return VerificationFailed(
         "authentik-sign-in-failed",
         f"authentik could not sign in with the client secret it stores: {reading.because}.",
-        "Run bootstrap; it delivers a new client secret. Nothing was retired.",
+        remedy,
         facts={"seen": reading.because},
     )
 

@@ -28,6 +28,7 @@ PROVIDERS = "/providers/microsoft_entra/"
 PROOF = PROVIDERS + "9/sync/object/"
 TASKS = "/tasks/tasks/"
 ACTOR = "authentik.enterprise.providers.microsoft_entra.tasks.microsoft_entra_sync_objects"
+WHOLE = ACTOR.removesuffix("_objects")
 FORBIDDEN = Answer(403, {"detail": PERMISSION_TEXT})
 
 
@@ -341,22 +342,46 @@ async def test_page_syncs_of_a_schedule_are_told_apart_by_the_provider_s_name(
     def named(rest: str) -> dict[str, object]:
         return {**task("x"), "uid": f"{ACTOR}:{rest}", "rel_obj_id": "a-schedule"}
 
-    stub.on(
-        "GET",
-        TASKS,
-        page(
-            named(f"{name}:user:2"),
-            named(f"{name}:group:1"),
-            named(f"{name} of another:user:1"),
-            named(f"{name}:user:17:manual"),
-            named("another:user:1"),
-        ),
+    pages = page(
+        named(f"{name}:user:2"),
+        named(f"{name}:group:1"),
+        named(f"{name} of another:user:1"),
+        named(f"{name}:user:17:manual"),
+        named("another:user:1"),
     )
+    whole = page(
+        {**named(""), "uid": f"{WHOLE}:{name}"},
+        {**named(""), "uid": f"{WHOLE}:{name} of another"},
+        {**named(""), "uid": f"{WHOLE}:{name}:user:1"},
+    )
+    stub.on("GET", TASKS, lambda request: pages if ("actor_name", ACTOR) in request.query else whole)
     found = await adapter.scheduled_tasks(name)
-    assert [item.uid.removeprefix(f"{ACTOR}:{name}") for item in found] == [":user:2", ":group:1"]
+    assert [item.uid for item in found] == [f"{ACTOR}:{name}:user:2", f"{ACTOR}:{name}:group:1"]
+    assert [item.uid for item in await adapter.full_syncs(name)] == [f"{WHOLE}:{name}"]
+    sent = stub.sent("GET")
+    assert {dict(item.query)["actor_name"] for item in sent} == {ACTOR, WHOLE}
+    assert all(("ordering", "-mtime") in item.query for item in sent)
+
+
+async def test_running_syncs_are_those_that_the_sync_status_confirms(
+    stub: Stub, adapter: AuthentikAdapter
+) -> None:
+    def running(name: str) -> dict[str, object]:
+        return {**task("x"), "uid": f"{WHOLE}:{name}", "state": "running"}
+
+    stub.on("GET", TASKS, page())
+    assert await adapter.running_syncs() == ()
+    assert len(stub.requests) == 1, "one request where nothing runs"
     (sent,) = stub.sent("GET")
-    assert ("actor_name", ACTOR) in sent.query
-    assert ("ordering", "-mtime") in sent.query
+    assert {("actor_name", WHOLE), ("state", "running")} <= set(sent.query)
+    stub.on("GET", TASKS, page(running("Entra"), running("Second"), running("Left behind")))
+    names = {9: "Entra", 10: "Second", 11: "Left behind", 12: "Idle"}
+    stub.on("GET", PROVIDERS, page(*(provider_body(pk=pk, name=name) for pk, name in names.items())))
+    for pk, runs in ((9, True), (10, True), (11, False)):
+        stub.on("GET", f"{PROVIDERS}{pk}/sync/status/", Answer(200, {"is_running": runs}))
+    assert await adapter.running_syncs("Entra") == ("Second",)
+    assert set(await adapter.running_syncs()) == {"Entra", "Second"}
+    assert not stub.sent("GET", f"{PROVIDERS}12/sync/status/")
 
 
 async def test_events_of_our_own_about_a_connection(stub: Stub, adapter: AuthentikAdapter) -> None:

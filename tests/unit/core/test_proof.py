@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authentik_entra_bootstrap.domain import TaskRecord
-from authentik_entra_bootstrap.proof import Verdict, last_sign_in, read_task
+from authentik_entra_bootstrap.proof import Verdict, last_failure, last_sign_in, read_task
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 GOOD = "Syncing page 1 or Users"
@@ -31,7 +32,7 @@ def task(state: str, *lines: str, at: datetime | None = NOW, uid: str = "u") -> 
         (
             task("queued", "Task is being processed", "Task will be retried"),
             Verdict.ATTEMPT_FAILED,
-            "retried",
+            "Microsoft answered and refused",
         ),
         (task("queued", "AADSTS7000215", "AADSTS7000222: expired"), Verdict.FAILED, "AADSTS7000222"),
         (task("queued", "AADSTS700016: not found"), Verdict.FAILED, "AADSTS700016"),
@@ -59,7 +60,13 @@ def test_verdicts(record: TaskRecord | None, verdict: Verdict, because: str) -> 
         (("AADSTS50196: a loop", "AADSTS90055: too many"), False),
         (("AADSTS7000215: x",), True),
         (("AADSTS7000215: x", "AADSTS90033: a transient error"), True),
-        (("Task will be retried",), False),
+        # Recorded on 2026.5: a wrong secret leaves no line of its own.
+        (("Task has been queued", "Task is being processed", "Task will be retried"), True),
+        # An error with words of its own is no refusal of the secret, as far as is known.
+        (
+            ("Task is being processed", "TransientSyncException: read timed out", "Task will be retried"),
+            False,
+        ),
     ],
 )
 def test_a_token_service_that_is_busy_has_refused_no_secret(lines: tuple[str, ...], refused: bool) -> None:
@@ -90,3 +97,20 @@ def test_the_newest_proof_since_a_moment() -> None:
     anytime = last_sign_in(tasks, None)
     assert anytime is not None
     assert "without a time" in anytime.detail
+
+
+def test_a_task_that_ends_without_a_retry_has_not_reached_microsoft() -> None:
+    """Recorded on 2026.5.0-rc1 with Microsoft's hosts blocked: 200 after five seconds, done, no line of a page."""
+    lines = ("Task has been queued", "Task is being processed", "Task finished processing without errors")
+    reading = read_task(task("done", *lines))
+    assert (reading.verdict, reading.refused) == (Verdict.OVER, False)
+    assert "does not reach Microsoft" in reading.because
+
+
+def test_a_full_sync_that_is_repeated_is_no_failed_sign_in() -> None:
+    whole = replace(task("queued", "Task will be retried"), uid="a.tasks.microsoft_entra_sync:Entra")
+    assert last_failure((whole,), None) is None
+    page = replace(
+        task("queued", "Task will be retried"), uid="a.tasks.microsoft_entra_sync_objects:Entra:user:1"
+    )
+    assert last_failure((page,), None) is not None

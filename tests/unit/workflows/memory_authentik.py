@@ -56,6 +56,7 @@ class MemoryAuthentik:
     """The server.
 
     :param worker_runs: whether tasks are processed at all.
+    :param names_errors: whether the log of a failed attempt has the error (not since 2026.5).
     :param own_sync_for: looks at ``sync/status`` that find a full sync of the provider running.
     :param other_sync_for: the same for another provider, “Other”.
     :param stores: what it does to a delivered secret before storing it (a fault when it changes it).
@@ -68,6 +69,7 @@ class MemoryAuthentik:
     worker_runs: bool = True
     clock_difference: timedelta = field(default_factory=timedelta)
     reaches_microsoft: bool = True
+    names_errors: bool = True
     events_readable: bool = True
     events_writable: bool = True
     tasks_readable: bool = True
@@ -87,6 +89,7 @@ class MemoryAuthentik:
     change: ProviderChange | None = None
     tasks: list[TaskRecord] = field(default_factory=list)
     scheduled: list[TaskRecord] = field(default_factory=list)
+    whole: list[TaskRecord] = field(default_factory=list)
     told: list[tuple[str, dict[str, object], datetime]] = field(default_factory=list)
     """Our own events, newest first: action, context, when."""
     probes: list[int] = field(default_factory=list)
@@ -131,6 +134,8 @@ class MemoryAuthentik:
         if not self.reaches_microsoft:
             return ("Starting sync", "Task finished")
         refusal = self.entra.accepts(self.provider_now.client_id, self.secret)
+        if refusal and not self.names_errors:
+            return ("Task has been queued", "Task is being processed", "Task will be retried")
         if refusal == "secret-expired":
             return ("ClientAuthenticationError AADSTS7000222: The provided client secret keys are expired.",)
         if refusal:
@@ -306,6 +311,10 @@ class MemoryAuthentik:
         self.other_sync_for -= running
         own = self.own_sync_for > 0 and self.stored is not None and self.stored.name != besides
         return (*(("Other",) if running else ()), *((self.provider_now.name,) if own else ()))
+
+    @call("authentik")
+    async def full_syncs(self, provider_name: str) -> tuple[TaskRecord, ...]:
+        return tuple(self.whole)
 
     @call("authentik")
     async def scheduled_tasks(self, provider_name: str) -> tuple[TaskRecord, ...]:

@@ -233,6 +233,18 @@ async def test_the_rotator_is_looked_up_where_others_own_the_application(world: 
     assert seen.entra.rotator == world.entra.truth.principal.service_principal_object_id  # type: ignore[union-attr]
 
 
+async def test_two_providers_of_one_authentik_need_more_threads(world: World) -> None:
+    assert "authentik's worker" not in await _lines(world)
+    lines = {line.name: line for line in await check(world.context(), world.desired, frozenset({"Second"}))}
+    line = lines["authentik's worker"]
+    assert line.level is Level.WARNING
+    assert "2 Microsoft Entra providers share it" in line.detail
+    assert "AUTHENTIK_WORKER__THREADS=4" in line.remedy
+    await world.run()
+    world.authentik.stored = replace(world.authentik.provider_now, name="Hand made")
+    assert "authentik's worker" in await _lines(world)
+
+
 # --- what ends a run before its first write
 
 

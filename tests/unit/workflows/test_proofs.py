@@ -101,7 +101,7 @@ async def test_where_authentik_does_not_reach_microsoft_it_is_asked_again_and_th
         "authentik-does-not-reach-microsoft",
         ExitCode.VERIFICATION_FAILED,
     )
-    assert "may not reach Microsoft" in error.message
+    assert "does not reach Microsoft" in error.message
     assert len(set(world.authentik.probes)) == len(world.authentik.probes) > 3
     assert all(probe >= 1 << 30 for probe in world.authentik.probes)
     # It says nothing about the secret: the next run only takes the proof again.
@@ -112,6 +112,26 @@ async def test_where_authentik_does_not_reach_microsoft_it_is_asked_again_and_th
     await world.run()
     assert world.wire.count("entra.add_secret") == 1
     world.assert_converged()
+
+
+async def test_a_proof_that_waits_behind_full_syncs_says_so(working: World) -> None:
+    working.authentik.worker_runs = False
+    working.authentik.other_sync_for = 10_000
+    with pytest.raises(Temporary) as caught:
+        await consumer_proof(working.context(), working.authentik.provider_now)
+    assert caught.value.code == "proof-not-available"
+    assert "behind the full sync of “Other”" in caught.value.message
+    assert "AUTHENTIK_WORKER__THREADS=4" in caught.value.remedy
+
+
+async def test_a_secret_that_authentik_2026_5_refuses_is_not_called_unreachable(working: World) -> None:
+    working.authentik.names_errors = False
+    working.authentik.secret = "wrong"
+    with pytest.raises(VerificationFailed) as caught:
+        await consumer_proof(working.context(), working.authentik.provider_now)
+    assert caught.value.code == "authentik-sign-in-failed"
+    assert "Microsoft answered and refused" in caught.value.message
+    assert "sign-ins in Entra ID" in caught.value.remedy
 
 
 async def test_an_attempt_that_fails_while_replicas_disagree_is_not_the_end(working: World) -> None:
