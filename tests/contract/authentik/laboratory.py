@@ -8,7 +8,6 @@ from typing import Any, Self
 from urllib.parse import unquote
 
 import httpx
-from authentik_entra_bootstrap.sandbox.microsoft.app import entra_routes
 from starlette.applications import Starlette
 from starlette.routing import Mount, Router
 
@@ -19,6 +18,7 @@ from authentik_entra_bootstrap.sandbox.authentik.state import Record
 from authentik_entra_bootstrap.sandbox.clock import SandboxClock
 from authentik_entra_bootstrap.sandbox.microsoft.graph import graph_routes
 from authentik_entra_bootstrap.sandbox.microsoft.seed import operator_holds, seed_tenant
+from authentik_entra_bootstrap.sandbox.microsoft.token import token_routes
 from authentik_entra_bootstrap.sandbox.world import World
 
 
@@ -60,7 +60,7 @@ class Laboratory:
                 self.directory.remove(kind, found["id"])
         operator_holds(self.directory, self.operator, "User.ReadWrite.All", "Group.ReadWrite.All")
         self.world.entra_url = "https://tenant.test"
-        app = Starlette(routes=[Mount("/v1.0", Router(graph_routes(self.world))), *entra_routes(self.world)])
+        app = Starlette(routes=[Mount("/v1.0", Router(graph_routes(self.world))), *token_routes(self.world)])
         self.recorder = Recorder(app)
         self.ak: Authentik = create_authentik(
             self.world,
