@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 CONTRACT = Path(__file__).resolve().parents[2] / "shared" / "contract"
 """Recorded exchanges and API descriptions; not part of the project, so not on a user's machine."""
@@ -41,6 +42,10 @@ def _refuse_the_outside(event: str, arguments: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_refuse_the_outside)
+
+# How long an example takes says how busy the machine is, nothing else.
+settings.register_profile("no-deadline", deadline=None)
+settings.load_profile("no-deadline")
 
 # Commands that tests start keep their lock files there, not in the developer's home.
 _STATE = tempfile.TemporaryDirectory(prefix="authentik-entra-tests-")

@@ -431,7 +431,7 @@ def test_connections_of_two_tenants_have_no_rotator_in_common(
     assert run(["rotator", "show", "--config", str(file)]) == 3
     assert "rotator-several-tenants" in capsys.readouterr().err
     assert run(["rotator", "token", "-", "--output", "json"]) == 3
-    assert "name a file" in capsys.readouterr().err
+    assert "name a file" in capsys.readouterr().out
     assert run(["rotator", "create", "--lifetime", "soon"]) == 3
     assert "365d" in capsys.readouterr().err
 

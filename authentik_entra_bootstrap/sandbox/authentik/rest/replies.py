@@ -93,7 +93,7 @@ def _read_json(body: bytes) -> Any:
     :raises ParseError: also for what orjson does not read and Python does.
     """
     try:
-        value = json.loads(body, parse_constant=_refuse_number, parse_float=_finite)
+        value = json.loads(body.decode(), parse_constant=_refuse_number, parse_float=_finite)
         # A lone surrogate cannot be encoded.
         json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
