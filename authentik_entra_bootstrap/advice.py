@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 from authentik_entra_bootstrap import rights
 from authentik_entra_bootstrap.consent import states
+from authentik_entra_bootstrap.differences import NO_ADDRESS, in_short, left_out
 from authentik_entra_bootstrap.domain import Application, Desired, PermissionKind
 from authentik_entra_bootstrap.marks import is_ours
 from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.permissions import ResolvedPermission
 from authentik_entra_bootstrap.policy import Grantable, in_words
+
+ADMINISTRATOR = "akadmin"
 
 
 def warnings(
@@ -27,16 +30,36 @@ def warnings(
             f"The tenant's policy shortens the client secret's lifetime from {in_words(desired.secret_lifetime)} "
             f"to {in_words(entra.policy.greatest_lifetime or desired.secret_lifetime)}."
         )
-    if authentik.scope.includes_builtin and not desired.dry_run and authentik.provider is None:
-        names = ", ".join(authentik.scope.includes_builtin)
-        yield (
-            f"authentik's built-in objects would be provisioned into the tenant: {names}. "
-            "Set filter_group to provision only the members of one group."
-        )
+    if authentik.provider is None and not desired.dry_run:
+        yield from _provisioning(entra, authentik)
     if authentik.license.status not in {"valid", "unlicensed"}:
         yield f"authentik's enterprise licence reports: {authentik.license.status}."
     if entra.application is not None:
         yield from _application(entra.application, entra, permissions)
+
+
+def _provisioning(entra: ObservedEntra, authentik: ObservedAuthentik) -> Iterator[str]:
+    """About the first full sync of a provider that is created."""
+    scope = authentik.scope
+    away = left_out(scope.users or (), entra.organization.verified_domains)
+    arriving = {user.username for user in scope.users or ()} - {item.username for item in away}
+    if authentik.filter_group is None:
+        told = f", its administrator {ADMINISTRATOR} included" if ADMINISTRATOR in arriving else ""
+        yield (
+            f"No filter group is set: authentik provisions all its users{told}. "
+            "Set filter_group to provision only the members of one group."
+        )
+    elif ADMINISTRATOR in arriving:
+        yield f"authentik's administrator {ADMINISTRATOR} is a member of the filter group, and is provisioned."
+    if scope.builtin_groups:
+        names = ", ".join(scope.builtin_groups)
+        yield f"authentik creates every group in the tenant, its built-in ones included: {names}."
+    without = [item.username for item in away if item.reason == NO_ADDRESS]
+    if without:
+        yield (
+            f"authentik 2026.2 and later stops its sync of users at one without an e-mail address: {in_short(without)}. "
+            "Set exclude_service_accounts = true, or give each an address."
+        )
 
 
 def _consent(entra: ObservedEntra, permissions: tuple[ResolvedPermission, ...]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from authentik_entra_bootstrap.config import (
 from authentik_entra_bootstrap.session import Runtime, Session, open_session
 from authentik_entra_bootstrap.workflows.bootstrap import bootstrap as apply_plan
 from authentik_entra_bootstrap.workflows.outcome import Outcome
-from authentik_entra_bootstrap.workflows.planning import Prepared, look, prepare
+from authentik_entra_bootstrap.workflows.planning import Prepared, look, prepare, refuse_scope_change
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome
 from authentik_entra_bootstrap.workflows.rotate import rotate as rotate_secret
 from authentik_entra_bootstrap.workflows.status import Status, look_at_status
@@ -80,15 +80,19 @@ async def plan(where: Connection) -> Prepared:
         return await look(session.context, session.desired)
 
 
-async def bootstrap(where: Connection) -> Outcome:
+async def bootstrap(where: Connection, *, accept_scope_change: bool = False) -> Outcome:
     """Make the connection what the settings say, and prove it. Running again converges.
 
+    :param accept_scope_change: whether settings may change who an existing provider provisions and what is deleted.
+    :raises ConfigError: ``confirmation-needed``: they would, and may not; nothing was changed.
     :raises ConsentRequired: application permissions are left to an administrator.
     :raises Temporary: run again later.
     :raises BootstrapError: the first step that failed; what was done stays, and the next run continues.
     """
     async with where.open() as session, session.alone():
         prepared = await prepare(session.context, session.desired)
+        if not accept_scope_change:
+            refuse_scope_change(prepared.plan)
         return await apply_plan(session.context, prepared.plan, prepared.entra, prepared.authentik)
 
 

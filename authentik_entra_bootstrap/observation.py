@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from authentik_entra_bootstrap.domain import (
@@ -63,6 +64,12 @@ class ObservedAuthentik:
     last_change_readable: bool = True
     scope: ProvisioningScope = field(default_factory=lambda: ProvisioningScope(None, None))
     sync_tasks: tuple[TaskRecord, ...] = ()
+    scope_now: ProvisioningScope = field(default_factory=lambda: ProvisioningScope(None, None))
+    """What a full sync covers today; read, like ``linked``, where the settings change the provider's scope."""
+    linked: frozenset[int] | None = None
+    """Primary keys of the linked users; ``None`` where the token may not look."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Of the groups and property mappings that the settings change: primary key -> name."""
     same_client: tuple[Provider, ...] = ()
     """Further providers with the same client id."""
     permissions: tuple[PermissionCheck, ...] | None = None

@@ -9,7 +9,14 @@ from enum import StrEnum
 
 from authentik_entra_bootstrap.advice import warnings
 from authentik_entra_bootstrap.consent import states
-from authentik_entra_bootstrap.differences import application_differences, provider_changes
+from authentik_entra_bootstrap.differences import (
+    LeftOut,
+    ScopeChange,
+    application_differences,
+    left_out,
+    provider_changes,
+    scope_change,
+)
 from authentik_entra_bootstrap.domain import (
     Desired,
     KeyId,
@@ -107,6 +114,15 @@ class Plan:
     grantable: Grantable | None
     provider_changes: dict[str, object]
     scope: ProvisioningScope
+    left_out: tuple[LeftOut, ...] = ()
+    """Users of the scope who do not arrive in the tenant."""
+    scope_change: ScopeChange | None = None
+    """What needs a consent of its own."""
+
+    @property
+    def arriving(self) -> int | None:
+        """How many users a full sync brings into the tenant; ``None`` where the token may not look."""
+        return None if self.scope.users is None else len(self.scope.users) - len(self.left_out)
 
     @property
     def changes(self) -> tuple[Step, ...]:
@@ -151,7 +167,9 @@ def make_plan(
         if secret.action is SecretAction.MAKE
         else None
     )
-    changes = provider_changes(desired, entra.application, authentik)
+    every_change = provider_changes(desired, authentik)
+    changes = every_change if entra.application else {}
+    domains = entra.organization.verified_domains
     steps = (
         *_application_steps(desired, entra, permissions),
         *_grant_steps(entra, permissions),
@@ -169,6 +187,9 @@ def make_plan(
         grantable,
         changes,
         authentik.scope,
+        left_out(authentik.scope.users or (), domains),
+        # Also where the application is missing: bootstrap --restore asks before it brings it back.
+        scope_change(every_change, authentik, domains),
     )
 
 

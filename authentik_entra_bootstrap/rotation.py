@@ -16,6 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from authentik_entra_bootstrap.domain import (
+    USER_AGENT,
     Application,
     ClientSecret,
     KeyId,
@@ -255,7 +256,10 @@ def doubtful(seen: SecretObservation, decision: SecretDecision) -> str | None:
         return None
     recorded = {item.request_id for item in (seen.marks.current, seen.marks.pending) if item}
     held = seen.change.request_id if seen.change else None
-    if decision.action is not SecretAction.KEEP and held not in recorded:
+    agent = seen.change.user_agent if seen.change else None
+    # A change made with another program is on no record, however long one waits.
+    by_others = agent is not None and not agent.startswith(USER_AGENT)
+    if decision.action is not SecretAction.KEEP and held not in recorded and not by_others:
         return "Entra ID to show the last delivered client secret"
     if decision.retire and seen.marks.pending is None:
         return "Entra ID to forget removed client secrets"

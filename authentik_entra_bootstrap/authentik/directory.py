@@ -10,7 +10,7 @@ from authentik_entra_bootstrap.authentik.client import PAGE_SIZE, Part, count_of
 from authentik_entra_bootstrap.authentik.failures import VALIDATION
 from authentik_entra_bootstrap.authentik.permission_names import VIEW_GROUP, VIEW_MAPPING, VIEW_USER
 from authentik_entra_bootstrap.authentik.requests import Query
-from authentik_entra_bootstrap.domain import ProvisioningScope
+from authentik_entra_bootstrap.domain import Person, ProvisioningScope
 from authentik_entra_bootstrap.errors import Denied, UnexpectedAnswer
 
 USERS = "/core/users/"
@@ -18,12 +18,9 @@ GROUPS = "/core/groups/"
 MAPPINGS = "/propertymappings/provider/microsoft_entra/"
 MANAGED_USER = "goauthentik.io/providers/microsoft_entra/user"
 MANAGED_GROUP = "goauthentik.io/providers/microsoft_entra/group"
-BUILTIN_USER = "akadmin"
 BUILTIN_GROUPS = ("authentik Admins", "authentik Read-only")
 _PEOPLE: Query = (("type", "internal"), ("type", "external"))
 _BRIEF_USER: Query = (("include_groups", "false"), ("include_roles", "false"), ("ordering", "username"))
-_FEW_USERS = 20
-"""By name the built-in user is among the first; everybody's details are not wanted."""
 _BRIEF_GROUP: Query = (
     ("include_users", "false"),
     ("include_children", "false"),
@@ -78,7 +75,7 @@ class Directory(Part):
     async def provisioning_scope(
         self, *, filter_group: str | None, exclude_service_accounts: bool
     ) -> ProvisioningScope:
-        """Count users and groups of a full sync.
+        """Whom a full sync covers, and how many groups.
 
         Users that are not active are provisioned, too (disabled), and the filter group limits only users: the
         sync takes every group (authentik, ``MicrosoftEntraProvider.get_object_qs``).
@@ -89,26 +86,24 @@ class Directory(Part):
             *(_PEOPLE if exclude_service_accounts else ()),
             *([("groups_by_pk", filter_group)] if filter_group else []),
         )
-        (users, builtin_users), (groups, builtin_groups) = await asyncio.gather(
-            self._users(of_users), self._groups()
-        )
-        return ProvisioningScope(users, groups, (*builtin_users, *builtin_groups))
+        users, (groups, builtin_groups) = await asyncio.gather(self._users(of_users), self._groups())
+        return ProvisioningScope(users, groups, builtin_groups)
 
-    async def _users(self, query: Query) -> tuple[int | None, list[str]]:
-        """Their number, and the built-in one among them; nothing where the token may not look."""
+    async def _users(self, query: Query) -> tuple[Person, ...] | None:
+        """Each of them; ``None`` where the token may not look."""
         try:
-            count, page = await self._first_page(USERS, VIEW_USER, (*query, *_BRIEF_USER), _FEW_USERS)
-            named = {entry.get("username") for entry in page}
-            found = BUILTIN_USER in named or (count > len(page) and await self._has_user(BUILTIN_USER, query))
+            found = await self._api.pages(USERS, _person, permission=VIEW_USER, query=(*query, *_BRIEF_USER))
         except Denied as error:
             _raise_unless_permission(error)
-            return None, []
-        return count, [BUILTIN_USER] if found else []
+            return None
+        return tuple(found)
 
-    async def _groups(self) -> tuple[int | None, list[str]]:
+    async def _groups(self) -> tuple[int | None, tuple[str, ...]]:
         """Their number, and the built-in ones among them; nothing where the token may not look."""
         try:
-            count, page = await self._first_page(GROUPS, VIEW_GROUP, _BRIEF_GROUP, PAGE_SIZE)
+            sized = (*_BRIEF_GROUP, ("page_size", str(PAGE_SIZE)))
+            reply = await self._api.get(GROUPS, permission=VIEW_GROUP, query=sized)
+            count, page = self._api.read(reply, count_of), self._api.read(reply, entries_of)
             named = {entry.get("name") for entry in page}
             builtin = [
                 name
@@ -117,22 +112,17 @@ class Directory(Part):
             ]
         except Denied as error:
             _raise_unless_permission(error)
-            return None, []
-        return count, builtin
+            return None, ()
+        return count, tuple(builtin)
 
-    async def _first_page(
-        self, path: str, permission: str, query: Query, page_size: int
-    ) -> tuple[int, list[Mapping[str, object]]]:
-        """The number of all entries and the first few: mostly these are all, and nothing else is asked."""
-        sized = (*query, ("page_size", str(page_size)))
-        reply = await self._api.get(path, permission=permission, query=sized)
-        return self._api.read(reply, count_of), self._api.read(reply, entries_of)
 
-    async def _has_user(self, username: str, query: Query) -> bool:
-        found = await self._api.pages(
-            USERS, records.mapping, permission=VIEW_USER, query=(*query, ("username", username)), max_pages=1
-        )
-        return any(entry.get("username") == username for entry in found)
+def _person(body: object) -> Person:
+    fields = records.mapping(body)
+    return Person(
+        records.needed_number(fields, "pk"),
+        records.needed_text(fields, "username"),
+        records.text(fields, "email") or "",
+    )
 
 
 def _raise_unless_permission(error: Denied) -> None:

@@ -197,6 +197,7 @@ def change(body: object) -> ProviderChange | None:
         action=text(fields, "action") or "",
         created=created,
         user=text(child(fields, "user"), "username"),
+        user_agent=text(request, "user_agent") or None,
     )
 
 

@@ -21,7 +21,7 @@ from authentik_entra_bootstrap.authentik.providers import ONE_PROVIDER
 from authentik_entra_bootstrap.authentik.requests import Call, typed
 from authentik_entra_bootstrap.authentik.server import PROVIDERS
 from authentik_entra_bootstrap.domain import ProviderPk, SyncStatus, TaskRecord
-from authentik_entra_bootstrap.errors import Temporary
+from authentik_entra_bootstrap.errors import Denied, Temporary
 
 TASKS = "/tasks/tasks/"
 PROVISIONED_USERS = "/providers/microsoft_entra_users/"
@@ -147,6 +147,27 @@ class Syncs(Part):
             PROVISIONED_USERS, principal, permission=VIEW_PROVIDER_USER, query=(("provider__id", str(pk)),)
         )
         return tuple(name for name in found if name)
+
+    async def linked_users(self, pk: ProviderPk) -> frozenset[int] | None:
+        """Primary keys of the users that authentik has linked to accounts of the tenant.
+
+        ``None`` where the token may not look.
+        """
+
+        def user(body: object) -> int | None:
+            fields = records.mapping(body)
+            # Unknown filters are ignored silently by authentik, so the entry itself is looked at.
+            return records.number(fields, "user") if records.number(fields, "provider") == pk else None
+
+        try:
+            found = await self._api.pages(
+                PROVISIONED_USERS, user, permission=VIEW_PROVIDER_USER, query=(("provider__id", str(pk)),)
+            )
+        except Denied as error:
+            if error.code != "authentik-permission-missing":
+                raise
+            return None
+        return frozenset(key for key in found if key is not None)
 
     async def _tasks(
         self, pk: ProviderPk, page_size: int, max_pages: int, ending: str | None

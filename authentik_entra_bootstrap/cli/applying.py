@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from authentik_entra_bootstrap.cli.options import Options
-from authentik_entra_bootstrap.cli.running import confirm
+from authentik_entra_bootstrap.cli.running import confirm, confirm_scope
 from authentik_entra_bootstrap.consent import ConsentRequired, consent_required
 from authentik_entra_bootstrap.errors import ExitCode
 from authentik_entra_bootstrap.output.consent import consent_document, show_request
@@ -22,11 +22,18 @@ if TYPE_CHECKING:
 
 
 async def apply(
-    session: Session, terminal: Terminal, options: Options, *, yes: bool, via: str = "api"
+    session: Session,
+    terminal: Terminal,
+    options: Options,
+    *,
+    yes: bool,
+    accept_scope_change: bool,
+    via: str = "api",
 ) -> tuple[int, Document]:
     """Show the plan, ask once, apply it, prove it.
 
     :param yes: do not ask.
+    :param accept_scope_change: nor about who is provisioned and what is deleted.
     :param via: ``api`` or ``blueprint``: how provider and application are made in authentik.
     :returns: exit code and JSON document; also where consent is missing, which is told with what to send.
     :raises BootstrapError: every other failure.
@@ -39,6 +46,7 @@ async def apply(
                 show_differences(terminal, prepared.drift)
             if prepared.plan.changes:
                 confirm(options, "Apply this plan?", yes=yes)
+                confirm_scope(options, prepared.plan, accepted=accept_scope_change)
             saving = await _by_blueprint(session, prepared) if via == "blueprint" else None
             outcome = await bootstrap(
                 session.context, prepared.plan, prepared.entra, prepared.authentik, saving

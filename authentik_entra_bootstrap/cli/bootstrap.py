@@ -6,12 +6,19 @@ from uuid import UUID
 
 import click
 
-from authentik_entra_bootstrap.cli.options import Options, adopt_option, common, provisioning
+from authentik_entra_bootstrap.cli.options import (
+    Options,
+    accept_scope_option,
+    adopt_option,
+    common,
+    provisioning,
+)
 
 
 @click.command()
 @common
 @click.option("-y", "--yes", is_flag=True, help="Apply without asking.")
+@accept_scope_option
 @provisioning
 @adopt_option
 @click.option(
@@ -28,6 +35,7 @@ from authentik_entra_bootstrap.cli.options import Options, adopt_option, common,
 def command(
     options: Options,
     yes: bool,
+    accept_scope_change: bool,
     provisioning: dict[str, object],
     adopt: UUID | None,
     via: str,
@@ -39,19 +47,20 @@ def command(
     Running it again is resuming: what stands already is kept, what is missing is made.
     """
     from authentik_entra_bootstrap.cli.applying import apply
-    from authentik_entra_bootstrap.cli.running import ON_A_TERMINAL, confirm, run_connection
+    from authentik_entra_bootstrap.cli.running import ON_A_TERMINAL, confirm, confirm_scope, run_connection
     from authentik_entra_bootstrap.cli.several import Declined
     from authentik_entra_bootstrap.output.documents import Document
     from authentik_entra_bootstrap.output.terminal import Terminal
     from authentik_entra_bootstrap.session import Session
     from authentik_entra_bootstrap.workflows.deleted import Wish, find_deleted, settle
+    from authentik_entra_bootstrap.workflows.planning import look
 
     if restore and purge_deleted:
         raise click.UsageError("--restore and --purge-deleted exclude each other.")
     wish = Wish.RESTORE if restore else Wish.PURGE if purge_deleted else None
 
     async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
-        settled = ""
+        settled, accepted = "", accept_scope_change
         if wish is not None:
             deleted = await find_deleted(session.context, session.desired)
             if deleted is not None:
@@ -62,10 +71,22 @@ def command(
                     yes=yes,
                     otherwise=ON_A_TERMINAL,
                 )
+                plan = (await look(session.context, session.desired)).plan
+                if plan.scope_change is not None and not options.json:
+                    terminal.scope_change(plan.scope_change)
+                confirm_scope(options, plan, accepted=accept_scope_change)
+                accepted = True
                 await settle(session.context, session.desired, deleted, wish)
                 settled = f"The deleted application was {wish.value}d. Nothing else was changed."
         try:
-            return await apply(session.adopting(adopt), terminal, options, yes=yes, via=via)
+            return await apply(
+                session.adopting(adopt),
+                terminal,
+                options,
+                yes=yes,
+                accept_scope_change=accepted,
+                via=via,
+            )
         except Declined:
             raise (Declined(settled) if settled else Declined()) from None
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from authentik_entra_bootstrap.cli.options import Options, common
+from authentik_entra_bootstrap.cli.options import Options, accept_scope_option, common
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.consent import ConsentState
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 @click.option("--url", "url_only", is_flag=True, help="Print the admin consent address and nothing else.")
 @click.option("--wait", is_flag=True, help="Wait until everything is granted, then go on with bootstrap.")
 @click.option("-y", "--yes", is_flag=True, help="With --wait: apply without asking.")
-def command(options: Options, url_only: bool, wait: bool, yes: bool) -> int:
+@accept_scope_option
+def command(options: Options, url_only: bool, wait: bool, yes: bool, accept_scope_change: bool) -> int:
     """Show which permissions are granted, and what to send to an administrator for the others.
 
     Exit code 0 when nothing is missing, else 5. Changes nothing without --wait.
@@ -29,8 +30,8 @@ def command(options: Options, url_only: bool, wait: bool, yes: bool) -> int:
 
     if url_only and (wait or options.json):
         raise click.UsageError("--url goes with neither --wait nor --output json.")
-    if yes and not wait:
-        raise click.UsageError("--yes goes with --wait only.")
+    if (yes or accept_scope_change) and not wait:
+        raise click.UsageError(f"{'--yes' if yes else '--accept-scope-change'} goes with --wait only.")
 
     async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
         from authentik_entra_bootstrap.errors import ExitCode
@@ -42,7 +43,7 @@ def command(options: Options, url_only: bool, wait: bool, yes: bool) -> int:
             terminal.say(address(seen, session.settings.resolved_cloud()))
             return ExitCode.DONE, {}
         if wait:
-            return await _wait(session, terminal, options, seen, yes=yes)
+            return await _wait(session, terminal, options, seen, yes, accept_scope_change)
         return _show(session, terminal, options, seen)
 
     return run_connection("consent", options, body)
@@ -65,7 +66,12 @@ def _show(session: Session, terminal: Terminal, options: Options, seen: ConsentS
 
 
 async def _wait(
-    session: Session, terminal: Terminal, options: Options, seen: ConsentState, *, yes: bool
+    session: Session,
+    terminal: Terminal,
+    options: Options,
+    seen: ConsentState,
+    yes: bool,
+    accept_scope_change: bool,
 ) -> tuple[int, Document]:
     from authentik_entra_bootstrap.cli.applying import apply, tell_missing
     from authentik_entra_bootstrap.cli.running import check_answerable
@@ -88,4 +94,4 @@ async def _wait(
             await await_consent(session.context, session.desired, seen)
         except ConsentRequired as error:
             return tell_missing(session, terminal, options, error)
-    return await apply(session, terminal, options, yes=yes)
+    return await apply(session, terminal, options, yes=yes, accept_scope_change=accept_scope_change)

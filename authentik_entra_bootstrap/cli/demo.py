@@ -17,6 +17,7 @@ from authentik_entra_bootstrap.cli.embedded import PEOPLE_ONLY, make_sandbox, sw
 from authentik_entra_bootstrap.cli.later import Later
 
 if TYPE_CHECKING:
+    from authentik_entra_bootstrap.differences import LeftOut
     from authentik_entra_bootstrap.output.terminal import Terminal
     from authentik_entra_bootstrap.sandbox import Sandbox
     from authentik_entra_bootstrap.session import Runtime
@@ -172,7 +173,23 @@ class _Demo:
         )
         for text in made:
             self.terminal.say(f"  + {text}", "green")
+        for item in self._left_out():
+            self.terminal.say(f"  - user   {item}", "yellow")
         return ExitCode.DONE if made else ExitCode.VERIFICATION_FAILED
+
+    def _left_out(self) -> tuple[LeftOut, ...]:
+        """People of authentik who cannot arrive in the tenant, with the reason."""
+        from authentik_entra_bootstrap.differences import left_out
+        from authentik_entra_bootstrap.domain import Person
+
+        organizations = self.sandbox.world.default_tenant.all("organization")
+        domains = [str(domain["name"]) for item in organizations for domain in item["verifiedDomains"]]
+        people = [
+            Person(row["pk"], row["username"], row["email"])
+            for row in self.sandbox.authentik.state.tables["user"]
+            if row["type"] in {"internal", "external"}
+        ]
+        return left_out(people, domains)
 
     def _summary(self, writes_again: int) -> int:
         """Closing figures.

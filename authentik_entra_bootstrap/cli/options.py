@@ -115,6 +115,11 @@ adopt_option = click.option(
 )
 
 
+accept_scope_option = click.option(
+    "--accept-scope-change",
+    is_flag=True,
+    help="Beside --yes: also change who is provisioned, and what is deleted in the tenant.",
+)
 _PROVISIONING = (
     click.option(
         "--filter-group",

@@ -20,8 +20,10 @@ from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCo
 from authentik_entra_bootstrap.logs import configure_logging
 from authentik_entra_bootstrap.output.documents import Document, envelope, error_document
 from authentik_entra_bootstrap.output.terminal import Terminal
+from authentik_entra_bootstrap.plan import Plan
 from authentik_entra_bootstrap.session import Runtime, Session, open_session
 from authentik_entra_bootstrap.waiting import asking_a_person
+from authentik_entra_bootstrap.workflows.planning import refuse_scope_change
 
 
 @dataclass(frozen=True)
@@ -160,10 +162,32 @@ def confirm(options: Options, question: str, *, yes: bool, otherwise: str = PLAN
     check_answerable(options, yes=yes, otherwise=otherwise)
     if yes:
         return
+    _ask(question)
+
+
+def _ask(question: str) -> None:
     with asking_a_person():
         agreed = click.confirm(question, default=False, err=True)
     if not agreed:
         raise Declined
+
+
+def confirm_scope(options: Options, plan: Plan, *, accepted: bool) -> None:
+    """Ask about a change of who is provisioned or what is deleted: ``--yes`` is no answer to that.
+
+    :param accepted: do not ask.
+    :raises ConfigError: ``confirmation-needed`` where nobody can be asked.
+    :raises Declined: the answer was no.
+    """
+    if plan.scope_change is None or accepted:
+        return
+    if not _can_ask(options):
+        refuse_scope_change(plan)
+    _ask("Change who is provisioned, or what is deleted in the tenant, as shown above?")
+
+
+def _can_ask(options: Options) -> bool:
+    return not (options.no_input or options.json or not sys.stdin.isatty())
 
 
 def check_answerable(options: Options, *, yes: bool, otherwise: str = PLAN) -> None:
@@ -174,7 +198,7 @@ def check_answerable(options: Options, *, yes: bool, otherwise: str = PLAN) -> N
     """
     if yes:
         return
-    if options.no_input or options.json or not sys.stdin.isatty():
+    if not _can_ask(options):
         raise ConfigError(
             "confirmation-needed",
             "There are changes to make, and nobody can be asked here.",

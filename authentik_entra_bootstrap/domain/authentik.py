@@ -112,13 +112,26 @@ class AuthentikUser:
 
 
 @dataclass(frozen=True)
-class ProvisioningScope:
-    """How many objects the first sync will create or take over in the tenant."""
+class Person:
+    """A user of authentik whom a sync may provision."""
 
-    users: int | None
+    pk: int
+    username: str
+    email: str = ""
+
+
+@dataclass(frozen=True)
+class ProvisioningScope:
+    """What a full sync covers. ``None`` where the token may not look.
+
+    :param users: those that the filter group and the exclusion of service accounts leave.
+    :param groups: their number: authentik filters users only, and creates every group in the tenant.
+    :param builtin_groups: groups that authentik itself brings along (``authentik Admins``, …).
+    """
+
+    users: tuple[Person, ...] | None
     groups: int | None
-    includes_builtin: tuple[str, ...] = ()
-    """Built-in users and groups of authentik (``akadmin``, ``authentik Admins``, …) that would be provisioned."""
+    builtin_groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,6 +143,8 @@ class ProviderChange:
     action: str
     created: datetime
     user: str | None = None
+    user_agent: str | None = None
+    """Of that request; ``None`` where there was none, or it is not known."""
 
 
 @dataclass(frozen=True)

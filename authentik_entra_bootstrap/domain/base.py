@@ -141,6 +141,10 @@ class Written(Generic[T]):
     request_id: str | None = field(default=None)
 
 
+USER_AGENT = "authentik-entra-bootstrap"
+"""What this program's requests begin their user agent with; authentik keeps it in its audit trail."""
+
+
 @dataclass(frozen=True)
 class Network:
     """How both services are reached. One setting for every library underneath.
@@ -157,7 +161,7 @@ class Network:
     proxy: str | None = field(default=None, repr=False)
     connect_timeout: float = 10.0
     read_timeout: float = 40.0
-    user_agent: str = "authentik-entra-bootstrap"
+    user_agent: str = USER_AGENT
 
 
 @dataclass(frozen=True)

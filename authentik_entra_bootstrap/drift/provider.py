@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from authentik_entra_bootstrap.adoption import belongs
+from authentik_entra_bootstrap.differences import shown_value
 from authentik_entra_bootstrap.domain import AuthentikApplication, Provider
 from authentik_entra_bootstrap.drift.records import Drift, DriftAction
 from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
@@ -60,8 +61,8 @@ def provider_drift(plan: Plan, entra: ObservedEntra, authentik: ObservedAuthenti
         yield _authentik(
             target,
             name,
-            _text(value),
-            _text(getattr(provider, name)),
+            shown_value(value, authentik.names),
+            shown_value(getattr(provider, name), authentik.names),
             DriftAction.CHANGE,
             _WHY.get(name, _DIFFERS),
         )
@@ -84,14 +85,6 @@ _WHY = {
     "property_mappings": "decides what users look like in the tenant",
     "property_mappings_group": "decides what groups look like in the tenant",
 }
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, tuple | list | set | frozenset):
-        return ", ".join(sorted(map(str, value))) or None
-    if isinstance(value, bool):
-        return str(value).lower()
-    return None if value is None else str(value)
 
 
 def assignment_drift(plan: Plan, authentik: ObservedAuthentik) -> Iterator[Drift]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from authentik_entra_bootstrap import addresses
+from authentik_entra_bootstrap.differences import ScopeChange
 from authentik_entra_bootstrap.domain import ClientSecret, Cloud, Renewal
 from authentik_entra_bootstrap.errors import BootstrapError
 from authentik_entra_bootstrap.marks import is_ours
@@ -71,7 +72,25 @@ def plan_document(plan: Plan, entra: ObservedEntra) -> Document:
         "steps": [step_document(step) for step in plan.steps],
         "changes": len(plan.changes),
         "warnings": list(plan.warnings),
-        "provisioning": {"users": plan.scope.users, "groups": plan.scope.groups},
+        "provisioning": {
+            "users": plan.arriving,
+            "groups": plan.scope.groups,
+            "left_out": [{"user": item.username, "reason": item.reason} for item in plan.left_out],
+        },
+        "scope_change": scope_document(plan.scope_change),
+    }
+
+
+def scope_document(change: ScopeChange | None) -> Document | None:
+    """What changes about who is provisioned and what is deleted in the tenant."""
+    if change is None:
+        return None
+    return {
+        "fields": {name: effect.value for name, effect in change.fields.items()},
+        "users_before": change.before,
+        "users_after": change.after,
+        "linked_leaving": change.leaving,
+        "texts": list(change.texts),
     }
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from authentik_entra_bootstrap import addresses
+from authentik_entra_bootstrap.differences import in_short
 from authentik_entra_bootstrap.errors import BootstrapError
 from authentik_entra_bootstrap.logs import clean
 from authentik_entra_bootstrap.plan import Action, Plan, Step, Target
@@ -20,6 +21,7 @@ from authentik_entra_bootstrap.workflows.check import PERMISSION, CheckLine, Lev
 if TYPE_CHECKING:
     from rich.status import Status
 
+    from authentik_entra_bootstrap.differences import ScopeChange
     from authentik_entra_bootstrap.domain import Cloud
     from authentik_entra_bootstrap.observation import ObservedEntra
     from authentik_entra_bootstrap.workflows.outcome import Outcome
@@ -206,11 +208,16 @@ class Terminal:
             for step in plan.steps:
                 if step.side == side:
                     self.step(step)
-        if plan.scope.users is not None and plan.scope.groups is not None:
-            dry = " (dry run: nothing is written to the tenant)" if plan.desired.dry_run else ""
+        if plan.scope_change is not None:
+            self.scope_change(plan.scope_change)
+        elif plan.arriving is not None and plan.scope.groups is not None:
+            dry = " Dry run: nothing is written to the tenant." if plan.desired.dry_run else ""
             self.say(
-                f"  authentik will provision {plan.scope.users} users and {plan.scope.groups} groups{dry}."
+                f"  authentik will provision {plan.arriving} users, and all {plan.scope.groups} groups "
+                f"(authentik does not filter groups).{dry}"
             )
+        if plan.left_out:
+            self.say(f"    Left out: {in_short(plan.left_out)}")
         if plan.changes:
             self.say(
                 f"  {plan.count(Action.CREATE)} to create, {plan.count(Action.CHANGE)} to change, "
@@ -220,6 +227,12 @@ class Terminal:
             self.say("  Nothing to do: everything is as it should be.", "green")
         for warning in plan.warnings:
             self.warn(warning)
+
+    def scope_change(self, change: ScopeChange) -> None:
+        """What a run would change about who is provisioned and what is deleted."""
+        self.say("  This changes who is provisioned, or what is deleted in the tenant:", "bold yellow")
+        for text in change.texts:
+            self.say(f"    {text}", "yellow")
 
     def source(self) -> None:
         """Where the settings of this run come from."""

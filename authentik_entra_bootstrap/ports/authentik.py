@@ -121,7 +121,11 @@ class AuthentikPort(Protocol):
     async def provisioning_scope(
         self, *, filter_group: str | None, exclude_service_accounts: bool
     ) -> ProvisioningScope:
-        """Count what a full sync would provision; fields are ``None`` where the token may not look."""
+        """What a full sync would cover; fields are ``None`` where the token may not look."""
+        ...
+
+    async def linked_users(self, pk: ProviderPk) -> frozenset[int] | None:
+        """Primary keys of the users linked to accounts of the tenant; ``None`` where the token may not look."""
         ...
 
     async def start_sync(

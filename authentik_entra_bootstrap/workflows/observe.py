@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from authentik_entra_bootstrap.adoption import adopting, settled
+from authentik_entra_bootstrap.differences import provider_changes, scope_effects
 from authentik_entra_bootstrap.domain import (
     Application,
     DeletedApplication,
@@ -74,7 +75,37 @@ async def observe(
         pause = min(pause * SETTLING.factor, SETTLING.ceiling)
         entra = await observe_entra(context.entra, desired)
         authentik = await match(context.authentik, desired, entra, named)
-    return entra, authentik
+    return entra, await _what_changes_mean(context.authentik, settled(desired, entra, authentik), authentik)
+
+
+async def _what_changes_mean(
+    port: AuthentikPort, desired: Desired, authentik: ObservedAuthentik
+) -> ObservedAuthentik:
+    """The observation with what it takes to tell people about changes of an existing provider: names, people, links."""
+    provider = authentik.provider
+    changes = provider_changes(desired, authentik)
+    if provider is None or not changes:
+        return authentik
+    names: dict[str, str] = {}
+    if "filter_group" in changes:
+        for pk in filter(None, (provider.filter_group, authentik.filter_group)):
+            names[pk] = await port.group_name(pk) or "unknown"
+    if {"property_mappings", "property_mappings_group"} & changes.keys():
+        names |= {item.pk: item.name for item in await port.property_mappings()}
+    authentik = replace(authentik, names=names)
+    if not scope_effects(provider, changes):
+        return authentik
+    group = provider.filter_group if desired.filter_group is None else authentik.filter_group
+    excluded = provider.exclude_users_service_account
+    wanted = excluded if desired.exclude_service_accounts is None else desired.exclude_service_accounts
+    now, (after, linked) = await both(
+        port.provisioning_scope(filter_group=provider.filter_group, exclude_service_accounts=excluded),
+        both(
+            port.provisioning_scope(filter_group=group, exclude_service_accounts=wanted),
+            port.linked_users(provider.pk),
+        ),
+    )
+    return replace(authentik, scope_now=now, scope=after, linked=linked)
 
 
 def out_of_date(

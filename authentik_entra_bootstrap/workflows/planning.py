@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from authentik_entra_bootstrap.adoption import settled
 from authentik_entra_bootstrap.domain import Desired
 from authentik_entra_bootstrap.drift import Drift, find_drift
+from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.plan import Plan, make_plan
 from authentik_entra_bootstrap.preflight import refuse
@@ -24,6 +25,22 @@ class Prepared:
     entra: ObservedEntra
     authentik: ObservedAuthentik
     drift: tuple[Drift, ...] = ()
+
+
+def refuse_scope_change(plan: Plan) -> None:
+    """Refuse a plan that changes who is provisioned or what is deleted, where nobody has agreed to that.
+
+    :raises ConfigError: ``confirmation-needed``.
+    """
+    if plan.scope_change is not None:
+        raise ConfigError(
+            "confirmation-needed",
+            "This run would change who is provisioned, or what is deleted in the tenant: "
+            f"{'; '.join(plan.scope_change.texts)}. Nothing was changed.",
+            "Give --accept-scope-change beside --yes to do that, or correct the settings "
+            f"({', '.join(plan.scope_change.fields)}).",
+            facts={"fields": ", ".join(plan.scope_change.fields)},
+        )
 
 
 async def look(context: Context, desired: Desired) -> Prepared:

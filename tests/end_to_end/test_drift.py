@@ -173,7 +173,7 @@ def test_drift_is_shown_repaired_and_gone(shell: Callable, what: str) -> None:
     assert {(item["object"], item["property"]) for item in plan.document["drift"]} == found
     assert run.writes(mark) == []
 
-    repaired = run("bootstrap", "--yes")
+    repaired = run("bootstrap", "--yes", "--accept-scope-change")
     assert repaired.code == 0, repaired.out + repaired.err
     run.sandbox.world.clock.advance(60)
     mark = run.sandbox.world.log.last_seq

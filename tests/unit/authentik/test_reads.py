@@ -9,7 +9,7 @@ import pytest
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik import AuthentikAdapter
 from authentik_entra_bootstrap.authentik.redaction import Redactor
-from authentik_entra_bootstrap.domain import Network, ProviderPk, SecretText
+from authentik_entra_bootstrap.domain import Network, Person, ProviderPk, SecretText
 from authentik_entra_bootstrap.waiting import Waiter
 
 from .conftest import (
@@ -122,9 +122,7 @@ async def test_what_a_sync_would_provision(
     group: str | None, people: bool, wanted: list[tuple[str, str]], stub: Stub, adapter: AuthentikAdapter
 ) -> None:
     def users(request: Request) -> Answer:
-        if ("username", "akadmin") in request.query:
-            return page({"pk": 1, "username": "akadmin"}, count=1)
-        return page({"pk": 9, "username": "ada"}, count=42)
+        return page({"pk": 1, "username": "akadmin", "email": "root@a.example"}, {"pk": 9, "username": "ada"})
 
     def groups(request: Request) -> Answer:
         name = dict(request.query).get("name")
@@ -133,19 +131,17 @@ async def test_what_a_sync_would_provision(
     stub.on("GET", "/core/users/", users)
     stub.on("GET", "/core/groups/", groups)
     scope = await adapter.provisioning_scope(filter_group=group, exclude_service_accounts=people)
-    assert (scope.users, scope.groups) == (42, 7)
-    assert scope.includes_builtin == ("akadmin", "authentik Admins")
-    first, named = stub.sent("GET", "/core/users/")
-    assert first.query[: len(wanted)] == wanted
-    assert ("username", "akadmin") not in first.query
-    assert named.query[: len(wanted) + 1] == [*wanted, ("username", "akadmin")], "the first page did not tell"
+    assert scope.users == (Person(1, "akadmin", "root@a.example"), Person(9, "ada"))
+    assert (scope.groups, scope.builtin_groups) == (7, ("authentik Admins",))
+    (asked,) = stub.sent("GET", "/core/users/")
+    assert asked.query[: len(wanted)] == wanted
 
 
 async def test_what_may_not_be_counted_is_unknown(stub: Stub, adapter: AuthentikAdapter) -> None:
     stub.on("GET", "/core/users/", FORBIDDEN)
     stub.on("GET", "/core/groups/", FORBIDDEN)
     scope = await adapter.provisioning_scope(filter_group=None, exclude_service_accounts=True)
-    assert (scope.users, scope.groups, scope.includes_builtin) == (None, None, ())
+    assert (scope.users, scope.groups, scope.builtin_groups) == (None, None, ())
     stub.on("GET", "/core/users/", Answer(403, {"detail": "Token invalid/expired"}))
     with pytest.raises(errors.Denied):
         await adapter.provisioning_scope(filter_group=None, exclude_service_accounts=True)
@@ -314,6 +310,17 @@ async def test_status_before_the_first_sync(stub: Stub, adapter: AuthentikAdapte
     assert (before.is_running, before.last_successful_sync, before.last_sync_status) == (True, None, None)
     assert after.last_successful_sync is not None
     assert after.last_sync_status == "done"
+
+
+async def test_linked_users_are_those_of_the_provider_and_unknown_without_the_permission(
+    stub: Stub, adapter: AuthentikAdapter
+) -> None:
+    found = page({"provider": 9, "user": 4}, {"provider": 8, "user": 5}, {"provider": 9, "user": 6})
+    stub.on("GET", "/providers/microsoft_entra_users/", found)
+    assert await adapter.linked_users(ProviderPk(9)) == {4, 6}
+    assert ("provider__id", "9") in stub.requests[0].query
+    stub.on("GET", "/providers/microsoft_entra_users/", FORBIDDEN)
+    assert await adapter.linked_users(ProviderPk(9)) is None
 
 
 async def test_provisioned_users(stub: Stub, adapter: AuthentikAdapter) -> None:

@@ -38,7 +38,9 @@ def test_from_check_to_verify_in_text(command: Command, world: World) -> None:
     plan = command("plan")
     assert plan.code == 2
     assert "+ create application authentik provisioning" in " ".join(plan.out.split())
-    assert "authentik will provision 12 users and 3 groups." in plan.out
+    assert (
+        "authentik will provision 12 users, and all 3 groups (authentik does not filter groups)." in plan.out
+    )
     assert "10 to create, 1 to change, 0 to retire." in plan.out
     assert world.wire.writes() == []
     made = command("bootstrap", "--yes")

@@ -15,6 +15,7 @@ from authentik_entra_bootstrap.domain import (
     Desired,
     LicenseInfo,
     Organization,
+    Person,
     ProvisioningScope,
     ResourcePrincipal,
     SecretPolicy,
@@ -92,7 +93,9 @@ def make_authentik() -> Callable[..., ObservedAuthentik]:
             "license": LicenseInfo("valid"),
             "user_mappings": ("um",),
             "group_mappings": ("gm",),
-            "scope": ProvisioningScope(3, 2),
+            "scope": ProvisioningScope(
+                tuple(Person(pk, f"user{pk}", f"user{pk}@contoso.example") for pk in range(3)), 2
+            ),
         }
         return ObservedAuthentik(**(values | fields))
 

@@ -18,7 +18,9 @@ from authentik_entra_bootstrap.domain import (
     Desired,
     KeyId,
     LicenseInfo,
+    Organization,
     PermissionKind,
+    Person,
     Provider,
     ProviderPk,
     ProvisioningScope,
@@ -205,19 +207,60 @@ def test_a_provider_that_points_elsewhere(
 # --- the plan
 
 
-def test_a_shortened_lifetime_and_built_in_objects_are_said_before(
+def test_a_shortened_lifetime_and_who_is_provisioned_are_said_before(
     desired: Desired, make_entra: Entra, make_authentik: Authentik, now: datetime
 ) -> None:
     entra = make_entra(policy=SecretPolicy(True, True, timedelta(days=90)))
-    authentik = make_authentik(scope=ProvisioningScope(5, 2, ("akadmin", "authentik Admins")))
+    everybody = (Person(1, "akadmin", "root@contoso.example"), Person(2, "ada", "ada@contoso.example"))
+    authentik = make_authentik(scope=ProvisioningScope(everybody, 2, ("authentik Admins",)))
     plan = make_plan(desired, entra, authentik, now)
     text = "\n".join(plan.warnings)
     assert "from 180 days to 90 days" in text
-    assert "akadmin, authentik Admins" in text
+    assert (
+        "No filter group is set: authentik provisions all its users, its administrator akadmin included."
+        in text
+    )
+    assert (
+        "authentik creates every group in the tenant, its built-in ones included: authentik Admins." in text
+    )
     secret = next(step for step in plan.steps if step.target is Target.SECRET)
     assert "shortened by the tenant's policy" in secret.subject
     dry = make_plan(replace(desired, dry_run=True), entra, authentik, now)
     assert "akadmin" not in "\n".join(dry.warnings)
+    filtered = make_plan(desired, entra, replace(authentik, filter_group="staff"), now)
+    text = "\n".join(filtered.warnings)
+    assert "Set filter_group" not in text, "no advice to do what is done"
+    assert "akadmin is a member of the filter group" in text
+    assert "authentik creates every group in the tenant" in text, "a filter group filters users only"
+
+
+def test_users_that_cannot_arrive_are_left_out_of_the_number_by_name(
+    desired: Desired, make_entra: Entra, make_authentik: Authentik, now: datetime
+) -> None:
+    users = (
+        Person(1, "akadmin", "root@example.com"),
+        Person(2, "ada", "ada@contoso.example"),
+        Person(3, "grace", "grace@Contoso.example"),
+        Person(4, "alan", "alan@mail.contoso.example"),
+        Person(5, "ak-outpost", ""),
+    )
+    authentik = make_authentik(scope=ProvisioningScope(users, 7))
+    verified = make_entra(organization=Organization(TENANT, "Contoso", ("contoso.example",)))
+    plan = make_plan(desired, verified, authentik, now)
+    assert (plan.arriving, plan.scope.groups) == (1, 7)
+    assert [str(item) for item in plan.left_out] == [
+        "akadmin: example.com is not verified in this tenant",
+        "grace: Contoso.example is not verified in this tenant",
+        "alan: mail.contoso.example is not verified in this tenant",
+        "ak-outpost: no e-mail address",
+    ]
+    assert any(
+        "stops its sync of users at one without an e-mail address: ak-outpost" in w for w in plan.warnings
+    )
+    unread = make_plan(desired, make_entra(organization=Organization(TENANT, TENANT)), authentik, now)
+    assert unread.arriving == 4, "domains that could not be read leave nobody out"
+    unseen = make_plan(desired, verified, make_authentik(scope=ProvisioningScope(None, None)), now)
+    assert (unseen.arriving, unseen.left_out) == (None, ())
 
 
 def test_a_policy_that_forbids_secrets_ends_the_planning(

@@ -20,7 +20,7 @@ from authentik_entra_bootstrap.domain import (
     ProviderPk,
 )
 from authentik_entra_bootstrap.marks import Delivered, Marks, Previous, is_ours
-from authentik_entra_bootstrap.rotation import SecretAction, SecretObservation, State, decide
+from authentik_entra_bootstrap.rotation import SecretAction, SecretObservation, State, decide, doubtful
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CURRENT, PENDING, OLD, FOREIGN = KeyId("current"), KeyId("pending"), KeyId("old"), KeyId("foreign")
@@ -223,6 +223,19 @@ def test_a_delivery_whose_record_was_lost_is_recognised_by_its_first_characters(
     assert (decision.action, decision.state) == (SecretAction.PROVE, State.DELIVERED)
     assert decision.delivered == Delivered(PENDING, "lost-answer")
     assert decision.retire == ()
+
+
+@pytest.mark.parametrize(
+    ("agent", "waits"),
+    [("Mozilla/5.0", False), ("authentik-entra-bootstrap/1.0", True), (None, True)],
+)
+def test_a_change_made_with_another_program_is_on_no_record_and_not_waited_for(
+    agent: str | None, waits: bool
+) -> None:
+    seen = replace(SEEN, change=ProviderChange("req-9", "model_updated", NOW, "somebody", agent))
+    decision = decide(seen)
+    assert decision.state is State.CHANGED, "the secret may have been changed: a new one is made all the same"
+    assert bool(doubtful(seen, decision)) is waits
 
 
 def test_asked_for_means_now() -> None:

@@ -12,12 +12,15 @@ from memory_entra import MemoryEntra
 from memory_wire import Wire, call
 
 from authentik_entra_bootstrap.domain import (
+    USER_AGENT,
     AuthentikApplication,
     AuthentikUser,
     Dependent,
     LicenseInfo,
     OwnEvent,
     PermissionCheck,
+    Person,
+    PropertyMapping,
     Provider,
     ProviderChange,
     ProviderPk,
@@ -80,7 +83,15 @@ class MemoryAuthentik:
     groups: dict[str, str] = field(default_factory=lambda: {"entra-users": "group-1"})
     defaults: tuple[tuple[str, ...], tuple[str, ...]] = ((USER_MAPPING,), (GROUP_MAPPING,))
     mappings: dict[str, str] = field(default_factory=lambda: {"by mail": "mapping-mail"})
-    scope: ProvisioningScope = field(default_factory=lambda: ProvisioningScope(12, 3, ("akadmin",)))
+    people: tuple[Person, ...] = field(
+        default_factory=lambda: (
+            Person(1, "akadmin", "root@contoso.example"),
+            *(Person(pk, f"user{pk}", f"user{pk}@contoso.example") for pk in range(2, 13)),
+        )
+    )
+    members: dict[str, frozenset[int]] = field(default_factory=lambda: {"group-1": frozenset({2, 3})})
+    """Of each group, by primary key."""
+    linked: frozenset[int] | None = frozenset()
     holder: str | None = None
     bindings: int | None = 0
     stored: Provider | None = None
@@ -107,10 +118,12 @@ class MemoryAuthentik:
         self.requests += 1
         return f"{self.requests:032x}"
 
-    def saved(self, action: str, *, over_http: bool = True) -> str | None:
+    def saved(self, action: str, *, over_http: bool = True, agent: str = f"{USER_AGENT}/1.0") -> str | None:
         """An audit event, and a full sync where the provider is assigned."""
         request = self.request_id() if over_http else None
-        self.change = ProviderChange(request, action, self.entra.now, "operator")
+        self.change = ProviderChange(
+            request, action, self.entra.now, "operator", agent if over_http else None
+        )
         if self._attached():
             self.full_sync()
         return request
@@ -146,7 +159,7 @@ class MemoryAuthentik:
         """Somebody saves the provider in the admin interface, perhaps with another secret."""
         if secret is not None:
             self.secret = secret
-        self.saved("model_updated")
+        self.saved("model_updated", agent="Mozilla/5.0")
 
     # --- AuthentikPort
 
@@ -266,7 +279,28 @@ class MemoryAuthentik:
     async def provisioning_scope(
         self, *, filter_group: str | None, exclude_service_accounts: bool
     ) -> ProvisioningScope:
-        return ProvisioningScope(2, 1) if filter_group else self.scope
+        members = self.members.get(filter_group, frozenset()) if filter_group else None
+        return ProvisioningScope(
+            tuple(
+                user
+                for user in self.people
+                if (members is None or user.pk in members)
+                and not (exclude_service_accounts and user.username.startswith("service"))
+            ),
+            3,
+        )
+
+    @call("authentik")
+    async def linked_users(self, pk: ProviderPk) -> frozenset[int] | None:
+        return self.linked
+
+    @call("authentik")
+    async def group_name(self, pk: str) -> str | None:
+        return next((name for name, key in self.groups.items() if key == pk), None)
+
+    @call("authentik")
+    async def property_mappings(self) -> tuple[PropertyMapping, ...]:
+        return tuple(PropertyMapping(pk, name, None, "") for name, pk in self.mappings.items())
 
     @call("authentik", writes=True)
     async def start_sync(

@@ -13,6 +13,7 @@ import pytest
 from authentik_entra_bootstrap.domain import AuthentikApplication, SecretPolicy
 from authentik_entra_bootstrap.errors import Denied, Temporary
 from authentik_entra_bootstrap.plan import Action, Target
+from authentik_entra_bootstrap.rotation import State
 from authentik_entra_bootstrap.workflows.bootstrap import bootstrap
 from authentik_entra_bootstrap.workflows.planning import prepare
 from authentik_entra_bootstrap.workflows.rotate import rotate
@@ -233,6 +234,14 @@ async def test_a_drifted_field_that_a_setting_names_is_set_back_without_a_new_se
     before = len(working.wire.calls)
     await working.run()
     assert working.wire.writes(before) == []
+
+
+async def test_a_change_by_hand_is_answered_without_waiting_for_entra(working: World) -> None:
+    working.authentik.person_changes_provider()
+    start = working.clock.now()
+    prepared = await prepare(working.context(), working.desired)
+    assert prepared.plan.secret.state is State.CHANGED
+    assert (working.reporter.waits, working.clock.now() - start < timedelta(seconds=2)) == ([], True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,125 @@
+"""A change of who is provisioned, or of what is deleted, needs a consent of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+
+from authentik_entra_bootstrap.cli import running
+
+if TYPE_CHECKING:
+    from memory_world import World
+
+Command = Callable[..., Any]
+Valid = Callable[[dict[str, Any], str], None]
+
+
+@pytest.fixture
+def filtered(command: Command, world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A connection whose filter group, linked accounts and delete action a person chose in authentik."""
+    assert command("bootstrap", "--yes").code == 0
+    world.authentik.stored = replace(world.authentik.provider_now, filter_group="group-1")
+    world.authentik.linked = frozenset({2, 3, 4})
+    monkeypatch.setenv("AUTHENTIK_ENTRA_FILTER_GROUP", '""')
+    return world
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
+    """A terminal on which each question, by its first word, is answered so; others are answered no."""
+    given: dict[str, bool] = {}
+    monkeypatch.setattr(running, "_can_ask", lambda options: not options.json)
+    monkeypatch.setattr(click, "confirm", lambda question, **_: given.get(question.split()[0], False))
+    return given
+
+
+def test_yes_alone_is_refused_and_nothing_is_changed_on_either_side(
+    command: Command, filtered: World, valid: Valid
+) -> None:
+    filtered.entra.change_app(display_name="renamed", secrets=())
+    before = len(filtered.wire.calls)
+    said = command("bootstrap", "--yes", "--output", "json")
+    assert (said.code, said.json["error"]["code"]) == (3, "confirmation-needed")
+    assert "2 users -> 12 users" in said.json["error"]["message"]
+    assert "--accept-scope-change" in said.json["error"]["remedy"]
+    assert command("bootstrap", "--yes").code == 3
+    assert filtered.wire.writes(before) == []
+    assert filtered.authentik.provider_now.filter_group == "group-1"
+    valid(said.json, "failure")
+
+
+def test_with_its_own_flag_it_is_done(command: Command, filtered: World) -> None:
+    said = command("bootstrap", "--yes", "--accept-scope-change")
+    assert said.code == 0
+    assert "filter_group: entra-users (group-1) -> none" in said.out
+    assert filtered.authentik.provider_now.filter_group is None
+    assert command("bootstrap", "--yes").code == 0, "once it is done, there is nothing to accept"
+
+
+def test_the_plan_shows_it_in_people_in_both_forms(command: Command, filtered: World, valid: Valid) -> None:
+    said = command("plan")
+    assert said.code == 2
+    assert "2 users -> 12 users" in said.out
+    document = command("plan", "--output", "json").json
+    valid(document, "plan")
+    assert document["scope_change"] == {
+        "fields": {"filter_group": "widens"},
+        "users_before": 2,
+        "users_after": 12,
+        "linked_leaving": 0,
+        "texts": ["filter_group: entra-users (group-1) -> none", "2 users -> 12 users"],
+    }
+
+
+@pytest.mark.parametrize(("second", "code"), [(True, 0), (False, 2)])
+def test_on_a_terminal_a_second_question_is_asked(
+    command: Command, filtered: World, answers: dict[str, bool], second: bool, code: int
+) -> None:
+    answers |= {"Apply": True, "Change": second}
+    before = len(filtered.wire.calls)
+    assert command("bootstrap").code == code
+    assert bool(filtered.wire.writes(before)) is second
+    assert (filtered.authentik.provider_now.filter_group is None) is second
+
+
+def test_linked_accounts_that_leave_are_told_before(command: Command, filtered: World) -> None:
+    filtered.authentik.stored = replace(filtered.authentik.provider_now, filter_group=None)
+    said = command("plan", "--filter-group", "entra-users")
+    assert "12 users -> 2 users" in said.out
+    assert "1 linked accounts leave the scope: authentik may delete them in the tenant" in said.out
+    filtered.authentik.linked = None
+    assert "linked accounts cannot be counted" in command("plan", "--filter-group", "entra-users").out
+
+
+def test_a_new_provider_is_no_change_of_scope(
+    command: Command, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTHENTIK_ENTRA_FILTER_GROUP", '""')
+    monkeypatch.setenv("AUTHENTIK_ENTRA_USER_DELETE_ACTION", "delete")
+    assert command("bootstrap", "--yes").code == 0
+
+
+def test_rotate_never_changes_the_scope(
+    command: Command, filtered: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filtered.authentik.stored = replace(
+        filtered.authentik.provider_now, user_delete_action="do_nothing", dry_run=True
+    )
+    monkeypatch.setenv("AUTHENTIK_ENTRA_USER_DELETE_ACTION", "delete")
+    monkeypatch.setenv("AUTHENTIK_ENTRA_DRY_RUN_SYNC", "false")
+    before = filtered.authentik.provider_now
+    assert command("rotate", "--now").code == 0
+    assert filtered.authentik.provider_now == before
+
+
+def test_drift_names_the_filter_group_before_its_key(command: Command, filtered: World) -> None:
+    (item,) = command("status", "--output", "json").json["drift"]
+    assert (item["property"], item["found"], item["wanted"]) == (
+        "filter_group",
+        "entra-users (group-1)",
+        None,
+    )
