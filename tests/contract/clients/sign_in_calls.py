@@ -20,19 +20,16 @@ sys.modules["aiohttp"] = None  # type: ignore[assignment]
 for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
     os.environ.pop(name, None)  # they would go before what the libraries are told
 
-from authentik_entra_bootstrap.entra.credentials import (  # noqa: E402
-    Kind,
-    OperatorTokens,
-    TokenService,
-    fresh_token,
-)
-
 from authentik_entra_bootstrap.domain import AppId, Cloud, Network, SecretText, TenantId  # noqa: E402
+from authentik_entra_bootstrap.entra.sign_in import Kind, OperatorTokens, fresh_token  # noqa: E402
+from authentik_entra_bootstrap.entra.token_service import TokenService  # noqa: E402
 from authentik_entra_bootstrap.errors import BootstrapError  # noqa: E402
 from authentik_entra_bootstrap.waiting import Waiter  # noqa: E402
 
 URL = ORDER["url"]
-SERVICE = TokenService(Cloud("sandbox", URL, URL, URL, known=False), Network(ca_file=ORDER["ca"]))
+SERVICE = TokenService(
+    Cloud("sandbox", URL, URL, URL, known=False), Network(ca_file=ORDER["ca"]), deadline=100.0
+)
 TENANT, APP = TenantId(ORDER["tenant"]), AppId(ORDER["id"])
 CHALLENGE = '{"access_token":{"nbf":{"essential":true,"value":"1"}}}'
 
