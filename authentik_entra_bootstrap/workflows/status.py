@@ -91,9 +91,13 @@ async def look_at_status(context: Context, desired: Desired) -> Status:
                 tasks = _together(tasks, await context.authentik.full_syncs(provider.name))
         except Denied as error:
             notes.append(error.message)
-    report = read_last_sync(tasks, seen.authentik.server.version)
     principal = seen.entra.service_principal
     application, since = seen.entra.application, change.created if change else None
+    # What stopped before the provider was saved may be mended, and the save has started another sync.
+    recent = tuple(
+        task for task in tasks if since is None or (task.mtime is not None and task.mtime >= since)
+    )
+    report = read_last_sync(recent, seen.authentik.server.version)
     return Status(
         seen,
         sync,

@@ -130,7 +130,7 @@ def test_an_interruption_stops_all(three: Any, monkeypatch: pytest.MonkeyPatch) 
 
     seen: list[str] = []
 
-    async def interrupted(context: Any, desired: Any) -> Any:
+    async def interrupted(context: Any, desired: Any, sharing: Any) -> Any:
         seen.append(desired.connection)
         raise KeyboardInterrupt
 
