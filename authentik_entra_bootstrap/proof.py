@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from authentik_entra_bootstrap.domain import TaskRecord
+from authentik_entra_bootstrap.domain import ProviderChange, TaskRecord
+from authentik_entra_bootstrap.marks import Marks
 
 _SIGNED_IN = "Syncing page"
 _ASKED_FOR = ":manual"
@@ -114,6 +115,18 @@ def last_sign_in(tasks: tuple[TaskRecord, ...], since: datetime | None) -> Evide
         if reading.verdict is Verdict.PROVEN:
             return _shown_by(task, reading, ok=True)
     return None
+
+
+def proven_at_delivery(marks: Marks, change: ProviderChange | None) -> Evidence | None:
+    """The proof on record: a secret is marked as current only once authentik has signed in with it.
+
+    :param change: the provider's last change; another one than the marked delivery proves nothing.
+    """
+    held = change.request_id if change else None
+    if change is None or held is None or marks.current is None or marks.current.request_id != held:
+        return None
+    detail = "authentik has signed in with it since its delivery, and the provider was not changed after that"
+    return Evidence("authentik-signs-in", True, detail, change.created)
 
 
 def last_failure(tasks: tuple[TaskRecord, ...], since: datetime | None) -> Evidence | None:

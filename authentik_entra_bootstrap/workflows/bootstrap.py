@@ -18,10 +18,11 @@ from authentik_entra_bootstrap.domain import (
     Written,
 )
 from authentik_entra_bootstrap.errors import AlreadyExists
+from authentik_entra_bootstrap.marks import read_marks
 from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.phases import Came, Phase, entry
 from authentik_entra_bootstrap.plan import Action, Plan, Target
-from authentik_entra_bootstrap.proof import last_sign_in
+from authentik_entra_bootstrap.proof import last_sign_in, proven_at_delivery
 from authentik_entra_bootstrap.rotation import SecretAction
 from authentik_entra_bootstrap.workflows.alone import provider_appeared
 from authentik_entra_bootstrap.workflows.concurrency import both, outcome
@@ -232,8 +233,10 @@ class _Run(SecretRun):
         assert secret is not None  # noqa: S101 - MAKE makes one, KEEP and PROVE have one
         assert self.attached is not None  # noqa: S101 - attached, or observed as such
         if not self.evidence:
-            since = self.other.last_change.created if self.other.last_change else None
-            seen = last_sign_in(self.other.sync_tasks, since)
+            change = self.other.last_change
+            seen = last_sign_in(self.other.sync_tasks, change.created if change else None)
+            if seen is None and not self.plan.changes:
+                seen = proven_at_delivery(read_marks(self.application.tags), change)
             self.evidence += [seen] if seen else []
         refused = {item.name for item in self.consent.missing} if self.consent else set()
         changed = tuple(

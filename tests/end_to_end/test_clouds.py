@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from authentik_entra_bootstrap.cli.embedded import PEOPLE_ONLY
 from authentik_entra_bootstrap.domain import CLOUDS
 
 HOSTS = {
@@ -63,7 +64,7 @@ def running(shell: Any, names: Names, monkeypatch: pytest.MonkeyPatch, *hosts: s
     """A sandbox under some names, and a shell without the variables that point elsewhere."""
     run = shell(names=hosts)
     names.lead(int(run.sandbox.entra_url.rpartition(":")[2]), *hosts)
-    for name, value in run.sandbox.environment().items():
+    for name, value in {**run.sandbox.environment(), **PEOPLE_ONLY}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AZURE_AUTHORITY_HOST")
     monkeypatch.delenv("AUTHENTIK_ENTRA_GRAPH_URL")

@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authentik_entra_bootstrap.domain import TaskRecord
-from authentik_entra_bootstrap.proof import Verdict, last_failure, last_sign_in, read_task
+from authentik_entra_bootstrap.domain import KeyId, ProviderChange, TaskRecord
+from authentik_entra_bootstrap.marks import Delivered, Marks
+from authentik_entra_bootstrap.proof import (
+    Verdict,
+    last_failure,
+    last_sign_in,
+    proven_at_delivery,
+    read_task,
+)
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 GOOD = "Syncing page 1 or Users"
@@ -114,3 +121,17 @@ def test_a_full_sync_that_is_repeated_is_no_failed_sign_in() -> None:
         task("queued", "Task will be retried"), uid="a.tasks.microsoft_entra_sync_objects:Entra:user:1"
     )
     assert last_failure((page,), None) is not None
+
+
+def test_the_marked_delivery_is_a_proof_while_the_provider_was_not_changed_after_it() -> None:
+    marks = Marks(current=Delivered(KeyId("k"), "r1"))
+    delivery = ProviderChange("r1", "model_updated", NOW)
+    shown = proven_at_delivery(marks, delivery)
+    assert shown is not None
+    assert (shown.name, shown.ok, shown.seen_at) == ("authentik-signs-in", True, NOW)
+    assert proven_at_delivery(marks, replace(delivery, request_id="r2")) is None
+    assert (
+        proven_at_delivery(Marks(current=Delivered(KeyId("k"))), replace(delivery, request_id=None)) is None
+    )
+    assert proven_at_delivery(Marks(), delivery) is None
+    assert proven_at_delivery(marks, None) is None

@@ -172,7 +172,8 @@ async def test_where_tasks_cannot_be_read_observation_goes_on(working: World) ->
     before = len(working.wire.calls)
     outcome = await working.run()
     assert working.wire.writes(before) == []
-    assert outcome.evidence == ()
+    # What the tags and the audit trail say is left.
+    assert ["since its delivery" in item.detail for item in outcome.evidence] == [True]
 
 
 async def test_foreign_secrets_are_never_removed(working: World) -> None:
