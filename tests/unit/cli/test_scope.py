@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -123,3 +125,38 @@ def test_drift_names_the_filter_group_before_its_key(command: Command, filtered:
         "entra-users (group-1)",
         None,
     )
+
+
+@pytest.mark.parametrize("wish", ["--restore", "--purge-deleted"])
+def test_a_deleted_application_is_left_alone_while_a_change_of_scope_is_not_accepted(
+    command: Command, filtered: World, wish: str
+) -> None:
+    asyncio.run(filtered.entra.delete_application(filtered.entra.app.app_object_id))
+    before = len(filtered.wire.calls)
+    said = command("bootstrap", "--yes", wish, "--output", "json")
+    assert (said.code, said.json["error"]["code"]) == (3, "confirmation-needed")
+    assert filtered.wire.writes(before) == []
+
+
+def test_drift_names_a_mapping_before_its_key(
+    command: Command, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("bootstrap", "--yes").code == 0
+    monkeypatch.setenv("AUTHENTIK_ENTRA_USER_MAPPINGS", "by mail")
+    (item,) = command("status", "--output", "json").json["drift"]
+    assert (item["property"], item["wanted"]) == ("property_mappings", "by mail (mapping-mail)")
+
+
+def test_check_warns_of_a_token_file_that_others_can_read(
+    command: Command, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("x")
+    token.chmod(0o644)
+    monkeypatch.setenv("AUTHENTIK_TOKEN_FILE", str(token))
+    lines = command("check", "--output", "json").json["lines"]
+    (line,) = [line for line in lines if line["name"] == "files"]
+    assert line["level"] == "warning"
+    assert line["detail"].startswith(f"{token} (authentik_token_file)")
+    token.chmod(0o600)
+    assert "files" not in {line["name"] for line in command("check", "--output", "json").json["lines"]}
