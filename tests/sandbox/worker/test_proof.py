@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+import gc
+import socket
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+
+from authentik_entra_bootstrap.sandbox.authentik.worker.graph import Credentials, GraphSession, Transport
 
 MODEL = "authentik.core.models.User"
 NOWHERE = "999999"
@@ -216,3 +220,24 @@ async def test_newest_task_comes_first_by_mtime(bench: Any) -> None:
         await prove(bench, provider, str(900 + number))
     rows = sorted(bench.tasks("sync_objects"), key=lambda row: row["mtime"], reverse=True)
     assert rows[0]["uid"].endswith(":user:902:manual")
+
+
+async def test_a_worker_that_is_stopped_in_a_handshake_leaves_no_connection() -> None:
+    """A leaked connection would be told by pytest as an unraisable exception once it is collected."""
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        url = f"https://127.0.0.1:{mute.getsockname()[1]}"
+        async with httpx.AsyncClient(trust_env=False) as http:
+            transport = Transport(http, url, url, lambda _: None, lambda: datetime.now(UTC))
+            session = GraphSession(transport, Credentials(1, "t", "c", "s"), dry_run=False)
+            syncing = asyncio.create_task(session.get("/organization"))
+            mute.settimeout(10)
+            connection, _ = await asyncio.to_thread(mute.accept)
+            with connection:
+                # The client's first message: from here on it waits for the handshake.
+                await asyncio.to_thread(connection.recv, 1)
+                syncing.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await syncing
+    gc.collect()

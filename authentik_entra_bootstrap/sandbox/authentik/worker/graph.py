@@ -141,7 +141,9 @@ class GraphSession:
         if self._transport.unreachable():
             raise TransientSyncError("Failed to sent request")
         try:
-            return await self._transport.http.request(method, url, **options)
+            return await self._transport.http.request(
+                method, url, extensions={"trace": _Handshake()}, **options
+            )
         except httpx.TransportError as exc:
             raise TransientSyncError("Failed to sent request") from exc
 
@@ -172,6 +174,20 @@ class GraphSession:
 
     def _note(self, *, ok: bool, error_code: str = "") -> None:
         self._transport.note(SignIn(self._transport.now(), self._credentials.provider, ok, error_code))
+
+
+class _Handshake:
+    """Closes a connection whose TLS handshake is cancelled, as stopping the worker does; httpcore 1.0 leaves it open."""
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+
+    async def __call__(self, event: str, info: dict[str, Any]) -> None:
+        """httpcore's extension ``trace``."""
+        if event.endswith("connect_tcp.complete"):
+            self._stream = info["return_value"]
+        elif event.endswith("start_tls.failed") and isinstance(info["exception"], asyncio.CancelledError):
+            await self._stream.aclose()
 
 
 def _object(response: httpx.Response) -> dict[str, Any]:
