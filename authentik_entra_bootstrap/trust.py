@@ -189,11 +189,3 @@ def stamp(file: str) -> Stamp:
     """
     status = Path(file).stat()
     return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def stamp_of(file: str | None) -> Stamp | None:
-    """The stamp of a file, if one is named and there; whoever reads it tells what is wrong with it."""
-    try:
-        return stamp(file) if file else None
-    except (OSError, ValueError):
-        return None

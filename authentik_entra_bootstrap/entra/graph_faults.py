@@ -40,7 +40,6 @@ _EXISTS = (
     "added object references already exist",
 )
 """Texts of 400 Request_BadRequest for a grant, or an owner, that exists already."""
-_TEMPORARY = frozenset({408, 409, 424, 500, 502, 503, 504})
 
 
 def graph_fault(

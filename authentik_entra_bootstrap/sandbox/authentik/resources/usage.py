@@ -14,7 +14,6 @@ Find = Callable[["Record", "State"], Iterable["Record"]]
 
 PROVIDER = "authentik_core.provider"
 MAPPING = "authentik_core.propertymapping"
-ENTRA = "authentik_providers_microsoft_entra.microsoftentraprovider"
 BINDING = "authentik_policies.policybinding"
 
 

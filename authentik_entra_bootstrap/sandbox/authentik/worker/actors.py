@@ -21,7 +21,7 @@ from authentik_entra_bootstrap.sandbox.authentik.worker.provisioning import (
     ObjectClient,
     UserClient,
 )
-from authentik_entra_bootstrap.sandbox.authentik.worker.repository import MODELS, Repository
+from authentik_entra_bootstrap.sandbox.authentik.worker.repository import Repository
 from authentik_entra_bootstrap.sandbox.authentik.worker.tasks import (
     SYNC_OBJECTS,
     Message,
@@ -31,7 +31,6 @@ from authentik_entra_bootstrap.sandbox.authentik.worker.tasks import (
 
 PLURALS = {"user": "Users", "group": "Groups"}
 NO_PROVIDER = "No provider found. Is it assigned to an application?"
-MODEL_OF = {kind: model for model, kind in MODELS.items()}
 
 RunPages = Callable[[Record, list[Record], float], Awaitable[None]]
 """Lets a full sync wait for its page tasks, at most so many seconds of sandbox time; raises when one is given up."""
