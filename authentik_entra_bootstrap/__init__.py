@@ -7,8 +7,6 @@ The same from Python: :func:`bootstrap`, :func:`plan`, :func:`rotate` and :func:
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
         status,
     )
     from authentik_entra_bootstrap.errors import BootstrapError, Temporary
+    from authentik_entra_bootstrap.workflows import metrics
 
 __all__ = [
     "BootstrapError",
@@ -30,6 +29,7 @@ __all__ = [
     "__version__",
     "bootstrap",
     "connection",
+    "metrics",
     "plan",
     "rotate",
     "status",
@@ -42,6 +42,7 @@ _HOMES = {
     "__version__": "_version",
     "bootstrap": "api",
     "connection": "api",
+    "metrics": "workflows.metrics",
     "plan": "api",
     "rotate": "api",
     "status": "api",
@@ -55,7 +56,8 @@ def __getattr__(name: str) -> object:
     """
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    found: object = module if name == "metrics" else getattr(module, name)
     globals()[name] = found
     return found
 
@@ -63,16 +65,3 @@ def __getattr__(name: str) -> object:
 def __dir__() -> list[str]:
     """The public names."""
     return sorted(__all__)
-
-
-class _Package(ModuleType):
-    """This package, in which ``plan`` stays the function when the module of that name is imported."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # The import system puts each module that it imports into its package. `from ….plan import x` needs it not.
-        if name == "plan" and isinstance(value, ModuleType):
-            return
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -18,13 +18,13 @@ import structlog
 from celery import Celery, Task, signals
 from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
 
-from authentik_entra_bootstrap import metrics
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Temporary, Throttled, unexpected
-from authentik_entra_bootstrap.logs import configure_worker_logging
+from authentik_entra_bootstrap.support.logs import configure_worker_logging
 from authentik_entra_bootstrap.worker import runs
 from authentik_entra_bootstrap.worker.beat import end_with
 from authentik_entra_bootstrap.worker.broker import LONGEST_WAIT, configuration, mend
 from authentik_entra_bootstrap.worker.settings import Settings, SettingsSource
+from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.delivery import BUSY
 
 _log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker"))

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from itertools import pairwise
 
-from authentik_entra_bootstrap.phases import ENTRY, PROTOCOL, Came, Phase
-from authentik_entra_bootstrap.rotation import SecretAction, State
+from authentik_entra_bootstrap.rotation.decide import SecretAction, State
+from authentik_entra_bootstrap.rotation.phases import ENTRY, PROTOCOL, Came, Phase
 
 DECIDED: Mapping[State, SecretAction] = {
     State.CURRENT: SecretAction.KEEP,

@@ -38,8 +38,3 @@ def _import_bare(name: str) -> None:
 if "authentik_client" not in sys.modules:
     for _name in ("authentik_client", "authentik_client.api", "authentik_client.models"):
         _import_bare(_name)
-
-from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter, api_base
-from authentik_entra_bootstrap.authentik.providers import unsupported_fields
-
-__all__ = ["AuthentikAdapter", "api_base", "unsupported_fields"]

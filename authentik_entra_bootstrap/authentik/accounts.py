@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from authentik_entra_bootstrap.accounts import Account, ApiToken, Group, Role
 from authentik_entra_bootstrap.authentik import permission_names as names
 from authentik_entra_bootstrap.authentik import records
+from authentik_entra_bootstrap.authentik.accounts_port import Account, ApiToken, Group, Role
 from authentik_entra_bootstrap.authentik.client import Part
 from authentik_entra_bootstrap.authentik.directory import GROUPS, USERS
 from authentik_entra_bootstrap.authentik.failures import may_have_happened
@@ -26,7 +26,7 @@ _KIND = "service_account"
 
 
 class Accounts(Part):
-    """Implements :class:`~authentik_entra_bootstrap.accounts.AuthentikAccounts`."""
+    """Implements :class:`~authentik_entra_bootstrap.authentik.accounts_port.AuthentikAccounts`."""
 
     async def needed(self, purpose: str) -> tuple[str, ...]:
         """Every permission of a purpose."""

@@ -6,7 +6,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from authentik_entra_bootstrap.addresses import AddressError, authentik_address, is_loopback
 from authentik_entra_bootstrap.authentik.accounts import Accounts
 from authentik_entra_bootstrap.authentik.applications import Applications
 from authentik_entra_bootstrap.authentik.blueprints import Blueprints
@@ -17,10 +16,11 @@ from authentik_entra_bootstrap.authentik.providers import Providers
 from authentik_entra_bootstrap.authentik.syncs import Syncs
 from authentik_entra_bootstrap.domain import Network, SecretText
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.addresses import AddressError, authentik_address, is_loopback
+from authentik_entra_bootstrap.support.waiting import Waiter
 
 if TYPE_CHECKING:
-    from authentik_entra_bootstrap.ports import AuthentikPort
+    from authentik_entra_bootstrap.authentik.port import AuthentikPort
 
 API_PATH = "/api/v3"
 

@@ -23,7 +23,7 @@ from authentik_entra_bootstrap.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from authentik_entra_bootstrap.waiting import PAGES_LIMIT, is_transient_before_sending
+from authentik_entra_bootstrap.support.waiting import PAGES_LIMIT, is_transient_before_sending
 
 T = TypeVar("T")
 

@@ -20,14 +20,14 @@ import urllib3
 from authentik_client.api_client import ApiClient
 from authentik_client.configuration import Configuration
 
-from authentik_entra_bootstrap.addresses import proxy_for
 from authentik_entra_bootstrap.authentik.failures import broken, too_slow, unexpected
 from authentik_entra_bootstrap.authentik.redaction import Redactor
 from authentik_entra_bootstrap.authentik.requests import Call, Reply
 from authentik_entra_bootstrap.domain import Network, SecretText
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError
-from authentik_entra_bootstrap.trust import bundle, client_context
-from authentik_entra_bootstrap.waiting import ANSWER_LIMIT, REQUEST_DEADLINE, Waiter
+from authentik_entra_bootstrap.support.addresses import proxy_for
+from authentik_entra_bootstrap.support.trust import bundle, client_context
+from authentik_entra_bootstrap.support.waiting import ANSWER_LIMIT, REQUEST_DEADLINE, Waiter
 
 CONNECTIONS = 16
 """Connections that are kept open; reads go side by side."""

@@ -16,13 +16,6 @@ from urllib.parse import urlsplit
 
 import urllib3.exceptions
 
-from authentik_entra_bootstrap.addresses import (
-    Proxy,
-    host_and_port,
-    proxy_for,
-    proxy_refusal,
-    status_from_proxy,
-)
 from authentik_entra_bootstrap.authentik.redaction import Redactor
 from authentik_entra_bootstrap.authentik.requests import Call, Reply
 from authentik_entra_bootstrap.domain import Network
@@ -39,8 +32,15 @@ from authentik_entra_bootstrap.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from authentik_entra_bootstrap.trust import causes as inside
-from authentik_entra_bootstrap.waiting import is_transient, retry_after
+from authentik_entra_bootstrap.support.addresses import (
+    Proxy,
+    host_and_port,
+    proxy_for,
+    proxy_refusal,
+    status_from_proxy,
+)
+from authentik_entra_bootstrap.support.trust import causes as inside
+from authentik_entra_bootstrap.support.waiting import is_transient, retry_after
 
 UNEXPECTED = "authentik-unexpected-answer"
 SERVER_ERROR = "authentik-server-error"

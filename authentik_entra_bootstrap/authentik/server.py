@@ -19,7 +19,7 @@ from authentik_entra_bootstrap.errors import (
     UnexpectedAnswer,
     UnsupportedServer,
 )
-from authentik_entra_bootstrap.waiting import http_date
+from authentik_entra_bootstrap.support.waiting import http_date
 
 PROVIDERS = "/providers/microsoft_entra/"
 BLUEPRINT_IMPORT = "/managed/blueprints/import/"

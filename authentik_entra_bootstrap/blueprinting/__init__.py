@@ -3,9 +3,9 @@
 What tags mean is authentik's: its blueprint documentation, and the importer of 2025.12 to 2026.5.
 """
 
-from authentik_entra_bootstrap.blueprinting.checker import Problem, check
-from authentik_entra_bootstrap.blueprinting.exporting import export_connection
-from authentik_entra_bootstrap.blueprinting.filling import filled
+from authentik_entra_bootstrap.blueprinting.check import Problem, check
+from authentik_entra_bootstrap.blueprinting.export import export_connection
+from authentik_entra_bootstrap.blueprinting.fill import filled
 from authentik_entra_bootstrap.blueprinting.provider import (
     attaching,
     connection_values,

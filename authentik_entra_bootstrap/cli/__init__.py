@@ -133,7 +133,7 @@ def unreported(error: Exception, arguments: Sequence[str] | None = None) -> Boot
     if "--debug" in _given(arguments):
         import traceback
 
-        from authentik_entra_bootstrap.logs import redact
+        from authentik_entra_bootstrap.support.logs import redact
 
         click.echo(redact("".join(traceback.format_exception(error))), err=True)
     if isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS:
@@ -184,7 +184,7 @@ def _tell(error: BootstrapError, arguments: Sequence[str] | None) -> int:
 
 def _show(error: BootstrapError, arguments: Sequence[str] | None) -> None:
     if _wants_json(arguments):
-        from authentik_entra_bootstrap.cli.running import print_json
+        from authentik_entra_bootstrap.cli.runner import print_json
         from authentik_entra_bootstrap.output.documents import envelope, error_document
 
         document = {"error": error_document(error)}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from authentik_entra_bootstrap.domain import SecretText
     from authentik_entra_bootstrap.output.documents import Document
     from authentik_entra_bootstrap.output.terminal import Terminal
-    from authentik_entra_bootstrap.session import Session
+    from authentik_entra_bootstrap.workflows.session import Session
 
 
 def _pairs(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -52,7 +52,7 @@ def command() -> None:
 def list_command(output: str) -> int:
     """The blueprints that come with this program."""
     from authentik_entra_bootstrap.blueprinting import shipped_blueprints
-    from authentik_entra_bootstrap.cli.running import print_json
+    from authentik_entra_bootstrap.cli.runner import print_json
     from authentik_entra_bootstrap.errors import ExitCode
     from authentik_entra_bootstrap.output.documents import envelope
 
@@ -78,9 +78,9 @@ def render_command(options: Options, name: str, given: dict[str, str], file: Pat
     A secret is never in it. Both sides are read for a connection's client id and for the variant that fits the server.
     """
     from authentik_entra_bootstrap.blueprinting import filled, shipped
-    from authentik_entra_bootstrap.cli.running import run_connection
+    from authentik_entra_bootstrap.cli.runner import run_connection
     from authentik_entra_bootstrap.errors import ExitCode
-    from authentik_entra_bootstrap.workflows.blueprint_runs import render
+    from authentik_entra_bootstrap.workflows.blueprints import render
 
     if not options.connections:
         _deliver(filled(shipped(name).text, given), file)
@@ -117,9 +117,9 @@ def apply_command(
     What exists already is left alone, or made as the blueprint says, but never its client secret.
     """
     from authentik_entra_bootstrap.blueprinting import shipped
-    from authentik_entra_bootstrap.cli.running import confirm, run_connection
+    from authentik_entra_bootstrap.cli.runner import confirm, run_connection
     from authentik_entra_bootstrap.errors import ExitCode
-    from authentik_entra_bootstrap.workflows.blueprint_runs import apply_shipped
+    from authentik_entra_bootstrap.workflows.blueprints import apply_shipped
 
     found = shipped(name)
     secret = _read_secret(secret_file) if secret_file else None
@@ -150,9 +150,9 @@ def export_command(options: Options, file: Path | None) -> int:
 
     Names instead of primary keys, and no secret.
     """
-    from authentik_entra_bootstrap.cli.running import run_connection
+    from authentik_entra_bootstrap.cli.runner import run_connection
     from authentik_entra_bootstrap.errors import ExitCode
-    from authentik_entra_bootstrap.workflows.blueprint_runs import export
+    from authentik_entra_bootstrap.workflows.blueprints import export
 
     async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:  # noqa: ARG001
         _deliver(await export(session.context, session.desired), file)
@@ -181,7 +181,7 @@ def _deliver(text: str, file: Path | None) -> None:
 def _read_secret(file: Path) -> SecretText:
     from authentik_entra_bootstrap.domain import SecretText
     from authentik_entra_bootstrap.errors import ConfigError
-    from authentik_entra_bootstrap.private_files import Unreadable, read_line
+    from authentik_entra_bootstrap.support.private_files import Unreadable, read_line
 
     try:
         text, why = read_line(file), "it is empty"

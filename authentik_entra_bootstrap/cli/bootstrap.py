@@ -46,14 +46,14 @@ def command(
 
     Running it again is resuming: what stands already is kept, what is missing is made.
     """
-    from authentik_entra_bootstrap.cli.applying import apply
-    from authentik_entra_bootstrap.cli.running import ON_A_TERMINAL, confirm, confirm_scope, run_connection
-    from authentik_entra_bootstrap.cli.several import Declined
+    from authentik_entra_bootstrap.cli.apply import apply
+    from authentik_entra_bootstrap.cli.many_connections import Declined
+    from authentik_entra_bootstrap.cli.runner import ON_A_TERMINAL, confirm, confirm_scope, run_connection
     from authentik_entra_bootstrap.output.documents import Document
     from authentik_entra_bootstrap.output.terminal import Terminal
-    from authentik_entra_bootstrap.session import Session
-    from authentik_entra_bootstrap.workflows.deleted import Wish, find_deleted, settle
+    from authentik_entra_bootstrap.workflows.deleted_application import Wish, find_deleted, settle
     from authentik_entra_bootstrap.workflows.planning import look
+    from authentik_entra_bootstrap.workflows.session import Session
 
     if restore and purge_deleted:
         raise click.UsageError("--restore and --purge-deleted exclude each other.")

@@ -37,13 +37,13 @@ def _files(options: Options, settings: ConnectionSettings) -> Iterator[CheckLine
 )
 def command(options: Options, purpose: str | None) -> int:
     """Look at everything that bootstrap will need, or a rotation. Read-only; each line says what to do."""
-    from authentik_entra_bootstrap.cli.running import run_connection
+    from authentik_entra_bootstrap.cli.runner import run_connection
     from authentik_entra_bootstrap.output.checks import show_each
     from authentik_entra_bootstrap.output.documents import Document, check_document
     from authentik_entra_bootstrap.output.terminal import Terminal
-    from authentik_entra_bootstrap.session import Session
     from authentik_entra_bootstrap.workflows.check import check, worst
     from authentik_entra_bootstrap.workflows.check_rotation import check_rotation
+    from authentik_entra_bootstrap.workflows.session import Session
 
     async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
         look = check_rotation if purpose == "rotation" else check
@@ -66,7 +66,7 @@ def _sharing(options: Options, settings: ConnectionSettings) -> frozenset[str]:
     """Names of the providers of all connections in the settings file that have the same authentik."""
     from authentik_entra_bootstrap.config import SettingsFile, load_settings
     from authentik_entra_bootstrap.errors import BootstrapError
-    from authentik_entra_bootstrap.leases import delivery_lease_name
+    from authentik_entra_bootstrap.support.leases import delivery_lease_name
 
     file = SettingsFile.load(options.config, os.environ)
     here = delivery_lease_name(settings.authentik_url or "")

@@ -9,10 +9,10 @@ import click
 from authentik_entra_bootstrap.cli.options import Options, accept_scope_option, common
 
 if TYPE_CHECKING:
-    from authentik_entra_bootstrap.consent import ConsentState
     from authentik_entra_bootstrap.output.documents import Document
     from authentik_entra_bootstrap.output.terminal import Terminal
-    from authentik_entra_bootstrap.session import Session
+    from authentik_entra_bootstrap.planning.consent import ConsentState
+    from authentik_entra_bootstrap.workflows.session import Session
 
 
 @click.command()
@@ -26,7 +26,7 @@ def command(options: Options, url_only: bool, wait: bool, yes: bool, accept_scop
 
     Exit code 0 when nothing is missing, else 5. Changes nothing without --wait.
     """
-    from authentik_entra_bootstrap.cli.running import run_connection
+    from authentik_entra_bootstrap.cli.runner import run_connection
 
     if url_only and (wait or options.json):
         raise click.UsageError("--url goes with neither --wait nor --output json.")
@@ -50,10 +50,10 @@ def command(options: Options, url_only: bool, wait: bool, yes: bool, accept_scop
 
 
 def _show(session: Session, terminal: Terminal, options: Options, seen: ConsentState) -> tuple[int, Document]:
-    from authentik_entra_bootstrap.cli.applying import tell_missing
-    from authentik_entra_bootstrap.consent import consent_required
+    from authentik_entra_bootstrap.cli.apply import tell_missing
     from authentik_entra_bootstrap.errors import ExitCode
     from authentik_entra_bootstrap.output.consent import address, consent_document, show_state
+    from authentik_entra_bootstrap.planning.consent import consent_required
 
     cloud = session.settings.resolved_cloud()
     if not options.json:
@@ -73,10 +73,10 @@ async def _wait(
     yes: bool,
     accept_scope_change: bool,
 ) -> tuple[int, Document]:
-    from authentik_entra_bootstrap.cli.applying import apply, tell_missing
-    from authentik_entra_bootstrap.cli.running import check_answerable
-    from authentik_entra_bootstrap.consent import ConsentRequired
+    from authentik_entra_bootstrap.cli.apply import apply, tell_missing
+    from authentik_entra_bootstrap.cli.runner import check_answerable
     from authentik_entra_bootstrap.output.consent import announce_request, show_request, show_state
+    from authentik_entra_bootstrap.planning.consent import ConsentRequired
     from authentik_entra_bootstrap.workflows.consent import await_consent
 
     if not seen.complete:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from authentik_entra_bootstrap.cli.embedded import PEOPLE_ONLY, make_sandbox, switches
-from authentik_entra_bootstrap.cli.later import Later
+from authentik_entra_bootstrap.cli.demo_story import Later
+from authentik_entra_bootstrap.cli.embedded_services import PEOPLE_ONLY, make_sandbox, switches
 
 if TYPE_CHECKING:
-    from authentik_entra_bootstrap.differences import LeftOut
     from authentik_entra_bootstrap.output.terminal import Terminal
+    from authentik_entra_bootstrap.planning.differences import LeftOut
     from authentik_entra_bootstrap.sandbox import Sandbox
-    from authentik_entra_bootstrap.session import Runtime
+    from authentik_entra_bootstrap.workflows.session import Runtime
 
 _TYPICAL = {
     "lag": 6.0,
@@ -114,7 +114,7 @@ class _Demo:
     def _command(self, *arguments: str) -> int:
         """Run one of our commands as typed, with the sandbox's clock behind its waits."""
         from authentik_entra_bootstrap.cli import cli
-        from authentik_entra_bootstrap.cli.running import Embedded
+        from authentik_entra_bootstrap.cli.runner import Embedded
 
         self.terminal.say()
         self.terminal.say(f"$ authentik-entra {' '.join(arguments)}", "bold cyan")
@@ -126,8 +126,8 @@ class _Demo:
         return int(result or 0)
 
     def _runtime(self) -> Runtime:
-        from authentik_entra_bootstrap.session import Runtime
-        from authentik_entra_bootstrap.waiting import Waiter
+        from authentik_entra_bootstrap.support.waiting import Waiter
+        from authentik_entra_bootstrap.workflows.session import Runtime
 
         clock = self.sandbox.world.clock
 
@@ -179,8 +179,8 @@ class _Demo:
 
     def _left_out(self) -> tuple[LeftOut, ...]:
         """People of authentik who cannot arrive in the tenant, with the reason."""
-        from authentik_entra_bootstrap.differences import left_out
         from authentik_entra_bootstrap.domain import Person
+        from authentik_entra_bootstrap.planning.differences import left_out
 
         organizations = self.sandbox.world.default_tenant.all("organization")
         domains = [str(domain["name"]) for item in organizations for domain in item["verifiedDomains"]]

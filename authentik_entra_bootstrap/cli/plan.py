@@ -15,13 +15,13 @@ from authentik_entra_bootstrap.cli.options import Options, adopt_option, common,
 @adopt_option
 def command(options: Options, provisioning: dict[str, object], adopt: UUID | None) -> int:
     """Show what bootstrap would do, with reasons. Exit code 2 when there is something to do."""
-    from authentik_entra_bootstrap.cli.running import run_connection
+    from authentik_entra_bootstrap.cli.runner import run_connection
     from authentik_entra_bootstrap.errors import ExitCode
     from authentik_entra_bootstrap.output.documents import Document, plan_document
     from authentik_entra_bootstrap.output.drift import drift_document, show_differences
     from authentik_entra_bootstrap.output.terminal import Terminal
-    from authentik_entra_bootstrap.session import Session
     from authentik_entra_bootstrap.workflows.planning import prepare
+    from authentik_entra_bootstrap.workflows.session import Session
 
     async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
         prepared = await prepare(session.context, session.adopting(adopt).desired)

@@ -19,9 +19,8 @@ def command(options: Options, force: bool, dry_run: bool) -> int:
     Does not ask: nothing is removed before authentik has signed in with the new secret. Running it again is
     resuming. With nothing due it changes nothing.
     """
-    from authentik_entra_bootstrap.cli.running import run_connection
+    from authentik_entra_bootstrap.cli.runner import run_connection
     from authentik_entra_bootstrap.errors import ExitCode
-    from authentik_entra_bootstrap.events import Nobody
     from authentik_entra_bootstrap.output.documents import Document
     from authentik_entra_bootstrap.output.rotation import (
         rotation_document,
@@ -30,8 +29,9 @@ def command(options: Options, force: bool, dry_run: bool) -> int:
         show_rotation_plan,
     )
     from authentik_entra_bootstrap.output.terminal import Terminal
-    from authentik_entra_bootstrap.session import Session
+    from authentik_entra_bootstrap.support.events import Nobody
     from authentik_entra_bootstrap.workflows.rotate import carry_out, plan_rotation
+    from authentik_entra_bootstrap.workflows.session import Session
 
     async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
         if dry_run:

@@ -14,7 +14,7 @@ def _span(_ctx: click.Context, _parameter: click.Parameter, value: str) -> timed
     """A duration by the settings' own rule."""
     from pydantic import TypeAdapter, ValidationError
 
-    from authentik_entra_bootstrap.config.kinds import Duration
+    from authentik_entra_bootstrap.config.types import Duration
 
     span: TypeAdapter[timedelta] = TypeAdapter(Duration)
     try:
@@ -60,7 +60,7 @@ def create(options: Options, certificate_file: Path | None, lifetime: timedelta,
 
     Running it again is resuming; it also makes the rotator owner of connections that came later.
     """
-    from authentik_entra_bootstrap.cli.rotating import apply
+    from authentik_entra_bootstrap.cli.rotator_run import apply
     from authentik_entra_bootstrap.workflows.rotator import Wanted
 
     return apply(
@@ -96,7 +96,7 @@ def renew(
     Name a file that does not exist yet for a new key. Named with the present file, a run proves that certificate and
     removes replaced ones whose overlap is over.
     """
-    from authentik_entra_bootstrap.cli.rotating import apply
+    from authentik_entra_bootstrap.cli.rotator_run import apply
     from authentik_entra_bootstrap.workflows.rotator import Wanted
 
     wanted = Wanted(key_file=certificate_file, lifetime=lifetime, overlap=key_overlap, force=now)
@@ -128,7 +128,7 @@ def federate(options: Options, token_file: Path | None, yes: bool, **words: str 
 
     Makes the application, its permission and its ownerships where they are missing, as `create` does.
     """
-    from authentik_entra_bootstrap.cli.rotating import apply
+    from authentik_entra_bootstrap.cli.rotator_run import apply
     from authentik_entra_bootstrap.workflows.rotator import Wanted
 
     return apply(
@@ -141,7 +141,7 @@ def federate(options: Options, token_file: Path | None, yes: bool, **words: str 
 @click.option("--check", is_flag=True, help="Exit with 2 when something is missing or due.")
 def show(options: Options, check: bool) -> int:
     """The rotator as it stands: permission, certificates and when they are due, owned applications."""
-    from authentik_entra_bootstrap.cli.rotating import show as look
+    from authentik_entra_bootstrap.cli.rotator_run import show as look
 
     return look(options, check=check)
 
@@ -163,6 +163,6 @@ def token(options: Options, file: Path, purpose: str, yes: bool) -> int:
 
     Runs with an administrator's token. FILE is made with mode 0600 and must not exist; nothing else keeps the key.
     """
-    from authentik_entra_bootstrap.cli.accounts import make_token
+    from authentik_entra_bootstrap.cli.service_account import make_token
 
     return make_token(options, file, purpose, yes=yes)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from authentik_entra_bootstrap.cli.embedded import PEOPLE_ONLY, make_sandbox, switches
+from authentik_entra_bootstrap.cli.embedded_services import PEOPLE_ONLY, make_sandbox, switches
 
 
 @click.command()

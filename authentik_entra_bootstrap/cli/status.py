@@ -32,14 +32,14 @@ def command(options: Options, check_alarms: bool, within: timedelta | None) -> i
     --output html prints a page of all connections of the run, with their timeline; --output prometheus prints
     metrics for node_exporter's textfile collector.
     """
-    from authentik_entra_bootstrap.cli.running import run_connection
+    from authentik_entra_bootstrap.cli.runner import run_connection
     from authentik_entra_bootstrap.errors import ExitCode
     from authentik_entra_bootstrap.output.documents import Document
-    from authentik_entra_bootstrap.output.exposition import exposition
     from authentik_entra_bootstrap.output.page import page
+    from authentik_entra_bootstrap.output.prometheus import exposition
     from authentik_entra_bootstrap.output.status import show_status, status_document
     from authentik_entra_bootstrap.output.terminal import Terminal
-    from authentik_entra_bootstrap.session import Session
+    from authentik_entra_bootstrap.workflows.session import Session
     from authentik_entra_bootstrap.workflows.status import alarms, look_at_status
 
     async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:

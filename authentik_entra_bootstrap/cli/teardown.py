@@ -24,13 +24,13 @@ def command(options: Options, yes: bool, keep_application: bool, purge: bool) ->
     Shows what goes, what goes along and what stays, and asks once. Provisioned users and groups are not touched.
     Running it again finishes what an interrupted run began.
     """
-    from authentik_entra_bootstrap.cli.running import ON_A_TERMINAL, confirm, run_connection
+    from authentik_entra_bootstrap.cli.runner import ON_A_TERMINAL, confirm, run_connection
     from authentik_entra_bootstrap.errors import ExitCode
     from authentik_entra_bootstrap.output.documents import Document
     from authentik_entra_bootstrap.output.teardown import show_end, show_plan, teardown_document
     from authentik_entra_bootstrap.output.terminal import Terminal
-    from authentik_entra_bootstrap.session import Session
-    from authentik_entra_bootstrap.teardown_plan import plan_teardown
+    from authentik_entra_bootstrap.planning.teardown import plan_teardown
+    from authentik_entra_bootstrap.workflows.session import Session
     from authentik_entra_bootstrap.workflows.teardown import look_before_teardown, teardown
 
     if keep_application and purge:

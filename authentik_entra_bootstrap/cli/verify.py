@@ -11,12 +11,12 @@ from authentik_entra_bootstrap.cli.options import Options, common
 @common
 def command(options: Options) -> int:
     """Take the proofs now and say which evidence was seen. Changes nothing."""
-    from authentik_entra_bootstrap.cli.running import run_connection
+    from authentik_entra_bootstrap.cli.runner import run_connection
     from authentik_entra_bootstrap.errors import ExitCode
     from authentik_entra_bootstrap.output.documents import Document, evidence_document
     from authentik_entra_bootstrap.output.terminal import Terminal
-    from authentik_entra_bootstrap.session import Session
     from authentik_entra_bootstrap.workflows.planning import look
+    from authentik_entra_bootstrap.workflows.session import Session
     from authentik_entra_bootstrap.workflows.verify import judge, verify
 
     async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:

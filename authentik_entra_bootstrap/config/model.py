@@ -17,8 +17,7 @@ from pydantic import (
     field_validator,
 )
 
-from authentik_entra_bootstrap.addresses import authentik_address, read_origin, read_proxy, unquoted
-from authentik_entra_bootstrap.config.kinds import Duration, FilePath, Names, Window
+from authentik_entra_bootstrap.config.types import Duration, FilePath, Names, Window
 from authentik_entra_bootstrap.domain import (
     AUTHORITY_CLOUDS,
     CLOUDS,
@@ -31,9 +30,10 @@ from authentik_entra_bootstrap.domain import (
     SecretText,
     TenantId,
 )
+from authentik_entra_bootstrap.domain.policy import check_lifetime, check_renewal, overlap_of
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.policy import check_lifetime, check_renewal, overlap_of
-from authentik_entra_bootstrap.private_files import Unreadable, read_line
+from authentik_entra_bootstrap.support.addresses import authentik_address, read_origin, read_proxy, unquoted
+from authentik_entra_bootstrap.support.private_files import Unreadable, read_line
 
 DEFAULT_CONNECTION = "default"
 

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from authentik_entra_bootstrap.addresses import holds_password
 from authentik_entra_bootstrap.config.model import DEFAULT_CONNECTION, ConnectionSettings
 from authentik_entra_bootstrap.config.worker import WorkerSettings
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.private_files import Unreadable, exposure, read_text
+from authentik_entra_bootstrap.support.addresses import holds_password
+from authentik_entra_bootstrap.support.private_files import Unreadable, exposure, read_text
 
 M = TypeVar("M", bound=BaseModel)
 

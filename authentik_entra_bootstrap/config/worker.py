@@ -9,12 +9,12 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from authentik_entra_bootstrap.addresses import read_broker
-from authentik_entra_bootstrap.config.kinds import Duration, FilePath
+from authentik_entra_bootstrap.config.types import Duration, FilePath
 from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.private_files import Unreadable, private_folder, read_line
-from authentik_entra_bootstrap.trust import with_trust
+from authentik_entra_bootstrap.support.addresses import read_broker
+from authentik_entra_bootstrap.support.private_files import Unreadable, private_folder, read_line
+from authentik_entra_bootstrap.support.trust import with_trust
 
 NO_LEASE = "none"
 _BROKERS = ("filesystem", "redis", "rediss", "amqp", "amqps")

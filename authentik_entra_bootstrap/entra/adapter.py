@@ -31,18 +31,18 @@ from authentik_entra_bootstrap.entra.codes import fault
 from authentik_entra_bootstrap.entra.graph import Graph
 from authentik_entra_bootstrap.entra.http_client import graph_client
 from authentik_entra_bootstrap.entra.identities import Identities
+from authentik_entra_bootstrap.entra.identities_port import EntraIdentities
 from authentik_entra_bootstrap.entra.local_credentials import check_environment, check_operator
 from authentik_entra_bootstrap.entra.logins import LOGINS
 from authentik_entra_bootstrap.entra.names import checked_guid
+from authentik_entra_bootstrap.entra.port import EntraPort
 from authentik_entra_bootstrap.entra.secrets import ClientSecrets
 from authentik_entra_bootstrap.entra.service_principals import ServicePrincipals
 from authentik_entra_bootstrap.entra.sign_in import Kind, OperatorTokens, fresh_token
 from authentik_entra_bootstrap.entra.token_service import TokenService
 from authentik_entra_bootstrap.errors import BootstrapError, Denied
-from authentik_entra_bootstrap.identities import EntraIdentities
-from authentik_entra_bootstrap.ports import EntraPort
-from authentik_entra_bootstrap.trust import with_trust
-from authentik_entra_bootstrap.waiting import REQUEST_DEADLINE, Waiter
+from authentik_entra_bootstrap.support.trust import with_trust
+from authentik_entra_bootstrap.support.waiting import REQUEST_DEADLINE, Waiter
 
 
 class EntraAdapter(Tenant, Applications, ServicePrincipals, ClientSecrets, Identities):

@@ -15,7 +15,7 @@ import httpx
 
 from authentik_entra_bootstrap.entra.codes import fault
 from authentik_entra_bootstrap.errors import RequestTrace
-from authentik_entra_bootstrap.waiting import http_date, retry_after
+from authentik_entra_bootstrap.support.waiting import http_date, retry_after
 
 
 class Json(dict[str, Any]):

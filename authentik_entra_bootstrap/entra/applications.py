@@ -19,6 +19,7 @@ from authentik_entra_bootstrap.domain import (
     Organization,
     RequestedAccess,
 )
+from authentik_entra_bootstrap.domain.application_tags import PREFIX
 from authentik_entra_bootstrap.entra import operations, records
 from authentik_entra_bootstrap.entra.answers import Json
 from authentik_entra_bootstrap.entra.codes import fault
@@ -26,7 +27,6 @@ from authentik_entra_bootstrap.entra.graph import Builder, OnGraph, Query, recor
 from authentik_entra_bootstrap.entra.graph_faults import SERVICE
 from authentik_entra_bootstrap.entra.names import as_guid, checked_guid, checked_unique_name
 from authentik_entra_bootstrap.errors import AlreadyExists, NotFound
-from authentik_entra_bootstrap.marks import PREFIX
 
 SINGLE_TENANT = "AzureADMyOrg"
 LISTING_PAGE = 999

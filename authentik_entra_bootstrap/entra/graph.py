@@ -35,7 +35,7 @@ from authentik_entra_bootstrap.entra.network import broken, worth_another_try
 from authentik_entra_bootstrap.entra.operations import Operation
 from authentik_entra_bootstrap.entra.token_service import TokenService
 from authentik_entra_bootstrap.errors import BootstrapError, Denied, RequestTrace, Unreachable
-from authentik_entra_bootstrap.waiting import (
+from authentik_entra_bootstrap.support.waiting import (
     FIRST_CONTACT,
     PAGES_LIMIT,
     REPLICATION,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from authentik_entra_bootstrap.addresses import proxy_refusal
 from authentik_entra_bootstrap.domain import TokenClaims
 from authentik_entra_bootstrap.entra.answers import Refusal
 from authentik_entra_bootstrap.entra.codes import fault
@@ -17,6 +16,7 @@ from authentik_entra_bootstrap.entra.operations import (
     Operation,
 )
 from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, NotFound, Temporary
+from authentik_entra_bootstrap.support.addresses import proxy_refusal
 
 SERVICE = "Microsoft Graph"
 SAME_KEY = "Request_MultipleObjectsWithSameKeyValue"

@@ -12,11 +12,11 @@ from typing import Any
 
 import httpx
 
-from authentik_entra_bootstrap.addresses import Proxy, proxy_for
 from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.entra.network import unpacked
-from authentik_entra_bootstrap.trust import client_context
-from authentik_entra_bootstrap.waiting import ANSWER_LIMIT
+from authentik_entra_bootstrap.support.addresses import Proxy, proxy_for
+from authentik_entra_bootstrap.support.trust import client_context
+from authentik_entra_bootstrap.support.waiting import ANSWER_LIMIT
 
 _KEEP_ALIVE = 30.0
 

@@ -30,7 +30,7 @@ from authentik_entra_bootstrap.errors import (
     AlreadyExists,
     BootstrapError,
 )
-from authentik_entra_bootstrap.waiting import REPLICATION
+from authentik_entra_bootstrap.support.waiting import REPLICATION
 
 _VISIBLE = replace(REPLICATION, budget=60.0)
 

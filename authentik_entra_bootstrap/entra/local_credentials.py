@@ -10,7 +10,7 @@ from pathlib import Path
 
 from authentik_entra_bootstrap.domain import OperatorIdentity, SecretText
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.private_files import Unreadable, read_file, read_line
+from authentik_entra_bootstrap.support.private_files import Unreadable, read_file, read_line
 
 _READ_BY = {
     "default": ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH"),

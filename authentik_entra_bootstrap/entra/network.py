@@ -7,18 +7,18 @@ import socket
 import zlib
 from dataclasses import dataclass
 
-from authentik_entra_bootstrap.addresses import (
+from authentik_entra_bootstrap.domain import Network
+from authentik_entra_bootstrap.entra.codes import fault
+from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace
+from authentik_entra_bootstrap.support.addresses import (
     Proxy,
     host_and_port,
     proxy_for,
     proxy_refusal,
     status_from_proxy,
 )
-from authentik_entra_bootstrap.domain import Network
-from authentik_entra_bootstrap.entra.codes import fault
-from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace
-from authentik_entra_bootstrap.trust import causes, not_trusted, untrusted
-from authentik_entra_bootstrap.waiting import is_transient
+from authentik_entra_bootstrap.support.trust import causes, not_trusted, untrusted
+from authentik_entra_bootstrap.support.waiting import is_transient
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from authentik_entra_bootstrap.entra.graph import Builder, OnGraph, Outcome, Que
 from authentik_entra_bootstrap.entra.graph_faults import exists_already, not_replicated
 from authentik_entra_bootstrap.entra.names import as_guid, checked_guid
 from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, Denied, NotFound, Temporary
-from authentik_entra_bootstrap.waiting import REPLICATION
+from authentik_entra_bootstrap.support.waiting import REPLICATION
 
 T = TypeVar("T")
 

@@ -30,7 +30,7 @@ from authentik_entra_bootstrap.entra.network import worth_another_try
 from authentik_entra_bootstrap.entra.token_faults import SignIn, token_fault
 from authentik_entra_bootstrap.entra.token_service import Attempt, TokenService
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, Unreachable
-from authentik_entra_bootstrap.waiting import FIRST_CONTACT, Condition, Patience, Waiter
+from authentik_entra_bootstrap.support.waiting import FIRST_CONTACT, Condition, Patience, Waiter
 
 T = TypeVar("T")
 

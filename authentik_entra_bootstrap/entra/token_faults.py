@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from authentik_entra_bootstrap.addresses import proxy_refusal
 from authentik_entra_bootstrap.entra.codes import fault
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary
+from authentik_entra_bootstrap.support.addresses import proxy_refusal
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.entra.token_service import Exchange

@@ -6,9 +6,9 @@ import html
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from authentik_entra_bootstrap.logs import clean, short
 from authentik_entra_bootstrap.output.documents import Document
 from authentik_entra_bootstrap.output.timeline import Scale
+from authentik_entra_bootstrap.support.logs import clean, short
 
 BEFORE, BEHIND = timedelta(days=400), timedelta(days=800)
 """How far the line reaches at the most: a secret of many years must not press all others into a dot."""

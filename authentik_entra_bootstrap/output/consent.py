@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from authentik_entra_bootstrap import addresses
-from authentik_entra_bootstrap.consent import ConsentState, request_text
 from authentik_entra_bootstrap.domain import Cloud, PermissionKind
 from authentik_entra_bootstrap.output.documents import Document
 from authentik_entra_bootstrap.output.terminal import Terminal
+from authentik_entra_bootstrap.planning.consent import ConsentState, request_text
+from authentik_entra_bootstrap.support import addresses
 
 _KINDS = {PermissionKind.ROLE: "application", PermissionKind.SCOPE: "delegated"}
 

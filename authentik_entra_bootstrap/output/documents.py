@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from authentik_entra_bootstrap import addresses
-from authentik_entra_bootstrap.differences import ScopeChange
 from authentik_entra_bootstrap.domain import ClientSecret, Cloud, Renewal
+from authentik_entra_bootstrap.domain.application_tags import is_ours
+from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.errors import BootstrapError
-from authentik_entra_bootstrap.marks import is_ours
-from authentik_entra_bootstrap.observation import ObservedEntra
-from authentik_entra_bootstrap.plan import Plan, Step
-from authentik_entra_bootstrap.policy import renew_at
-from authentik_entra_bootstrap.proof import Evidence
+from authentik_entra_bootstrap.planning.differences import ScopeChange
+from authentik_entra_bootstrap.planning.observation import ObservedEntra
+from authentik_entra_bootstrap.planning.plan import Plan, Step
+from authentik_entra_bootstrap.rotation.proof import Evidence
+from authentik_entra_bootstrap.support import addresses
 from authentik_entra_bootstrap.workflows.check import CheckLine
 from authentik_entra_bootstrap.workflows.outcome import Outcome
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from authentik_entra_bootstrap.drift import Drift, DriftAction
 from authentik_entra_bootstrap.output.documents import Document
 from authentik_entra_bootstrap.output.terminal import Terminal
+from authentik_entra_bootstrap.planning.drift import Drift, DriftAction
 
 _SYMBOLS = {
     DriftAction.CREATE: "+",

@@ -7,14 +7,14 @@ import shlex
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from authentik_entra_bootstrap import addresses
 from authentik_entra_bootstrap.domain import Cloud, KeyCredential
 from authentik_entra_bootstrap.output.documents import Document, evidence_document, moment
 from authentik_entra_bootstrap.output.terminal import Terminal
-from authentik_entra_bootstrap.plan import Action
+from authentik_entra_bootstrap.planning.plan import Action
 from authentik_entra_bootstrap.rotator.certificate import KEY_NAME, renew_key_at
+from authentik_entra_bootstrap.rotator.observation import UNIQUE_NAME, RotatorSeen
 from authentik_entra_bootstrap.rotator.plan import RotatorPlan, RotatorStep, shortcomings
-from authentik_entra_bootstrap.rotator.seen import UNIQUE_NAME, RotatorSeen
+from authentik_entra_bootstrap.support import addresses
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.workflows.rotator import RotatorOutcome, Wanted

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from authentik_entra_bootstrap import addresses
 from authentik_entra_bootstrap.domain import Cloud, Renewal
+from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.output.documents import (
     Document,
     evidence_document,
@@ -17,9 +17,9 @@ from authentik_entra_bootstrap.output.documents import (
 from authentik_entra_bootstrap.output.drift import drift_document, show_drift
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.output.timeline import PLAIN, UNICODE, Scale, bar
-from authentik_entra_bootstrap.policy import renew_at
-from authentik_entra_bootstrap.proof import Evidence
-from authentik_entra_bootstrap.standing import Placed, Standing
+from authentik_entra_bootstrap.rotation.proof import Evidence
+from authentik_entra_bootstrap.rotation.secret_status import Placed, Standing
+from authentik_entra_bootstrap.support import addresses
 from authentik_entra_bootstrap.workflows.status import Alarm, Status, about
 
 BY = {"sync": "authentik's own sync", "probe": "a probe that was asked for"}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from authentik_entra_bootstrap.output.documents import Document, step_document
 from authentik_entra_bootstrap.output.terminal import Terminal
-from authentik_entra_bootstrap.plan import Step
-from authentik_entra_bootstrap.teardown_plan import PEOPLE_STAY, TeardownPlan
+from authentik_entra_bootstrap.planning.plan import Step
+from authentik_entra_bootstrap.planning.teardown import PEOPLE_STAY, TeardownPlan
 
 
 def show_plan(terminal: Terminal, plan: TeardownPlan, authentik_url: str) -> None:

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from authentik_entra_bootstrap import addresses
-from authentik_entra_bootstrap.differences import in_short
 from authentik_entra_bootstrap.errors import BootstrapError
-from authentik_entra_bootstrap.logs import clean
-from authentik_entra_bootstrap.plan import Action, Plan, Step, Target
-from authentik_entra_bootstrap.proof import Evidence
+from authentik_entra_bootstrap.planning.differences import in_short
+from authentik_entra_bootstrap.planning.plan import Action, Plan, Step, Target
+from authentik_entra_bootstrap.rotation.proof import Evidence
+from authentik_entra_bootstrap.support import addresses
+from authentik_entra_bootstrap.support.logs import clean
 from authentik_entra_bootstrap.workflows.check import PERMISSION, CheckLine, Level
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from authentik_entra_bootstrap.differences import ScopeChange
     from authentik_entra_bootstrap.domain import Cloud
-    from authentik_entra_bootstrap.observation import ObservedEntra
+    from authentik_entra_bootstrap.planning.differences import ScopeChange
+    from authentik_entra_bootstrap.planning.observation import ObservedEntra
     from authentik_entra_bootstrap.workflows.outcome import Outcome
 
 _SYMBOLS = {

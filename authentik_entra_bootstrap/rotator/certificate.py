@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from authentik_entra_bootstrap.domain import KeyCredential, KeyId, PublicCertificate
+from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.marks import Delivered, Marks, Previous
-from authentik_entra_bootstrap.rotator.seen import RotatorSeen
+from authentik_entra_bootstrap.rotator.observation import RotatorSeen
 
 KEY_NAME = "authentik-entra-rotator"
 """Display name of our certificates; others on the application are kept and never removed."""

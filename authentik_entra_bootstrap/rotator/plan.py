@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from authentik_entra_bootstrap import rights
 from authentik_entra_bootstrap.domain import (
     FederatedCredential,
     KeyId,
 )
 from authentik_entra_bootstrap.errors import Conflict, Denied
-from authentik_entra_bootstrap.plan import Action
+from authentik_entra_bootstrap.planning import rights
+from authentik_entra_bootstrap.planning.plan import Action
 from authentik_entra_bootstrap.rotator.certificate import (
     KEY_NAME,
     KeyAction,
@@ -20,7 +20,7 @@ from authentik_entra_bootstrap.rotator.certificate import (
     over,
     renew_key_at,
 )
-from authentik_entra_bootstrap.rotator.seen import DISPLAY_NAME, ROLE, TAG, UNIQUE_NAME, RotatorSeen
+from authentik_entra_bootstrap.rotator.observation import DISPLAY_NAME, ROLE, TAG, UNIQUE_NAME, RotatorSeen
 
 _NOT_MADE = KeyId("not made yet")
 

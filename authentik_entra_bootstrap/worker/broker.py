@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.private_files import own_file, private_folder
-from authentik_entra_bootstrap.trust import rabbitmq_options, redis_options
+from authentik_entra_bootstrap.support.private_files import own_file, private_folder
+from authentik_entra_bootstrap.support.trust import rabbitmq_options, redis_options
 from authentik_entra_bootstrap.worker.settings import Settings
 
 RUN_LIMIT = timedelta(minutes=15)

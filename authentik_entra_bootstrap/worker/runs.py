@@ -12,20 +12,20 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from authentik_entra_bootstrap import metrics
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import Application, Desired
+from authentik_entra_bootstrap.domain.application_tags import read_marks
+from authentik_entra_bootstrap.entra.port import EntraPort
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied
-from authentik_entra_bootstrap.marks import read_marks
-from authentik_entra_bootstrap.ports import EntraPort
-from authentik_entra_bootstrap.rotation import SecretAction
-from authentik_entra_bootstrap.session import Runtime, Session, open_session, open_tenant
-from authentik_entra_bootstrap.standing import attention, urgency
-from authentik_entra_bootstrap.waiting import run_limit
+from authentik_entra_bootstrap.rotation.decide import SecretAction
+from authentik_entra_bootstrap.rotation.secret_status import attention, urgency
+from authentik_entra_bootstrap.support.waiting import run_limit
 from authentik_entra_bootstrap.worker.broker import RUN_LIMIT
 from authentik_entra_bootstrap.worker.settings import Settings
+from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.planning import look
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, rotate
+from authentik_entra_bootstrap.workflows.session import Runtime, Session, open_session, open_tenant
 from authentik_entra_bootstrap.workflows.verify import judge, verify
 
 _log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker"))

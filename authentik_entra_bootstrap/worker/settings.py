@@ -20,8 +20,8 @@ from authentik_entra_bootstrap.config import (
     load_worker_settings,
     settings_path,
 )
+from authentik_entra_bootstrap.domain.policy import overlap_of
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.policy import overlap_of
 
 _log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker"))
 _SWEEPS_PER_OVERLAP = 2

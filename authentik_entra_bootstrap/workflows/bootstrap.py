@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from authentik_entra_bootstrap.consent import ConsentState
-from authentik_entra_bootstrap.differences import provider_spec
 from authentik_entra_bootstrap.domain import (
     Application,
     AuthentikApplication,
@@ -17,19 +15,21 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipal,
     Written,
 )
+from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.errors import AlreadyExists
-from authentik_entra_bootstrap.marks import read_marks
-from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.phases import Came, Phase, entry
-from authentik_entra_bootstrap.plan import Action, Plan, Target
-from authentik_entra_bootstrap.proof import last_sign_in, proven_at_delivery
-from authentik_entra_bootstrap.rotation import SecretAction
-from authentik_entra_bootstrap.workflows.alone import provider_appeared
+from authentik_entra_bootstrap.planning.consent import ConsentState
+from authentik_entra_bootstrap.planning.differences import provider_spec
+from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.planning.plan import Action, Plan, Target
+from authentik_entra_bootstrap.rotation.decide import SecretAction
+from authentik_entra_bootstrap.rotation.phases import Came, Phase, entry
+from authentik_entra_bootstrap.rotation.proof import last_sign_in, proven_at_delivery
 from authentik_entra_bootstrap.workflows.concurrency import both, outcome
+from authentik_entra_bootstrap.workflows.concurrent_runs import provider_appeared
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.delivery import own_sync_ended, running_syncs, wait_for_other_syncs
 from authentik_entra_bootstrap.workflows.outcome import Outcome
-from authentik_entra_bootstrap.workflows.saving import ByApi, Saving
+from authentik_entra_bootstrap.workflows.save_provider import ByApi, Saving
 from authentik_entra_bootstrap.workflows.secret_run import SecretRun
 from authentik_entra_bootstrap.workflows.secret_state import Case
 from authentik_entra_bootstrap.workflows.tenant import TenantSide

@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import partial
 from typing import TypeVar
 
-from authentik_entra_bootstrap import rights
+from authentik_entra_bootstrap.authentik.port import AuthentikPort
 from authentik_entra_bootstrap.domain import (
     AuthentikUser,
     Desired,
@@ -17,16 +17,16 @@ from authentik_entra_bootstrap.domain import (
     ServerInfo,
     TokenClaims,
 )
+from authentik_entra_bootstrap.domain.policy import grantable_end, in_words
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode
-from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.permissions import resolve
-from authentik_entra_bootstrap.policy import grantable_end, in_words
-from authentik_entra_bootstrap.ports import AuthentikPort
-from authentik_entra_bootstrap.preflight import refuse
+from authentik_entra_bootstrap.planning import rights
+from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.planning.permissions import resolve
+from authentik_entra_bootstrap.planning.preflight import refuse
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.delivery import THREADS, threads_for
-from authentik_entra_bootstrap.workflows.finding import match
+from authentik_entra_bootstrap.workflows.lookup import match
 from authentik_entra_bootstrap.workflows.observe import observe_authentik, observe_entra
 
 T = TypeVar("T")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from authentik_entra_bootstrap import rights
 from authentik_entra_bootstrap.domain import Application, Desired, TokenClaims
 from authentik_entra_bootstrap.errors import BootstrapError
-from authentik_entra_bootstrap.preflight import refuse_tenant
-from authentik_entra_bootstrap.rotator.seen import ROLE
+from authentik_entra_bootstrap.planning import rights
+from authentik_entra_bootstrap.planning.preflight import refuse_tenant
+from authentik_entra_bootstrap.rotator.observation import ROLE
 from authentik_entra_bootstrap.workflows.check import (
     CheckLine,
     Level,
@@ -22,8 +22,8 @@ from authentik_entra_bootstrap.workflows.check import (
 )
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
-from authentik_entra_bootstrap.workflows.finding import application_by_marks
-from authentik_entra_bootstrap.workflows.permitted import not_an_owner
+from authentik_entra_bootstrap.workflows.lookup import application_by_marks
+from authentik_entra_bootstrap.workflows.token_permissions import not_an_owner
 
 
 async def check_rotation(

@@ -9,12 +9,13 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from authentik_entra_bootstrap.authentik.port import AuthentikPort
 from authentik_entra_bootstrap.domain import Application, KeyId
-from authentik_entra_bootstrap.events import Listener, Nobody
-from authentik_entra_bootstrap.marks import made_in, rotation_id
-from authentik_entra_bootstrap.ports import AuthentikPort, EntraPort
-from authentik_entra_bootstrap.reporting import Quiet, Reporter
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.domain.application_tags import made_in, rotation_id
+from authentik_entra_bootstrap.entra.port import EntraPort
+from authentik_entra_bootstrap.support.events import Listener, Nobody
+from authentik_entra_bootstrap.support.waiting import Waiter
+from authentik_entra_bootstrap.workflows.reporting import Quiet, Reporter
 
 
 def _now() -> datetime:

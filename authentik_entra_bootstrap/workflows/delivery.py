@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 
 from authentik_entra_bootstrap.domain import Provider
 from authentik_entra_bootstrap.errors import Denied, ReplicationTimeout
-from authentik_entra_bootstrap.waiting import Patience
+from authentik_entra_bootstrap.support.waiting import Patience
 from authentik_entra_bootstrap.workflows.context import Context
 
 OTHER_SYNC = Patience(budget=300.0, first=1.0, factor=1.5, ceiling=10.0)

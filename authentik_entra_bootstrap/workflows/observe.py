@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from authentik_entra_bootstrap.adoption import adopting, settled
-from authentik_entra_bootstrap.differences import provider_changes, scope_effects
+from authentik_entra_bootstrap.authentik.port import AuthentikPort
 from authentik_entra_bootstrap.domain import (
     Application,
     DeletedApplication,
@@ -17,17 +16,19 @@ from authentik_entra_bootstrap.domain import (
     SecretPolicy,
     TokenClaims,
 )
+from authentik_entra_bootstrap.entra.port import EntraPort
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied, Temporary
-from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.plan import Action, Target, make_plan, secret_observation
-from authentik_entra_bootstrap.ports import AuthentikPort, EntraPort
-from authentik_entra_bootstrap.preflight import refuse_tenant
-from authentik_entra_bootstrap.rotation import doubtful
-from authentik_entra_bootstrap.rotator.seen import TAG, UNIQUE_NAME
-from authentik_entra_bootstrap.waiting import Patience
+from authentik_entra_bootstrap.planning.adoption import adopting, settled
+from authentik_entra_bootstrap.planning.differences import provider_changes, scope_effects
+from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.planning.plan import Action, Target, make_plan, secret_observation
+from authentik_entra_bootstrap.planning.preflight import refuse_tenant
+from authentik_entra_bootstrap.rotation.decide import doubtful
+from authentik_entra_bootstrap.rotator.observation import TAG, UNIQUE_NAME
+from authentik_entra_bootstrap.support.waiting import Patience
 from authentik_entra_bootstrap.workflows.concurrency import both, outcome
 from authentik_entra_bootstrap.workflows.context import Context
-from authentik_entra_bootstrap.workflows.finding import (
+from authentik_entra_bootstrap.workflows.lookup import (
     NO_HISTORY,
     History,
     application_by_marks,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from authentik_entra_bootstrap.consent import ConsentState
 from authentik_entra_bootstrap.domain import (
     Application,
     AuthentikApplication,
@@ -14,9 +13,10 @@ from authentik_entra_bootstrap.domain import (
     Renewal,
     ServicePrincipal,
 )
-from authentik_entra_bootstrap.plan import Step
-from authentik_entra_bootstrap.policy import renew_at
-from authentik_entra_bootstrap.proof import Evidence
+from authentik_entra_bootstrap.domain.policy import renew_at
+from authentik_entra_bootstrap.planning.consent import ConsentState
+from authentik_entra_bootstrap.planning.plan import Step
+from authentik_entra_bootstrap.rotation.proof import Evidence
 
 
 @dataclass(frozen=True)

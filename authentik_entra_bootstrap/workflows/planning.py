@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from authentik_entra_bootstrap.adoption import settled
 from authentik_entra_bootstrap.domain import Desired
-from authentik_entra_bootstrap.drift import Drift, find_drift
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.plan import Plan, make_plan
-from authentik_entra_bootstrap.preflight import refuse
-from authentik_entra_bootstrap.rotation import refuse_without_place
+from authentik_entra_bootstrap.planning.adoption import settled
+from authentik_entra_bootstrap.planning.drift import Drift, find_drift
+from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.planning.plan import Plan, make_plan
+from authentik_entra_bootstrap.planning.preflight import refuse
+from authentik_entra_bootstrap.rotation.decide import refuse_without_place
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.observe import observe
-from authentik_entra_bootstrap.workflows.permitted import refuse_missing_permissions
+from authentik_entra_bootstrap.workflows.token_permissions import refuse_missing_permissions
 
 
 @dataclass(frozen=True)

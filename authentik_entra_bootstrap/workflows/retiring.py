@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from authentik_entra_bootstrap.domain import Application, KeyId, Provider, TaskRecord
+from authentik_entra_bootstrap.domain.application_tags import Marks
 from authentik_entra_bootstrap.errors import Temporary
-from authentik_entra_bootstrap.marks import Marks
-from authentik_entra_bootstrap.plan import Step
-from authentik_entra_bootstrap.proof import Evidence, last_sign_in
-from authentik_entra_bootstrap.workflows.alone import last_change
+from authentik_entra_bootstrap.planning.plan import Step
+from authentik_entra_bootstrap.rotation.proof import Evidence, last_sign_in
+from authentik_entra_bootstrap.workflows.concurrent_runs import last_change
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.secrets import remove_secret
 from authentik_entra_bootstrap.workflows.verify import consumer_proof

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from authentik_entra_bootstrap.adoption import belongs
 from authentik_entra_bootstrap.domain import (
     Application,
     ClientSecret,
@@ -23,6 +22,8 @@ from authentik_entra_bootstrap.domain import (
     TaskRecord,
     TokenClaims,
 )
+from authentik_entra_bootstrap.domain.application_tags import Marks, read_marks
+from authentik_entra_bootstrap.domain.policy import grantable_end
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     BootstrapError,
@@ -30,13 +31,10 @@ from authentik_entra_bootstrap.errors import (
     Conflict,
     VerificationFailed,
 )
-from authentik_entra_bootstrap.marks import Marks, read_marks
-from authentik_entra_bootstrap.phases import entry
-from authentik_entra_bootstrap.plan import Action, Step, Target, secret_steps
-from authentik_entra_bootstrap.policy import grantable_end
-from authentik_entra_bootstrap.preflight import refuse_tenant, refuse_unlicensed
-from authentik_entra_bootstrap.proof import Evidence
-from authentik_entra_bootstrap.rotation import (
+from authentik_entra_bootstrap.planning.adoption import belongs
+from authentik_entra_bootstrap.planning.plan import Action, Step, Target, secret_steps
+from authentik_entra_bootstrap.planning.preflight import refuse_tenant, refuse_unlicensed
+from authentik_entra_bootstrap.rotation.decide import (
     SecretAction,
     SecretDecision,
     SecretObservation,
@@ -44,11 +42,13 @@ from authentik_entra_bootstrap.rotation import (
     doubtful,
     refuse_without_place,
 )
-from authentik_entra_bootstrap.standing import Attention, attention
+from authentik_entra_bootstrap.rotation.phases import entry
+from authentik_entra_bootstrap.rotation.proof import Evidence
+from authentik_entra_bootstrap.rotation.secret_status import Attention, attention
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.delivery import wait_for_other_syncs
-from authentik_entra_bootstrap.workflows.finding import (
+from authentik_entra_bootstrap.workflows.lookup import (
     NO_HISTORY,
     History,
     application_by_marks,
@@ -56,9 +56,9 @@ from authentik_entra_bootstrap.workflows.finding import (
     history,
 )
 from authentik_entra_bootstrap.workflows.observe import SETTLING
-from authentik_entra_bootstrap.workflows.permitted import refuse_unless_rotation_permitted
+from authentik_entra_bootstrap.workflows.rotation_events import ToldRun, tell_failure
 from authentik_entra_bootstrap.workflows.secret_state import Case
-from authentik_entra_bootstrap.workflows.telling import ToldRun, tell_failure
+from authentik_entra_bootstrap.workflows.token_permissions import refuse_unless_rotation_permitted
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from authentik_entra_bootstrap.certificates import KeyPair, make_key_pair, read_key_pair
 from authentik_entra_bootstrap.domain import MICROSOFT_GRAPH_APP_ID as GRAPH
 from authentik_entra_bootstrap.domain import (
     Application,
@@ -18,22 +17,17 @@ from authentik_entra_bootstrap.domain import (
     RequestedAccess,
     ServicePrincipal,
 )
+from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.errors import AlreadyExists, Conflict, ReplicationTimeout
-from authentik_entra_bootstrap.events import record
-from authentik_entra_bootstrap.marks import read_marks
-from authentik_entra_bootstrap.plan import Action
-from authentik_entra_bootstrap.private_files import refuse_existing, write_new
-from authentik_entra_bootstrap.proof import Evidence
+from authentik_entra_bootstrap.planning.plan import Action
+from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotator.certificate import KEY_NAME, KeyAction, KeyDecision, decide_key
+from authentik_entra_bootstrap.rotator.observation import DISPLAY_NAME, ROLE, TAG, UNIQUE_NAME, RotatorSeen
 from authentik_entra_bootstrap.rotator.plan import RotatorPlan, RotatorStep, make_rotator_plan, refuse_rotator
-from authentik_entra_bootstrap.rotator.seen import (
-    DISPLAY_NAME,
-    ROLE,
-    TAG,
-    UNIQUE_NAME,
-    RotatorSeen,
-)
-from authentik_entra_bootstrap.waiting import REPLICATION
+from authentik_entra_bootstrap.support.certificates import KeyPair, make_key_pair, read_key_pair
+from authentik_entra_bootstrap.support.events import record
+from authentik_entra_bootstrap.support.private_files import refuse_existing, write_new
+from authentik_entra_bootstrap.support.waiting import REPLICATION
 from authentik_entra_bootstrap.workflows.observe import SETTLING
 from authentik_entra_bootstrap.workflows.rotator_keys import Keys, prove_assertion, prove_certificate
 from authentik_entra_bootstrap.workflows.rotator_observe import RotatorContext, observe_rotator

@@ -16,15 +16,15 @@ from authentik_entra_bootstrap.domain import (
     SecretText,
     TokenClaims,
 )
+from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, read_marks
 from authentik_entra_bootstrap.errors import Denied, Temporary, VerificationFailed
-from authentik_entra_bootstrap.marks import Delivered, Marks, read_marks
-from authentik_entra_bootstrap.private_files import read_secret
-from authentik_entra_bootstrap.proof import Evidence
+from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotator.certificate import KEY_NAME, finished, over
-from authentik_entra_bootstrap.rotator.seen import ROLE
-from authentik_entra_bootstrap.waiting import ROLES
-from authentik_entra_bootstrap.workflows.acceptance import SIGN_INS
+from authentik_entra_bootstrap.rotator.observation import ROLE
+from authentik_entra_bootstrap.support.private_files import read_secret
+from authentik_entra_bootstrap.support.waiting import ROLES
 from authentik_entra_bootstrap.workflows.rotator_observe import RotatorContext
+from authentik_entra_bootstrap.workflows.secret_check import SIGN_INS
 from authentik_entra_bootstrap.workflows.secrets import CONFIRMATIONS
 
 _NOT_YET = frozenset({"operator-credential-invalid", "application-not-found"})

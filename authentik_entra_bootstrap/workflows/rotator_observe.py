@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from authentik_entra_bootstrap.domain import Desired
-from authentik_entra_bootstrap.identities import EntraIdentities
-from authentik_entra_bootstrap.ports import EntraPort
-from authentik_entra_bootstrap.preflight import refuse_tenant
-from authentik_entra_bootstrap.reporting import Reporter
-from authentik_entra_bootstrap.rotator.seen import UNIQUE_NAME, ConnectionSeen, RotatorSeen
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.entra.identities_port import EntraIdentities
+from authentik_entra_bootstrap.entra.port import EntraPort
+from authentik_entra_bootstrap.planning.preflight import refuse_tenant
+from authentik_entra_bootstrap.rotator.observation import UNIQUE_NAME, ConnectionSeen, RotatorSeen
+from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.concurrency import both
-from authentik_entra_bootstrap.workflows.finding import application_by_marks
+from authentik_entra_bootstrap.workflows.lookup import application_by_marks
+from authentik_entra_bootstrap.workflows.reporting import Reporter
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Carries out a decision about the client secret, phase by phase, as :mod:`~authentik_entra_bootstrap.phases` says."""
+"""Carries out a decision about the client secret, phase by phase, as :mod:`~authentik_entra_bootstrap.rotation.phases` says."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from authentik_entra_bootstrap.domain import (
     SecretText,
     Written,
 )
+from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous, read_marks
+from authentik_entra_bootstrap.domain.policy import overlap_of
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     BootstrapError,
@@ -22,17 +24,15 @@ from authentik_entra_bootstrap.errors import (
     Temporary,
     VerificationFailed,
 )
-from authentik_entra_bootstrap.marks import Delivered, Marks, Previous, read_marks
-from authentik_entra_bootstrap.phases import PROTOCOL, Came, Phase
-from authentik_entra_bootstrap.plan import Action, Step, Target
-from authentik_entra_bootstrap.policy import overlap_of
-from authentik_entra_bootstrap.rotation import places_left, removable_first, too_many_secrets
-from authentik_entra_bootstrap.workflows.acceptance import Acceptance
-from authentik_entra_bootstrap.workflows.alone import ANOTHER_RUN, last_change
+from authentik_entra_bootstrap.planning.plan import Action, Step, Target
+from authentik_entra_bootstrap.rotation.decide import places_left, removable_first, too_many_secrets
+from authentik_entra_bootstrap.rotation.phases import PROTOCOL, Came, Phase
 from authentik_entra_bootstrap.workflows.concurrency import both, outcome
+from authentik_entra_bootstrap.workflows.concurrent_runs import ANOTHER_RUN, last_change
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.delivery import BUSY
 from authentik_entra_bootstrap.workflows.retiring import Retired, retire
+from authentik_entra_bootstrap.workflows.secret_check import Acceptance
 from authentik_entra_bootstrap.workflows.secret_state import TOO_OLD, Case, SecretState
 from authentik_entra_bootstrap.workflows.secrets import make_secret, remove_secret
 from authentik_entra_bootstrap.workflows.verify import NOT_REACHED, consumer_proof

@@ -15,23 +15,23 @@ from authentik_entra_bootstrap.domain import (
     ProviderChange,
     TaskRecord,
 )
+from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks
+from authentik_entra_bootstrap.domain.policy import FLIGHT, attempt_limit
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary
-from authentik_entra_bootstrap.events import record
-from authentik_entra_bootstrap.marks import Delivered, Marks
-from authentik_entra_bootstrap.plan import Step, Target, step_about
-from authentik_entra_bootstrap.policy import FLIGHT, attempt_limit
-from authentik_entra_bootstrap.proof import Evidence
-from authentik_entra_bootstrap.rotation import SecretDecision
-from authentik_entra_bootstrap.workflows.acceptance import Acceptance
-from authentik_entra_bootstrap.workflows.alone import (
+from authentik_entra_bootstrap.planning.plan import Step, Target, step_about
+from authentik_entra_bootstrap.rotation.decide import SecretDecision
+from authentik_entra_bootstrap.rotation.proof import Evidence
+from authentik_entra_bootstrap.support.events import record
+from authentik_entra_bootstrap.workflows.concurrency import both, every
+from authentik_entra_bootstrap.workflows.concurrent_runs import (
     last_change,
     no_other_marks,
     ours_was_last,
     provider_as_observed,
 )
-from authentik_entra_bootstrap.workflows.concurrency import both, every
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.delivery import Delivery, wait_for_other_syncs
+from authentik_entra_bootstrap.workflows.secret_check import Acceptance
 
 TOO_OLD = "secret-too-old-to-deliver"
 

@@ -10,13 +10,13 @@ from authentik_entra_bootstrap.domain import (
     KeyId,
     NewClientSecret,
 )
+from authentik_entra_bootstrap.domain.application_tags import secret_display_name
 from authentik_entra_bootstrap.errors import (
     BootstrapError,
     NotFound,
     Unreachable,
 )
-from authentik_entra_bootstrap.marks import secret_display_name
-from authentik_entra_bootstrap.waiting import REPLICATION, Patience
+from authentik_entra_bootstrap.support.waiting import REPLICATION, Patience
 from authentik_entra_bootstrap.workflows.context import Context
 
 CONFIRMATIONS = 3

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from authentik_entra_bootstrap.accounts import Account, ApiToken, AuthentikAccounts, Group, Role
+from authentik_entra_bootstrap.authentik.accounts_port import (
+    Account,
+    ApiToken,
+    AuthentikAccounts,
+    Group,
+    Role,
+)
 from authentik_entra_bootstrap.domain import SecretText
 from authentik_entra_bootstrap.errors import Conflict
-from authentik_entra_bootstrap.events import record
+from authentik_entra_bootstrap.support.events import record
 
 SERVICE_ACCOUNT = "service_account"
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from authentik_entra_bootstrap.domain import ClientSecret, Desired, SyncStatus, TaskRecord
+from authentik_entra_bootstrap.domain.policy import in_words
 from authentik_entra_bootstrap.errors import Denied
-from authentik_entra_bootstrap.policy import in_words
-from authentik_entra_bootstrap.proof import Evidence, last_failure, last_sign_in
-from authentik_entra_bootstrap.rotation import too_many_secrets, without_place_for_the_next
-from authentik_entra_bootstrap.standing import Attention, Placed, Standing, attention, placed
+from authentik_entra_bootstrap.rotation.decide import too_many_secrets, without_place_for_the_next
+from authentik_entra_bootstrap.rotation.proof import Evidence, last_failure, last_sign_in
+from authentik_entra_bootstrap.rotation.secret_status import Attention, Placed, Standing, attention, placed
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.planning import Prepared, look

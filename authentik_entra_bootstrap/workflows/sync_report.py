@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from authentik_entra_bootstrap.domain import SyncStatus, TaskRecord
-from authentik_entra_bootstrap.proof import RETRIED, ROUTINE, is_full_sync
+from authentik_entra_bootstrap.rotation.proof import RETRIED, ROUTINE, is_full_sync
 
 _STOP = "Stopping sync due to error"
 _BEGAN = "Starting full provider sync"

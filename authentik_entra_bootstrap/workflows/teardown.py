@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from authentik_entra_bootstrap.domain import Application, DeletedApplication, Desired, KeyId
-from authentik_entra_bootstrap.events import record
-from authentik_entra_bootstrap.marks import is_ours
-from authentik_entra_bootstrap.plan import Step, Target
-from authentik_entra_bootstrap.preflight import refuse_tenant
-from authentik_entra_bootstrap.teardown_plan import TeardownPlan, TeardownSeen, our_provider, why_kept
-from authentik_entra_bootstrap.waiting import Patience
+from authentik_entra_bootstrap.domain.application_tags import is_ours
+from authentik_entra_bootstrap.planning.plan import Step, Target
+from authentik_entra_bootstrap.planning.preflight import refuse_tenant
+from authentik_entra_bootstrap.planning.teardown import TeardownPlan, TeardownSeen, our_provider, why_kept
+from authentik_entra_bootstrap.support.events import record
+from authentik_entra_bootstrap.support.waiting import Patience
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
-from authentik_entra_bootstrap.workflows.finding import application_by_marks
+from authentik_entra_bootstrap.workflows.lookup import application_by_marks
 from authentik_entra_bootstrap.workflows.secrets import remove_secret
 
 SETTLING = Patience(budget=20.0, first=0.4, factor=1.5, ceiling=2.0)

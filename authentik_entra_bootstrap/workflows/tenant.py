@@ -6,20 +6,20 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import replace
 from typing import Any
 
-from authentik_entra_bootstrap import rights
-from authentik_entra_bootstrap.adoption import adopted, adopting
-from authentik_entra_bootstrap.consent import ConsentState, consent_required
 from authentik_entra_bootstrap.domain import (
     Application,
     ApplicationSpec,
     PermissionKind,
     ServicePrincipal,
 )
+from authentik_entra_bootstrap.domain.application_tags import Marks, read_marks
 from authentik_entra_bootstrap.errors import AdminActionRequired, AlreadyExists, BootstrapError, Temporary
-from authentik_entra_bootstrap.marks import Marks, read_marks
-from authentik_entra_bootstrap.observation import ObservedEntra
-from authentik_entra_bootstrap.plan import Action, Plan, Target
-from authentik_entra_bootstrap.waiting import REPLICATION
+from authentik_entra_bootstrap.planning import rights
+from authentik_entra_bootstrap.planning.adoption import adopted, adopting
+from authentik_entra_bootstrap.planning.consent import ConsentState, consent_required
+from authentik_entra_bootstrap.planning.observation import ObservedEntra
+from authentik_entra_bootstrap.planning.plan import Action, Plan, Target
+from authentik_entra_bootstrap.support.waiting import REPLICATION
 from authentik_entra_bootstrap.workflows.concurrency import every
 from authentik_entra_bootstrap.workflows.consent import missing_consent
 from authentik_entra_bootstrap.workflows.context import Context

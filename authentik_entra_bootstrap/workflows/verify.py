@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from authentik_entra_bootstrap.domain import Provider
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, VerificationFailed
-from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.plan import Action, Plan, Target
-from authentik_entra_bootstrap.proof import UNNAMED, Evidence, Reading, Verdict, read_task
-from authentik_entra_bootstrap.waiting import CONSUMER
+from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.planning.plan import Action, Plan, Target
+from authentik_entra_bootstrap.rotation.proof import UNNAMED, Evidence, Reading, Verdict, read_task
+from authentik_entra_bootstrap.support.waiting import CONSUMER
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.delivery import THREADS, running_syncs, threads_for

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 
 from authentik_entra_bootstrap.celery_app import app
-from authentik_entra_bootstrap.session import Runtime
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.worker import runs
+from authentik_entra_bootstrap.workflows.session import Runtime
 
 __all__ = ["app"]
 

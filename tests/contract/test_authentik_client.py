@@ -13,14 +13,15 @@ import pytest
 import yaml
 
 from authentik_entra_bootstrap import errors
-from authentik_entra_bootstrap.authentik import AuthentikAdapter, records
+from authentik_entra_bootstrap.authentik import records
+from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.authentik.client import count_of
 from authentik_entra_bootstrap.authentik.failures import refusal
 from authentik_entra_bootstrap.authentik.redaction import Redactor
 from authentik_entra_bootstrap.authentik.requests import Call, Reply
 from authentik_entra_bootstrap.authentik.server import options_fields, schema_fields
 from authentik_entra_bootstrap.domain import Network, ProviderPk, SecretText
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter
 
 CONTRACT = Path(__file__).parents[2].parent / "shared" / "contract" / "authentik"
 FOLDERS = sorted(CONTRACT.glob("exchanges-*")) if CONTRACT.is_dir() else []

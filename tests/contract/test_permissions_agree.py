@@ -13,10 +13,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from authentik_entra_bootstrap import rights
 from authentik_entra_bootstrap.entra import operations as ops
 from authentik_entra_bootstrap.entra.claims import read_claims
 from authentik_entra_bootstrap.entra.operations import OPERATIONS, Operation
+from authentik_entra_bootstrap.planning import rights
 from authentik_entra_bootstrap.sandbox.clock import SandboxClock
 from authentik_entra_bootstrap.sandbox.microsoft.graph import graph_routes
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import ROLES, SCOPES

@@ -22,12 +22,12 @@ import pytest
 from rich.console import Console
 
 from authentik_entra_bootstrap.cli import cli
-from authentik_entra_bootstrap.cli.running import Embedded
+from authentik_entra_bootstrap.cli.runner import Embedded
 from authentik_entra_bootstrap.errors import BootstrapError
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.sandbox import Sandbox
-from authentik_entra_bootstrap.session import Runtime
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter
+from authentik_entra_bootstrap.workflows.session import Runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (

@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from authentik_entra_bootstrap.addresses import bypasses_proxy, proxy_for
 from authentik_entra_bootstrap.sandbox.microsoft.objects import application, iso, service_principal
 from authentik_entra_bootstrap.sandbox.microsoft.seed import operator_holds, seed_tenant
+from authentik_entra_bootstrap.support.addresses import bypasses_proxy, proxy_for
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN_TESTS = {

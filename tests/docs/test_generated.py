@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from authentik_entra_bootstrap import errors
-from authentik_entra_bootstrap.phases import PROTOCOL, Phase
-from authentik_entra_bootstrap.rotation import State
+from authentik_entra_bootstrap.rotation.decide import State
+from authentik_entra_bootstrap.rotation.phases import PROTOCOL, Phase
 
 
 def test_generated_pages_are_up_to_date(generator):

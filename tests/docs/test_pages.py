@@ -23,7 +23,7 @@ from authentik_entra_bootstrap.config import (
     load_worker_settings,
 )
 from authentik_entra_bootstrap.errors import ExitCode
-from authentik_entra_bootstrap.logs import FORMAT_VARIABLE
+from authentik_entra_bootstrap.support.logs import FORMAT_VARIABLE
 
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -140,7 +140,7 @@ def test_readme_and_reference_list_every_exit_code(library, generator):
 def test_architecture_has_the_layers_that_are_checked(library):
     project = tomllib.loads((library.root / "pyproject.toml").read_text(encoding="utf-8"))
     contract = project["tool"]["importlinter"]["contracts"][0]
-    layers = [[name.strip() for name in layer.split("|")] for layer in contract["layers"]]
+    layers = [[name.strip() for name in re.split("[|:]", layer)] for layer in contract["layers"]]
     rows = library.table(library.root / "docs" / "architecture.md", "<!-- layers -->")
     assert [re.findall(r"[\w.]+", row[1]) for row in rows] == layers
 
@@ -149,7 +149,13 @@ def test_architecture_shows_tags_as_they_are_written(library):
     from datetime import UTC, datetime
 
     from authentik_entra_bootstrap.domain import KeyId
-    from authentik_entra_bootstrap.marks import Delivered, Marks, Previous, read_marks, secret_display_name
+    from authentik_entra_bootstrap.domain.application_tags import (
+        Delivered,
+        Marks,
+        Previous,
+        read_marks,
+        secret_display_name,
+    )
 
     key = KeyId("KEY_ID")
     moment = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ import sys
 import pytest
 import yaml
 
-from authentik_entra_bootstrap import metrics
+from authentik_entra_bootstrap.workflows import metrics
 
 
 def _script(library, page: str) -> str:
@@ -44,7 +44,7 @@ def test_the_page_of_the_python_api_has_every_public_name(library):
     with pytest.raises(AttributeError):
         _ = package.nothing_of_the_kind
     # The function, although a module has the same name.
-    import authentik_entra_bootstrap.plan
+    import authentik_entra_bootstrap.planning.plan
 
     assert callable(package.plan)
 

@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from authentik_entra_bootstrap.celery_app import app
-from authentik_entra_bootstrap.session import Runtime
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.worker import runs
+from authentik_entra_bootstrap.workflows.session import Runtime
 
 __all__ = ["app"]
 

@@ -18,13 +18,13 @@ import pytest
 from rich.console import Console
 
 from authentik_entra_bootstrap.cli import cli
-from authentik_entra_bootstrap.cli.embedded import PEOPLE_ONLY
-from authentik_entra_bootstrap.cli.running import Embedded
+from authentik_entra_bootstrap.cli.embedded_services import PEOPLE_ONLY
+from authentik_entra_bootstrap.cli.runner import Embedded
 from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.sandbox import Sandbox
-from authentik_entra_bootstrap.session import Runtime
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter
+from authentik_entra_bootstrap.workflows.session import Runtime
 
 # Test folders are no packages: what several files share is loaded here.
 for _name in ("ordeal", "fleet"):

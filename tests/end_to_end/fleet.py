@@ -19,10 +19,10 @@ from ordeal import Ordeal, hash_secret, iso, read_marks, wait_for
 from authentik_entra_bootstrap.celery_app import App
 from authentik_entra_bootstrap.config import NO_LEASE
 from authentik_entra_bootstrap.domain import TenantId
+from authentik_entra_bootstrap.domain.policy import stray_rest
 from authentik_entra_bootstrap.errors import Temporary
-from authentik_entra_bootstrap.leases import hold, lease_name, open_lease
-from authentik_entra_bootstrap.policy import stray_rest
 from authentik_entra_bootstrap.sandbox import Sandbox
+from authentik_entra_bootstrap.support.leases import hold, lease_name, open_lease
 from authentik_entra_bootstrap.worker.settings import read_settings
 
 HERE = Path(__file__).resolve().parent

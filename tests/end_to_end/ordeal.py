@@ -18,10 +18,10 @@ from unittest import mock
 from rich.console import Console
 
 from authentik_entra_bootstrap.cli import run as run_command
-from authentik_entra_bootstrap.cli.running import Embedded
+from authentik_entra_bootstrap.cli.runner import Embedded
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import Network
-from authentik_entra_bootstrap.marks import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.sandbox import Sandbox
 from authentik_entra_bootstrap.sandbox.microsoft.objects import (
@@ -31,8 +31,8 @@ from authentik_entra_bootstrap.sandbox.microsoft.objects import (
     service_principal,
 )
 from authentik_entra_bootstrap.sandbox.requestlog import Entry
-from authentik_entra_bootstrap.session import Runtime
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter
+from authentik_entra_bootstrap.workflows.session import Runtime
 
 ERRORS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "errors.md"
 UNIQUE_NAME = "authentik-entra-default"

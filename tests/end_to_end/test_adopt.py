@@ -12,7 +12,7 @@ from typing import Any
 import click
 import pytest
 
-from authentik_entra_bootstrap.marks import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.sandbox import Sandbox
 
 PROFILES = ["2025.12", "2026.8"]

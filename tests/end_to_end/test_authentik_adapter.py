@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from authentik_entra_bootstrap import errors
-from authentik_entra_bootstrap.authentik import AuthentikAdapter, unsupported_fields
+from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
+from authentik_entra_bootstrap.authentik.providers import unsupported_fields
 from authentik_entra_bootstrap.authentik.requests import Call
 from authentik_entra_bootstrap.domain import (
     Network,
@@ -24,7 +25,7 @@ from authentik_entra_bootstrap.domain import (
     Written,
 )
 from authentik_entra_bootstrap.sandbox import Sandbox
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter
 
 PROFILES = ("2025.12", "2026.2", "2026.5", "2026.8")
 WRONG = "canary-wrong-secret-0123456789"

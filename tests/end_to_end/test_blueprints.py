@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from authentik_entra_bootstrap.marks import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.sandbox.microsoft.graph import credentials
 
 PROFILES = ["2025.12", "2026.2", "2026.5", "2026.8"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from authentik_entra_bootstrap.marks import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.sandbox import Switches
 
 PROFILES = ["2025.12", "2026.2", "2026.5", "2026.8"]

@@ -38,7 +38,7 @@ from authentik_entra_bootstrap.errors import (
     Unreachable,
 )
 from authentik_entra_bootstrap.sandbox import Sandbox
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter
 
 ROLES = ("User.Read.All", "Group.Create")
 NAME = "authentik-entra-test"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from authentik_entra_bootstrap.authentik import AuthentikAdapter
+from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.authentik.permission_names import ROTATION
 from authentik_entra_bootstrap.authentik.requests import Call
 from authentik_entra_bootstrap.domain import (
@@ -24,13 +24,13 @@ from authentik_entra_bootstrap.domain import (
 )
 from authentik_entra_bootstrap.errors import Denied, ExitCode
 from authentik_entra_bootstrap.sandbox import Sandbox
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.context import Context
-from authentik_entra_bootstrap.workflows.permitted import (
+from authentik_entra_bootstrap.workflows.service_account import make_account, observe_account
+from authentik_entra_bootstrap.workflows.token_permissions import (
     refuse_missing_for_rotation,
     refuse_unless_rotation_permitted,
 )
-from authentik_entra_bootstrap.workflows.service_account import make_account, observe_account
 
 APPLICATION = Application(AppObjectId("object"), AppId("client"), "x")
 

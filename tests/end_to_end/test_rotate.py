@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from authentik_entra_bootstrap.marks import PREFIX
+from authentik_entra_bootstrap.domain.application_tags import PREFIX
 
 
 def ours(sandbox: Any) -> list[dict[str, Any]]:

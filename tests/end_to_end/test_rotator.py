@@ -24,7 +24,6 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.identity import CertificateCredential, ClientSecretCredential
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from authentik_entra_bootstrap.certificates import make_key_pair
 from authentik_entra_bootstrap.cli import run
 from authentik_entra_bootstrap.domain import (
     AppObjectId,
@@ -39,7 +38,8 @@ from authentik_entra_bootstrap.errors import AdminActionRequired, AlreadyExists
 from authentik_entra_bootstrap.sandbox import Sandbox, Switches
 from authentik_entra_bootstrap.sandbox.microsoft.graph.policies import default_policy
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import GRAPH_APP_ID
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.certificates import make_key_pair
+from authentik_entra_bootstrap.support.waiting import Waiter
 
 ROLE = "Application.ReadWrite.OwnedBy"
 SCHEMA = json.loads(

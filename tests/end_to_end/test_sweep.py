@@ -17,14 +17,14 @@ import pytest
 from authentik_entra_bootstrap.config import WorkerSettings
 from authentik_entra_bootstrap.domain import Network, TenantId
 from authentik_entra_bootstrap.errors import BootstrapError
-from authentik_entra_bootstrap.leases import hold, lease_name, open_lease
 from authentik_entra_bootstrap.sandbox import Sandbox
 from authentik_entra_bootstrap.sandbox.microsoft.objects import application, hash_secret, iso
-from authentik_entra_bootstrap.session import Runtime
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.leases import hold, lease_name, open_lease
+from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.worker import runs
 from authentik_entra_bootstrap.worker.runs import Due
 from authentik_entra_bootstrap.worker.settings import Settings, read_settings
+from authentik_entra_bootstrap.workflows.session import Runtime
 
 MANY = 1000
 DAY = timedelta(days=1)

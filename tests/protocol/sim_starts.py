@@ -11,7 +11,7 @@ from sim_tenant import moment
 from sim_world import World
 
 from authentik_entra_bootstrap.domain import ClientSecret, SecretPolicy
-from authentik_entra_bootstrap.marks import Delivered, Marks, Previous, read_marks
+from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous, read_marks
 
 DAY, HOUR = 86400.0, 3600.0
 LIFETIME = timedelta(days=180)

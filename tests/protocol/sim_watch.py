@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from sim_tenant import moment
 
 from authentik_entra_bootstrap.domain import KeyId
-from authentik_entra_bootstrap.marks import read_marks
-from authentik_entra_bootstrap.policy import overlap_of
+from authentik_entra_bootstrap.domain.application_tags import read_marks
+from authentik_entra_bootstrap.domain.policy import overlap_of
 
 if TYPE_CHECKING:
     from sim_worker import Worker

@@ -17,8 +17,8 @@ from sim_watch import EXCLUSIVE
 
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, Unreachable
-from authentik_entra_bootstrap.plan import Step
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.planning.plan import Step
+from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, rotate
 

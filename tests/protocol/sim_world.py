@@ -8,7 +8,7 @@ from sim_watch import EXCLUSIVE, Watch
 from sim_worker import Call, Chooser, Late, Option, Usual, Worker
 
 from authentik_entra_bootstrap.domain import SecretPolicy
-from authentik_entra_bootstrap.marks import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_marks
 
 
 class World:

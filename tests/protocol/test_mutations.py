@@ -17,11 +17,11 @@ from sim_explorer import Bound, deepen
 from sim_families import FLIGHT
 from sim_starts import Scenario
 
-from authentik_entra_bootstrap import rotation
+from authentik_entra_bootstrap.domain.application_tags import secret_display_name
 from authentik_entra_bootstrap.errors import Unreachable
-from authentik_entra_bootstrap.marks import secret_display_name
-from authentik_entra_bootstrap.phases import PROTOCOL, Came, Phase
-from authentik_entra_bootstrap.workflows import acceptance, rotate, secret_run, secret_state
+from authentik_entra_bootstrap.rotation import decide
+from authentik_entra_bootstrap.rotation.phases import PROTOCOL, Came, Phase
+from authentik_entra_bootstrap.workflows import rotate, secret_check, secret_run, secret_state
 from authentik_entra_bootstrap.workflows.secret_run import SecretRun
 
 pytestmark = pytest.mark.no_cover
@@ -77,7 +77,7 @@ def _blind_retry(patch: Patch) -> None:
 
 
 def _looks_before_the_save_only(patch: Patch) -> None:
-    original = acceptance.Acceptance.prove
+    original = secret_check.Acceptance.prove
 
     async def prove(self: Any, _beside: Any) -> Any:
         async def nothing() -> None:
@@ -85,7 +85,7 @@ def _looks_before_the_save_only(patch: Patch) -> None:
 
         return await original(self, nothing)
 
-    patch.setattr(acceptance.Acceptance, "prove", prove)
+    patch.setattr(secret_check.Acceptance, "prove", prove)
 
 
 def _no_trail_check(patch: Patch) -> None:
@@ -101,12 +101,12 @@ def _from_the_asked_lifetime(patch: Patch) -> None:
     def renew_at(secret: Any, renewal: Any) -> Any:
         return secret.end_date_time - timedelta(days=60)
 
-    patch.setattr(rotation, "renew_at", renew_at)
+    patch.setattr(decide, "renew_at", renew_at)
 
 
 def _current_goes_at_once(patch: Patch) -> None:
-    original = rotation._with_unused
-    patch.setattr(rotation, "_with_unused", lambda seen, in_use, made: original(seen, set(), made))
+    original = decide._with_unused
+    patch.setattr(decide, "_with_unused", lambda seen, in_use, made: original(seen, set(), made))
 
 
 def _no_second_read(patch: Patch) -> None:
@@ -146,7 +146,7 @@ MUTATIONS: Mapping[str, Mutation] = {
         "I1",
         Scenario("due", runs=(False,)),
         Bound(1, {"lag": 1}),
-        patch=_replaced(acceptance, "SIGN_INS", 1),
+        patch=_replaced(secret_check, "SIGN_INS", 1),
     ),
     "mark after the cut-over": Mutation(
         "I3",
@@ -191,13 +191,13 @@ MUTATIONS: Mapping[str, Mutation] = {
         "I2",
         Scenario("overlap over", runs=(False,)),
         Bound(0, {}),
-        patch=_replaced(rotation, "is_ours", lambda secret: True),
+        patch=_replaced(decide, "is_ours", lambda secret: True),
     ),
     "ignore the audit trail": Mutation(
         "I5",
         Scenario("not due", runs=(False,), people=("another secret",)),
         Bound(1, {"person": 1}),
-        patch=_replaced(rotation, "_holds", _only_the_record),
+        patch=_replaced(decide, "_holds", _only_the_record),
     ),
     "record without another look at the trail": Mutation(
         "I5",
@@ -215,7 +215,7 @@ MUTATIONS: Mapping[str, Mutation] = {
         "I1",
         Scenario("not due", runs=(True, False)),
         Bound(1, {"switch": 1}),
-        patch=_replaced(rotation, "stray_rest", lambda lifetime: timedelta(0)),
+        patch=_replaced(decide, "stray_rest", lambda lifetime: timedelta(0)),
     ),
     "deliver at any age": Mutation(
         "I1",

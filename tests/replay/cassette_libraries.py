@@ -24,7 +24,7 @@ _MODULES = (
     "requests",
     "urllib3",
     "authentik_entra_bootstrap.cli.bootstrap",
-    "authentik_entra_bootstrap.session",
+    "authentik_entra_bootstrap.workflows.session",
     "authentik_entra_bootstrap.workflows.bootstrap",
     "authentik_entra_bootstrap.workflows.planning",
 )

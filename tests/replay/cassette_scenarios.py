@@ -15,11 +15,11 @@ from typing import Any
 from rich.console import Console
 
 from authentik_entra_bootstrap.cli import cli
-from authentik_entra_bootstrap.cli.running import Embedded
+from authentik_entra_bootstrap.cli.runner import Embedded
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.sandbox.clock import SandboxClock
-from authentik_entra_bootstrap.session import Runtime
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter
+from authentik_entra_bootstrap.workflows.session import Runtime
 
 AUTHENTIK_URL = "https://authentik.example.com"
 COMMAND = ("bootstrap", "--yes", "--login", "environment", "--output", "json")

@@ -37,7 +37,9 @@ BACKDATED = 300
 """Seconds by which the real service dates tokens back, against clock skew."""
 
 ROLE_TEMPLATES: dict[str, str] = json.loads(
-    files("authentik_entra_bootstrap").joinpath("graph_permissions.json").read_text(encoding="utf-8")
+    files("authentik_entra_bootstrap")
+    .joinpath("planning", "graph_permissions.json")
+    .read_text(encoding="utf-8")
 )["directory_roles"]
 """Directory roles by display name, with the template ids that tokens carry as ``wids``."""
 SIGNATURE_ONLY: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}

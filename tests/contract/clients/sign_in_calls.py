@@ -24,7 +24,7 @@ from authentik_entra_bootstrap.domain import AppId, Cloud, Network, SecretText, 
 from authentik_entra_bootstrap.entra.sign_in import Kind, OperatorTokens, fresh_token  # noqa: E402
 from authentik_entra_bootstrap.entra.token_service import TokenService  # noqa: E402
 from authentik_entra_bootstrap.errors import BootstrapError  # noqa: E402
-from authentik_entra_bootstrap.waiting import Waiter  # noqa: E402
+from authentik_entra_bootstrap.support.waiting import Waiter  # noqa: E402
 
 URL = ORDER["url"]
 SERVICE = TokenService(

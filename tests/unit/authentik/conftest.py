@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from authentik_entra_bootstrap.authentik import AuthentikAdapter
+from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.domain import Network, SecretText
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter
 
 TOKEN = "canary-token-5f2a9c"
 PERMISSION_TEXT = "You do not have permission to perform this action."

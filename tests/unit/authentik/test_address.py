@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from authentik_entra_bootstrap.authentik import api_base
+from authentik_entra_bootstrap.authentik.adapter import api_base
 from authentik_entra_bootstrap.errors import ConfigError
 
 

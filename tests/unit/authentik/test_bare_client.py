@@ -50,7 +50,7 @@ print(json.dumps({{"out": out, "models": models, "version": authentik_client.__v
 THREADS = """
 import importlib, threading
 names = [
-    "authentik_entra_bootstrap.authentik", "authentik_entra_bootstrap.session",
+    "authentik_entra_bootstrap.authentik", "authentik_entra_bootstrap.workflows.session",
     "authentik_entra_bootstrap.workflows.bootstrap", "authentik_client.models.event_request",
     "authentik_client.models.application_request", "authentik_client.api_client", "authentik_client.rest",
 ]
@@ -72,7 +72,7 @@ ready, seen, failed = threading.Barrier(16), [], []
 def use():
     ready.wait()
     try:
-        from authentik_entra_bootstrap.authentik import AuthentikAdapter
+        from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
         from authentik_client.models.event_request import EventRequest
         seen.append((AuthentikAdapter, EventRequest))
     except BaseException as error:

@@ -15,11 +15,12 @@ import pytest
 import urllib3
 
 from authentik_entra_bootstrap import errors
-from authentik_entra_bootstrap.authentik import AuthentikAdapter, connection
+from authentik_entra_bootstrap.authentik import connection
+from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.authentik.connection import KEEP_ALIVE, Connection
 from authentik_entra_bootstrap.authentik.requests import Call
 from authentik_entra_bootstrap.domain import Network, ProviderPk, ProviderSpec, SecretText
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter
 
 from .conftest import TOKEN, Answer, FakeTime, Request, Stub, page, serve_basics
 

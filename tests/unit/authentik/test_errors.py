@@ -13,10 +13,10 @@ import pytest
 import trustme
 
 from authentik_entra_bootstrap import errors
-from authentik_entra_bootstrap.authentik import AuthentikAdapter
+from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.domain import Network, ProviderPk, ProviderSpec, SecretText
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter
 
 from .conftest import PERMISSION_TEXT, TOKEN, Answer, FakeTime, Stub, provider_body, serve_basics
 

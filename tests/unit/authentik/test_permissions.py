@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from authentik_entra_bootstrap import errors
-from authentik_entra_bootstrap.authentik import AuthentikAdapter, permission_names
+from authentik_entra_bootstrap.authentik import permission_names
+from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.authentik.permissions import wanted_for
 
 from .conftest import INLINE_FIELDS, PERMISSION_TEXT, Answer, Stub, page, provider_body, serve_basics

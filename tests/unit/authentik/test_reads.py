@@ -7,10 +7,10 @@ import threading
 import pytest
 
 from authentik_entra_bootstrap import errors
-from authentik_entra_bootstrap.authentik import AuthentikAdapter
+from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.authentik.redaction import Redactor
 from authentik_entra_bootstrap.domain import Network, Person, ProviderPk, SecretText
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter
 
 from .conftest import (
     PERMISSION_TEXT,

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from authentik_entra_bootstrap import errors
-from authentik_entra_bootstrap.authentik import AuthentikAdapter, unsupported_fields
+from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
+from authentik_entra_bootstrap.authentik.providers import unsupported_fields
 from authentik_entra_bootstrap.authentik.server import schema_fields
 from authentik_entra_bootstrap.domain import Network, ProviderSpec, SecretText, ServerInfo
 

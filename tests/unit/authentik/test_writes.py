@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from authentik_entra_bootstrap import errors
-from authentik_entra_bootstrap.authentik import AuthentikAdapter
+from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.domain import ProviderPk, ProviderSpec, SecretText
 
 from .conftest import (

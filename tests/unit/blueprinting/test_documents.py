@@ -29,7 +29,7 @@ from authentik_entra_bootstrap.blueprinting import (
     without_secret,
 )
 from authentik_entra_bootstrap.blueprinting import shipped as shipped_module
-from authentik_entra_bootstrap.blueprinting.checker import TAGS
+from authentik_entra_bootstrap.blueprinting.check import TAGS
 from authentik_entra_bootstrap.domain import (
     AuthentikApplication,
     PropertyMapping,

@@ -17,7 +17,7 @@ import pytest
 import structlog
 from jsonschema import Draft202012Validator
 
-from authentik_entra_bootstrap.cli import run
+from authentik_entra_bootstrap.cli import run, runner
 from authentik_entra_bootstrap.config import ConnectionSettings
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ def command(
     seen_settings: list[ConnectionSettings],
 ) -> Callable[..., Said]:
     """Run one command as typed, on the in-memory services."""
-    from authentik_entra_bootstrap.cli import running
-    from authentik_entra_bootstrap.session import Runtime, Session
+    from authentik_entra_bootstrap.workflows.session import Runtime, Session
 
     @asynccontextmanager
     async def open_session(settings: ConnectionSettings, runtime: Runtime) -> AsyncIterator[Session]:
@@ -91,7 +90,7 @@ def command(
         context.waiter.progress = runtime.reporter
         yield Session(settings, settings.desired(), context)
 
-    monkeypatch.setattr(running, "open_session", open_session)
+    monkeypatch.setattr(runner, "open_session", open_session)
     monkeypatch.setenv("AUTHENTIK_URL", "https://ak.example")
     monkeypatch.chdir(tmp_path)
 

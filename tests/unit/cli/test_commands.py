@@ -475,7 +475,7 @@ def test_an_interruption_is_one_json_document_too(command: Command, world: World
 
 
 def test_no_document_holds_a_number_that_json_does_not_know() -> None:
-    from authentik_entra_bootstrap.cli.running import print_json
+    from authentik_entra_bootstrap.cli.runner import print_json
 
     with pytest.raises(ValueError, match="JSON compliant"):
         print_json({"retry_after": float("inf")})

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from authentik_entra_bootstrap import session
 from authentik_entra_bootstrap._version import __version__
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.errors import ConfigError, Temporary
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter
+from authentik_entra_bootstrap.workflows import session
 
 if TYPE_CHECKING:
     from memory_world import World

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from authentik_entra_bootstrap.domain import TaskRecord
+from authentik_entra_bootstrap.domain.application_tags import Delivered
 from authentik_entra_bootstrap.errors import Denied
-from authentik_entra_bootstrap.marks import Delivered
 
 if TYPE_CHECKING:
     from memory_world import World

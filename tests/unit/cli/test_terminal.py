@@ -13,8 +13,8 @@ from rich.console import Console
 
 from authentik_entra_bootstrap.errors import Denied, RequestTrace
 from authentik_entra_bootstrap.output.terminal import Terminal, clean
-from authentik_entra_bootstrap.plan import Action, Step, Target
-from authentik_entra_bootstrap.proof import Evidence
+from authentik_entra_bootstrap.planning.plan import Action, Step, Target
+from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.workflows.check import CheckLine, Level
 
 STEP = Step(Action.CREATE, Target.APPLICATION, "name", "why")
@@ -236,7 +236,7 @@ def test_the_default_consoles_are_the_standard_streams(capsys: pytest.CaptureFix
 
 
 def _reporters() -> list[Callable[[], Any]]:
-    from authentik_entra_bootstrap.reporting import Quiet
+    from authentik_entra_bootstrap.workflows.reporting import Quiet
 
     return [Quiet, lambda: make()[0]]
 

@@ -24,7 +24,7 @@ from authentik_entra_bootstrap.domain import (
     TenantId,
     TokenClaims,
 )
-from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 TENANT = TenantId("11111111-2222-4333-8444-555555555555")

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from authentik_entra_bootstrap.addresses import (
+from authentik_entra_bootstrap.errors import ConfigError, Denied, ExitCode, Unreachable
+from authentik_entra_bootstrap.support.addresses import (
     AddressError,
     authentik_address,
     bypasses_proxy,
@@ -21,7 +22,6 @@ from authentik_entra_bootstrap.addresses import (
     read_proxy,
     status_from_proxy,
 )
-from authentik_entra_bootstrap.errors import ConfigError, Denied, ExitCode, Unreachable
 
 CANARY = "canary9d1"
 BROKERS = ("redis", "rediss", "amqp", "amqps", "postgresql", "http", "https")

@@ -6,9 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from authentik_entra_bootstrap import addresses
 from authentik_entra_bootstrap.config import ConnectionSettings
-from authentik_entra_bootstrap.consent import ConsentState, consent_required, consent_state, request_text
 from authentik_entra_bootstrap.domain import (
     CLOUDS,
     MICROSOFT_GRAPH_APP_ID,
@@ -25,7 +23,14 @@ from authentik_entra_bootstrap.domain import (
     TokenClaims,
 )
 from authentik_entra_bootstrap.errors import AdminActionRequired, ExitCode, RequestTrace
-from authentik_entra_bootstrap.observation import ObservedEntra
+from authentik_entra_bootstrap.planning.consent import (
+    ConsentState,
+    consent_required,
+    consent_state,
+    request_text,
+)
+from authentik_entra_bootstrap.planning.observation import ObservedEntra
+from authentik_entra_bootstrap.support import addresses
 
 TENANT = TenantId("11111111-2222-4333-8444-555555555555")
 GRAPH = ResourcePrincipal(

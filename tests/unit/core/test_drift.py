@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from authentik_entra_bootstrap.adoption import settled
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import (
     AppId,
@@ -31,13 +30,14 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipal,
     ServicePrincipalObjectId,
 )
-from authentik_entra_bootstrap.drift import Drift, DriftAction, find_drift
+from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.errors import Conflict
-from authentik_entra_bootstrap.marks import read_marks
-from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.permissions import resolve
-from authentik_entra_bootstrap.plan import Target, make_plan
-from authentik_entra_bootstrap.preflight import refuse
+from authentik_entra_bootstrap.planning.adoption import settled
+from authentik_entra_bootstrap.planning.drift import Drift, DriftAction, find_drift
+from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.planning.permissions import resolve
+from authentik_entra_bootstrap.planning.plan import Target, make_plan
+from authentik_entra_bootstrap.planning.preflight import refuse
 
 TENANT = "11111111-2222-4333-8444-555555555555"
 Pair = tuple[ObservedEntra, ObservedAuthentik]

@@ -8,9 +8,9 @@ import pickle
 import pytest
 
 from authentik_entra_bootstrap import errors
-from authentik_entra_bootstrap.addresses import admin_consent, application_page, provider_page
 from authentik_entra_bootstrap.domain import CLOUDS, AppId, ProviderPk, TenantId
 from authentik_entra_bootstrap.errors import BootstrapError, ExitCode, RequestTrace
+from authentik_entra_bootstrap.support.addresses import admin_consent, application_page, provider_page
 
 TRACE = RequestTrace("graph", "POST", "/applications", 403, "Authorization_RequestDenied", "r-1", "c-1")
 

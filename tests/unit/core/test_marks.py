@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authentik_entra_bootstrap.domain import ClientSecret, KeyId
-from authentik_entra_bootstrap.marks import (
+from authentik_entra_bootstrap.domain.application_tags import (
     PREFIX,
     Delivered,
     Marks,

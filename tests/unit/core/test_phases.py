@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from authentik_entra_bootstrap.phases import ENTRY, PROTOCOL, Came, Phase, entry
-from authentik_entra_bootstrap.rotation import SecretAction, SecretDecision, State
+from authentik_entra_bootstrap.rotation.decide import SecretAction, SecretDecision, State
+from authentik_entra_bootstrap.rotation.phases import ENTRY, PROTOCOL, Came, Phase, entry
 
 
 def _reached(first: Phase) -> set[Phase]:

@@ -37,10 +37,10 @@ from authentik_entra_bootstrap.errors import (
     Denied,
     ExitCode,
 )
-from authentik_entra_bootstrap.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.permissions import resolve
-from authentik_entra_bootstrap.plan import Action, Target, make_plan
-from authentik_entra_bootstrap.preflight import refuse
+from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.planning.permissions import resolve
+from authentik_entra_bootstrap.planning.plan import Action, Target, make_plan
+from authentik_entra_bootstrap.planning.preflight import refuse
 
 Entra = Callable[..., ObservedEntra]
 Authentik = Callable[..., ObservedAuthentik]

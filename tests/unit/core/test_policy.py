@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authentik_entra_bootstrap.domain import ClientSecret, KeyId, MaintenanceWindow, Renewal, SecretPolicy
-from authentik_entra_bootstrap.errors import AdminActionRequired, ConfigError
-from authentik_entra_bootstrap.policy import (
+from authentik_entra_bootstrap.domain.policy import (
     CLOCK_MARGIN,
     FLIGHT,
     GREATEST_LIFETIME,
@@ -27,6 +26,7 @@ from authentik_entra_bootstrap.policy import (
     renew_at,
     stray_rest,
 )
+from authentik_entra_bootstrap.errors import AdminActionRequired, ConfigError
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 lifetimes = st.timedeltas(MINIMUM_LIFETIME, GREATEST_LIFETIME)

@@ -10,8 +10,8 @@ import pytest
 from authentik_entra_bootstrap.config import ConnectionSettings, SettingsFile, exposed_files, load_settings
 from authentik_entra_bootstrap.config.worker import WorkerSettings
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.leases import open_lease
-from authentik_entra_bootstrap.private_files import (
+from authentik_entra_bootstrap.support.leases import open_lease
+from authentik_entra_bootstrap.support.private_files import (
     GREATEST,
     Unreadable,
     exposure,

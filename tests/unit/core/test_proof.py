@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authentik_entra_bootstrap.domain import KeyId, ProviderChange, TaskRecord
-from authentik_entra_bootstrap.marks import Delivered, Marks
-from authentik_entra_bootstrap.proof import (
+from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks
+from authentik_entra_bootstrap.rotation.proof import (
     Verdict,
     last_failure,
     last_sign_in,

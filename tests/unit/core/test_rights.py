@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from authentik_entra_bootstrap.domain import AppId, TenantId, TokenClaims
-from authentik_entra_bootstrap.rights import (
+from authentik_entra_bootstrap.planning.rights import (
     ADD_OWNERS,
     DIRECTORY_ROLES,
     GRANT_ROLES,

@@ -19,8 +19,8 @@ from authentik_entra_bootstrap.domain import (
     ProviderChange,
     ProviderPk,
 )
-from authentik_entra_bootstrap.marks import Delivered, Marks, Previous, is_ours
-from authentik_entra_bootstrap.rotation import SecretAction, SecretObservation, State, decide, doubtful
+from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous, is_ours
+from authentik_entra_bootstrap.rotation.decide import SecretAction, SecretObservation, State, decide, doubtful
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CURRENT, PENDING, OLD, FOREIGN = KeyId("current"), KeyId("pending"), KeyId("old"), KeyId("foreign")

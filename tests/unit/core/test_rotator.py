@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from authentik_entra_bootstrap import private_files
-from authentik_entra_bootstrap.certificates import make_key_pair, read_key_pair
 from authentik_entra_bootstrap.domain import (
     AppId,
     Application,
@@ -29,8 +27,10 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.rotator.certificate import check_key_lifetime
 from authentik_entra_bootstrap.rotator.federation import AUDIENCES, GITHUB_ISSUER, federated_credential
+from authentik_entra_bootstrap.rotator.observation import ROLE, TAG, ConnectionSeen, RotatorSeen
 from authentik_entra_bootstrap.rotator.plan import shortcomings
-from authentik_entra_bootstrap.rotator.seen import ROLE, TAG, ConnectionSeen, RotatorSeen
+from authentik_entra_bootstrap.support import private_files
+from authentik_entra_bootstrap.support.certificates import make_key_pair, read_key_pair
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -9,9 +9,9 @@ import pytest
 
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import AppId, Application, AppObjectId, ClientSecret, KeyId
-from authentik_entra_bootstrap.marks import Delivered, Marks, Previous
-from authentik_entra_bootstrap.policy import renew_at
-from authentik_entra_bootstrap.standing import Standing, attention, placed, urgency
+from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous
+from authentik_entra_bootstrap.domain.policy import renew_at
+from authentik_entra_bootstrap.rotation.secret_status import Standing, attention, placed, urgency
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DESIRED = ConnectionSettings().desired()

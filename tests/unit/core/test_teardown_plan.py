@@ -25,7 +25,7 @@ from authentik_entra_bootstrap.domain import (
     TokenClaims,
 )
 from authentik_entra_bootstrap.errors import BootstrapError, ExitCode
-from authentik_entra_bootstrap.teardown_plan import TeardownSeen, plan_teardown
+from authentik_entra_bootstrap.planning.teardown import TeardownSeen, plan_teardown
 
 TENANT = TenantId("11111111-2222-4333-8444-555555555555")
 DESIRED = ConnectionSettings().desired()

@@ -10,9 +10,9 @@ import certifi
 import pytest
 import trustme
 
-from authentik_entra_bootstrap import trust
 from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.support import trust
 
 BUNDLE = Path(certifi.where()).read_bytes()
 

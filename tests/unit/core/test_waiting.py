@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authentik_entra_bootstrap import waiting
 from authentik_entra_bootstrap.errors import (
     Denied,
     ExitCode,
@@ -25,7 +24,8 @@ from authentik_entra_bootstrap.errors import (
     Throttled,
     Unreachable,
 )
-from authentik_entra_bootstrap.waiting import (
+from authentik_entra_bootstrap.support import waiting
+from authentik_entra_bootstrap.support.waiting import (
     LONGEST_PAUSE,
     Patience,
     Silent,

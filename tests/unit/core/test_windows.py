@@ -9,7 +9,7 @@ import pytest
 
 from authentik_entra_bootstrap.config.windows import maintenance_window
 from authentik_entra_bootstrap.domain import MaintenanceWindow
-from authentik_entra_bootstrap.policy import next_opening
+from authentik_entra_bootstrap.domain.policy import next_opening
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

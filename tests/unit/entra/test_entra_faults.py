@@ -47,7 +47,7 @@ from authentik_entra_bootstrap.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter
 
 TENANT = TenantId("10000000-0000-4000-8000-000000000001")
 ID = "20000000-0000-4000-8000-000000000002"

@@ -29,7 +29,7 @@ from authentik_entra_bootstrap.entra.network import broken, worth_another_try
 from authentik_entra_bootstrap.entra.secrets import effective_policy, iso_duration
 from authentik_entra_bootstrap.entra.token_service import Attempt, TokenService
 from authentik_entra_bootstrap.errors import Unreachable
-from authentik_entra_bootstrap.trust import client_context
+from authentik_entra_bootstrap.support.trust import client_context
 
 ID = "20000000-0000-4000-8000-000000000002"
 OTHER = "30000000-0000-4000-8000-000000000003"

@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from authentik_entra_bootstrap.certificates import make_key_pair
 from authentik_entra_bootstrap.domain import CLOUDS, AppId, Network, OperatorIdentity, TenantId
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
 from authentik_entra_bootstrap.entra.local_credentials import (
@@ -24,7 +23,8 @@ from authentik_entra_bootstrap.entra.local_credentials import (
     operator_certificate,
 )
 from authentik_entra_bootstrap.errors import ConfigError, ExitCode
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.support.certificates import make_key_pair
+from authentik_entra_bootstrap.support.waiting import Waiter
 
 TENANT = TenantId("11111111-2222-4333-8444-555555555555")
 APP = AppId("66666666-2222-4333-8444-555555555555")

@@ -34,7 +34,7 @@ from authentik_entra_bootstrap.entra.logins import LOGINS, sign_in_as_applicatio
 from authentik_entra_bootstrap.entra.sign_in import Kind, OperatorTokens, _in_daemon_thread, fresh_token
 from authentik_entra_bootstrap.entra.token_service import Attempt, TokenService
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary
-from authentik_entra_bootstrap.waiting import TOKEN_LIMIT, Waiter
+from authentik_entra_bootstrap.support.waiting import TOKEN_LIMIT, Waiter
 
 TENANT = TenantId("10000000-0000-4000-8000-000000000001")
 APP = AppId("20000000-0000-4000-8000-000000000002")

@@ -19,8 +19,8 @@ import redis
 
 from authentik_entra_bootstrap.domain import TenantId
 from authentik_entra_bootstrap.errors import ConfigError, Temporary, Unreachable
-from authentik_entra_bootstrap.leases import Lease, hold, lease_name, open_lease
-from authentik_entra_bootstrap.leases.redis_lock import KEY, RedisLease
+from authentik_entra_bootstrap.support.leases import Lease, hold, lease_name, open_lease
+from authentik_entra_bootstrap.support.leases.redis_lock import KEY, RedisLease
 
 ROOT = Path(__file__).resolve().parents[3]
 KINDS = ("file", "redis", "postgresql")
@@ -104,7 +104,7 @@ def test_a_lost_lease_stops_the_run_and_is_not_taken_from_the_next(url: str, nam
 
 HOLDER = """
 import sys, time
-from authentik_entra_bootstrap.leases import hold, open_lease
+from authentik_entra_bootstrap.support.leases import hold, open_lease
 with hold(open_lease(sys.argv[1], sys.argv[2]), "x"):
     print("held", flush=True)
     time.sleep(60)

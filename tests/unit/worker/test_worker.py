@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu import Exchange, Queue
 
-from authentik_entra_bootstrap import celery_app, metrics
+from authentik_entra_bootstrap import celery_app
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     BootstrapError,
@@ -33,10 +33,11 @@ from authentik_entra_bootstrap.errors import (
     Temporary,
     Throttled,
 )
-from authentik_entra_bootstrap.session import Runtime
 from authentik_entra_bootstrap.worker import beat, broker, messages, redis_broker, runs
 from authentik_entra_bootstrap.worker import settings as settings_module
 from authentik_entra_bootstrap.worker.settings import SettingsSource, read_settings
+from authentik_entra_bootstrap.workflows import metrics
+from authentik_entra_bootstrap.workflows.session import Runtime
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 TENANT = "11111111-2222-4333-8444-555555555555"

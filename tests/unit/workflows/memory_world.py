@@ -16,9 +16,9 @@ from memory_wire import Call, Clock, Wire
 
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import ClientSecret, Desired
-from authentik_entra_bootstrap.marks import Marks, is_ours, read_marks
-from authentik_entra_bootstrap.plan import Step
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.domain.application_tags import Marks, is_ours, read_marks
+from authentik_entra_bootstrap.planning.plan import Step
+from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.bootstrap import bootstrap
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.outcome import Outcome

@@ -11,8 +11,8 @@ import pytest
 
 from authentik_entra_bootstrap.domain import NewClientSecret, Organization, SecretText
 from authentik_entra_bootstrap.errors import Denied, ReplicationTimeout, Temporary
-from authentik_entra_bootstrap.waiting import NEW_SECRET
-from authentik_entra_bootstrap.workflows.acceptance import ROUNDS, SIGN_INS, SPREAD, Acceptance
+from authentik_entra_bootstrap.support.waiting import NEW_SECRET
+from authentik_entra_bootstrap.workflows.secret_check import ROUNDS, SIGN_INS, SPREAD, Acceptance
 
 if TYPE_CHECKING:
     from memory_world import World

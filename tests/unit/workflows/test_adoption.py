@@ -20,7 +20,6 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipal,
     ServicePrincipalObjectId,
 )
-from authentik_entra_bootstrap.drift import DriftAction
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     AlreadyExists,
@@ -28,7 +27,8 @@ from authentik_entra_bootstrap.errors import (
     ConfigError,
     ServiceUnavailable,
 )
-from authentik_entra_bootstrap.standing import Standing
+from authentik_entra_bootstrap.planning.drift import DriftAction
+from authentik_entra_bootstrap.rotation.secret_status import Standing
 from authentik_entra_bootstrap.workflows.planning import prepare
 from authentik_entra_bootstrap.workflows.status import look_at_status
 

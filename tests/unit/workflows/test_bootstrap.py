@@ -12,8 +12,8 @@ import pytest
 
 from authentik_entra_bootstrap.domain import AuthentikApplication, SecretPolicy
 from authentik_entra_bootstrap.errors import Denied, Temporary
-from authentik_entra_bootstrap.plan import Action, Target
-from authentik_entra_bootstrap.rotation import State
+from authentik_entra_bootstrap.planning.plan import Action, Target
+from authentik_entra_bootstrap.rotation.decide import State
 from authentik_entra_bootstrap.workflows.bootstrap import bootstrap
 from authentik_entra_bootstrap.workflows.planning import prepare
 from authentik_entra_bootstrap.workflows.rotate import rotate

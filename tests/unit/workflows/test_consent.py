@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authentik_entra_bootstrap.consent import ConsentRequired
 from authentik_entra_bootstrap.errors import AdminActionRequired, BootstrapError, Denied, ServiceUnavailable
+from authentik_entra_bootstrap.planning.consent import ConsentRequired
 from authentik_entra_bootstrap.workflows.consent import await_consent, see_consent
 
 if TYPE_CHECKING:

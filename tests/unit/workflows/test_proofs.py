@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authentik_entra_bootstrap.errors import BootstrapError, ExitCode, Temporary, VerificationFailed
-from authentik_entra_bootstrap.proof import Evidence
+from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.workflows.planning import look
 from authentik_entra_bootstrap.workflows.verify import consumer_proof, judge, verify
 
@@ -83,7 +83,7 @@ async def test_a_failed_proof_of_a_rotation_leaves_the_old_secret(working: World
 
 async def test_a_mark_of_an_interrupted_run_whose_secret_is_gone_is_cleared_once(working: World) -> None:
     from authentik_entra_bootstrap.domain import KeyId
-    from authentik_entra_bootstrap.marks import Delivered
+    from authentik_entra_bootstrap.domain.application_tags import Delivered
 
     working.entra.change_app(tags=working.marks.with_pending(Delivered(KeyId("gone"))).tags())
     before = len(working.wire.calls)

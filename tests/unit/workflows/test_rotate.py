@@ -11,7 +11,7 @@ import pytest
 
 from authentik_entra_bootstrap.domain import KeyId, LicenseInfo, TenantId
 from authentik_entra_bootstrap.errors import BootstrapError, ExitCode, Temporary
-from authentik_entra_bootstrap.rotation import SecretAction
+from authentik_entra_bootstrap.rotation.decide import SecretAction
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, plan_rotation, rotate
 
 if TYPE_CHECKING:

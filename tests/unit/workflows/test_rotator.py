@@ -19,7 +19,6 @@ from memory_entra import GRAPH, OPERATOR, TENANT, MemoryEntra
 from memory_wire import START, Clock, Killed, Wire, call, lost
 from memory_world import Recorder
 
-from authentik_entra_bootstrap import certificates
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import (
     AppId,
@@ -30,6 +29,7 @@ from authentik_entra_bootstrap.domain import (
     ResourcePrincipal,
     TokenClaims,
 )
+from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.errors import (
     BootstrapError,
     ConfigError,
@@ -38,10 +38,10 @@ from authentik_entra_bootstrap.errors import (
     ServiceUnavailable,
     VerificationFailed,
 )
-from authentik_entra_bootstrap.marks import read_marks
 from authentik_entra_bootstrap.rotator.certificate import KEY_NAME
-from authentik_entra_bootstrap.rotator.seen import ROLE, TAG, UNIQUE_NAME
-from authentik_entra_bootstrap.waiting import Waiter
+from authentik_entra_bootstrap.rotator.observation import ROLE, TAG, UNIQUE_NAME
+from authentik_entra_bootstrap.support import certificates
+from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.rotator import (
     RotatorOutcome,
     Wanted,

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from authentik_entra_bootstrap.domain.application_tags import is_ours
 from authentik_entra_bootstrap.errors import BootstrapError, Conflict, ServiceUnavailable
-from authentik_entra_bootstrap.marks import is_ours
-from authentik_entra_bootstrap.teardown_plan import TeardownPlan, plan_teardown
-from authentik_entra_bootstrap.workflows.deleted import Wish, find_deleted, settle
+from authentik_entra_bootstrap.planning.teardown import TeardownPlan, plan_teardown
+from authentik_entra_bootstrap.workflows.deleted_application import Wish, find_deleted, settle
 from authentik_entra_bootstrap.workflows.teardown import look_before_teardown, teardown
 
 if TYPE_CHECKING:

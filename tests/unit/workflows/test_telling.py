@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from authentik_entra_bootstrap import metrics
 from authentik_entra_bootstrap.errors import AdminActionRequired, RequestTrace, Temporary, Unreachable
-from authentik_entra_bootstrap.events import Happening, Kind, Nobody, Several
+from authentik_entra_bootstrap.support.events import Happening, Kind, Nobody, Several
+from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.rotate import rotate
-from authentik_entra_bootstrap.workflows.telling import TrailListener
+from authentik_entra_bootstrap.workflows.rotation_events import TrailListener
 
 if TYPE_CHECKING:
     from memory_world import World

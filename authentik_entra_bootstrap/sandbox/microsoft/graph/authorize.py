@@ -46,7 +46,11 @@ class Rule:
 
 
 def _rules() -> dict[str, Rule]:
-    text = files("authentik_entra_bootstrap").joinpath("graph_permissions.json").read_text(encoding="utf-8")
+    text = (
+        files("authentik_entra_bootstrap")
+        .joinpath("planning", "graph_permissions.json")
+        .read_text(encoding="utf-8")
+    )
     table: dict[str, dict[str, Any]] = json.loads(text)["operations"]
     return {
         name: Rule(**{key: _field(value) for key, value in entry.items()}) for name, entry in table.items()

@@ -1,0 +1,323 @@
+"""Which client secret authentik holds, and what to do about it. Pure: observation in, decision out.
+
+Two facts carry every decision. authentik's audit trail names the request that last changed the provider; the
+application's ``current`` mark names the request with which we delivered the secret. Equal: authentik holds
+what we recorded. Different, or never recorded: certainty is gone, one new secret regains it, and nothing is
+retired before authentik has proven the new one. On servers that still give the secret back, its first three
+characters against the credential's ``hint`` tell the same, and more: that only another field was changed.
+
+How a decision is carried out stands in :mod:`authentik_entra_bootstrap.rotation.phases`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from authentik_entra_bootstrap.domain import (
+    USER_AGENT,
+    Application,
+    ClientSecret,
+    KeyId,
+    Provider,
+    ProviderChange,
+    Renewal,
+)
+from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous, is_ours
+from authentik_entra_bootstrap.domain.policy import renew_at, stray_rest
+from authentik_entra_bootstrap.errors import AdminActionRequired
+
+SECRETS_WITH_PERSONAL_ACCOUNTS = 2
+"""Live client secrets of an application that personal accounts can sign in to
+(hashicorp/terraform-provider-azuread#640). For others only the size of the whole object counts."""
+PERSONAL_AUDIENCES = frozenset({"AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount"})
+_INTERRUPTED = "no delivered secret is on record: an earlier run was interrupted"
+_TAKEN_OVER = "the application is taken over; authentik holds a secret that is not ours"
+_CHANGED = "the provider was changed in authentik since the secret was delivered"
+
+
+class SecretAction(StrEnum):
+    """What a run does about the client secret."""
+
+    KEEP = "keep"
+    PROVE = "prove"
+    """authentik holds the pending secret already; only the proof is missing."""
+    MAKE = "make"
+
+
+class State(StrEnum):
+    """In which state a connection's client secret is, as one observation shows it."""
+
+    ABSENT = "absent"
+    """Nothing holds a secret of ours: no application, no provider, or one that signs in as another application."""
+    CURRENT = "current"
+    """authentik holds the recorded secret, and it is not due."""
+    DUE = "due"
+    """authentik holds the recorded secret, and it is time for another."""
+    DELIVERED = "delivered"
+    """authentik holds the pending secret; an earlier run ended before the proof."""
+    UNRECORDED = "unrecorded"
+    """No delivered secret is on record: an earlier run was interrupted, or the application was taken over."""
+    CHANGED = "changed"
+    """Somebody else changed the provider last, so what authentik holds is not known."""
+    REMOVED = "removed"
+    """The recorded secret is gone from the application."""
+    ENDED = "ended"
+    """The recorded secret has expired."""
+
+
+@dataclass(frozen=True)
+class SecretObservation:
+    """What is known of one connection's secrets at one moment.
+
+    :param change: authentik's last change of the provider, or ``None`` when there is none on record.
+    :param change_readable: false where the token may not read audit events.
+    :param gone: secrets whose makers are known to have ended; the others' may be about to deliver them.
+    :param force: make a new one although none is due.
+    """
+
+    now: datetime
+    application: Application | None
+    marks: Marks
+    provider: Provider | None
+    change: ProviderChange | None = None
+    change_readable: bool = True
+    renewal: Renewal = field(default_factory=Renewal)
+    gone: frozenset[KeyId] = frozenset()
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class SecretDecision:
+    """The decision with its reason in words, and what may go once authentik has proven its secret.
+
+    :param kept: the secret that authentik holds: for ``keep`` and ``prove``, and one that is due.
+    :param retire: secrets of ours that nothing uses; removed only after a fresh proof.
+    :param orphaned: those of ``retire`` that go before their rest is over, because their makers have ended. The
+        makers' last requests may still be under way.
+    :param resting: secrets of ours on no record that may still be in somebody's hands, and until when.
+    :param certain: false where the audit trail could not confirm what authentik holds.
+    """
+
+    action: SecretAction
+    reason: str
+    state: State
+    kept: ClientSecret | None = None
+    delivered: Delivered | None = None
+    retire: tuple[KeyId, ...] = ()
+    orphaned: frozenset[KeyId] = frozenset()
+    resting: tuple[Previous, ...] = ()
+    certain: bool = True
+
+
+def decide(seen: SecretObservation) -> SecretDecision:
+    """Decide for one connection. Every branch has a reason that ``plan``, ``status`` and the log show."""
+    application, marks = seen.application, seen.marks
+    if application is None:
+        return SecretDecision(SecretAction.MAKE, "there is no application yet", State.ABSENT)
+    by_key = {secret.key_id: secret for secret in application.secrets}
+    if seen.provider is None:
+        return _make(seen, State.ABSENT, "no provider holds a client secret yet")
+    if seen.provider.client_id.lower() != application.app_id.lower():
+        return _make(seen, State.ABSENT, "the provider holds another application's client id")
+    delivered = _delivered(seen, by_key)
+    if delivered is not None:
+        in_use = {delivered.key_id} | ({marks.current.key_id} if marks.current else set())
+        # The one before stays for its overlap: a sync that began earlier may still be using it.
+        return _with_unused(
+            seen,
+            in_use,
+            SecretDecision(
+                SecretAction.PROVE,
+                "authentik holds the new secret; its proof is missing",
+                State.DELIVERED,
+                kept=by_key[delivered.key_id],
+                delivered=delivered,
+            ),
+        )
+    current = marks.current
+    if current is None:
+        return _make(seen, State.UNRECORDED, _INTERRUPTED if marks.managed else _TAKEN_OVER)
+    secret = by_key.get(current.key_id)
+    if secret is None:
+        return _make(seen, State.REMOVED, "the current client secret was removed in Entra ID")
+    if not secret.is_live(seen.now):
+        return _make(seen, State.ENDED, "the current client secret has expired")
+    holds, why = _holds(seen, current, secret)
+    if holds is False:
+        return _make(seen, State.CHANGED, why)
+    if seen.force or renew_at(secret, seen.renewal) <= seen.now:
+        due = _make(seen, State.DUE, "asked for" if seen.force else _due_because(seen.renewal))
+        return replace(due, kept=secret, delivered=current, certain=holds is True)
+    keep = SecretDecision(
+        SecretAction.KEEP, why, State.CURRENT, kept=secret, delivered=current, certain=holds is True
+    )
+    return _with_unused(seen, {current.key_id}, keep)
+
+
+def _due_because(renewal: Renewal) -> str:
+    if renewal.renew_before is None:
+        return "about two thirds of its lifetime have passed"
+    return "its end is nearer than renew_before"
+
+
+def _delivered(seen: SecretObservation, by_key: dict[KeyId, ClientSecret]) -> Delivered | None:
+    """The pending secret, if authentik holds it; with the request that the audit trail shows."""
+    pending = seen.marks.pending
+    secret = by_key.get(pending.key_id) if pending else None
+    if pending is None or secret is None or not secret.is_live(seen.now):
+        return None
+    held = seen.change.request_id if seen.change else None
+    if pending.request_id:
+        return pending if pending.request_id == held else None
+    if _hinted(seen, secret) and held is not None:
+        return Delivered(pending.key_id, held)
+    return None
+
+
+def _holds(seen: SecretObservation, current: Delivered, secret: ClientSecret) -> tuple[bool | None, str]:
+    """Whether authentik holds the recorded secret, with the words for it; ``None`` where nothing tells."""
+    hinted = _hinted(seen, secret)
+    if hinted is False:
+        return False, "authentik holds another client secret than the recorded one"
+    if not seen.change_readable:
+        if hinted:
+            return True, "current; its first characters are those that authentik holds"
+        return None, "current as recorded; audit events cannot be read to confirm it"
+    held = seen.change.request_id if seen.change else None
+    if held is not None and held == current.request_id:
+        return True, "current"
+    if hinted:
+        return True, "current; somebody changed the provider, but not its client secret"
+    return False, _CHANGED
+
+
+def _hinted(seen: SecretObservation, secret: ClientSecret) -> bool | None:
+    """Whether the first characters that authentik shows are this secret's; ``None`` where that tells nothing."""
+    shown = seen.provider.secret_hint if seen.provider else None
+    if shown is None or not secret.hint or seen.application is None:
+        return None
+    alike = [item for item in seen.application.secrets if item.hint == shown]
+    if shown != secret.hint:
+        return False
+    return True if len(alike) == 1 else None
+
+
+def _make(seen: SecretObservation, state: State, reason: str) -> SecretDecision:
+    # The secret recorded as current stays for an overlap: authentik may still be using it.
+    in_use = {seen.marks.current.key_id} if seen.marks.current else set()
+    return _with_unused(seen, in_use, SecretDecision(SecretAction.MAKE, reason, state))
+
+
+def _with_unused(seen: SecretObservation, in_use: set[KeyId], decision: SecretDecision) -> SecretDecision:
+    """The decision with what becomes of the secrets of ours that are not in use."""
+    retire: list[KeyId] = []
+    orphaned: list[KeyId] = []
+    resting: list[Previous] = []
+    for secret in seen.application.secrets if seen.application else ():
+        if not is_ours(secret) or secret.key_id in in_use:
+            continue
+        rest = _rest(seen, secret)
+        if rest is None or rest.retire_at <= seen.now:
+            retire.append(secret.key_id)
+            if rest is None and secret.key_id in seen.gone and _age_rest(secret) > seen.now:
+                orphaned.append(secret.key_id)
+        elif rest not in seen.marks.previous:
+            resting.append(rest)
+    return replace(decision, retire=tuple(retire), orphaned=frozenset(orphaned), resting=tuple(resting))
+
+
+def _rest(seen: SecretObservation, secret: ClientSecret) -> Previous | None:
+    """Until when a secret that is not in use has to stay; ``None`` when it may go at once."""
+    # Only a tag written by hand names one twice: the later time counts.
+    recorded = [item for item in seen.marks.previous if item.key_id == secret.key_id]
+    if recorded:
+        return max(recorded, key=lambda item: item.retire_at)
+    if seen.provider is None or secret.key_id in seen.gone or not secret.is_live(seen.now):
+        # Without a provider there was nothing to give it to: whoever made it will find that taken.
+        return None
+    return Previous(secret.key_id, _age_rest(secret))
+
+
+def _age_rest(secret: ClientSecret) -> datetime:
+    """From when a secret on no record is too old to be delivered by anybody."""
+    return secret.start_date_time + stray_rest(secret.lifetime)
+
+
+def doubtful(seen: SecretObservation, decision: SecretDecision) -> str | None:
+    """Why the tenant's answer may come from a replica that lags behind; ``None`` when nothing speaks for it.
+
+    authentik's database is consistent. Where its audit trail contradicts the marks, the marks are likely old; and
+    secrets that seem ready to be retired may just have been.
+    """
+    provider, application = seen.provider, seen.application
+    if provider is None or application is None or provider.client_id.lower() != application.app_id.lower():
+        return None
+    recorded = {item.request_id for item in (seen.marks.current, seen.marks.pending) if item}
+    held = seen.change.request_id if seen.change else None
+    agent = seen.change.user_agent if seen.change else None
+    # A change made with another program is on no record, however long one waits.
+    by_others = agent is not None and not agent.startswith(USER_AGENT)
+    if decision.action is not SecretAction.KEEP and held not in recorded and not by_others:
+        return "Entra ID to show the last delivered client secret"
+    if decision.retire and seen.marks.pending is None:
+        return "Entra ID to forget removed client secrets"
+    return None
+
+
+def places_left(application: Application, now: datetime) -> int | None:
+    """How many client secrets can still be added; ``None`` where the audience sets no limit."""
+    if application.sign_in_audience not in PERSONAL_AUDIENCES:
+        return None
+    live = sum(now < secret.end_date_time for secret in application.secrets)
+    return max(0, SECRETS_WITH_PERSONAL_ACCOUNTS - live)
+
+
+def removable_first(decision: SecretDecision) -> tuple[KeyId, ...]:
+    """Secrets that may be retired before the new one is made, to have a place for it.
+
+    Only where it is certain that authentik signs in with the recorded secret: a proof shows that it signs in, not
+    with which one.
+    """
+    sure = decision.state is State.DUE and decision.certain
+    return decision.retire if sure else ()
+
+
+def refuse_without_place(application: Application | None, decision: SecretDecision, now: datetime) -> None:
+    """Refuse a run that could not add its client secret.
+
+    :raises AdminActionRequired: ``too-many-secrets``.
+    """
+    if application is None or decision.action is not SecretAction.MAKE:
+        return
+    first = removable_first(decision)
+    left = replace(
+        application, secrets=tuple(item for item in application.secrets if item.key_id not in first)
+    )
+    if places_left(left, now) == 0:
+        raise too_many_secrets(left, now)
+
+
+def too_many_secrets(application: Application, now: datetime) -> AdminActionRequired:
+    """The error of an application without a place for another client secret."""
+    live = [secret for secret in application.secrets if now < secret.end_date_time]
+    names = ", ".join(
+        f"{secret.display_name or secret.key_id} (until {secret.end_date_time:%Y-%m-%d})" for secret in live
+    )
+    return AdminActionRequired(
+        "too-many-secrets",
+        f"The application {application.app_id} has no place for another client secret: personal accounts can sign in to "
+        f"it (signInAudience {application.sign_in_audience}), so it may hold {SECRETS_WITH_PERSONAL_ACCOUNTS}. "
+        f"It holds {names}.",
+        "Remove one that nobody uses, in the portal under Certificates & secrets, or set signInAudience to AzureADMyOrg. "
+        "One that this program has replaced is removed by the run after its overlap.",
+        facts={"app_id": application.app_id, "live": str(len(live))},
+    )
+
+
+def without_place_for_the_next(application: Application, marks: Marks, now: datetime) -> bool:
+    """Whether the next rotation will find no place: what no run will remove takes them all."""
+    current = marks.current.key_id if marks.current else None
+    stays = tuple(item for item in application.secrets if item.key_id == current or not is_ours(item))
+    return places_left(replace(application, secrets=stays), now) == 0

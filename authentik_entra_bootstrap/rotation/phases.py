@@ -1,0 +1,104 @@
+"""How a decision about the client secret is carried out: the phases of a rotation, and what follows what. Pure.
+
+The table below is the protocol. The workflow asks it after each phase what comes next; the picture in
+``docs/explanation/rotation.md`` is drawn from it; the tests change it to see that each change is noticed.
+In brackets AWS's names for the steps of a rotation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from authentik_entra_bootstrap.rotation.decide import SecretAction, SecretDecision
+
+
+class Phase(StrEnum):
+    """One step of a rotation. Each makes one kind of write, or none."""
+
+    PREFLIGHT = "preflight"
+    """authentik can be saved: reachable, licensed, permitted. Nothing was made yet."""
+    CREATE = "create"
+    """[createSecret] ``addPassword`` with a display name that was chosen before."""
+    MARK = "mark"
+    """The tag ``pending=KEY_ID``, before anybody is given the secret."""
+    TEST = "test"
+    """[testSecret] Sign in with it from our side, several times in a row."""
+    CUT_OVER = "cut-over"
+    """[setSecret] Save the provider with it, if nobody else has changed the provider meanwhile."""
+    PROVE = "prove"
+    """Make authentik sign in with what it stores."""
+    RECORD = "record"
+    """[finishSecret] The tags ``current=KEY_ID@REQUEST_ID`` and ``previous=…``."""
+    RETIRE = "retire"
+    """``removePassword`` for secrets of ours past their overlap, with the proof fresh."""
+    DISCARD = "discard"
+    """Remove the secret that was made here and given to nobody."""
+    NOTE_DELIVERED = "note-delivered"
+    """The tag ``pending=KEY_ID@REQUEST_ID``: delivered, only the proof is missing."""
+    NOTE_DOUBT = "note-doubt"
+    """No tag ``pending`` any more: what authentik holds does not work, the next run makes another.
+
+    The secret itself rests for as long as one on no record does. A tag that names it would let a run that sees its
+    first characters in authentik ask for the same proof again and again.
+    """
+    END = "end"
+
+
+class Came(StrEnum):
+    """How a phase ended."""
+
+    GOOD = "good"
+    SAVED = "saved"
+    """The provider was saved, or left alone, without a new secret: there is nothing to prove."""
+    FAILED = "failed"
+    """It was surely not carried out, or did not hold what was asked of it."""
+    UNKNOWN = "unknown"
+    """It may have been carried out; only another look tells."""
+
+
+PROTOCOL: Mapping[tuple[Phase, Came], Phase] = {
+    (Phase.PREFLIGHT, Came.GOOD): Phase.CREATE,
+    (Phase.PREFLIGHT, Came.FAILED): Phase.END,
+    (Phase.CREATE, Came.GOOD): Phase.MARK,
+    (Phase.CREATE, Came.FAILED): Phase.END,
+    (Phase.MARK, Came.GOOD): Phase.TEST,
+    (Phase.MARK, Came.FAILED): Phase.DISCARD,
+    (Phase.TEST, Came.GOOD): Phase.CUT_OVER,
+    (Phase.TEST, Came.FAILED): Phase.DISCARD,
+    (Phase.CUT_OVER, Came.GOOD): Phase.PROVE,
+    (Phase.CUT_OVER, Came.SAVED): Phase.RECORD,
+    (Phase.CUT_OVER, Came.FAILED): Phase.DISCARD,
+    (Phase.CUT_OVER, Came.UNKNOWN): Phase.END,
+    (Phase.PROVE, Came.GOOD): Phase.RECORD,
+    (Phase.PROVE, Came.UNKNOWN): Phase.NOTE_DELIVERED,
+    (Phase.PROVE, Came.FAILED): Phase.NOTE_DOUBT,
+    (Phase.RECORD, Came.GOOD): Phase.RETIRE,
+    (Phase.RECORD, Came.FAILED): Phase.END,
+    (Phase.RETIRE, Came.GOOD): Phase.END,
+    (Phase.RETIRE, Came.FAILED): Phase.END,
+    (Phase.DISCARD, Came.GOOD): Phase.END,
+    (Phase.DISCARD, Came.FAILED): Phase.END,
+    (Phase.NOTE_DELIVERED, Came.GOOD): Phase.END,
+    (Phase.NOTE_DELIVERED, Came.FAILED): Phase.END,
+    (Phase.NOTE_DOUBT, Came.GOOD): Phase.END,
+    (Phase.NOTE_DOUBT, Came.FAILED): Phase.END,
+}
+"""What follows a phase, by how it ended."""
+
+ENTRY: Mapping[SecretAction, Phase] = {
+    SecretAction.MAKE: Phase.PREFLIGHT,
+    SecretAction.PROVE: Phase.PROVE,
+    SecretAction.KEEP: Phase.RETIRE,
+}
+"""Where a decision begins."""
+
+
+def entry(decision: SecretDecision, *, saves_provider: bool = False) -> Phase:
+    """The first phase of a decision.
+
+    :param saves_provider: the run may change other fields of the provider, too (bootstrap does).
+    """
+    if saves_provider and decision.action is not SecretAction.MAKE:
+        return Phase.CUT_OVER
+    return ENTRY[decision.action]

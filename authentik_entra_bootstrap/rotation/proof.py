@@ -1,0 +1,160 @@
+"""What counts as proof that a connection works, and how to read it. Pure.
+
+authentik's own answers prove nothing: the call that starts a sync reports success before it happened, and the
+sync status counts skipped syncs as successful. The log of the task does: a line "Syncing page" stands there only
+after authentik signed in with the secret it stores and read the tenant (recorded on 2025.12.4 and 2026.5.0-rc1).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from authentik_entra_bootstrap.domain import ProviderChange, TaskRecord
+from authentik_entra_bootstrap.domain.application_tags import Marks
+
+_SIGNED_IN = "Syncing page"
+_ASKED_FOR = ":manual"
+"""How the ``uid`` of a task ends that ``sync/object`` started."""
+RETRIED = "Task will be retried"
+ROUTINE = ("Task has been queued", "Task is being processed", RETRIED, "Task finished", "Starting")
+"""What begins the lines of a task's log that tell nothing of its failure."""
+UNNAMED = "Microsoft answered and refused; authentik does not say why"
+_LONGEST = 200
+_UNASSIGNED = "No provider found"
+_AADSTS = re.compile(r"AADSTS\d+")
+_FINAL_AADSTS = frozenset({"AADSTS7000222", "AADSTS700016", "AADSTS90002", "AADSTS7000112"})
+"""Not explained by a token service replica that lags behind, once our own sign-in has succeeded."""
+_BUSY_AADSTS = frozenset({"AADSTS50196", "AADSTS90006", "AADSTS90024", "AADSTS90033", "AADSTS90055"})
+"""The token service was busy or asked to slow down: that says nothing about the secret."""
+_OVER = frozenset({"done", "error", "rejected", "successful", "warning", "info"})
+
+
+class Verdict(StrEnum):
+    """What a task's log says about authentik's sign-in."""
+
+    PROVEN = "proven"
+    FAILED = "failed"
+    """The sign-in failed and waiting will not mend it."""
+    ATTEMPT_FAILED = "attempt-failed"
+    """One attempt failed; authentik will try again."""
+    OVER = "over"
+    """The task ended without signing in, e.g. because Microsoft was not reachable from authentik."""
+    OPEN = "open"
+    """Not processed yet."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A verdict with the log line it rests on.
+
+    :param refused: Microsoft's token service has refused the sign-in. Without that, a failure says nothing about the
+        secret.
+    """
+
+    verdict: Verdict
+    because: str
+    refused: bool = False
+
+
+def read_task(task: TaskRecord | None) -> Reading:
+    """Read one task's log."""
+    if task is None:
+        return Reading(Verdict.OPEN, "authentik has no such task yet")
+    lines = task.log_lines
+    if signed_in := next((line for line in lines if _SIGNED_IN in line), None):
+        return Reading(Verdict.PROVEN, f'the log of its task says "{signed_in}"')
+    if unassigned := next((line for line in lines if _UNASSIGNED in line), None):
+        return Reading(Verdict.FAILED, unassigned)
+    codes = [code for line in lines for code in _AADSTS.findall(line)]
+    if final := next((code for code in codes if code in _FINAL_AADSTS), None):
+        return Reading(Verdict.FAILED, final, refused=True)
+    if codes:
+        return Reading(Verdict.ATTEMPT_FAILED, codes[-1], refused=not _BUSY_AADSTS.issuperset(codes))
+    if any(RETRIED in line for line in lines):
+        told = [line for line in lines if not line.startswith(ROUTINE)]
+        if told:
+            return Reading(Verdict.ATTEMPT_FAILED, told[-1][:_LONGEST])
+        # Since 2026.5 the log names no error. A worker that does not reach Microsoft ends its task without a retry.
+        return Reading(Verdict.ATTEMPT_FAILED, UNNAMED, refused=True)
+    if task.state in _OVER:
+        return Reading(
+            Verdict.OVER,
+            "its task ended without signing in and without an error, as it does when its worker does not reach Microsoft",
+        )
+    return Reading(Verdict.OPEN, f"the task is {task.state}")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One thing seen that speaks for or against the connection.
+
+    :param name: stable kebab-case name: ``secret-signs-in``, ``token-has-roles``, ``graph-call``,
+        ``authentik-signs-in``, ``authentik-holds-current``, ``grants``, ``secret-lives``.
+    :param ok: ``None`` when it could not be looked at.
+    :param detail: what was seen, for people.
+    :param seen_at: when, aware UTC.
+    :param by: where a sync task shows it, whose it was: ``sync`` for one that authentik started by itself, ``probe``
+        for one that was asked for.
+    """
+
+    name: str
+    ok: bool | None
+    detail: str
+    seen_at: datetime | None = None
+    by: str = ""
+
+
+def last_sign_in(tasks: tuple[TaskRecord, ...], since: datetime | None) -> Evidence | None:
+    """The newest sync task since a moment whose log shows that authentik signed in: proof without asking."""
+    for task in _since(tasks, since):
+        reading = read_task(task)
+        if reading.verdict is Verdict.PROVEN:
+            return _shown_by(task, reading, ok=True)
+    return None
+
+
+def proven_at_delivery(marks: Marks, change: ProviderChange | None) -> Evidence | None:
+    """The proof on record: a secret is marked as current only once authentik has signed in with it.
+
+    :param change: the provider's last change; another one than the marked delivery proves nothing.
+    """
+    held = change.request_id if change else None
+    if change is None or held is None or marks.current is None or marks.current.request_id != held:
+        return None
+    detail = "authentik has signed in with it since its delivery, and the provider was not changed after that"
+    return Evidence("authentik-signs-in", True, detail, change.created)
+
+
+def last_failure(tasks: tuple[TaskRecord, ...], since: datetime | None) -> Evidence | None:
+    """What the newest sync task since a moment says, if it is that authentik could not sign in."""
+    for task in _since(tasks, since):
+        reading = read_task(task)
+        if reading.verdict is Verdict.PROVEN:
+            return None
+        if reading.verdict in {Verdict.FAILED, Verdict.ATTEMPT_FAILED}:
+            return _shown_by(task, reading, ok=False)
+    return None
+
+
+def is_full_sync(task: TaskRecord) -> bool:
+    """Whether a task syncs a whole provider. It only waits for its pages, and signs in nowhere itself."""
+    return task.uid.partition(":")[0].endswith(".microsoft_entra_sync")
+
+
+def _since(tasks: tuple[TaskRecord, ...], since: datetime | None) -> Iterator[TaskRecord]:
+    for task in tasks:
+        if is_full_sync(task):
+            continue
+        if since is None or (task.mtime is not None and task.mtime >= since):
+            yield task
+
+
+def _shown_by(task: TaskRecord, reading: Reading, *, ok: bool) -> Evidence:
+    # The actor's dotted path in front says nothing to people.
+    name = task.uid.partition(":")[2] or task.uid
+    by = "probe" if task.uid.endswith(_ASKED_FOR) else "sync"
+    return Evidence("authentik-signs-in", ok, f"{reading.because} (task {name})", task.mtime, by)

@@ -1,0 +1,117 @@
+"""What each client secret of an application is to us, and when a connection wants attention. Pure.
+
+From the application alone: what the sweep over a whole tenant reads in one listing, and what ``status`` shows.
+What authentik holds is another question (:mod:`authentik_entra_bootstrap.rotation.decide`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from authentik_entra_bootstrap.domain import Application, ClientSecret, Desired
+from authentik_entra_bootstrap.domain.application_tags import Marks, is_ours, read_marks
+from authentik_entra_bootstrap.domain.policy import renew_at, stray_rest
+
+
+class Standing(StrEnum):
+    """What a client secret is to us."""
+
+    CURRENT = "current"
+    """Delivered to authentik, and proven."""
+    PREVIOUS = "previous"
+    """Replaced; stays for its overlap."""
+    PENDING = "pending"
+    """Made, and not proven yet."""
+    STRAY = "stray"
+    """Made by us, on no record: a run ended before it could say so, or is about to."""
+    FOREIGN = "foreign"
+    """Not made by us: never removed."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A client secret with its standing.
+
+    :param retire_at: from when it may be removed; ``None`` for the current one and foreign ones.
+    :param holder: ``application``, or ``service-principal`` for one that only that lists.
+    """
+
+    secret: ClientSecret
+    standing: Standing
+    retire_at: datetime | None = None
+    holder: str = "application"
+
+
+@dataclass(frozen=True)
+class Attention:
+    """When a connection wants a run, and why.
+
+    :param due: whether it wants one now.
+    :param at: the moment, aware UTC; not after now where ``due`` is true.
+    """
+
+    due: bool
+    reason: str
+    at: datetime
+
+
+def placed(
+    application: Application, marks: Marks | None = None, of_principal: tuple[ClientSecret, ...] = ()
+) -> tuple[Placed, ...]:
+    """Every client secret of an application with its standing, oldest first.
+
+    :param of_principal: those of its service principal, which are always somebody else's.
+    """
+    marks = read_marks(application.tags) if marks is None else marks
+    resting = {
+        item.key_id: item.retire_at for item in sorted(marks.previous, key=lambda item: item.retire_at)
+    }
+    found: list[Placed] = []
+    for secret in sorted(application.secrets, key=lambda item: item.start_date_time):
+        rest = secret.start_date_time + stray_rest(secret.lifetime)
+        if marks.current is not None and secret.key_id == marks.current.key_id:
+            found.append(Placed(secret, Standing.CURRENT))
+        elif marks.pending is not None and secret.key_id == marks.pending.key_id:
+            found.append(Placed(secret, Standing.PENDING, rest))
+        elif not is_ours(secret):
+            found.append(Placed(secret, Standing.FOREIGN))
+        elif secret.key_id in resting:
+            found.append(Placed(secret, Standing.PREVIOUS, resting[secret.key_id]))
+        else:
+            found.append(Placed(secret, Standing.STRAY, rest))
+    found += [Placed(secret, Standing.FOREIGN, holder="service-principal") for secret in of_principal]
+    return tuple(sorted(found, key=lambda item: item.secret.start_date_time))
+
+
+def attention(application: Application, desired: Desired, now: datetime) -> Attention:
+    """When a connection wants its next run.
+
+    :param application: as one read shows it; it may be a little old, so the run looks again.
+    """
+    marks = read_marks(application.tags)
+    secrets = {secret.key_id: secret for secret in application.secrets}
+    current = secrets.get(marks.current.key_id) if marks.current else None
+    if current is None:
+        reason = "no delivered secret is on record" if marks.current is None else "the current secret is gone"
+        return Attention(True, reason, now)
+    if marks.pending is not None and marks.pending.request_id:
+        return Attention(True, "a delivered secret has not been proven", now)
+    wishes = [(renew_at(current, desired.renewal), "the client secret is due")]
+    wishes += [
+        (item.retire_at, f"a {item.standing.value} secret may be removed")
+        for item in placed(application, marks)
+        if item.retire_at is not None and is_ours(item.secret)
+    ]
+    at, reason = min(wishes)
+    return Attention(at <= now, reason, at)
+
+
+def urgency(application: Application) -> datetime:
+    """Until when a connection can wait for its run: the end of its current secret; always past where none is proven."""
+    marks = read_marks(application.tags)
+    ends = {secret.key_id: secret.end_date_time for secret in application.secrets}
+    if marks.current is None or (marks.pending is not None and marks.pending.request_id):
+        return datetime.min.replace(tzinfo=UTC)
+    return ends.get(marks.current.key_id, datetime.min.replace(tzinfo=UTC))

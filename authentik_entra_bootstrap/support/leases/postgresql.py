@@ -1,0 +1,97 @@
+"""A lease as an advisory lock in PostgreSQL, on a connection of its own: gone when the connection is."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from typing import Any
+
+from authentik_entra_bootstrap.support.addresses import host_and_port
+from authentik_entra_bootstrap.support.leases.lease import library_missing, unreachable
+from authentik_entra_bootstrap.support.trust import postgresql_options
+
+_ANSWER = 5
+
+
+class PostgresqlLease:
+    """One session-level advisory lock. The database needs no table and no permission but to connect.
+
+    A pooler between must keep one server connection for a client connection (PgBouncer's ``session`` mode).
+
+    :param url: ``postgresql://…``, as libpq reads it.
+    :raises ConfigError: ``lease-library-missing``.
+    """
+
+    period = 15.0
+    domain = ""
+
+    def __init__(self, url: str, name: str, ca_file: str | None = None) -> None:
+        try:
+            import psycopg  # noqa: PLC0415  # an extra
+        except ImportError:
+            raise library_missing("psycopg", "postgresql") from None
+        self._psycopg = psycopg
+        self._url = url
+        self._ca_file = ca_file
+        # 64 bits of our own making: PostgreSQL's hash functions may change between versions.
+        digest = hashlib.sha256(f"authentik-entra:lease:{name}".encode()).digest()
+        self._key = int.from_bytes(digest[:8], signed=True)
+        self._connection: Any = None
+        self._taken = False
+
+    def acquire(self) -> bool:
+        """Take the lock; see ``Lease``."""
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (self._key,)).fetchone()
+        except self._psycopg.Error as error:
+            self._close()
+            raise unreachable("PostgreSQL", error, host_and_port(self._url)) from None
+        self._taken = bool(row and row[0])
+        return self._taken
+
+    def renew(self) -> bool:
+        """Keep the connection in use, so that its loss is noticed on both ends."""
+        return self.held()
+
+    def held(self) -> bool:
+        """Whether the session that holds the lock still answers, and holds it."""
+        try:
+            row = self._connection.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted"
+            ).fetchone()
+        except (self._psycopg.Error, AttributeError):
+            return False
+        return bool(row and row[0])
+
+    def release(self) -> None:
+        """Unlock, so that it is free at once, and close the connection, with which it would go in any case."""
+        if self._taken:
+            self._taken = False
+            with contextlib.suppress(self._psycopg.Error):
+                self._connection.execute("SELECT pg_advisory_unlock(%s)", (self._key,))
+        self._close()
+
+    def _connect(self) -> Any:
+        # Both ends give a connection up after about a minute without life.
+        given = self._psycopg.conninfo.conninfo_to_dict(self._url)
+        connection = self._psycopg.connect(
+            self._url,
+            **postgresql_options(given, self._ca_file),
+            autocommit=True,
+            connect_timeout=_ANSWER,
+            application_name="authentik-entra lease",
+            keepalives_idle=20,
+            keepalives_interval=10,
+            keepalives_count=3,
+            tcp_user_timeout=30_000,
+        )
+        for setting, value in (("idle", 20), ("interval", 10), ("count", 3)):
+            connection.execute(f"SET tcp_keepalives_{setting} = {value}")
+        return connection
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

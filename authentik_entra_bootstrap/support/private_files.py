@@ -1,0 +1,239 @@
+"""Files and folders that matter: read by one reader, made once, and looked at for who else may touch them."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from authentik_entra_bootstrap.domain import SecretText
+from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.support.addresses import unquoted
+
+GREATEST = 1024 * 1024
+"""Bytes of the greatest file that is read."""
+_OTHER_ENCODINGS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+
+
+class Unreadable(Exception):
+    """Why a file cannot be read, in words; without anything of its content."""
+
+
+def read_file(path: Path) -> bytes:
+    """The content of an ordinary file.
+
+    :raises Unreadable: it cannot be read, or it is a folder, a pipe, a device, or greater than :data:`GREATEST`.
+    """
+    try:
+        # A pipe without a writer would keep us waiting.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise Unreadable("it is a pipe or a device, not a file")
+            data = file.read(GREATEST + 1)
+    except IsADirectoryError:
+        raise Unreadable("it is a folder") from None
+    except OSError as error:
+        raise Unreadable((error.strerror or type(error).__name__).lower()) from None
+    except ValueError:
+        raise Unreadable("its name holds a NUL character") from None
+    if len(data) > GREATEST:
+        raise Unreadable("it is greater than 1 MB")
+    return data
+
+
+def read_text(path: Path) -> str:
+    """The text of a file: UTF-8, with or without byte order mark.
+
+    :raises Unreadable: it cannot be read, or it is other text, or none.
+    """
+    data = read_file(path)
+    for mark, name in _OTHER_ENCODINGS:
+        if data.startswith(mark):
+            raise Unreadable(f"it is {name} text; save it as UTF-8")
+    if b"\x00" in data:
+        # Text of another encoding without its mark, as some editors leave it, has NUL in every second byte.
+        raise Unreadable("it is no UTF-8 text (UTF-16 without a mark, or no text at all); save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Unreadable("it is no UTF-8 text; save it as UTF-8") from None
+
+
+def read_line(path: Path) -> str:
+    """The one line of a file that holds a token, a secret or an address; without blanks and quotes around it.
+
+    :raises Unreadable: it cannot be read, or it holds several lines.
+    """
+    text = unquoted(read_text(path))
+    if len(text.splitlines()) > 1:
+        raise Unreadable("it holds several lines")
+    return text
+
+
+def exposure(path: Path, *, secret: bool) -> str:
+    """Who else may touch a file, in words; empty where nobody does, or the file is not there.
+
+    :param secret: whether nobody else may read it, either.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return ""
+    if status.st_uid not in {0, os.geteuid()}:
+        return "it belongs to another user, who can change it"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "other users can change it"
+    return "every user of this machine can read it" if secret and status.st_mode & stat.S_IROTH else ""
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder that only its owner may use, or check that nobody else can put anything into an existing one.
+
+    What stands in it is believed: files of a schedule are unpickled. Looked at before anything in it is opened.
+
+    :raises ConfigError: ``state-folder-unusable``.
+    """
+    try:
+        why = _untrusted_way(folder)
+        if not why:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            why = _untrusted_folder(folder)
+    except OSError as error:
+        why = (error.strerror or type(error).__name__).lower()
+    if why:
+        raise ConfigError(
+            "state-folder-unusable",
+            f"The folder {folder} cannot be used: {why}.",
+            "Set state_dir (or AUTHENTIK_ENTRA_STATE_DIR) to a folder that only this user can write to.",
+        )
+
+
+def own_file(path: Path) -> None:
+    """Refuse a file of a state folder that somebody else put there; one that does not exist is right.
+
+    :raises ConfigError: ``state-folder-unusable``.
+    """
+    try:
+        status = path.lstat()
+    except OSError:
+        return
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+        raise ConfigError(
+            "state-folder-unusable",
+            f"The file {path} is not used: it is a link, or it belongs to somebody else.",
+            "Look at where it comes from, and remove it.",
+        )
+
+
+def _untrusted_folder(folder: Path) -> str:
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        return "it is a link" if stat.S_ISLNK(status.st_mode) else "it is no folder"
+    if status.st_uid != os.geteuid():
+        return "it belongs to somebody else"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "others may write to it"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else "it cannot be written to"
+
+
+def _untrusted_way(folder: Path) -> str:
+    """Why what stands above a folder lets others put another one in its place."""
+    for path in reversed(folder.absolute().parents):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            return ""
+        if stat.S_ISLNK(status.st_mode):
+            # The system's own: /home, /tmp, /var/run.
+            if status.st_uid == 0 and len(path.parent.parts) <= 2:
+                continue
+            return f"{path} is a link"
+        if status.st_uid not in {0, os.geteuid()}:
+            return f"{path} belongs to somebody else"
+        if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+            return f"everybody may write to {path}"
+    return "it is a link" if folder.is_symlink() else ""
+
+
+def refuse_existing(path: Path) -> None:
+    """Refuse a file that is there already, whatever it holds, and a place where none can be made.
+
+    :raises ConfigError: ``secret-file-exists``, ``secret-file-unwritable``.
+    """
+    if os.path.lexists(path):
+        raise ConfigError(
+            "secret-file-exists",
+            f"The file {path} exists already; it is never overwritten.",
+            "Name another file, or move this one away.",
+        )
+    folder = path.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise _unwritable(path, "its folder does not exist or may not be written to")
+
+
+def write_new(path: Path, secret: SecretText) -> None:
+    """Write a secret to a new file with mode 0600: whole, or not at all.
+
+    :raises ConfigError: ``secret-file-exists``, ``secret-file-unwritable``.
+    """
+    refuse_existing(path)
+    try:
+        # mkstemp makes it 0600; the link fails where somebody made the file meanwhile.
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secret.reveal().encode())
+                file.flush()
+                os.fsync(file.fileno())
+            _put(Path(name), path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                Path(name).unlink()
+    except FileExistsError:
+        refuse_existing(path)
+        raise
+    except OSError as error:
+        raise _unwritable(path, error.strerror or type(error).__name__) from None
+
+
+def _put(made: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(made)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links. The name is taken first, so that nothing is overwritten.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        made.replace(path)
+
+
+def read_secret(path: Path) -> SecretText:
+    """The text of a file that holds a secret.
+
+    :raises ConfigError: ``secret-file-unreadable``.
+    """
+    try:
+        return SecretText(read_text(path))
+    except Unreadable as error:
+        raise ConfigError(
+            "secret-file-unreadable",
+            f"The file {path} cannot be read: {error}.",
+            "Check its path and permissions.",
+        ) from None
+
+
+def _unwritable(path: Path, reason: str) -> ConfigError:
+    return ConfigError(
+        "secret-file-unwritable",
+        f"The file {path} cannot be made: {reason}.",
+        "Name a file in a folder that exists and that you may write to.",
+    )

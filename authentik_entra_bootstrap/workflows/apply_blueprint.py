@@ -1,0 +1,153 @@
+"""Applying a blueprint: imported at once where the server can, else by way of an instance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from authentik_entra_bootstrap.blueprinting import check, filled, load, references, refusal
+from authentik_entra_bootstrap.domain import BlueprintInstance, SecretText
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError
+from authentik_entra_bootstrap.support.waiting import CONSUMER
+from authentik_entra_bootstrap.workflows.context import Context
+
+INSTANCE_PREFIX = "authentik-entra: "
+_ENDED = frozenset({"successful", "warning", "error", "orphaned"})
+
+
+@dataclass(frozen=True)
+class Applied:
+    """How a blueprint was applied.
+
+    :param how: ``import`` or ``instance``.
+    :param request_id: of the import; ``None`` where authentik's worker applied it.
+    :param instance: name of the instance that was kept.
+    """
+
+    how: str
+    request_id: str | None = None
+    instance: str | None = None
+
+
+def refuse_broken(text: str, given: Mapping[str, object], secrets: Mapping[str, SecretText]) -> None:
+    """Run our own checker over a blueprint.
+
+    :raises ConfigError: ``blueprint-unreadable``, ``blueprint-broken``.
+    """
+    names = {name for name, value in given.items() if value is not None} | set(secrets)
+    problems = check(load(text), names)
+    if problems:
+        listed = "; ".join(f"{problem.where}: {problem.what}" for problem in problems)
+        raise ConfigError(
+            "blueprint-broken",
+            f"The blueprint cannot be applied: {listed}.",
+            "Correct it; values that are missing come from the connection's settings.",
+            facts={"problems": ", ".join(f"{problem.code} {problem.where}" for problem in problems)},
+        )
+
+
+async def refuse_unresolved(context: Context, text: str, values: Mapping[str, object]) -> None:
+    """Look for what the blueprint refers to, so that what is missing is named before anything is sent.
+
+    :raises ConfigError: ``blueprint-reference-missing``.
+    """
+    wanted = references(load(text), {name: value for name, value in values.items() if value is not None})
+    missing = [
+        str(item) for item in wanted if await context.authentik.exists(item.model, item.conditions) is False
+    ]
+    if missing:
+        raise ConfigError(
+            "blueprint-reference-missing",
+            f"authentik does not have what the blueprint refers to: {'; '.join(missing)}.",
+            "Make it in authentik, or name another one in the settings.",
+            facts={"missing": "; ".join(missing)},
+        )
+
+
+async def apply_blueprint(
+    context: Context,
+    title: str,
+    text: str,
+    values: Mapping[str, object] | None = None,
+    secrets: Mapping[str, SecretText] | None = None,
+) -> Applied:
+    """Apply a blueprint once and leave nothing of it behind but what it made.
+
+    :param title: name of the instance that exists meanwhile on servers without import.
+    :param secrets: given to an import alone; there they are not stored.
+    :raises ConfigError: ``blueprint-broken``, ``blueprint-reference-missing``.
+    :raises Conflict: ``blueprint-refused``.
+    :raises Temporary: ``blueprint-not-applied``: authentik's worker did not do it in time.
+    """
+    values, secrets = values or {}, secrets or {}
+    refuse_broken(text, values, secrets)
+    await refuse_unresolved(context, text, values)
+    if await context.authentik.imports_blueprints():
+        result = await context.authentik.import_blueprint(text, values, secrets)
+        if not result.value.success:
+            raise refusal(result.value.lines)
+        return Applied("import", result.request_id)
+    if secrets:
+        raise AssertionError("a stored blueprint must not be given a secret")
+    # Under a name of its own: one that is kept for the same blueprint stays.
+    instance = await _run_instance(context, f"{title} (once)", filled(text, values))
+    await _remove(context, instance)
+    return Applied("instance")
+
+
+async def keep_blueprint(
+    context: Context, title: str, text: str, values: Mapping[str, object] | None = None
+) -> str:
+    """Store a blueprint as an instance that authentik applies again when it changes, and apply it.
+
+    :param text: must hold no secret, and needs none.
+    :returns: the instance's name.
+    :raises Conflict: ``blueprint-refused``.
+    """
+    values = values or {}
+    refuse_broken(text, values, {})
+    await refuse_unresolved(context, text, values)
+    return (await _run_instance(context, title, filled(text, values), keep=True)).name
+
+
+async def _run_instance(
+    context: Context, title: str, content: str, *, keep: bool = False
+) -> BlueprintInstance:
+    """Store, apply, wait. One that was refused is not left behind."""
+    name = f"{INSTANCE_PREFIX}{title}"
+    saved = await context.authentik.save_blueprint(name, content)
+    good = False
+    try:
+        await context.authentik.apply_blueprint(saved.pk)
+
+        async def ended() -> BlueprintInstance | None:
+            # A save moves last_applied as well: this one is known from the save's own answer.
+            seen = await context.authentik.blueprint(saved.pk)
+            moved = seen is not None and seen.last_applied != saved.last_applied
+            return seen if seen is not None and moved and seen.status in _ENDED else None
+
+        seen = await context.waiter.until(
+            ended,
+            what="authentik's worker to apply the blueprint",
+            code="blueprint-not-applied",
+            patience=CONSUMER,
+            remedy="Check that authentik's worker is running and not busy; then run the same command again.",
+        )
+        if seen.status not in {"successful", "warning"}:
+            raise refusal(await context.authentik.blueprint_lines(saved.pk))
+        good = True
+        return seen
+    finally:
+        if not good and not keep:
+            await _remove(context, saved)
+
+
+async def _remove(context: Context, instance: BlueprintInstance) -> None:
+    """Take an instance away. How the blueprint fared is known by then, and matters more."""
+    try:
+        await context.authentik.delete_blueprint(instance.pk)
+    except BootstrapError as error:
+        context.reporter.warn(
+            f"The blueprint instance “{instance.name}” could not be removed from authentik ({error.code}); it holds "
+            "no secret. Remove it under Customization, Blueprints."
+        )

@@ -1,0 +1,115 @@
+"""Noticing another run of the same connection, by what the services themselves show.
+
+There is no lock: neither service offers one that every machine shares. What they offer is enough to stop in
+time: authentik keeps provider names unique and records who changed the provider last, and the application's
+``pending`` mark names the run that is about to deliver. Whoever finds another's trace gives way, removes only
+the client secret that it made itself, and writes no marks: those are the other run's by then.
+"""
+
+from __future__ import annotations
+
+from authentik_entra_bootstrap.domain import Application, KeyId, Provider, ProviderChange, ProviderSpec
+from authentik_entra_bootstrap.domain.application_tags import Marks, read_marks
+from authentik_entra_bootstrap.errors import BootstrapError, Conflict, Denied, Temporary
+from authentik_entra_bootstrap.workflows.context import Context
+
+ANOTHER_RUN = "another-run-active"
+
+
+def another_run(seen: str, **facts: str) -> Temporary:
+    """The error of a run that gives way.
+
+    :param seen: what shows the other run, one sentence without its full stop.
+    """
+    return Temporary(
+        ANOTHER_RUN,
+        f"Another run works on this connection, or somebody changes it: {seen}. This run gave way.",
+        "Wait until the other run has ended; then run the same command again.",
+        facts=facts,
+    )
+
+
+async def no_other_marks(
+    context: Context, application: Application, observed: Marks, own: KeyId | None = None
+) -> None:
+    """Read the marks again and look for a client secret that appeared in them since the observation.
+
+    A replica that lags shows older marks: those are no evidence, and nothing is concluded from them.
+
+    :param observed: the marks that the plan was made from.
+    :param own: the client secret that this run made.
+    :raises Temporary: ``another-run-active``.
+    """
+    fresh = await context.entra.application(application.app_object_id)
+    if fresh is None:
+        return
+    marks = read_marks(fresh.tags)
+    known = {item.key_id for item in (observed.pending, observed.current, *observed.previous) if item}
+    for item in (marks.pending, marks.current):
+        if item is not None and item.key_id != own and item.key_id not in known:
+            raise another_run(
+                f"the application shows a new client secret, key id {item.key_id}", key_id=item.key_id
+            )
+
+
+async def provider_as_observed(context: Context, provider: Provider, observed: ProviderChange | None) -> None:
+    """Compare authentik's last change of the provider with the observed one, just before it is saved.
+
+    authentik has no compare-and-set: this narrows the moment in which two runs overwrite each other from
+    minutes to milliseconds; what falls into it is noticed by :func:`ours_was_last`.
+
+    :raises Temporary: ``another-run-active``.
+    """
+    change = await last_change(context, provider)
+    if change is not None and (observed is None or change.request_id != observed.request_id):
+        raise _changed(change)
+
+
+async def provider_appeared(context: Context, spec: ProviderSpec) -> BootstrapError:
+    """Why a provider of that name exists now, although none did when this run looked.
+
+    :returns: ``another-run-active`` where it is this connection's, ``provider-name-taken`` otherwise.
+    """
+    found = await context.authentik.find_provider(spec.name)
+    if found is not None and found.client_id.lower() == spec.client_id.lower():
+        return another_run("it has created the provider meanwhile", provider=str(found.pk))
+    return Conflict(
+        "provider-name-taken",
+        f"authentik has another provider called {spec.name!r}.",
+        "Set provider_name to another name; names are unique among all providers.",
+    )
+
+
+def ours_was_last(
+    change: ProviderChange | None, saved: list[str | None], observed: ProviderChange | None
+) -> None:
+    """Refuse to record a delivery after which somebody else has saved the provider.
+
+    :param change: authentik's last change now. An event that is not written yet is no evidence.
+    :param saved: request ids of this run's own saves.
+    :raises Temporary: ``another-run-active``.
+    """
+    if change is None or change.request_id is None or change.request_id in saved:
+        return
+    if observed is not None and change.request_id == observed.request_id:
+        return
+    if None in saved:
+        # One of our own answers was lost, and with it the id: this may be it.
+        return
+    raise _changed(change)
+
+
+async def last_change(context: Context, provider: Provider) -> ProviderChange | None:
+    """authentik's last change of the provider; ``None`` where there is none, or it may not be read."""
+    try:
+        return await context.authentik.last_change(provider.pk)
+    except Denied:
+        return None
+
+
+def _changed(change: ProviderChange) -> Temporary:
+    who = f" by {change.user}" if change.user else ""
+    return another_run(
+        f"the provider was changed in authentik{who} at {change.created:%H:%M:%S} UTC",
+        request_id=change.request_id or "",
+    )

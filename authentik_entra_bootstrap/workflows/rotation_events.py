@@ -1,0 +1,259 @@
+"""Tells what a rotation did, wherever it ran: to the log, to authentik's audit trail, to the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+
+from authentik_entra_bootstrap.authentik.port import AuthentikPort
+from authentik_entra_bootstrap.domain import Application, ClientSecret, Desired, OwnEvent, Provider
+from authentik_entra_bootstrap.domain.application_tags import Marks
+from authentik_entra_bootstrap.domain.policy import in_words, renew_at
+from authentik_entra_bootstrap.errors import BootstrapError, Denied, Temporary
+from authentik_entra_bootstrap.planning.plan import Action
+from authentik_entra_bootstrap.rotation.decide import State
+from authentik_entra_bootstrap.rotation.phases import Came, Phase
+from authentik_entra_bootstrap.rotation.secret_status import Standing, placed
+from authentik_entra_bootstrap.support.events import Happening, Kind, SecretDates, record, tell
+from authentik_entra_bootstrap.workflows.concurrency import both, outcome
+from authentik_entra_bootstrap.workflows.concurrent_runs import ANOTHER_RUN
+from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.delivery import BUSY
+from authentik_entra_bootstrap.workflows.reporting import Reporter
+from authentik_entra_bootstrap.workflows.secret_run import SecretRun
+from authentik_entra_bootstrap.workflows.secret_state import Case
+
+ACTIONS: Mapping[Kind, str] = {
+    Kind.ROTATED: "secret_rotate",
+    Kind.FAILED: "configuration_error",
+    Kind.EXPIRING: "configuration_warning",
+    Kind.RECOVERED: "configuration_warning",
+}
+"""authentik's action for each; it accepts no others than its own. What is not here is not written."""
+QUIET = timedelta(hours=24)
+"""A failure that repeats itself is not written again for so long: a run every few minutes would fill the trail."""
+ENDS_SOON = 1 / 6
+"""Share of a secret's lifetime that is left when a failure is also a warning about its end."""
+
+
+class TrailListener:
+    """Writes to authentik's audit trail, as far as authentik lets it. A refusal is reported once.
+
+    :param reporter: is told of a refusal.
+    :param now: aware UTC.
+    """
+
+    def __init__(self, authentik: AuthentikPort, reporter: Reporter, now: Callable[[], datetime]) -> None:
+        self._authentik = authentik
+        self._reporter = reporter
+        self._now = now
+        self._refused = False
+
+    async def happened(self, what: Happening) -> None:
+        """Write it, unless a failure is only repeating itself."""
+        action = ACTIONS.get(what.kind)
+        if action is None or not what.reachable:
+            return
+        if what.kind in {Kind.FAILED, Kind.EXPIRING} and await self._repeats(what):
+            return
+        try:
+            await self._authentik.emit_event(action, {"happened": what.kind.value, **what.facts()})
+        except BootstrapError as error:
+            self._report(error)
+
+    async def failing(self, connection: str) -> bool:
+        """Whether the newest event of our own about a connection is a failure."""
+        before = await self._before(connection)
+        return bool(before) and before[0].happened in {Kind.FAILED, Kind.EXPIRING}
+
+    def proven(self, connection: str, at: datetime) -> None:
+        """authentik's own tasks hold it."""
+
+    def stepped(self, step: str, seconds: float) -> None:
+        """The audit trail does not hold it."""
+
+    async def _repeats(self, what: Happening) -> bool:
+        for item in await self._before(what.connection):
+            if item.happened not in {Kind.FAILED, Kind.EXPIRING}:
+                return False
+            if (item.happened, item.code) == (what.kind, what.code):
+                return self._now() - item.created < QUIET
+        return False
+
+    async def _before(self, connection: str) -> tuple[OwnEvent, ...]:
+        try:
+            return await self._authentik.own_events(connection)
+        except BootstrapError as error:
+            # Where events may not be read, each failure is written and no recovery is recognised by them.
+            record("own-events-not-read", connection=connection, code=error.code)
+            return ()
+
+    def _report(self, error: BootstrapError) -> None:
+        if self._refused:
+            return
+        self._refused = True
+        record("event-not-written", code=error.code, message=error.message)
+        hint = f" {error.remedy}" if isinstance(error, Denied) and error.remedy else ""
+        self._reporter.warn(f"authentik's audit trail was not written: {error.message}{hint}")
+
+
+class ToldRun(SecretRun):
+    """A run of ``rotate`` whose phases are timed, and that tells what it did."""
+
+    def __init__(
+        self, context: Context, case: Case, application: Application, provider: Provider | None, marks: Marks
+    ) -> None:
+        super().__init__(context, case, application, provider, marks)
+        self._handlers = {phase: self._timed(phase, handler) for phase, handler in self._handlers.items()}
+        self._failing: Callable[[], bool] | None = None
+        self._told = False
+
+    def _timed(self, phase: Phase, handler: Callable[[], Awaitable[Came]]) -> Callable[[], Awaitable[Came]]:
+        async def timed() -> Came:
+            start = self.context.waiter.monotonic()
+            try:
+                return await handler()
+            finally:
+                self.context.listener.stepped(phase.value, self.context.waiter.monotonic() - start)
+
+        return timed
+
+    @property
+    def held(self) -> ClientSecret:
+        """The client secret that authentik holds once the run has succeeded."""
+        secret = self.new.record if self.new else self.case.decision.kept
+        assert secret is not None  # noqa: S101 - MAKE makes one, KEEP and PROVE have one
+        return secret
+
+    async def prove(self) -> Came:
+        """The proof; meanwhile the trail is asked whether the run before failed."""
+        came, self._failing = await both(super().prove(), outcome(self._was_failing()))
+        return came
+
+    async def write_record(self) -> None:
+        """Write what was delivered and proven, and tell it at once where nothing is left to be removed.
+
+        Where the record cannot be written, the failure is told after it.
+        """
+        if any(step.action is Action.RETIRE for step in self.case.steps):
+            await super().write_record()
+        else:
+            await both(super().write_record(), self.tell())
+
+    async def tell(self) -> None:
+        """Tell what the run did, once; and that it was the first success after a failure, or finished another."""
+        if self._told:
+            return
+        self._told = True
+        desired, before, held = self.case.desired, self.observed.current, self.held
+        rotated = before is None or before.key_id != held.key_id
+        # A mark of a run that ended in the middle, or a secret that it left behind.
+        left_over = {State.DELIVERED, State.UNRECORDED}
+        resumed = self.observed.pending is not None or self.case.decision.state in left_over
+        proven = [item.seen_at for item in self.evidence if item.name == "authentik-signs-in" and item.ok]
+        done = Happening(
+            Kind.ROTATED if rotated else Kind.KEPT,
+            desired.connection,
+            _rotation_id(held) if rotated else "",
+            _key_ids(self, held),
+            _request_ids(self),
+            secret=_dates(held, desired, proven[-1] if proven else None),
+        )
+        failing = self._failing() if self._failing else await self._was_failing()
+        await tell(self.context.listener, done)
+        if failing or resumed:
+            why = "it works again after a failure" if failing else "an interrupted run was finished"
+            await tell(
+                self.context.listener,
+                Happening(
+                    Kind.RECOVERED,
+                    desired.connection,
+                    done.rotation_id,
+                    done.key_ids,
+                    done.request_ids,
+                    message=f"The connection {desired.connection} is in order: {why}.",
+                    secret=done.secret,
+                ),
+            )
+
+    async def _was_failing(self) -> bool:
+        return await self.context.listener.failing(self.case.desired.connection)
+
+
+async def tell_failure(
+    context: Context,
+    desired: Desired,
+    error: BootstrapError,
+    application: Application | None = None,
+    run: SecretRun | None = None,
+) -> None:
+    """Tell that a run failed, with what to do; and that the secret in use ends soon, where it does.
+
+    Another run on the same connection is no failure: the other one does the work. Nor is an authentik that is busy.
+    """
+    if error.code == ANOTHER_RUN or error.code in BUSY:
+        record("rotation-gave-way", connection=desired.connection, message=error.message)
+        return
+    trace = error.trace
+    held = _on_record(application)
+    failed = Happening(
+        Kind.FAILED,
+        desired.connection,
+        _rotation_id(run.new.record) if run and run.new else "",
+        _key_ids(run, held),
+        (*_request_ids(run), *((trace.request_id,) if trace and trace.request_id else ())),
+        error.code,
+        error.message,
+        error.remedy,
+        _dates(held, desired, None) if held else None,
+        reachable=not (isinstance(error, Temporary) and trace is not None and trace.service == "authentik"),
+    )
+    await tell(context.listener, failed)
+    left = held.end_date_time - context.now() if held else None
+    if held is not None and left is not None and left < held.lifetime * ENDS_SOON:
+        ends = f"ends in {in_words(left)}" if left > timedelta() else "has ended"
+        await tell(
+            context.listener,
+            Happening(
+                Kind.EXPIRING,
+                desired.connection,
+                key_ids=failed.key_ids,
+                code=error.code,
+                message=f"The client secret of the connection {desired.connection} {ends}, and runs fail.",
+                remedy=error.remedy,
+                secret=failed.secret,
+                reachable=failed.reachable,
+            ),
+        )
+
+
+def _on_record(application: Application | None) -> ClientSecret | None:
+    found = placed(application) if application else ()
+    return next((item.secret for item in found if item.standing is Standing.CURRENT), None)
+
+
+def _rotation_id(secret: ClientSecret) -> str:
+    """The last part of the display name of a secret of ours."""
+    return (secret.display_name or "").rpartition(":")[2]
+
+
+def _key_ids(run: SecretRun | None, held: ClientSecret | None) -> dict[str, list[str]]:
+    return {
+        "made": [run.new.record.key_id] if run and run.new else [],
+        "held": [held.key_id] if held else [],
+        "retired": list(run.retired) if run else [],
+    }
+
+
+def _request_ids(run: SecretRun | None) -> tuple[str, ...]:
+    """Of the writes that may have delivered the secret; an interrupted run's is known by its mark."""
+    if run is None:
+        return ()
+    delivered = [run.delivered.request_id] if run.delivered else []
+    return tuple(dict.fromkeys(item for item in (*run.saved, *delivered) if item))
+
+
+def _dates(secret: ClientSecret, desired: Desired, proven: datetime | None) -> SecretDates:
+    return SecretDates(
+        secret.start_date_time, secret.end_date_time, renew_at(secret, desired.renewal), proven
+    )

@@ -1,0 +1,119 @@
+"""Provider and application by blueprint, with the same result as by the API.
+
+Where authentik imports blueprints, the client secret goes along with the import, which stores nothing of it.
+Older servers know only stored instances, which anybody who may see instances can read. There the blueprint
+makes the provider with a text that is no secret, the secret follows through the API, and only then a second
+blueprint assigns the provider to its application: before that, authentik does not sign in with it.
+"""
+
+from __future__ import annotations
+
+from authentik_entra_bootstrap.blueprinting import (
+    attaching,
+    creating,
+    placeholder_for,
+    shipped,
+    spec_values,
+)
+from authentik_entra_bootstrap.domain import (
+    AuthentikApplication,
+    Desired,
+    Provider,
+    ProviderSpec,
+    SecretText,
+    Written,
+)
+from authentik_entra_bootstrap.errors import BootstrapError, NotFound, Temporary, UnexpectedAnswer
+from authentik_entra_bootstrap.workflows.apply_blueprint import apply_blueprint
+from authentik_entra_bootstrap.workflows.context import Context
+
+PROVIDER_BLUEPRINT = "entra-provider"
+_TRIAL_HEAD = "version: 1\nmetadata:\n  name: authentik-entra permissions\nentries:\n"
+_TRIAL = "  - {{model: {model}, conditions: [false], identifiers: {{name: never}}}}\n"
+
+
+class ViaBlueprint:
+    """Implements :class:`~authentik_entra_bootstrap.workflows.save_provider.Saving`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def refuse_without_permission(self) -> None:
+        """Import something that does nothing, because only an import tells whether the token may import.
+
+        authentik looks at the permissions for every model in the file first; the condition then skips the entry.
+
+        :raises Denied: ``authentik-permission-missing``, naming the permissions.
+        """
+        if not await self._context.authentik.imports_blueprints():
+            return
+        models = ("authentik_providers_microsoft_entra.microsoftentraprovider", "authentik_core.application")
+        content = _TRIAL_HEAD + "".join(_TRIAL.format(model=model) for model in models)
+        await self._context.authentik.import_blueprint(content, {}, {})
+
+    async def create(self, desired: Desired, spec: ProviderSpec, secret: SecretText) -> Written[Provider]:
+        """See ``Saving``. On servers without import the returned request is the one that delivered the secret."""
+        text = shipped(PROVIDER_BLUEPRINT).text
+        values = spec_values(desired, spec)
+        if not await self._context.authentik.imports_blueprints():
+            return await self._create_in_two_steps(desired, spec, secret)
+        content = creating(text, spec)
+        try:
+            applied = await apply_blueprint(
+                self._context, _title(desired), content, values, {"client_secret": secret}
+            )
+        except (Temporary, UnexpectedAnswer):
+            # The reply was lost. What is there now may be another run's: ours is delivered to be certain.
+            found = await self._context.authentik.find_provider(spec.name)
+            if found is None or found.client_id.lower() != spec.client_id.lower():
+                raise
+            return await self._context.authentik.update_provider(found.pk, {}, secret)
+        return Written(await self._made(spec), applied.request_id)
+
+    async def attach(
+        self, desired: Desired, provider: Provider, existing: AuthentikApplication | None
+    ) -> Written[AuthentikApplication]:
+        """See ``Saving``; without a request id where authentik's worker assigned it."""
+        slug = existing.slug if existing else desired.authentik_application_slug
+        title = f"{_title(desired)}, application"
+        content = attaching(slug, desired.authentik_application_name, provider.pk, existing, title)
+        request_id: str | None = None
+        try:
+            applied = await apply_blueprint(self._context, title, content)
+            request_id = applied.request_id
+        except (Temporary, UnexpectedAnswer):
+            found = await self._context.authentik.find_application(slug)
+            if found is None or int(provider.pk) not in found.backchannel_provider_pks:
+                raise
+        made = await self._context.authentik.find_application(slug)
+        if made is None:
+            raise _vanished("application", slug)
+        return Written(made, request_id)
+
+    async def _create_in_two_steps(
+        self, desired: Desired, spec: ProviderSpec, secret: SecretText
+    ) -> Written[Provider]:
+        text = shipped(PROVIDER_BLUEPRINT).text
+        values = {**spec_values(desired, spec), "client_secret": placeholder_for(desired)}
+        content = creating(text, spec)
+        await apply_blueprint(self._context, _title(desired), content, values)
+        made = await self._made(spec)
+        return await self._context.authentik.update_provider(made.pk, {}, secret)
+
+    async def _made(self, spec: ProviderSpec) -> Provider:
+        found = await self._context.authentik.find_provider(spec.name)
+        if found is None:
+            raise _vanished("provider", spec.name)
+        return found
+
+
+def _title(desired: Desired) -> str:
+    return f"provider of {desired.connection}"
+
+
+def _vanished(what: str, name: str) -> BootstrapError:
+    return NotFound(
+        "blueprint-object-missing",
+        f"authentik applied the blueprint, but there is no {what} {name!r}.",
+        "Run the same command again.",
+    )

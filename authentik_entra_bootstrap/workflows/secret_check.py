@@ -1,0 +1,219 @@
+"""Whether the token service takes a new client secret: tried early, then by several sign-ins at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from authentik_entra_bootstrap.domain import (
+    Application,
+    NewClientSecret,
+    Organization,
+    PermissionKind,
+)
+from authentik_entra_bootstrap.entra.port import SyncSession
+from authentik_entra_bootstrap.errors import AdminActionRequired, Denied, ReplicationTimeout, Temporary
+from authentik_entra_bootstrap.rotation.proof import Evidence
+from authentik_entra_bootstrap.support.waiting import NEW_SECRET, Patience
+from authentik_entra_bootstrap.workflows.concurrency import both, outcome
+from authentik_entra_bootstrap.workflows.context import Context
+
+SIGN_INS = 5
+"""Consecutive successes before a secret is believed to be accepted: token service replicas disagree for longer than
+others (terraform-provider-azuread wants five reads)."""
+ROUNDS = 3
+"""How often so many sign in at once after a refusal: then it is known that the secret is still on its way, and that
+one replica has it says little about the others."""
+SPREAD = 0.4
+"""Seconds between two such rounds."""
+_FIRST_CALL = Patience(budget=30.0, first=0.5, factor=1.5, ceiling=4.0)
+_WHAT = "Entra ID to accept the new client secret with its permissions"
+_NOT_ACCEPTED = "secret-not-accepted-yet"
+_USUAL = "4 to 20 s, sometimes minutes"
+_NOT_YET = frozenset({"secret-not-accepted", "application-not-found"})
+"""What the token service answers while a new secret or application is not known everywhere."""
+
+
+class Acceptance:
+    """The test of one new client secret, from our side.
+
+    :param roles: application permissions that each token must hold.
+    :param strict: false to report missing roles instead of waiting for them.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        application: Application,
+        secret: NewClientSecret,
+        roles: frozenset[str],
+        *,
+        strict: bool,
+    ) -> None:
+        self._context = context
+        self._application = application
+        self._secret = secret
+        self._roles = roles
+        self._strict = strict
+        self._early: Callable[[], SyncSession | None] | None = None
+        self._missing: frozenset[str] = frozenset()
+        self._refused = False
+        self._first: Evidence | None = None
+        self.looked = False
+        """Whether what was to be looked at beside the last sign-ins was looked at, and nothing came after it."""
+
+    async def try_early(self) -> None:
+        """Sign in once, beside something else: the wait begins. What comes of it is told by :meth:`prove`."""
+        self._early = await outcome(self._signs_in())
+
+    async def prove(self, beside: Callable[[], Awaitable[None]]) -> tuple[Evidence, ...]:
+        """Sign in until it succeeds several times in a row and each token has every role.
+
+        And make the call that authentik itself makes first, ``GET /organization``.
+
+        :param beside: what is looked at in the same moment as the last sign-ins. Its failure is raised.
+        :raises Temporary: the secret did not become usable within the budget. It still exists.
+        """
+        start = self._context.waiter.monotonic()
+        session = await self._accepted(NEW_SECRET.budget)
+        while not (signed_in := (await self._again(session, beside))):
+            # One replica has it and another has not: all of them, some time later.
+            session = await self._accepted(await self._later(start))
+        now = self._context.now()
+        return (
+            Evidence("secret-signs-in", True, f"{signed_in} sign-ins in a row", now),
+            self._roles_evidence(),
+            self._first or await self._first_call(session),
+        )
+
+    async def _accepted(self, budget: float) -> SyncSession:
+        """The first sign-in that succeeds."""
+        early, self._early = self._early, None
+        if early is not None:
+            session = early()
+            if session is not None:
+                return session
+        try:
+            return await self._context.waiter.until(
+                self._signs_in,
+                what=_WHAT,
+                code=_NOT_ACCEPTED,
+                patience=replace(NEW_SECRET, budget=budget),
+                usual=_USUAL,
+            )
+        except Temporary as error:
+            if self._missing:
+                raise AdminActionRequired(
+                    "consent-not-effective",
+                    f"The token still lacks {', '.join(sorted(self._missing))}. {error.message}",
+                    "Check the application's API permissions in the Entra portal; then run the same command again.",
+                ) from None
+            raise
+
+    async def _signs_in(self) -> SyncSession | None:
+        try:
+            session = await self._context.entra.sign_in_as(self._application.app_id, self._secret.secret_text)
+        except Denied as error:
+            if error.code not in _NOT_YET:
+                raise
+            self._refused = True
+            return None
+        self._missing = self._roles - session.claims.roles
+        if self._missing and self._strict:
+            self._refused = True
+            return None
+        return session
+
+    async def _later(self, start: float) -> float:
+        """A pause as in any other wait for this; what is left of the budget after it, in seconds.
+
+        :raises ReplicationTimeout: nothing is left.
+        """
+        waiter = self._context.waiter
+        waited = waiter.monotonic() - start
+        waiter.progress.waiting(_WHAT, waited, _USUAL)
+        await waiter.sleep(max(NEW_SECRET.first, waited * (NEW_SECRET.factor - 1)))
+        waited = waiter.monotonic() - start
+        left = NEW_SECRET.budget - waited / waiter.scale
+        if left <= 0:
+            raise ReplicationTimeout(
+                _NOT_ACCEPTED,
+                f"Waited {waited:.0f} s for {_WHAT}; it is accepted by some of its servers only.",
+                "Run the same command again; it continues where this run stopped.",
+            )
+        return left
+
+    async def _again(self, session: SyncSession, beside: Callable[[], Awaitable[None]]) -> int:
+        """The sign-ins that confirm the first, and beside the last of them the call and the other looks.
+
+        :returns: how many succeeded in a row with the first; zero where one was refused.
+        """
+        rounds = ROUNDS if self._refused else 1
+        each = SIGN_INS if self._refused else SIGN_INS - 1
+        for number in range(rounds):
+            if number:
+                await self._context.waiter.sleep(SPREAD)
+            if number < rounds - 1:
+                held = await self._several(each)
+            else:
+                (looked, call), held = await both(
+                    both(outcome(beside()), outcome(session.organization())), self._several(each)
+                )
+                looked()
+                self._first = self._seen(call)
+                self.looked = self._first is not None
+            if not held:
+                return 0
+        return 1 + rounds * each
+
+    async def _several(self, count: int) -> bool:
+        """Sign in so often at once. Each is a connection of its own, and may reach another replica."""
+        found = await asyncio.gather(*(outcome(self._signs_in()) for _ in range(count)))
+        sessions = [one() for one in found]
+        return all(session is not None for session in sessions)
+
+    def _seen(self, call: Callable[[], Organization]) -> Evidence | None:
+        try:
+            return self._called(call())
+        except Denied:
+            return None
+
+    def _called(self, organization: Organization) -> Evidence:
+        detail = f"GET /organization: {organization.display_name}"
+        return Evidence("graph-call", True, detail, self._context.now())
+
+    async def _first_call(self, session: SyncSession) -> Evidence:
+        """``GET /organization`` as the sync identity, until it is honoured.
+
+        A refusal that lasts is no reason to stop: which permissions allow this call is documented narrowly, and
+        authentik's own sign-in, which begins with the same call, is proven next.
+        """
+
+        async def call() -> Organization | None:
+            try:
+                return await session.organization()
+            except Denied:
+                return None
+
+        try:
+            organization = await self._context.waiter.until(
+                call,
+                what="Microsoft Graph to honour the new permissions",
+                code="sync-permission-missing",
+                patience=_FIRST_CALL,
+            )
+        except ReplicationTimeout:
+            refused = "GET /organization is refused to the sync identity"
+            return Evidence("graph-call", None, refused, self._context.now())
+        return self._called(organization)
+
+    def _roles_evidence(self) -> Evidence:
+        """What the token holds. As many wanted names as the application lists scopes are delegated permissions."""
+        now, missing = self._context.now(), self._missing
+        scopes = sum(item.kind is PermissionKind.SCOPE for item in self._application.requested_access)
+        if len(missing) > scopes:
+            detail = f"lacks some of {', '.join(sorted(missing))}"
+            return Evidence("token-has-roles", False, detail, now)
+        held = sorted(self._roles - missing)
+        return Evidence("token-has-roles", True, ", ".join(held) or "none wanted", now)
