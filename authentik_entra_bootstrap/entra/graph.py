@@ -40,8 +40,8 @@ from authentik_entra_bootstrap.support.waiting import (
     PAGES_LIMIT,
     REPLICATION,
     REQUEST_DEADLINE,
+    Backoff,
     Condition,
-    Patience,
     Waiter,
     http_date,
 )
@@ -52,7 +52,7 @@ NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.P
 """What httpx raises when a request cannot have reached its host."""
 _GUID = re.compile(r" [0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 """Left out of what people read while they wait; errors name the object."""
-_REFUSED_YOUNG = Patience(budget=60.0, first=0.5, factor=1.5, ceiling=5.0)
+_REFUSED_YOUNG = Backoff(budget=60.0, first=0.5, factor=1.5, ceiling=5.0)
 """For 403 on an object made a moment ago (HMCTS API marketplace, 2026-10); short, because it may also be true."""
 
 
@@ -135,9 +135,9 @@ class Graph:
         moment = self.waiter.monotonic() - age
         self._born = moment if self._born is None else max(self._born, moment)
 
-    def _young(self, patience: Patience) -> bool:
+    def _young(self, backoff: Backoff) -> bool:
         born = self._born
-        return born is not None and self.waiter.monotonic() - born < patience.budget * self.waiter.scale
+        return born is not None and self.waiter.monotonic() - born < backoff.budget * self.waiter.scale
 
     async def call(
         self,

@@ -135,7 +135,7 @@ class Identities(OnGraph):
                 lambda: self._federated_named(app_object_id, credential),
                 what="Microsoft Graph to show the federated credential that exists",
                 code="federated-credential-not-visible",
-                patience=_VISIBLE,
+                backoff=_VISIBLE,
             )
             if there.get("name") != credential.name:
                 raise taken

@@ -82,7 +82,7 @@ class ServicePrincipals(OnGraph):
                 attempt,
                 what="Microsoft Graph to know the application everywhere",
                 when=_application_unknown,
-                patience=REPLICATION,
+                backoff=REPLICATION,
             )
         except AlreadyExists:
             return await self._graph.waiter.until(

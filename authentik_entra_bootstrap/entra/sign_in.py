@@ -30,13 +30,13 @@ from authentik_entra_bootstrap.entra.network import worth_another_try
 from authentik_entra_bootstrap.entra.token_faults import SignIn, token_fault
 from authentik_entra_bootstrap.entra.token_service import Attempt, TokenService
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, Unreachable
-from authentik_entra_bootstrap.support.waiting import FIRST_CONTACT, Condition, Patience, Waiter
+from authentik_entra_bootstrap.support.waiting import FIRST_CONTACT, Backoff, Condition, Waiter
 
 T = TypeVar("T")
 
 FRESH = 300.0
 """Seconds of validity below which a token is replaced before it is used."""
-SIGN_IN = Patience(budget=60.0)
+SIGN_IN = Backoff(budget=60.0)
 """For a token service that is busy or not reached; shorter than for Graph, because nothing has begun yet."""
 
 

@@ -1,7 +1,8 @@
-"""Retries and named waits, in one place: budgets, back-off with jitter, Retry-After, confirmations.
+"""Every wait and every retry: budgets, back-off with jitter, Retry-After, confirmations, the limit of a run.
 
-Nothing here knows a service. Clock, sleep and randomness are injected, so that tests and the demo wait on the
-sandbox's clock instead of the wall's.
+:class:`Waiter` has three ways to wait. ``until`` probes until a condition holds. ``retry`` repeats a call that fails
+with a named condition. ``begin`` is for a loop that looks for itself. Clock, sleep and randomness are injected:
+tests and the demo wait on the sandbox's clock.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ LONGEST_PAUSE = 3600.0
 
 
 class Progress(Protocol):
-    """Who is told that a wait goes on; the command line shows a line, a library user may pass nothing."""
+    """Shows a wait: the command line prints a line, a library user may pass nothing."""
 
     def waiting(self, what: str, elapsed: float, usual: str) -> None:
-        """One more look was in vain.
+        """The condition does not hold yet.
 
         :param what: the condition, e.g. ``Entra ID to accept the new client secret``.
         :param elapsed: seconds since the wait began.
@@ -60,18 +61,18 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Tells nobody."""
+    """Shows nothing."""
 
     def waiting(self, what: str, elapsed: float, usual: str) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def waited(self, what: str, elapsed: float) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long and how often to try. Seconds.
+class Backoff:
+    """How long and how often a wait tries. Seconds.
 
     :param budget: total time after which no further try begins.
     :param first: pause after the first try.
@@ -86,22 +87,27 @@ class Patience:
     ceiling: float = 8.0
     jitter: float = 0.25
 
+    def pause(self, tries: int, rng: random.Random) -> float:
+        """Seconds to pause after ``tries`` earlier pauses."""
+        plain = min(self.first * self.factor ** min(tries, 40), self.ceiling)
+        return plain * (1 + self.jitter * rng.random())
 
-TRANSIENT = Patience(budget=90.0)
+
+TRANSIENT = Backoff(budget=90.0)
 """For 429, 5xx and broken connections."""
-FIRST_CONTACT = Patience(budget=8.0, ceiling=2.0)
+FIRST_CONTACT = Backoff(budget=8.0, ceiling=2.0)
 """For a host that was not reached yet: a wrong address or a closed port is told within ten seconds."""
-REPLICATION = Patience(budget=180.0, first=0.4, factor=1.5, ceiling=5.0)
+REPLICATION = Backoff(budget=180.0, first=0.4, factor=1.5, ceiling=5.0)
 """For objects that other replicas do not know yet (Microsoft: usually seconds, sometimes minutes)."""
-NEW_SECRET = Patience(budget=300.0, first=0.4, factor=1.05, ceiling=5.0)
+NEW_SECRET = Backoff(budget=300.0, first=0.4, factor=1.05, ceiling=5.0)
 """For a new client secret at the token service, with its roles (seen: 4 to 18 s, up to minutes).
 
 Each pause is about a twentieth of the time waited so far: the moment is found within a second for those that
 wait ten, and nobody asks more than some twenty times in the first quarter of a minute.
 """
-ROLES = Patience(budget=300.0, first=0.7, factor=1.4, ceiling=5.0)
+ROLES = Backoff(budget=300.0, first=0.7, factor=1.4, ceiling=5.0)
 """For new grants to stand in fresh tokens."""
-CONSUMER = Patience(budget=120.0, first=0.3, factor=1.5, ceiling=3.0)
+CONSUMER = Backoff(budget=120.0, first=0.3, factor=1.5, ceiling=3.0)
 """For authentik's worker to run a task."""
 
 
@@ -143,30 +149,27 @@ def asking_a_person() -> Iterator[None]:
 
 
 def http_date(text: str | None) -> datetime | None:
-    """The moment that a ``Date`` header tells, aware UTC; ``None`` for anything else."""
+    """The moment in an HTTP date, aware; ``None`` for anything else. A date without a zone, and ``-0000``, is UTC."""
     try:
-        told = parsedate_to_datetime(text) if text else None
+        date = parsedate_to_datetime(text) if text else None
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return told.replace(tzinfo=UTC) if told is not None and told.tzinfo is None else told
+    return date.replace(tzinfo=date.tzinfo or UTC) if date else None
 
 
 def retry_after(header: str | None, now: float | None = None) -> float | None:
     """Seconds that a ``Retry-After`` header asks for, from 0 to :data:`LONGEST_PAUSE`; ``None`` where it asks nothing.
 
-    :param header: a number of seconds or an HTTP date; a date without a zone, and with ``-0000``, is UTC.
+    :param header: a number of seconds or an HTTP date.
     :param now: seconds since the epoch, for dates; the wall clock when left out.
     """
-    text = (header or "").strip()
     try:
-        seconds = float(text)
+        seconds = float((header or "").strip())
     except ValueError:
-        try:
-            date = parsedate_to_datetime(text)
-            seconds = date.replace(tzinfo=date.tzinfo or UTC).timestamp()
-        except (ValueError, TypeError, IndexError, OverflowError):
+        date = http_date(header)
+        if date is None:
             return None
-        seconds -= time.time() if now is None else now
+        seconds = date.timestamp() - (time.time() if now is None else now)
     return None if math.isnan(seconds) else min(max(0.0, seconds), LONGEST_PAUSE)
 
 
@@ -186,24 +189,55 @@ class Condition:
 
     :param what: the end of it, for people, e.g. ``Microsoft Graph to take the request``.
     :param when: which errors show it.
-    :param patience: how long it is waited for, counted from the first try.
+    :param backoff: how long it is waited for, counted from the first try.
     :param usual: how long it usually takes, in words.
     """
 
     what: str
     when: Callable[[BaseException], bool]
-    patience: Patience = TRANSIENT
+    backoff: Backoff = TRANSIENT
     usual: str = "seconds"
 
 
 @dataclass
+class Wait:
+    """A wait in progress. Made by :meth:`Waiter.begin`."""
+
+    waiter: Waiter
+    backoff: Backoff
+    pauses: int = 0
+
+    def __post_init__(self) -> None:
+        self._start = self.waiter.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the wait began."""
+        return self.waiter.monotonic() - self._start
+
+    async def pause(self, what: str, usual: str = "seconds", *, confirming: bool = False) -> bool:
+        """Show the wait and pause. Returns ``False``, without a pause, once the budget is used up.
+
+        :param what: the condition, for people.
+        :param usual: how long it usually takes, in words.
+        :param confirming: the condition held in the last look: the next one comes soon.
+        """
+        if self.elapsed >= self.backoff.budget * self.waiter.scale:
+            return False
+        self.waiter.progress.waiting(what, self.elapsed, usual)
+        await self.waiter.sleep(self.backoff.pause(0 if confirming else self.pauses, self.waiter.rng))
+        self.pauses += 1
+        return True
+
+
+@dataclass
 class Waiter:
-    """Carries the injected clock, sleep and randomness through every wait.
+    """Every wait and every retry. Clock, sleep and randomness are injected.
 
     :param monotonic: seconds that never go back.
     :param sleep: awaitable pause in seconds.
     :param rng: source of jitter.
-    :param progress: is told of waits.
+    :param progress: shows waits.
     :param scale: multiplies every budget (``--timeout``).
     """
 
@@ -213,60 +247,18 @@ class Waiter:
     progress: Progress = field(default_factory=Silent)
     scale: float = 1.0
 
-    async def retry(
-        self,
-        call: Callable[[], Awaitable[T]],
-        *,
-        what: str,
-        when: Callable[[BaseException], bool] = is_transient,
-        patience: Patience = TRANSIENT,
-        usual: str = "seconds",
-    ) -> T:
-        """Call until it does not fail with a condition worth waiting for.
+    def scaled(self, factor: float) -> Waiter:
+        """The same waiter with every budget multiplied."""
+        return replace(self, scale=self.scale * factor)
 
-        :param call: makes the request anew each time.
-        :param what: the condition waited for, for people.
-        :param when: tells which errors are worth another try; all others are raised at once.
-        :raises BaseException: the last error once the budget is used up.
+    def begin(self, backoff: Backoff) -> Wait:
+        """Begin a wait whose condition the caller checks itself::
+
+        wait = waiter.begin(REPLICATION)
+        while not (seen := await look()) and await wait.pause("the object to appear"):
+            pass
         """
-
-        async def attempt() -> T:
-            return await call()
-
-        result: T = await self.retrying(Condition(what, when, patience, usual))(attempt)
-        return result
-
-    def retrying(self, *conditions: Condition) -> tenacity.AsyncRetrying:
-        """Calls a coroutine function until it fails with none of the conditions, or the budget of one is used up.
-
-        Of several conditions that an error shows, the first one counts. The last error is raised.
-        """
-        start = self.monotonic()
-        told: Condition | None = None
-
-        def shown(state: tenacity.RetryCallState) -> Condition | None:
-            error = state.outcome.exception() if state.outcome else None
-            return next((item for item in conditions if error and item.when(error)), None)
-
-        def again(state: tenacity.RetryCallState) -> bool:
-            if told and state.outcome and not state.outcome.failed:
-                self.progress.waited(told.what, self.monotonic() - start)
-            return shown(state) is not None
-
-        def tell(state: tenacity.RetryCallState) -> None:
-            nonlocal told
-            told = shown(state)
-            if told:
-                self.progress.waiting(told.what, self.monotonic() - start, told.usual)
-
-        return tenacity.AsyncRetrying(
-            sleep=self.sleep,
-            retry=again,
-            wait=lambda state: self._pause(state, (shown(state) or conditions[0]).patience),
-            stop=lambda state: self._over(start, state, (shown(state) or conditions[0]).patience),
-            before_sleep=tell,
-            reraise=True,
-        )
+        return Wait(self, backoff)
 
     async def until(
         self,
@@ -274,50 +266,84 @@ class Waiter:
         *,
         what: str,
         code: str,
-        patience: Patience = REPLICATION,
+        backoff: Backoff = REPLICATION,
         confirmations: int = 1,
         usual: str = "seconds",
         remedy: str = "Run the same command again; it continues where this run stopped.",
     ) -> T:
-        """Look until a condition has held several times in a row.
+        """Probe until a condition has held several times in a row.
 
-        :param probe: returns the evidence, or ``None`` when the condition does not hold (yet).
+        :param probe: returns the evidence, or ``None`` while the condition does not hold.
         :param code: stable code of the error when the budget is used up.
         :param confirmations: consecutive successes wanted; one stale replica begins the count anew.
         :raises ReplicationTimeout: the condition did not hold within the budget.
         """
-        start = self.monotonic()
+        wait = self.begin(backoff)
         held = 0
-        tries = 0
         while True:
             evidence = await probe()
-            tries += 1
             held = held + 1 if evidence is not None else 0
-            elapsed = self.monotonic() - start
             if evidence is not None and held >= confirmations:
-                if tries > confirmations:
-                    self.progress.waited(what, elapsed)
+                if wait.pauses >= confirmations:
+                    self.progress.waited(what, wait.elapsed)
                 return evidence
-            if elapsed >= patience.budget * self.scale:
-                raise ReplicationTimeout(code, f"Waited {elapsed:.0f} s for {what}, in vain.", remedy)
-            self.progress.waiting(what, elapsed, usual)
-            exponent = 0 if evidence is not None else tries - 1
-            await self.sleep(self._backoff(exponent, patience))
+            if not await wait.pause(what, usual, confirming=evidence is not None):
+                raise ReplicationTimeout(
+                    code, f"Timed out after {wait.elapsed:.0f} s waiting for {what}.", remedy
+                )
 
-    def scaled(self, factor: float) -> Waiter:
-        """The same waiter with every budget multiplied."""
-        return replace(self, scale=self.scale * factor)
+    async def retry(
+        self,
+        call: Callable[[], Awaitable[T]],
+        *,
+        what: str,
+        when: Callable[[BaseException], bool] = is_transient,
+        backoff: Backoff = TRANSIENT,
+        usual: str = "seconds",
+    ) -> T:
+        """Call until it does not fail with the one condition that the arguments name; see :class:`Condition`.
 
-    def _backoff(self, exponent: int, patience: Patience) -> float:
-        pause = min(patience.first * patience.factor ** min(exponent, 40), patience.ceiling)
-        return pause * (1 + patience.jitter * self.rng.random())
+        :param call: makes the request anew each time.
+        :raises BaseException: any other error at once, and the last one when the budget is used up.
+        """
 
-    def _pause(self, state: tenacity.RetryCallState, patience: Patience) -> float:
-        pause = self._backoff(state.attempt_number - 1, patience)
-        error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after if isinstance(error, Temporary) else None
-        return max(pause, asked or 0.0)
+        async def attempt() -> T:
+            return await call()
 
-    def _over(self, start: float, state: tenacity.RetryCallState, patience: Patience) -> bool:
-        # A pause that would end after the budget is not begun: the error is told at once.
-        return self.monotonic() - start + state.upcoming_sleep > patience.budget * self.scale
+        result: T = await self.retrying(Condition(what, when, backoff, usual))(attempt)
+        return result
+
+    def retrying(self, *conditions: Condition) -> tenacity.AsyncRetrying:
+        """Calls a coroutine function until it fails with none of the conditions, or the budget of one is used up.
+
+        The first condition that an error shows counts. The last error is raised.
+        """
+        wait = self.begin(TRANSIENT)
+        shown = conditions[0]
+
+        def again(state: tenacity.RetryCallState) -> bool:
+            nonlocal shown
+            error = state.outcome.exception() if state.outcome else None
+            if error is None:
+                if state.attempt_number > 1:
+                    self.progress.waited(shown.what, wait.elapsed)
+                return False
+            found = next((condition for condition in conditions if condition.when(error)), None)
+            shown = found or shown
+            return found is not None
+
+        def pause(state: tenacity.RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            asked = error.retry_after if isinstance(error, Temporary) else None
+            return max(shown.backoff.pause(state.attempt_number - 1, self.rng), asked or 0.0)
+
+        def over(state: tenacity.RetryCallState) -> bool:
+            # A pause that would end after the budget is not begun: the error is raised at once.
+            return wait.elapsed + state.upcoming_sleep > shown.backoff.budget * self.scale
+
+        def show(_state: tenacity.RetryCallState) -> None:
+            self.progress.waiting(shown.what, wait.elapsed, shown.usual)
+
+        return tenacity.AsyncRetrying(
+            sleep=self.sleep, retry=again, wait=pause, stop=over, before_sleep=show, reraise=True
+        )

@@ -130,7 +130,7 @@ async def _run_instance(
             ended,
             what="authentik's worker to apply the blueprint",
             code="blueprint-not-applied",
-            patience=CONSUMER,
+            backoff=CONSUMER,
             remedy="Check that authentik's worker is running and not busy; then run the same command again.",
         )
         if seen.status not in {"successful", "warning"}:

@@ -7,15 +7,15 @@ from authentik_entra_bootstrap.errors import AdminActionRequired, Temporary
 from authentik_entra_bootstrap.planning.consent import ConsentState, consent_required, consent_state
 from authentik_entra_bootstrap.planning.observation import ObservedEntra
 from authentik_entra_bootstrap.planning.plan import Plan
-from authentik_entra_bootstrap.support.waiting import Patience
+from authentik_entra_bootstrap.support.waiting import Backoff
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.observe import observe_entra
 
-ADMINISTRATOR = Patience(budget=3600.0, first=3.0, factor=1.4, ceiling=30.0)
+ADMINISTRATOR = Backoff(budget=3600.0, first=3.0, factor=1.4, ceiling=30.0)
 """How long to wait for a person to consent."""
 _LOOKS = 3
 """Looks in a row that must agree before consent is believed: replicas learn of it at different times."""
-_FRESH = Patience(budget=8.0, first=0.5, factor=1.5, ceiling=2.0)
+_FRESH = Backoff(budget=8.0, first=0.5, factor=1.5, ceiling=2.0)
 """How long an answer without the application, or without grants, is taken for an out-of-date replica's."""
 
 

@@ -13,12 +13,12 @@ from contextlib import AsyncExitStack
 
 from authentik_entra_bootstrap.domain import Provider
 from authentik_entra_bootstrap.errors import Denied, ReplicationTimeout
-from authentik_entra_bootstrap.support.waiting import Patience
+from authentik_entra_bootstrap.support.waiting import Backoff
 from authentik_entra_bootstrap.workflows.context import Context
 
-OTHER_SYNC = Patience(budget=300.0, first=1.0, factor=1.5, ceiling=10.0)
+OTHER_SYNC = Backoff(budget=300.0, first=1.0, factor=1.5, ceiling=10.0)
 """For the full sync of another provider to end. Syncs of large directories take longer: those end the run."""
-OWN_SYNC = Patience(budget=60.0, first=0.5, factor=1.5, ceiling=5.0)
+OWN_SYNC = Backoff(budget=60.0, first=0.5, factor=1.5, ceiling=5.0)
 """For the sync that the provider's creation started: without an application it ends at once."""
 SYNCING = "authentik-syncing"
 BUSY = frozenset({SYNCING, "another-delivery-active"})
@@ -64,7 +64,7 @@ async def wait_for_other_syncs(context: Context, provider_name: str) -> bool:
         idle,
         what=f"authentik to end the full sync of {names}",
         code=SYNCING,
-        patience=OTHER_SYNC,
+        backoff=OTHER_SYNC,
         usual="minutes",
         remedy="Nothing was saved in authentik: its worker could block. Run the same command again after that sync. If "
         f"it never ends, give authentik's worker more threads ({THREADS}={threads_for(len(running) + 1)} or more).",
@@ -83,7 +83,7 @@ async def own_sync_ended(context: Context, provider: Provider) -> bool:
             ended,
             what=f"authentik to end the sync that the creation of “{provider.name}” started",
             code=SYNCING,
-            patience=OWN_SYNC,
+            backoff=OWN_SYNC,
         )
     except ReplicationTimeout:
         return False

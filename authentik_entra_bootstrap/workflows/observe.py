@@ -25,7 +25,7 @@ from authentik_entra_bootstrap.planning.plan import Action, Target, make_plan, s
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant
 from authentik_entra_bootstrap.rotation.decide import doubtful
 from authentik_entra_bootstrap.rotator.observation import TAG, UNIQUE_NAME
-from authentik_entra_bootstrap.support.waiting import Patience
+from authentik_entra_bootstrap.support.waiting import Backoff
 from authentik_entra_bootstrap.workflows.concurrency import both, outcome
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.lookup import (
@@ -39,7 +39,7 @@ from authentik_entra_bootstrap.workflows.lookup import (
 
 MAPPINGS_BLUEPRINT = "System - Microsoft Entra Provider - Mappings"
 """The blueprint by which authentik's worker creates its default mappings."""
-SETTLING = Patience(budget=20.0, first=0.4, factor=1.5, ceiling=2.0)
+SETTLING = Backoff(budget=20.0, first=0.4, factor=1.5, ceiling=2.0)
 """How long an answer that contradicts authentik's records is taken for an out-of-date replica's."""
 
 
@@ -60,7 +60,7 @@ async def observe(
             what="Entra ID to show the application to adopt",
             # Somebody may have made it a moment ago.
             when=lambda error: getattr(error, "code", "") == "adopt-application-not-found",
-            patience=SETTLING,
+            backoff=SETTLING,
         ),
         observe_authentik(context.authentik, desired, saving=saving),
     )

@@ -86,7 +86,7 @@ async def prepare_rotator(
         what="Entra ID to show the key file's certificate",
         # A run may have registered it a moment ago.
         when=lambda error: getattr(error, "code", "") == "certificate-not-registered",
-        patience=SETTLING,
+        backoff=SETTLING,
     )
 
 
@@ -147,7 +147,7 @@ async def _as_it_stands(
 
     try:
         return await context.waiter.until(
-            look, what="Entra ID to show what was done", code="rotator-not-visible", patience=SETTLING
+            look, what="Entra ID to show what was done", code="rotator-not-visible", backoff=SETTLING
         )
     except ReplicationTimeout:
         return latest[0]
@@ -235,7 +235,7 @@ class _Run:
             look,
             what="Entra ID to show the application that holds the unique name",
             code="rotator-not-visible",
-            patience=replace(REPLICATION, budget=60.0),
+            backoff=replace(REPLICATION, budget=60.0),
         )
         if TAG not in found.tags:
             raise Conflict(

@@ -174,7 +174,7 @@ async def _prove(
             signs_in,
             what=f"Entra ID to accept the rotator's {by} with its permission",
             code="rotator-not-accepted-yet",
-            patience=ROLES,
+            backoff=ROLES,
             confirmations=SIGN_INS,
             usual="4 to 20 s, sometimes minutes",
         )

@@ -15,7 +15,7 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.entra.port import SyncSession
 from authentik_entra_bootstrap.errors import AdminActionRequired, Denied, ReplicationTimeout, Temporary
 from authentik_entra_bootstrap.rotation.proof import Evidence
-from authentik_entra_bootstrap.support.waiting import NEW_SECRET, Patience
+from authentik_entra_bootstrap.support.waiting import NEW_SECRET, Backoff
 from authentik_entra_bootstrap.workflows.concurrency import both, outcome
 from authentik_entra_bootstrap.workflows.context import Context
 
@@ -27,7 +27,7 @@ ROUNDS = 3
 one replica has it says little about the others."""
 SPREAD = 0.4
 """Seconds between two such rounds."""
-_FIRST_CALL = Patience(budget=30.0, first=0.5, factor=1.5, ceiling=4.0)
+_FIRST_CALL = Backoff(budget=30.0, first=0.5, factor=1.5, ceiling=4.0)
 _WHAT = "Entra ID to accept the new client secret with its permissions"
 _NOT_ACCEPTED = "secret-not-accepted-yet"
 _USUAL = "4 to 20 s, sometimes minutes"
@@ -99,7 +99,7 @@ class Acceptance:
                 self._signs_in,
                 what=_WHAT,
                 code=_NOT_ACCEPTED,
-                patience=replace(NEW_SECRET, budget=budget),
+                backoff=replace(NEW_SECRET, budget=budget),
                 usual=_USUAL,
             )
         except Temporary as error:
@@ -139,7 +139,7 @@ class Acceptance:
         if left <= 0:
             raise ReplicationTimeout(
                 _NOT_ACCEPTED,
-                f"Waited {waited:.0f} s for {_WHAT}; it is accepted by some of its servers only.",
+                f"Timed out after {waited:.0f} s waiting for {_WHAT}; it is accepted by some of its servers only.",
                 "Run the same command again; it continues where this run stopped.",
             )
         return left
@@ -201,7 +201,7 @@ class Acceptance:
                 call,
                 what="Microsoft Graph to honour the new permissions",
                 code="sync-permission-missing",
-                patience=_FIRST_CALL,
+                backoff=_FIRST_CALL,
             )
         except ReplicationTimeout:
             refused = "GET /organization is refused to the sync identity"

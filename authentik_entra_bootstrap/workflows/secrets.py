@@ -16,12 +16,12 @@ from authentik_entra_bootstrap.errors import (
     NotFound,
     Unreachable,
 )
-from authentik_entra_bootstrap.support.waiting import REPLICATION, Patience
+from authentik_entra_bootstrap.support.waiting import REPLICATION, Backoff
 from authentik_entra_bootstrap.workflows.context import Context
 
 CONFIRMATIONS = 3
 """Consecutive successes before a state that replicas may disagree on is believed."""
-_LOST_REPLY = Patience(budget=30.0, first=0.5, factor=1.5, ceiling=4.0)
+_LOST_REPLY = Backoff(budget=30.0, first=0.5, factor=1.5, ceiling=4.0)
 """How long to look for the secret whose creation was not answered; longer than replication usually takes."""
 _ATTEMPTS = 4
 
@@ -47,7 +47,7 @@ async def make_secret(
                 add,
                 what="Entra ID to know the new application everywhere",
                 when=lambda error: isinstance(error, NotFound),
-                patience=REPLICATION,
+                backoff=REPLICATION,
             )
         except Unreachable as error:
             failure = error

@@ -15,13 +15,13 @@ from authentik_entra_bootstrap.entra.adapter import EntraAdapter
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.support.events import Several
 from authentik_entra_bootstrap.support.leases import Hold, delivery_lease_name, hold, lease_name, open_lease
-from authentik_entra_bootstrap.support.waiting import RUN_LIMIT, Patience, Waiter, run_limit
+from authentik_entra_bootstrap.support.waiting import RUN_LIMIT, Backoff, Waiter, run_limit
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.metrics import Metrics
 from authentik_entra_bootstrap.workflows.reporting import Quiet, Reporter
 from authentik_entra_bootstrap.workflows.rotation_events import TrailListener
 
-DELIVERIES = Patience(budget=300.0, first=0.2, factor=1.5, ceiling=2.0)
+DELIVERIES = Backoff(budget=300.0, first=0.2, factor=1.5, ceiling=2.0)
 """For another run's delivery to the same authentik: a rotation of another connection takes about a minute."""
 
 
@@ -96,7 +96,7 @@ class Session:
                 taken,
                 what=f"another run to end its delivery to {self.authentik_url}",
                 code="another-delivery-active",
-                patience=DELIVERIES,
+                backoff=DELIVERIES,
                 usual="a minute",
             )
         except BaseException:

@@ -115,7 +115,7 @@ class TenantSide:
             look,
             what="Entra ID to show the application that holds the unique name",
             code="application-name-taken",
-            patience=replace(REPLICATION, budget=60.0),
+            backoff=replace(REPLICATION, budget=60.0),
             remedy="A deleted application may hold the name; set unique_name to another name or purge it.",
         )
         if any(tag in self.marks.tags() for tag in found.tags if "connection=" in tag):

@@ -8,11 +8,11 @@ from authentik_entra_bootstrap.domain import Application, PermissionCheck
 from authentik_entra_bootstrap.errors import Denied, ReplicationTimeout
 from authentik_entra_bootstrap.planning import rights
 from authentik_entra_bootstrap.planning.plan import Action, Plan, Target
-from authentik_entra_bootstrap.support.waiting import Patience
+from authentik_entra_bootstrap.support.waiting import Backoff
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
 
-_OWNERSHIP = Patience(budget=20.0, first=0.4, factor=1.5, ceiling=2.0)
+_OWNERSHIP = Backoff(budget=20.0, first=0.4, factor=1.5, ceiling=2.0)
 
 _NEEDED: tuple[tuple[str, Target, Action], ...] = (
     ("add_microsoftentraprovider", Target.PROVIDER, Action.CREATE),
@@ -91,7 +91,7 @@ async def refuse_missing_rotation_rights(context: Context, application: Applicat
             owned,
             what="Entra ID to show the operator as owner",
             code="entra-not-an-owner",
-            patience=_OWNERSHIP,
+            backoff=_OWNERSHIP,
         )
     except ReplicationTimeout:
         raise not_an_owner(application) from None

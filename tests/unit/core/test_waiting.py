@@ -27,7 +27,7 @@ from authentik_entra_bootstrap.errors import (
 from authentik_entra_bootstrap.support import waiting
 from authentik_entra_bootstrap.support.waiting import (
     LONGEST_PAUSE,
-    Patience,
+    Backoff,
     Silent,
     Waiter,
     asking_a_person,
@@ -37,7 +37,7 @@ from authentik_entra_bootstrap.support.waiting import (
     run_limit,
 )
 
-STEADY = Patience(budget=10.0, first=1.0, factor=2.0, ceiling=4.0, jitter=0.0)
+STEADY = Backoff(budget=10.0, first=1.0, factor=2.0, ceiling=4.0, jitter=0.0)
 
 
 @dataclass
@@ -96,7 +96,7 @@ async def test_what_works_at_once_says_nothing(bench: Bench) -> None:
 
 async def test_pauses_grow_to_the_ceiling_and_each_is_said(bench: Bench) -> None:
     call = failing(*(unavailable() for _ in range(3)))
-    assert await bench.waiter().retry(call, what="it", patience=STEADY, usual="soon") == "done"
+    assert await bench.waiter().retry(call, what="it", backoff=STEADY, usual="soon") == "done"
     assert bench.pauses == [1.0, 2.0, 4.0]
     assert bench.said == [("it", 0.0, "soon"), ("it", 1.0, "soon"), ("it", 3.0, "soon")]
     assert bench.over == [("it", 7.0)]
@@ -106,7 +106,7 @@ async def test_the_last_error_is_told_when_the_budget_is_used_up(bench: Bench) -
     last = unavailable()
     call = failing(*(unavailable() for _ in range(3)), last, last, last)
     with pytest.raises(ServiceUnavailable):
-        await bench.waiter().retry(call, what="it", patience=STEADY)
+        await bench.waiter().retry(call, what="it", backoff=STEADY)
     # 1 + 2 + 4 s; another 4 s would end beyond 10 s and are not begun.
     assert bench.pauses == [1.0, 2.0, 4.0]
     assert bench.over == []
@@ -115,20 +115,20 @@ async def test_the_last_error_is_told_when_the_budget_is_used_up(bench: Bench) -
 async def test_the_budget_is_scaled(bench: Bench) -> None:
     waiter = bench.waiter().scaled(2.0).scaled(1.5)
     with pytest.raises(ServiceUnavailable):
-        await waiter.retry(failing(*(unavailable() for _ in range(99))), what="it", patience=STEADY)
+        await waiter.retry(failing(*(unavailable() for _ in range(99))), what="it", backoff=STEADY)
     assert 26.0 <= sum(bench.pauses) <= 30.0
 
 
 async def test_retry_after_is_obeyed_even_beyond_the_ceiling(bench: Bench) -> None:
     call = failing(throttled(7.5), throttled(0.1), throttled(None))
-    patience = Patience(budget=60, first=1.0, factor=2.0, ceiling=4.0, jitter=0.0)
-    await bench.waiter().retry(call, what="it", patience=patience)
+    backoff = Backoff(budget=60, first=1.0, factor=2.0, ceiling=4.0, jitter=0.0)
+    await bench.waiter().retry(call, what="it", backoff=backoff)
     assert bench.pauses == [7.5, 2.0, 4.0]
 
 
 async def test_a_longer_wait_than_the_budget_is_not_begun(bench: Bench) -> None:
     with pytest.raises(Throttled):
-        await bench.waiter().retry(failing(throttled(3600)), what="it", patience=STEADY)
+        await bench.waiter().retry(failing(throttled(3600)), what="it", backoff=STEADY)
     assert bench.pauses == []
 
 
@@ -142,7 +142,7 @@ async def test_other_errors_are_told_at_once(bench: Bench) -> None:
 async def test_a_named_condition_replaces_the_usual_ones(bench: Bench) -> None:
     call = failing(NotFound("a", "b"), NotFound("a", "b"))
     when = lambda error: isinstance(error, NotFound)  # noqa: E731
-    assert await bench.waiter().retry(call, what="it", when=when, patience=STEADY) == "done"
+    assert await bench.waiter().retry(call, what="it", when=when, backoff=STEADY) == "done"
     with pytest.raises(ServiceUnavailable):
         await bench.waiter().retry(failing(unavailable()), what="it", when=when)
 
@@ -155,9 +155,10 @@ async def test_being_cancelled_is_not_retried(bench: Bench) -> None:
 
 @given(st.floats(0, 1), st.integers(1, 60), st.floats(0.1, 2))
 def test_jitter_only_adds_and_stays_in_its_share(jitter: float, exponent: int, first: float) -> None:
-    patience = Patience(first=first, factor=1.5, ceiling=8.0, jitter=jitter)
-    plain = Waiter()._backoff(exponent, Patience(first=first, factor=1.5, ceiling=8.0, jitter=0.0))
-    shaken = Waiter()._backoff(exponent, patience)
+    backoff = Backoff(first=first, factor=1.5, ceiling=8.0, jitter=jitter)
+    rng = random.Random(exponent)
+    plain = Backoff(first=first, factor=1.5, ceiling=8.0, jitter=0.0).pause(exponent, rng)
+    shaken = backoff.pause(exponent, rng)
     assert 0 < plain <= 8.0
     assert plain <= shaken <= plain * (1 + jitter)
 
@@ -177,7 +178,7 @@ async def test_until_returns_the_evidence_at_once(bench: Bench) -> None:
 
 
 async def test_until_waits_and_backs_off(bench: Bench) -> None:
-    found = await bench.waiter().until(looks(None, None, None, "seen"), what="it", code="c", patience=STEADY)
+    found = await bench.waiter().until(looks(None, None, None, "seen"), what="it", code="c", backoff=STEADY)
     assert found == "seen"
     assert bench.pauses == [1.0, 2.0, 4.0]
     assert bench.over == [("it", 7.0)]
@@ -185,20 +186,20 @@ async def test_until_waits_and_backs_off(bench: Bench) -> None:
 
 async def test_one_stale_replica_begins_the_count_anew(bench: Bench) -> None:
     probe = looks("1", "2", None, "4", "5", "6", "7")
-    found = await bench.waiter().until(probe, what="it", code="c", patience=STEADY, confirmations=3)
+    found = await bench.waiter().until(probe, what="it", code="c", backoff=STEADY, confirmations=3)
     assert found == "6"
     # Successes are confirmed quickly; only failures back off.
     assert bench.pauses == [1.0, 1.0, 4.0, 1.0, 1.0]
 
 
 async def test_confirmations_that_all_succeed_are_no_wait_worth_telling(bench: Bench) -> None:
-    await bench.waiter().until(looks("1", "2"), what="it", code="c", patience=STEADY, confirmations=2)
+    await bench.waiter().until(looks("1", "2"), what="it", code="c", backoff=STEADY, confirmations=2)
     assert bench.over == []
 
 
 async def test_in_vain_is_told_with_code_and_remedy(bench: Bench) -> None:
     with pytest.raises(ReplicationTimeout) as caught:
-        await bench.waiter().until(looks(), what="the moon", code="no-moon", patience=STEADY, remedy="Wait.")
+        await bench.waiter().until(looks(), what="the moon", code="no-moon", backoff=STEADY, remedy="Wait.")
     assert (caught.value.code, caught.value.remedy) == ("no-moon", "Wait.")
     assert "the moon" in caught.value.message
     assert bench.time - 100 >= 10
@@ -208,14 +209,23 @@ async def test_in_vain_is_told_with_code_and_remedy(bench: Bench) -> None:
 async def test_flapping_for_ever_ends_as_well(bench: Bench) -> None:
     with pytest.raises(ReplicationTimeout):
         await bench.waiter().until(
-            looks(*(["x", None] * 500)), what="it", code="c", patience=STEADY, confirmations=2
+            looks(*(["x", None] * 500)), what="it", code="c", backoff=STEADY, confirmations=2
         )
+
+
+async def test_a_loop_of_its_own_waits_with_the_same_pauses_and_budget(bench: Bench) -> None:
+    wait = bench.waiter(0.5).begin(STEADY)
+    for confirming in (False, False, True, False):
+        assert await wait.pause("it", "soon", confirming=confirming)
+    assert bench.pauses == [1.0, 2.0, 1.0, 4.0]
+    assert not await wait.pause("it")
+    assert (wait.elapsed, bench.said[1]) == (8.0, ("it", 1.0, "soon"))
 
 
 @pytest.mark.parametrize("factor", [0.5, 3.0])
 async def test_the_budget_of_until_is_scaled(bench: Bench, factor: float) -> None:
     with pytest.raises(ReplicationTimeout):
-        await bench.waiter(factor).until(looks(), what="it", code="c", patience=STEADY)
+        await bench.waiter(factor).until(looks(), what="it", code="c", backoff=STEADY)
     assert 10 * factor <= sum(bench.pauses) < 10 * factor + 4
 
 
