@@ -252,11 +252,9 @@ class Waiter:
         return replace(self, scale=self.scale * factor)
 
     def begin(self, backoff: Backoff) -> Wait:
-        """Begin a wait whose condition the caller checks itself::
+        """Begin a wait whose condition the caller checks itself.
 
-        wait = waiter.begin(REPLICATION)
-        while not (seen := await look()) and await wait.pause("the object to appear"):
-            pass
+        ``wait = waiter.begin(REPLICATION)``, then ``while not (seen := await look()) and await wait.pause("…")``.
         """
         return Wait(self, backoff)
 
