@@ -301,7 +301,7 @@ def sign_in_table() -> str:
     """One row for each number behind AADSTS that is told apart."""
     rows = ["| number | when the operator signs in | when the sync identity signs in |", "|---|---|---|"]
     for number, codes in sorted(NUMBERS.items(), key=lambda item: (item[1], item[0])):
-        links = [f"[{code}](reference/errors.md#{code})" for code in codes]
+        links = [f"[{code}](#{code})" for code in codes]
         rows.append(f"| {number} | {' | '.join(links)} |")
     return "\n".join(rows)
 
@@ -331,14 +331,13 @@ def pages() -> dict[Path, str]:
         (REFERENCE / "settings.md", "worker settings", worker_table()),
         (REFERENCE / "exit-codes.md", "exit codes", exit_codes_table()),
         (REFERENCE / "sandbox.md", "switches", switches_table()),
-        (DOCS / "troubleshooting.md", "aadsts", sign_in_table()),
+        (REFERENCE / "errors.md", "aadsts", sign_in_table()),
     )
     wanted = {REFERENCE / "commands.md": commands_page(), REFERENCE / "authentik-entra.1": manual()}
     for path, name, table in tables:
         wanted[path] = _filled(wanted.get(path) or path.read_text(encoding="utf-8"), name, table)
     wanted[DOCS / "explanation" / "rotation.svg"] = rotation_picture.rotation_svg()
-    path = REFERENCE / "errors.md"
-    wanted[path] = errors_page(path.read_text(encoding="utf-8"))
+    wanted[REFERENCE / "errors.md"] = errors_page(wanted[REFERENCE / "errors.md"])
     return wanted
 
 

@@ -33,12 +33,10 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "how-to/use-the-sandbox-for-your-own-client",
         "how-to/record-cassettes",
     ),
-    "When something goes wrong": ("troubleshooting",),
+    "When something goes wrong": ("reference/errors",),
     "Reference": (
         "reference/commands",
         "reference/settings",
-        "reference/errors",
-        "reference/refusals",
         "reference/exit-codes",
         "reference/json-output",
         "reference/python-api",

@@ -266,7 +266,7 @@ SCENES: dict[str, Callable[[Stage], Iterator[None]]] = {
     "docs/how-to/teardown.md": _teardown,
     "docs/how-to/monitoring.md": _standing,
     "docs/how-to/rotate-by-hand.md": _standing,
-    "docs/troubleshooting.md": _standing,
+    "docs/reference/errors.md": _standing,
 }
 AFTERWARDS: dict[str, Callable[[Stage], bool]] = {
     "docs/how-to/shell-completion.md": lambda stage: (

@@ -212,8 +212,8 @@ def _said(folder: Path, *, without: str = "") -> str:
     return "\n".join(texts)
 
 
-def test_troubleshooting_quotes_what_is_said(library):
-    page = library.root / "docs" / "troubleshooting.md"
+def test_the_page_of_errors_quotes_what_is_said(library):
+    page = library.root / "docs" / "reference" / "errors.md"
     package = library.root / "authentik_entra_bootstrap"
     places = {
         "<!-- ours -->": _said(package, without="sandbox"),

@@ -27,7 +27,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.seed import OPERATOR_ROLES, ope
 if TYPE_CHECKING:
     from ordeal import Ordeal
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "refusals.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "errors.md"
 ENTRA = "authentik_providers_microsoft_entra"
 PERMISSIONS = (
     f"{ENTRA}.view_microsoftentraprovider",
