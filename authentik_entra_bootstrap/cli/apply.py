@@ -12,7 +12,7 @@ from authentik_entra_bootstrap.output.documents import Document, error_document,
 from authentik_entra_bootstrap.output.drift import show_differences
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.planning.consent import ConsentRequired, consent_required
-from authentik_entra_bootstrap.planning.plan import Action, Target
+from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.workflows.bootstrap import bootstrap
 from authentik_entra_bootstrap.workflows.planning import Prepared, prepare
 from authentik_entra_bootstrap.workflows.session import Session
@@ -43,7 +43,7 @@ async def apply(
             prepared = await prepare(session.context, session.desired)
             if not options.json:
                 terminal.plan(prepared.plan, prepared.entra, session.authentik_url)
-                show_differences(terminal, prepared.drift)
+                show_differences(terminal, prepared.plan.differences)
             if prepared.plan.changes:
                 confirm(options, "Apply this plan?", yes=yes)
                 confirm_scope(options, prepared.plan, accepted=accept_scope_change)

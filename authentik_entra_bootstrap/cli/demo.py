@@ -18,7 +18,7 @@ from authentik_entra_bootstrap.cli.embedded_services import PEOPLE_ONLY, make_sa
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.output.terminal import Terminal
-    from authentik_entra_bootstrap.planning.differences import LeftOut
+    from authentik_entra_bootstrap.planning.scope import LeftOut
     from authentik_entra_bootstrap.sandbox import Sandbox
     from authentik_entra_bootstrap.workflows.session import Runtime
 
@@ -180,7 +180,7 @@ class _Demo:
     def _left_out(self) -> tuple[LeftOut, ...]:
         """People of authentik who cannot arrive in the tenant, with the reason."""
         from authentik_entra_bootstrap.domain import Person
-        from authentik_entra_bootstrap.planning.differences import left_out
+        from authentik_entra_bootstrap.planning.scope import left_out
 
         organizations = self.sandbox.world.default_tenant.all("organization")
         domains = [str(domain["name"]) for item in organizations for domain in item["verifiedDomains"]]

@@ -27,9 +27,9 @@ def command(options: Options, provisioning: dict[str, object], adopt: UUID | Non
         prepared = await prepare(session.context, session.adopting(adopt).desired)
         if not options.json:
             terminal.plan(prepared.plan, prepared.entra, session.authentik_url)
-            show_differences(terminal, prepared.drift)
+            show_differences(terminal, prepared.plan.differences)
         code = ExitCode.CHANGES_PENDING if prepared.plan.changes else ExitCode.DONE
         document = plan_document(prepared.plan, prepared.entra)
-        return code, {**document, "drift": drift_document(prepared.drift)}
+        return code, {**document, "drift": drift_document(prepared.plan.differences)}
 
     return run_connection("plan", options, body, extra_flags=provisioning)

@@ -1,6 +1,7 @@
 """The words of this project as types. No I/O; every record is immutable; times are aware UTC."""
 
 from authentik_entra_bootstrap.domain.authentik import (
+    PROVIDER_OPTIONS,
     AuthentikApplication,
     AuthentikUser,
     BlueprintInstance,
@@ -68,6 +69,7 @@ __all__ = [
     "CLOUDS",
     "DEFAULT_PERMISSIONS",
     "MICROSOFT_GRAPH_APP_ID",
+    "PROVIDER_OPTIONS",
     "USER_AGENT",
     "AppId",
     "AppObjectId",

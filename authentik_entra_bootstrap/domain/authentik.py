@@ -56,6 +56,18 @@ class Provider:
     """First three characters of the stored client secret, where the server gives it back (to early 2026)."""
 
 
+PROVIDER_OPTIONS = (
+    "exclude_users_service_account",
+    "user_delete_action",
+    "group_delete_action",
+    "dry_run",
+    "sync_page_size",
+    "sync_page_timeout",
+    "discovery_enabled",
+)
+"""Fields of the provider that are left to the server where no setting names them."""
+
+
 @dataclass(frozen=True)
 class ProviderSpec:
     """Desired values of the provider's fields. ``None`` leaves them to the server's default."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from authentik_entra_bootstrap.domain.authentik import PROVIDER_OPTIONS
 from authentik_entra_bootstrap.domain.base import AppId, TenantId
 
 DEFAULT_PERMISSIONS = (
@@ -99,3 +101,9 @@ class Desired:
     def renewal(self) -> Renewal:
         """When this connection's client secrets are replaced."""
         return Renewal(self.connection, self.renew_before, self.maintenance_window)
+
+    @property
+    def provider_options(self) -> dict[str, Any]:
+        """The settings of :data:`PROVIDER_OPTIONS` by the provider's field; ``None`` for one that is not set."""
+        renamed = {"exclude_users_service_account": "exclude_service_accounts"}
+        return {field: getattr(self, renamed.get(field, field)) for field in PROVIDER_OPTIONS}

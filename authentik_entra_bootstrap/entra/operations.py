@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from authentik_entra_bootstrap.domain import TokenClaims
-from authentik_entra_bootstrap.planning.rights import RULES, Lack, Rule
+from authentik_entra_bootstrap.planning.permissions import RULES, Lack, Rule
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from authentik_entra_bootstrap.domain import ClientSecret, Cloud, Renewal
 from authentik_entra_bootstrap.domain.application_tags import is_ours
 from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.errors import BootstrapError
-from authentik_entra_bootstrap.planning.differences import ScopeChange
 from authentik_entra_bootstrap.planning.observation import ObservedEntra
 from authentik_entra_bootstrap.planning.plan import Plan, Step
+from authentik_entra_bootstrap.planning.scope import ScopeChange
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.support import addresses
 from authentik_entra_bootstrap.workflows.check import CheckLine
@@ -57,7 +57,7 @@ def step_document(step: Step) -> Document:
     """One step of a plan."""
     return {
         "action": step.action.value,
-        "side": step.side,
+        "side": step.target.side,
         "target": step.target.value,
         "subject": step.subject,
         "reason": step.reason,

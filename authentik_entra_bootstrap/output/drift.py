@@ -6,31 +6,31 @@ from collections.abc import Sequence
 
 from authentik_entra_bootstrap.output.documents import Document
 from authentik_entra_bootstrap.output.terminal import Terminal
-from authentik_entra_bootstrap.planning.drift import Drift, DriftAction
+from authentik_entra_bootstrap.planning.differences import Action, Difference
 
 _SYMBOLS = {
-    DriftAction.CREATE: "+",
-    DriftAction.CHANGE: "~",
-    DriftAction.REMOVE: "-",
-    DriftAction.KEEP: "=",
-    DriftAction.NEEDS_YOU: "!",
+    Action.CREATE: "+",
+    Action.CHANGE: "~",
+    Action.REMOVE: "-",
+    Action.KEEP: "=",
+    Action.NEEDS_YOU: "!",
 }
 _STYLES = {
-    DriftAction.CREATE: "green",
-    DriftAction.CHANGE: "yellow",
-    DriftAction.REMOVE: "red",
-    DriftAction.KEEP: "dim",
-    DriftAction.NEEDS_YOU: "bold red",
+    Action.CREATE: "green",
+    Action.CHANGE: "yellow",
+    Action.REMOVE: "red",
+    Action.KEEP: "dim",
+    Action.NEEDS_YOU: "bold red",
 }
 _SIDES = {"entra": "Entra ID", "authentik": "authentik"}
 
 
-def drift_document(drift: Sequence[Drift]) -> list[Document]:
+def drift_document(drift: Sequence[Difference]) -> list[Document]:
     """Every difference with what is done about it."""
     return [
         {
-            "side": item.side,
-            "object": item.object,
+            "side": item.target.side,
+            "object": item.target.value,
             "property": item.property,
             "wanted": item.wanted,
             "found": item.found,
@@ -41,9 +41,9 @@ def drift_document(drift: Sequence[Drift]) -> list[Document]:
     ]
 
 
-def show_drift(terminal: Terminal, drift: Sequence[Drift]) -> None:
+def show_drift(terminal: Terminal, drift: Sequence[Difference]) -> None:
     """What differs, line by line: found, wanted, what is done, why."""
-    if any(item.action.counts for item in drift):
+    if any(item.action is not Action.KEEP for item in drift):
         terminal.say("  drift:", "yellow")
     else:
         terminal.say("  no drift" + (", but to be known:" if drift else ""), "green")
@@ -51,7 +51,7 @@ def show_drift(terminal: Terminal, drift: Sequence[Drift]) -> None:
         terminal.say(_line(item), _STYLES[item.action])
 
 
-def show_differences(terminal: Terminal, drift: Sequence[Drift]) -> None:
+def show_differences(terminal: Terminal, drift: Sequence[Difference]) -> None:
     """Beside a plan: what differs on objects that exist; what is missing altogether stands in the plan's steps."""
     lines = [item for item in drift if item.property != "exists"]
     if lines:
@@ -60,10 +60,10 @@ def show_differences(terminal: Terminal, drift: Sequence[Drift]) -> None:
         terminal.say(_line(item), _STYLES[item.action])
 
 
-def _line(item: Drift) -> str:
+def _line(item: Difference) -> str:
     found = "nothing" if item.found is None else item.found
     wanted = "" if item.wanted is None else f", wanted {item.wanted}"
     return (
-        f"    {_SYMBOLS[item.action]} {item.action.value:<10}{_SIDES[item.side]} {item.object} {item.property}: "
+        f"    {_SYMBOLS[item.action]} {item.action.value:<10}{_SIDES[item.target.side]} {item.target.value} {item.property}: "
         f"found {found}{wanted} ({item.reason})"
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from authentik_entra_bootstrap.domain import Cloud, KeyCredential
 from authentik_entra_bootstrap.output.documents import Document, evidence_document, moment
 from authentik_entra_bootstrap.output.terminal import Terminal
-from authentik_entra_bootstrap.planning.plan import Action
+from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotator.certificate import KEY_NAME, renew_key_at
 from authentik_entra_bootstrap.rotator.observation import UNIQUE_NAME, RotatorSeen
 from authentik_entra_bootstrap.rotator.plan import RotatorPlan, RotatorStep, shortcomings

@@ -83,7 +83,7 @@ def status_document(status: Status, found: Sequence[Alarm], cloud: Cloud, authen
             "status": status.sync.last_sync_status,
             "at": moment(status.sync.last_successful_sync),
         },
-        "drift": drift_document(status.prepared.drift),
+        "drift": drift_document(status.prepared.plan.differences),
         "alarms": [{"code": item.code, "message": item.message} for item in found],
         "warnings": [*plan.warnings, *status.last_sync.notes],
     }
@@ -138,7 +138,7 @@ def show_status(terminal: Terminal, status: Status, found: Sequence[Alarm]) -> N
         )
     terminal.rows(rows)
     _show_secrets(terminal, status)
-    show_drift(terminal, status.prepared.drift)
+    show_drift(terminal, status.prepared.plan.differences)
     for alarm in found:
         terminal.say(f"  (!) {alarm.code}: {alarm.message}", "yellow")
     for note in status.notes:

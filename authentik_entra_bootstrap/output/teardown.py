@@ -20,8 +20,8 @@ def show_plan(terminal: Terminal, plan: TeardownPlan, authentik_url: str) -> Non
     }
     shown = ""
     for step in plan.steps:
-        if step.side != shown:
-            shown = step.side
+        if step.target.side != shown:
+            shown = step.target.side
             terminal.say(f"  {titles[shown]}", "bold")
         terminal.step(step)
     for text in plan.takes_along:

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from authentik_entra_bootstrap.errors import BootstrapError
-from authentik_entra_bootstrap.planning.differences import in_short
-from authentik_entra_bootstrap.planning.plan import Action, Plan, Step, Target
+from authentik_entra_bootstrap.planning.differences import Action, Target
+from authentik_entra_bootstrap.planning.plan import Plan, Step
+from authentik_entra_bootstrap.planning.scope import in_short
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.support import addresses
 from authentik_entra_bootstrap.support.logs import clean
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from authentik_entra_bootstrap.domain import Cloud
-    from authentik_entra_bootstrap.planning.differences import ScopeChange
     from authentik_entra_bootstrap.planning.observation import ObservedEntra
+    from authentik_entra_bootstrap.planning.scope import ScopeChange
     from authentik_entra_bootstrap.workflows.outcome import Outcome
 
 _SYMBOLS = {
@@ -206,7 +207,7 @@ class Terminal:
         ):
             self.say(f"  {title}", "bold")
             for step in plan.steps:
-                if step.side == side:
+                if step.target.side == side:
                     self.step(step)
         if plan.scope_change is not None:
             self.scope_change(plan.scope_change)

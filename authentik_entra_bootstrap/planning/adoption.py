@@ -1,20 +1,19 @@
 """Taking over an application and a provider that somebody else made. Pure.
 
-Taking over needs consent once (``--adopt CLIENT_ID``); from then on the application carries our tags, one of
-which (``authentik-entra:adopted=DAY``) says that it was not made here. Names that people gave are kept unless
-the settings name others. Later runs find the application by ``uniqueName``, which is filled in where it was
-null, or else by its tags; tags alone prove nothing, because every owner can write them, so authentik's provider
-has to hold the same client id.
+Taking over needs consent once (``--adopt CLIENT_ID``). From then on the application carries our tags, one of which
+(``authentik-entra:adopted=DAY``) says that it was not made here. Later runs find it by ``uniqueName``, which is filled
+in where it was null, or else by its tags. Every owner can write tags, so they count only where authentik's provider
+holds the same client id.
 
-The same holds for names of everything that exists: a name is changed only where the settings give one. A run
-without its settings file renames nothing, and moves no provider to another application of authentik.
+A name of anything that exists is changed only where the settings give one. A run without its settings file renames
+nothing, and moves no provider to another application of authentik.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from authentik_entra_bootstrap.domain import Application, Desired, Provider
+from authentik_entra_bootstrap.domain import Application, DeletedApplication, Desired, Provider
 from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.errors import Conflict
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
@@ -37,7 +36,7 @@ def adopted(desired: Desired, application: Application) -> bool:
     return read_marks(application.tags).adopted is not None or adopting(desired, application)
 
 
-def belongs(provider: Provider, application: Application, tenant_id: str) -> bool:
+def belongs(provider: Provider, application: Application | DeletedApplication, tenant_id: str) -> bool:
     """Whether a provider signs in as this application in this tenant."""
     return (
         provider.client_id.lower() == application.app_id.lower()
@@ -45,27 +44,26 @@ def belongs(provider: Provider, application: Application, tenant_id: str) -> boo
     )
 
 
-def settled(desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik) -> Desired:
-    """What is wanted, with names that are kept filled in from what exists.
+def resolve_names(desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik) -> Desired:
+    """What is wanted, with the names of what exists wherever the settings do not give another.
 
-    A name is kept where the settings do not give another, or where another provider holds the wanted one.
+    The provider's name is also kept where another provider holds the wanted one.
     """
     application, provider = entra.application, authentik.provider
     if application is None:
         return desired
-    kept: dict[str, str] = {}
+    names: dict[str, str] = {"application_name": application.display_name}
     if application.unique_name:
-        kept["unique_name"] = application.unique_name
+        names["unique_name"] = application.unique_name
     mine = provider is not None and belongs(provider, application, entra.operator.tenant_id)
-    kept["application_name"] = application.display_name
     if provider is not None and mine:
-        kept["provider_name"] = provider.name
+        names["provider_name"] = provider.name
         if provider.application_slug:
-            kept["authentik_application_slug"] = provider.application_slug
-    kept = {name: value for name, value in kept.items() if name not in desired.explicit_names}
+            names["authentik_application_slug"] = provider.application_slug
+    names = {name: value for name, value in names.items() if name not in desired.explicit_names}
     if provider is not None and mine and authentik.provider_name_holder is not None:
-        kept["provider_name"] = provider.name
-    return replace(desired, **kept)  # type: ignore[arg-type]
+        names["provider_name"] = provider.name
+    return replace(desired, **names)  # type: ignore[arg-type]
 
 
 def refuse_adoption(desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik) -> None:

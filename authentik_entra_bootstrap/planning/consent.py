@@ -1,15 +1,26 @@
-"""Admin consent as a state: what is granted, what is missing, and the text that asks for it. Pure."""
+"""Admin consent as a state: what is granted, what is missing, and the request that asks for it. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from authentik_entra_bootstrap.domain import AppId, Application, Desired, Organization, PermissionKind
+from authentik_entra_bootstrap.domain import (
+    MICROSOFT_GRAPH_APP_ID,
+    AppId,
+    Application,
+    Desired,
+    Organization,
+    PermissionKind,
+)
 from authentik_entra_bootstrap.errors import AdminActionRequired
-from authentik_entra_bootstrap.planning import rights
 from authentik_entra_bootstrap.planning.observation import ObservedEntra
-from authentik_entra_bootstrap.planning.permissions import ResolvedPermission, resolve
+from authentik_entra_bootstrap.planning.permissions import (
+    GRANT_ROLES,
+    GRANT_SCOPES,
+    ResolvedPermission,
+    resolve,
+)
 
 _WHY = {
     "Group.Create": "authentik creates groups",
@@ -18,27 +29,21 @@ _WHY = {
     "User.Read": "listed by authentik's documentation; has no effect without a signed-in user",
     "User.ReadWrite.All": "authentik creates, changes and deletes users, and finds those that exist",
 }
-_KINDS = {
-    PermissionKind.ROLE: "application permission",
-    PermissionKind.SCOPE: "delegated permission",
-}
 
 
 @dataclass(frozen=True)
-class PermissionState:
+class PermissionState(ResolvedPermission):
     """One wanted permission of the sync identity and whether it is granted.
 
     :param granted: ``None`` when the operator may not look.
     """
 
-    name: str
-    kind: PermissionKind
     granted: bool | None
 
     @property
     def kind_in_words(self) -> str:
         """``application permission`` or ``delegated permission``."""
-        return _KINDS[self.kind]
+        return "application permission" if self.kind is PermissionKind.ROLE else "delegated permission"
 
     @property
     def why(self) -> str:
@@ -74,8 +79,7 @@ class ConsentState:
     @property
     def grantors(self) -> tuple[str, ...]:
         """Directory roles that may grant what is missing, smallest first."""
-        right = rights.GRANT_ROLES if self.missing_roles else rights.GRANT_SCOPES
-        return right.directory_role_names
+        return (GRANT_ROLES if self.missing_roles else GRANT_SCOPES).directory_role_names
 
 
 class ConsentRequired(AdminActionRequired):
@@ -93,25 +97,46 @@ def states(
 
     :param also: names known to be granted, although the observation does not show them yet.
     """
-    roles = {
-        item.app_role_id
-        for item in entra.role_assignments
-        if item.resource_id == entra.graph.service_principal_object_id
-    }
+    graph = entra.graph.service_principal_object_id
+    roles = {item.app_role_id for item in entra.role_assignments if item.resource_id == graph}
     scopes = entra.delegated_grant.scopes if entra.delegated_grant else frozenset()
-    return tuple(_state(item, roles, scopes, also, entra.grants_readable) for item in permissions)
 
+    def granted(item: ResolvedPermission) -> bool | None:
+        is_role = item.kind is PermissionKind.ROLE
+        if item.name in also or (item.permission_id in roles if is_role else item.name in scopes):
+            return True
+        return False if is_role or entra.grants_readable else None
 
-def _state(
-    item: ResolvedPermission, roles: set[str], scopes: frozenset[str], also: frozenset[str], readable: bool
-) -> PermissionState:
-    is_role = item.kind is PermissionKind.ROLE
-    there: bool | None = item.name in also or (
-        item.permission_id in roles if is_role else item.name in scopes
+    return tuple(
+        PermissionState(item.name, item.permission_id, item.kind, granted(item)) for item in permissions
     )
-    if not there and not is_role and not readable:
-        there = None
-    return PermissionState(item.name, item.kind, there)
+
+
+def unwanted(
+    permissions: Iterable[ResolvedPermission], entra: ObservedEntra, application: Application
+) -> dict[tuple[PermissionKind, str], list[str]]:
+    """Permissions beyond the settings, by kind and name: ``listed``, ``granted`` or both."""
+    wanted, graph = tuple(permissions), entra.graph
+    offered = {PermissionKind.ROLE: graph.app_roles, PermissionKind.SCOPE: graph.scopes}
+    names = {kind: {its_id: name for name, its_id in values.items()} for kind, values in offered.items()}
+    found: dict[tuple[PermissionKind, str], list[str]] = {}
+    for access in application.requested_access - {item.requested_access() for item in wanted}:
+        name = names[access.kind].get(access.permission_id, access.permission_id)
+        if access.resource_app_id.lower() != MICROSOFT_GRAPH_APP_ID:
+            name = f"{access.permission_id} of application {access.resource_app_id}"
+        found.setdefault((access.kind, name), []).append("listed")
+    for assignment in entra.role_assignments:
+        role = assignment.app_role_id
+        name = names[PermissionKind.ROLE].get(role, role)
+        if assignment.resource_id != graph.service_principal_object_id:
+            name = f"{role} of resource {assignment.resource_id}"
+        elif role in {item.permission_id for item in wanted}:
+            continue
+        found.setdefault((PermissionKind.ROLE, name), []).append("granted")
+    scopes = entra.delegated_grant.scopes if entra.delegated_grant else frozenset()
+    for name in scopes - {item.name for item in wanted if item.kind is PermissionKind.SCOPE}:
+        found.setdefault((PermissionKind.SCOPE, name), []).append("granted")
+    return found
 
 
 def consent_state(
@@ -135,14 +160,14 @@ def consent_state(
 
 
 def consent_required(state: ConsentState, cause: AdminActionRequired | None = None) -> ConsentRequired:
-    """The error that an incomplete state amounts to.
+    """The error for a state with something missing.
 
     :param cause: the refusal of the operator's own attempt to grant, if there was one; its trace is kept.
     """
     granted = ", ".join(item.name for item in state.permissions if item.granted) or "none"
     missing = ", ".join(item.name for item in state.missing)
     done = (
-        "No client secret is made before these permissions stand."
+        "No client secret is made before these permissions are granted."
         if state.missing_roles
         else "The connection does not need them to work."
     )

@@ -1,303 +1,323 @@
-"""What differs between an existing object and what is wanted, by property, and what that means in people. Pure."""
+"""Every difference between what is wanted and what is there, with what is done about it. Pure.
+
+The plan turns this list into steps, ``plan`` and ``status`` show it as drift, and monitoring counts it. It also has
+what a run leaves alone, with the reason.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
 from authentik_entra_bootstrap.domain import (
     Application,
+    AuthentikApplication,
+    ClientSecret,
     Desired,
-    Person,
-    Provider,
-    ProviderSpec,
-    ProvisioningScope,
+    PermissionKind,
 )
 from authentik_entra_bootstrap.domain.application_tags import read_marks
-from authentik_entra_bootstrap.planning.adoption import adopted
-from authentik_entra_bootstrap.planning.observation import ObservedAuthentik
+from authentik_entra_bootstrap.planning.adoption import adopted, belongs
+from authentik_entra_bootstrap.planning.consent import states, unwanted
+from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.permissions import ResolvedPermission
+from authentik_entra_bootstrap.planning.scope import provider_changes, shown_value
+from authentik_entra_bootstrap.rotation.decide import SecretAction, SecretDecision
+from authentik_entra_bootstrap.rotation.secret_status import placed
 
 
-def provider_spec(
-    desired: Desired, client_id: str, tenant_id: str, authentik: ObservedAuthentik
-) -> ProviderSpec:
-    """The provider to create; what no setting names is left to authentik's defaults."""
-    return ProviderSpec(
-        name=desired.provider_name,
-        client_id=client_id,
-        tenant_id=tenant_id,
-        property_mappings=authentik.user_mappings,
-        property_mappings_group=authentik.group_mappings,
-        filter_group=authentik.filter_group,
-        exclude_users_service_account=desired.exclude_service_accounts,
-        user_delete_action=desired.user_delete_action,
-        group_delete_action=desired.group_delete_action,
-        dry_run=desired.dry_run,
-        sync_page_size=desired.sync_page_size,
-        sync_page_timeout=desired.sync_page_timeout,
-        discovery_enabled=desired.discovery_enabled,
-    )
+class Action(StrEnum):
+    """What is done about a difference, and what a step of a plan does."""
+
+    CREATE = "create"
+    CHANGE = "change"
+    KEEP = "keep"
+    """Left alone. A difference has the reason; it is not a fault."""
+    RETIRE = "retire"
+    PROVE = "prove"
+    REMOVE = "remove"
+    NEEDS_YOU = "needs-you"
+    """A person has to decide or to act."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether a step writes."""
+        return self in {Action.CREATE, Action.CHANGE, Action.RETIRE, Action.REMOVE}
 
 
-def provider_changes(desired: Desired, authentik: ObservedAuthentik) -> dict[str, object]:
-    """Fields of the existing provider that differ from what the settings name: field -> wanted value.
+class Target(StrEnum):
+    """What a difference or a step is about; the workflows have one handler for each."""
 
-    A setting that is left out says nothing about the field: what a person chose in authentik stays.
-    """
-    provider = authentik.provider
-    if provider is None:
-        return {}
-    wanted: dict[str, object] = {
-        "name": desired.provider_name,
-        "exclude_users_service_account": desired.exclude_service_accounts,
-        "user_delete_action": desired.user_delete_action,
-        "group_delete_action": desired.group_delete_action,
-        "dry_run": desired.dry_run,
-        "sync_page_size": desired.sync_page_size,
-        "sync_page_timeout": desired.sync_page_timeout,
-        "discovery_enabled": desired.discovery_enabled,
-    }
-    changes = {
-        name: value
-        for name, value in wanted.items()
-        if value is not None and value != getattr(provider, name)
-    }
-    if desired.filter_group is not None and authentik.filter_group != provider.filter_group:
-        changes["filter_group"] = authentik.filter_group
-    changes |= {
-        name: mappings
-        for name, named, mappings in (
-            ("property_mappings", desired.user_mappings, authentik.user_mappings),
-            ("property_mappings_group", desired.group_mappings, authentik.group_mappings),
-        )
-        if named is not None and set(mappings) != set(getattr(provider, name))
-    }
-    return {
-        name: value
-        for name, value in changes.items()
-        if name == "name" or name in authentik.server.provider_fields
-    }
+    APPLICATION = "application"
+    SERVICE_PRINCIPAL = "service-principal"
+    ROLE = "application-permission"
+    SCOPE = "delegated-permission"
+    SECRET = "client-secret"  # noqa: S105 - a kind of object
+    PROVIDER = "provider"
+    AUTHENTIK_APPLICATION = "authentik-application"
+    PROOF = "proof"
+    FIRST_SYNC = "first-sync"
+    DELETED_APPLICATION = "deleted-application"
+    MARKS = "marks"
+
+    @property
+    def side(self) -> str:
+        """``entra`` or ``authentik``."""
+        ours = {Target.PROVIDER, Target.AUTHENTIK_APPLICATION, Target.FIRST_SYNC, Target.PROOF}
+        return "authentik" if self in ours else "entra"
 
 
-class Effect(StrEnum):
-    """What a change of the provider's scope does in the tenant."""
-
-    WIDENS = "widens"
-    NARROWS = "narrows"
-    REPLACES = "replaces"
-    """One filter group by another: some people come, others leave."""
-    DELETES_MORE = "deletes-more"
+PERMISSION_TARGETS = {PermissionKind.ROLE: Target.ROLE, PermissionKind.SCOPE: Target.SCOPE}
+LISTED_ONLY = "listed, not granted"
+_GRANTED_ONLY = "granted, not listed"
 
 
 @dataclass(frozen=True)
-class ScopeChange:
-    """What the settings change about who is provisioned, and about what is deleted in the tenant.
+class Difference:
+    """One difference.
 
-    :param fields: field of the provider -> effect.
-    :param before: number of users that arrive in the tenant today; ``None`` where it cannot be told.
-    :param after: the same after the change.
-    :param leaving: number of linked accounts that leave the scope; ``None`` where it cannot be told.
-    :param texts: what it means, for people.
+    :param property: the property's name at its service, the permission's name, or a key id; ``exists`` for an object
+        that is missing altogether.
+    :param wanted: as text; ``None``: nothing of the kind.
+    :param found: as text; ``None``: absent.
     """
 
-    fields: Mapping[str, Effect]
-    before: int | None
-    after: int | None
-    leaving: int | None
-    texts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A user that authentik covers and does not bring into the tenant."""
-
-    username: str
+    target: Target
+    property: str
+    wanted: str | None
+    found: str | None
+    action: Action
     reason: str
 
-    def __str__(self) -> str:
-        return f"{self.username}: {self.reason}"
 
-
-NO_ADDRESS = "no e-mail address"
-_FEW = 5
-
-
-def in_short(items: Sequence[object]) -> str:
-    """The first few, and how many more there are."""
-    more = f" and {len(items) - _FEW} more" if len(items) > _FEW else ""
-    return "; ".join(map(str, items[:_FEW])) + more
-
-
-def left_out(users: Collection[Person], domains: Sequence[str]) -> tuple[LeftOut, ...]:
-    """Users whose e-mail address authentik cannot use as user principal name.
-
-    authentik compares the domain by its exact case (``MicrosoftEntraSyncClient.check_email_valid``).
-
-    :param domains: verified in the tenant; none where they could not be read: then nobody is left out for it.
-    """
-    found = []
-    for user in users:
-        domain = user.email.rpartition("@")[2]
-        if not domain:
-            found.append(LeftOut(user.username, NO_ADDRESS))
-        elif domains and domain not in domains:
-            found.append(LeftOut(user.username, f"{domain} is not verified in this tenant"))
-    return tuple(found)
-
-
-def scope_effects(provider: Provider, changes: Mapping[str, object]) -> dict[str, Effect]:
-    """The fields among ``changes`` that decide who is provisioned or what is deleted, with their effects.
-
-    A dry run that begins is none of them: authentik writes nothing then.
-    """
-    effects: dict[str, Effect] = {}
-    if "filter_group" in changes:
-        if changes["filter_group"] is None:
-            effects["filter_group"] = Effect.WIDENS
-        else:
-            effects["filter_group"] = Effect.REPLACES if provider.filter_group else Effect.NARROWS
-    if "exclude_users_service_account" in changes:
-        excluded = changes["exclude_users_service_account"]
-        effects["exclude_users_service_account"] = Effect.NARROWS if excluded else Effect.WIDENS
-    if changes.get("dry_run") is False:
-        effects["dry_run"] = Effect.WIDENS
-    for name, harsh in _HARSHNESS.items():
-        wanted = str(changes.get(name, ""))
-        if wanted and harsh.get(wanted, 0) > harsh.get(getattr(provider, name), 0):
-            effects[name] = Effect.DELETES_MORE
-    return effects
-
-
-_HARSHNESS: Mapping[str, Mapping[str, int]] = {
-    "user_delete_action": {"do_nothing": 0, "suspend": 1, "delete": 2},
-    "group_delete_action": {"do_nothing": 0, "suspend": 0, "delete": 2},
-}
-"""authentik treats ``suspend`` for groups like ``do_nothing``."""
-
-
-def scope_change(
-    changes: Mapping[str, object], authentik: ObservedAuthentik, domains: Sequence[str]
-) -> ScopeChange | None:
-    """What changes of an existing provider mean in people; ``None`` where they leave its scope as it is.
-
-    :param changes: see :func:`provider_changes`.
-    :param domains: see :func:`left_out`.
-    """
-    provider = authentik.provider
-    effects = scope_effects(provider, changes) if provider else {}
-    if provider is None or not effects:
-        return None
-    before = 0 if "dry_run" in effects else _arriving(authentik.scope_now, domains)
-    after, leaving = _arriving(authentik.scope, domains), _leaving(effects, authentik)
-    action = str(changes.get("user_delete_action", provider.user_delete_action))
-    return ScopeChange(
-        effects,
-        before,
-        after,
-        leaving,
-        (
-            *_field_texts(provider, changes, effects, authentik),
-            *_people_texts(effects, before, after, leaving, action),
-        ),
-    )
-
-
-def _arriving(scope: ProvisioningScope, domains: Sequence[str]) -> int | None:
-    return None if scope.users is None else len(scope.users) - len(left_out(scope.users, domains))
-
-
-def _leaving(effects: Mapping[str, Effect], authentik: ObservedAuthentik) -> int | None:
-    """How many linked accounts leave the scope; ``None`` where either number may not be read."""
-    if not _NARROWING & set(effects.values()):
-        return 0
-    if authentik.linked is None or authentik.scope.users is None:
-        return None
-    return len(authentik.linked - {user.pk for user in authentik.scope.users})
-
-
-_NARROWING = frozenset({Effect.NARROWS, Effect.REPLACES})
-
-
-def _field_texts(
-    provider: Provider,
-    changes: Mapping[str, object],
-    effects: Mapping[str, Effect],
+def find_differences(
+    desired: Desired,
+    entra: ObservedEntra,
     authentik: ObservedAuthentik,
-) -> Iterator[str]:
-    for name in effects:
-        shown = (shown_value(item, authentik.names) for item in (getattr(provider, name), changes[name]))
-        found, wanted = (item or "none" for item in shown)
-        yield f"{name}: {found} -> {wanted}{_MEANS.get(name, '')}"
+    permissions: Sequence[ResolvedPermission],
+    secret: SecretDecision,
+    now: datetime,
+) -> tuple[Difference, ...]:
+    """Compare both sides with what is wanted; empty for a connection that is as it should be."""
+    return (
+        *_tenant(desired, entra, permissions, secret, now),
+        *_provider(desired, entra, authentik),
+        *_authentik_application(desired, authentik),
+    )
 
 
-_MEANS = {
-    "dry_run": ": authentik begins to write to the tenant",
-    "user_delete_action": ": of a user that is deleted in authentik, the account in the tenant",
-    "group_delete_action": ": of a group that is deleted in authentik, the group in the tenant",
+def _tenant(
+    desired: Desired,
+    entra: ObservedEntra,
+    permissions: Sequence[ResolvedPermission],
+    secret: SecretDecision,
+    now: datetime,
+) -> Iterator[Difference]:
+    application = entra.application
+    if application is not None:
+        yield from _application(desired, entra, application)
+        yield from _service_principal(entra)
+        yield from _permissions(permissions, entra, application)
+        yield from _owners(entra)
+        yield from _secrets(entra, application, secret, now)
+        return
+    differ = partial(Difference, Target.APPLICATION, "exists", desired.application_name)
+    if entra.deleted is None:
+        yield differ(None, Action.CREATE, "not in the tenant")
+    else:
+        reason = "restore it, or delete it permanently: it holds the unique name"
+        yield differ("deleted", Action.NEEDS_YOU, reason)
+
+
+def _application(desired: Desired, entra: ObservedEntra, application: Application) -> Iterator[Difference]:
+    differ = partial(Difference, Target.APPLICATION)
+    marks = read_marks(application.tags)
+    if (name := application.display_name) != desired.application_name:
+        yield differ("displayName", desired.application_name, name, Action.CHANGE, "renamed")
+    wanted = f"our tags of the connection {desired.connection}"
+    tagged = f"tags of the connection {marks.connection}" if marks.connection else None
+    if marks.connection not in {None, desired.connection}:
+        yield differ("tags", wanted, tagged, Action.NEEDS_YOU, "it belongs to another connection")
+    elif not marks.managed or marks.connection is None:
+        yield differ("tags", wanted, tagged, Action.CHANGE, "our tags are added; all others are kept")
+    if application.unique_name is None and adopted(desired, application):
+        reason = "later runs find the application by it; it can be set once"
+        yield differ("uniqueName", desired.unique_name, None, Action.CHANGE, reason)
+    if not application.enabled:
+        reason = "a disabled application gets no tokens: authentik's sign-in fails"
+        yield differ("isDisabled", "false", "true", Action.CHANGE, reason)
+    reference, found = desired.service_management_reference, application.service_management_reference
+    if reference is not None and found != reference:
+        yield differ("serviceManagementReference", reference, found, Action.CHANGE, _FROM_SETTINGS)
+    yield from _left_alone(application)
+    if entra.found_by == "marks":
+        reason = (
+            "found by its tags and authentik's provider; set unique_name to it to find it without a search"
+        )
+        yield differ("uniqueName", None, application.unique_name, Action.KEEP, reason)
+
+
+def _left_alone(application: Application) -> Iterator[Difference]:
+    differ = partial(Difference, Target.APPLICATION)
+    if application.sign_in_audience not in {None, "AzureADMyOrg"}:
+        reason = "other tenants may be using it; change it yourself when none does"
+        yield differ("signInAudience", "AzureADMyOrg", application.sign_in_audience, Action.KEEP, reason)
+    if application.redirect_uris:
+        reason = "authentik needs none; something else may sign people in with this application"
+        yield differ("redirectUris", None, ", ".join(application.redirect_uris), Action.KEEP, reason)
+    for name in application.certificates:
+        yield differ("keyCredentials", None, name, Action.KEEP, "not made by us; it signs in as well")
+
+
+def _service_principal(entra: ObservedEntra) -> Iterator[Difference]:
+    differ = partial(Difference, Target.SERVICE_PRINCIPAL)
+    if entra.service_principal is None:
+        yield differ("exists", "yes", None, Action.CREATE, "admin consent attaches to it")
+    elif not entra.service_principal.account_enabled:
+        reason = "authentik's sign-in fails while it is disabled"
+        yield differ("accountEnabled", "true", "false", Action.CHANGE, reason)
+
+
+def _permissions(
+    permissions: Sequence[ResolvedPermission], entra: ObservedEntra, application: Application
+) -> Iterator[Difference]:
+    for item in states(permissions, entra):
+        listed = item.requested_access() in application.requested_access
+        granted = item.granted is not False
+        if not (listed and granted):
+            found = LISTED_ONLY if listed else _GRANTED_ONLY if granted else None
+            reason = "a later consent in the portal would revoke it" if granted else "authentik needs it"
+            target = PERMISSION_TARGETS[item.kind]
+            yield Difference(target, item.name, "listed and granted", found, Action.CHANGE, reason)
+    reason = "not in the settings; whether something else needs it cannot be known"
+    for (kind, name), ways in sorted(unwanted(permissions, entra, application).items()):
+        yield Difference(PERMISSION_TARGETS[kind], name, None, " and ".join(ways), Action.KEEP, reason)
+
+
+def _owners(entra: ObservedEntra) -> Iterator[Difference]:
+    differ = partial(Difference, Target.APPLICATION, "owners")
+    operator = entra.operator.object_id
+    if operator not in entra.owners:
+        yield differ(
+            f"the operator {operator} among them",
+            f"{len(entra.owners)} owners without it",
+            Action.KEEP,
+            "Application.ReadWrite.OwnedBy would not be enough for this operator; add it as owner for least privilege",
+        )
+    for owner in sorted(entra.owners - {operator, entra.rotator}):
+        yield differ(None, owner, Action.KEEP, "an owner can make secrets and change tags")
+
+
+def _secrets(
+    entra: ObservedEntra, application: Application, decision: SecretDecision, now: datetime
+) -> Iterator[Difference]:
+    resting = {item.key_id: item.retire_at for item in decision.resting}
+    principal = entra.service_principal
+    for item in placed(application, of_principal=principal.secrets if principal else ()):
+        key_id, shown = item.secret.key_id, _shown(item.secret, now)
+        differ = partial(Difference, Target.SECRET, key_id, None, shown)
+        if item.holder == "service-principal":
+            name = f"passwordCredentials {key_id}"
+            reason = "not made by us, and it signs in as well: never removed here"
+            yield Difference(Target.SERVICE_PRINCIPAL, name, None, shown, Action.KEEP, reason)
+        elif not item.ours:
+            reason = "not made by us: never removed here. Remove it in the portal when nothing uses it"
+            yield differ(Action.KEEP, reason)
+        elif key_id in decision.retire:
+            yield differ(Action.REMOVE, "created by this tool, no longer used; removed after the proof")
+        elif key_id in resting:
+            reason = (
+                "created by this tool, and on no record: a run may still be about to deliver it. Removed after "
+                f"{resting[key_id]:%Y-%m-%d %H:%M} UTC"
+            )
+            yield differ(Action.KEEP, reason)
+    if decision.action is not SecretAction.KEEP:
+        found = _shown(decision.kept, now) if decision.kept else None
+        action = Action.CREATE if decision.action is SecretAction.MAKE else Action.CHANGE
+        yield Difference(Target.SECRET, "current", "a proven client secret", found, action, decision.reason)
+
+
+def _shown(secret: ClientSecret, now: datetime) -> str:
+    name = repr(secret.display_name) if secret.display_name else "without a name"
+    word = "valid until" if secret.end_date_time > now else "expired on"
+    return f"{name}, {word} {secret.end_date_time:%Y-%m-%d}"
+
+
+_FROM_SETTINGS = "differs from the settings"
+_WHY = {
+    "name": "renamed; found by its client id",
+    "dry_run": "a dry run writes nothing to the tenant",
+    "filter_group": "decides who is provisioned",
+    "property_mappings": "decides what users look like in the tenant",
+    "property_mappings_group": "decides what groups look like in the tenant",
 }
 
 
-def _people_texts(
-    effects: Mapping[str, Effect], before: int | None, after: int | None, leaving: int | None, action: str
-) -> Iterator[str]:
-    if set(effects.values()) != {Effect.DELETES_MORE}:
-        if before is None or after is None:
-            yield "how many users that means cannot be told: the token lacks authentik_core.view_user"
+def _provider(desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik) -> Iterator[Difference]:
+    differ = partial(Difference, Target.PROVIDER)
+    provider, application, holder = authentik.provider, entra.application, authentik.provider_name_holder
+    if provider is None:
+        if holder:
+            reason = "names are unique among all providers"
+            yield differ("exists", desired.provider_name, f"{holder} of that name", Action.NEEDS_YOU, reason)
         else:
-            yield f"{before} users -> {after} users"
-    if "dry_run" in effects:
-        yield "all groups of authentik are created in the tenant (authentik does not filter groups)"
-    does = {
-        "delete": "authentik may delete them in the tenant",
-        "suspend": "authentik may disable them in the tenant",
-    }
-    fate = f"{does.get(action, 'authentik leaves them as they are in the tenant')} (user_delete_action = {action})"
-    if leaving is None:
-        yield (
-            "linked accounts cannot be counted: the token lacks authentik_core.view_user or "
-            "authentik_providers_microsoft_entra.view_microsoftentraprovideruser. "
-            f"Of those that leave the scope: {fate}"
-        )
-    elif leaving:
-        yield f"{leaving} linked accounts leave the scope: {fate}"
-    if leaving != 0:
-        # authentik 2026.2 and later fails in its clean-up of them, and repeats the whole sync up to five times.
-        yield "authentik 2026.2 and later repeats its full syncs while linked accounts are out of the scope"
-
-
-def shown_value(value: object, names: Mapping[str, str] | None = None) -> str | None:
-    """A field's value for people: names first, primary keys in brackets; ``None`` for nothing."""
-    if isinstance(value, tuple | list | set | frozenset):
-        return ", ".join(sorted(filter(None, (shown_value(item, names) for item in value)))) or None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if value is None:
-        return None
-    name = (names or {}).get(str(value))
-    return f"{name} ({value})" if name else str(value)
-
-
-def application_differences(
-    desired: Desired, application: Application, permissions: tuple[ResolvedPermission, ...]
-) -> tuple[str, ...]:
-    """Names of the application's properties that differ from what is wanted."""
-    marks = read_marks(application.tags)
-    wanted = {permission.requested_access() for permission in permissions}
-    reference = desired.service_management_reference
-    return tuple(
-        name
-        for name, differs in (
-            ("displayName", application.display_name != desired.application_name),
-            ("requiredResourceAccess", not wanted <= application.requested_access),
-            ("tags", not marks.managed or marks.connection != desired.connection),
-            ("uniqueName", application.unique_name is None and adopted(desired, application)),
-            ("isDisabled", not application.enabled),
-            (
-                "serviceManagementReference",
-                reference is not None and application.service_management_reference != reference,
-            ),
-        )
-        if differs
+            yield differ("exists", desired.provider_name, None, Action.CREATE, "not in authentik")
+        return
+    tenant = entra.operator.tenant_id
+    reason = (
+        "it points elsewhere: set it back, delete the provider, or take over its application with --adopt"
     )
+    for name, wanted, its in (
+        ("client_id", application.app_id if application else None, provider.client_id),
+        ("tenant_id", tenant, provider.tenant_id),
+    ):
+        if wanted is None or wanted.lower() != its.lower():
+            yield differ(name, wanted, its, Action.NEEDS_YOU, reason)
+    if application is None or not belongs(provider, application, tenant):
+        return
+    if holder is not None:
+        reason = f"found by its client id; the wanted name belongs to another provider ({holder})"
+        yield differ("name", None, provider.name, Action.KEEP, reason)
+    for name, value in provider_changes(desired, authentik).items():
+        shown, found = (shown_value(item, authentik.names) for item in (value, getattr(provider, name)))
+        yield differ(name, shown, found, Action.CHANGE, _WHY.get(name, _FROM_SETTINGS))
+    for other in authentik.same_client:
+        reason = (
+            "a second provider signs in as the same application; two of them provision against each other"
+        )
+        yield differ("client_id", None, f"{other.name} (pk {other.pk})", Action.NEEDS_YOU, reason)
+
+
+def _authentik_application(desired: Desired, authentik: ObservedAuthentik) -> Iterator[Difference]:
+    differ = partial(Difference, Target.AUTHENTIK_APPLICATION)
+    provider, application = authentik.provider, authentik.application
+    if application is None:
+        slug = desired.authentik_application_slug
+        yield differ("exists", slug, None, Action.CREATE, "not in authentik")
+        return
+    attached = partial(differ, "backchannel_providers")
+    if provider is None:
+        reason = "the application is there without the provider; what it holds is kept"
+        yield attached(desired.provider_name, _others(application), Action.CHANGE, reason)
+        return
+    if int(provider.pk) not in application.backchannel_provider_pks:
+        wanted = f"{provider.name} in {application.slug}"
+        if elsewhere := provider.application_slug:
+            reason = "moves back here; authentik does not sync a provider without an application"
+            yield attached(wanted, f"in {elsewhere}", Action.CHANGE, reason)
+        else:
+            reason = "unassigned: authentik does not sync it"
+            yield attached(wanted, _others(application), Action.CHANGE, reason)
+    if application.provider_pk == int(provider.pk):
+        reason = (
+            "also its main provider: people see an application that they cannot open; clear it in authentik"
+        )
+        yield differ("provider", None, provider.name, Action.KEEP, reason)
+
+
+def _others(application: AuthentikApplication) -> str | None:
+    count = len(application.backchannel_provider_pks)
+    return f"{count} other providers" if count else None

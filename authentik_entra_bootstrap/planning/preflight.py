@@ -1,13 +1,33 @@
-"""Refusals that are known before the first write. Pure: observation in, an error or nothing out."""
+"""What is known before the first write: refusals, and warnings for people before they say yes. Pure."""
 
 from __future__ import annotations
 
-from authentik_entra_bootstrap.domain import DeletedApplication, Desired, LicenseInfo, TokenClaims
-from authentik_entra_bootstrap.domain.application_tags import read_marks
+from collections.abc import Iterator
+
+from authentik_entra_bootstrap.domain import (
+    Application,
+    DeletedApplication,
+    Desired,
+    LicenseInfo,
+    PermissionKind,
+    TokenClaims,
+)
+from authentik_entra_bootstrap.domain.application_tags import is_ours, read_marks
+from authentik_entra_bootstrap.domain.policy import Grantable, in_words
 from authentik_entra_bootstrap.errors import AdminActionRequired, ConfigError, Conflict, Denied
-from authentik_entra_bootstrap.planning import rights
-from authentik_entra_bootstrap.planning.adoption import asked, refuse_adoption
+from authentik_entra_bootstrap.planning.adoption import asked, belongs, refuse_adoption
+from authentik_entra_bootstrap.planning.consent import states
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.planning.permissions import (
+    GRANT_ROLES,
+    GRANT_SCOPES,
+    REGISTER,
+    ROTATE,
+    ResolvedPermission,
+)
+from authentik_entra_bootstrap.planning.scope import NO_ADDRESS, in_short, left_out
+
+ADMINISTRATOR = "akadmin"
 
 
 def refuse(desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik) -> None:
@@ -16,10 +36,14 @@ def refuse(desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik)
     :raises BootstrapError: with the code named in each check below.
     """
     refuse_tenant(desired, entra.operator)
-    _rights(entra)
-    _application(desired, entra)
-    _server(desired, authentik)
-    _provider(desired, entra, authentik)
+    # A user's token may act through ownership and roles that it does not show, so only service principals,
+    # whose token is the whole truth, are refused beforehand.
+    right = REGISTER if entra.application is None else ROTATE
+    if entra.operator.is_app_only and (lack := right.lack(entra.operator)):
+        raise right.refused(lack)
+    _refuse_application(desired, entra)
+    _refuse_server(desired, authentik)
+    _refuse_provider(desired, entra, authentik)
     refuse_adoption(desired, entra, authentik)
 
 
@@ -37,59 +61,54 @@ def refuse_tenant(desired: Desired, operator: TokenClaims) -> None:
         )
 
 
-def _rights(entra: ObservedEntra) -> None:
-    # A user's token may act through ownership and roles that it does not show, so only service principals,
-    # whose token is the whole truth, are refused beforehand.
-    right = rights.REGISTER if entra.application is None else rights.ROTATE
-    if entra.operator.is_app_only and (lack := rights.missing(right, entra.operator)):
-        raise Denied(
-            "entra-permission-missing",
-            f"The operator may not {right.purpose}: it lacks the {lack}.",
-            f"Grant it {lack.rpartition(' ')[2]} of Microsoft Graph, with admin consent.",
-            facts={"missing_permission": lack.rpartition(" ")[2]},
+def refuse_foreign(desired: Desired, application: Application, *, remedy: str, adopt: bool = False) -> None:
+    """Refuse an application without our tags, or with another connection's.
+
+    :param remedy: for one without our tags.
+    :param adopt: accept one without our tags.
+    :raises Conflict: ``application-not-ours``, ``application-of-another-connection``.
+    """
+    marks, facts = read_marks(application.tags), {"app_id": str(application.app_id)}
+    if not marks.managed and not adopt:
+        raise Conflict(
+            "application-not-ours",
+            f"The application {application.app_id} has the unique name {desired.unique_name}, but does not carry "
+            "our mark. Nothing was changed.",
+            remedy,
+            facts=facts,
+        )
+    if marks.connection not in {None, desired.connection}:
+        raise Conflict(
+            "application-of-another-connection",
+            f"The application {application.app_id} belongs to the connection {marks.connection!r}.",
+            "Use that connection's name, or set unique_name to another name.",
+            facts=facts,
         )
 
 
-def _application(desired: Desired, entra: ObservedEntra) -> None:
+def _refuse_application(desired: Desired, entra: ObservedEntra) -> None:
     application = entra.application
     if application is not None:
-        marks = read_marks(application.tags)
-        if not marks.managed and not asked(desired, application):
-            raise Conflict(
-                "application-not-ours",
-                f"The application {application.app_id} has the unique name {desired.unique_name}, but does not "
-                "carry our mark.",
-                f"To take it over, run bootstrap --adopt {application.app_id}; else set unique_name to another name.",
-                facts={"app_id": application.app_id},
-            )
-        if marks.connection not in {None, desired.connection}:
-            raise Conflict(
-                "application-of-another-connection",
-                f"The application {application.app_id} belongs to the connection {marks.connection!r}.",
-                "Use that connection's name, or set unique_name to another name.",
-                facts={"app_id": application.app_id},
-            )
+        remedy = f"To take it over, run bootstrap --adopt {application.app_id}; else set unique_name to another name."
+        refuse_foreign(desired, application, remedy=remedy, adopt=asked(desired, application))
     elif entra.deleted is not None:
         raise Conflict(
             "application-deleted",
             f"A deleted application still holds the unique name {desired.unique_name} "
             f"(object id {entra.deleted.app_object_id}, up to 30 days).",
-            _ways_out(desired, entra.deleted),
+            "It is this connection's: run bootstrap --restore to bring it back, or bootstrap --purge-deleted to "
+            "delete it permanently first."
+            if is_this_connections(desired, entra.deleted)
+            else "Restore it or delete it permanently under App registrations > Deleted applications, "
+            "or set unique_name to another name.",
             facts={"app_object_id": entra.deleted.app_object_id},
         )
 
 
-def _ways_out(desired: Desired, deleted: DeletedApplication) -> str:
+def is_this_connections(desired: Desired, deleted: DeletedApplication) -> bool:
+    """Whether a deleted application carries this connection's tags. Nothing else is restored or purged."""
     marks = read_marks(deleted.tags)
-    if marks.managed and marks.connection == desired.connection:
-        return (
-            "It is this connection's: run bootstrap --restore to bring it back, or bootstrap --purge-deleted to "
-            "delete it permanently first."
-        )
-    return (
-        "Restore it or delete it permanently under App registrations > Deleted applications, "
-        "or set unique_name to another name."
-    )
+    return marks.managed and marks.connection == desired.connection
 
 
 def refuse_unlicensed(licence: LicenseInfo) -> None:
@@ -106,16 +125,12 @@ def refuse_unlicensed(licence: LicenseInfo) -> None:
         )
 
 
-def _server(desired: Desired, authentik: ObservedAuthentik) -> None:
+def _refuse_server(desired: Desired, authentik: ObservedAuthentik) -> None:
     refuse_unlicensed(authentik.license)
-    asked = {
-        "sync_page_size": desired.sync_page_size,
-        "sync_page_timeout": desired.sync_page_timeout,
-        "discovery_enabled": desired.discovery_enabled,
-        "dry_run": desired.dry_run or None,
-    }
-    for name, value in asked.items():
-        if value is not None and name not in authentik.server.provider_fields:
+    for name in ("sync_page_size", "sync_page_timeout", "discovery_enabled", "dry_run"):
+        value = getattr(desired, name)
+        asks = bool(value) if name == "dry_run" else value is not None
+        if asks and name not in authentik.server.provider_fields:
             raise ConfigError(
                 "option-not-supported-by-server",
                 f"authentik {authentik.server.version} has no {name} on its Microsoft Entra ID provider.",
@@ -123,7 +138,7 @@ def _server(desired: Desired, authentik: ObservedAuthentik) -> None:
             )
 
 
-def _provider(desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik) -> None:
+def _refuse_provider(desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik) -> None:
     provider = authentik.provider
     if provider is None:
         if authentik.provider_name_holder is not None:
@@ -132,14 +147,7 @@ def _provider(desired: Desired, entra: ObservedEntra, authentik: ObservedAuthent
                 f"authentik has another provider called {desired.provider_name!r} ({authentik.provider_name_holder}).",
                 "Set provider_name to another name; names are unique among all providers.",
             )
-        return
-    mine = entra.application.app_id if entra.application else None
-    tenant = entra.operator.tenant_id
-    if (
-        mine is None
-        or provider.client_id.lower() != mine.lower()
-        or provider.tenant_id.lower() != tenant.lower()
-    ):
+    elif entra.application is None or not belongs(provider, entra.application, entra.operator.tenant_id):
         raise Conflict(
             "provider-points-elsewhere",
             f"The provider {provider.name!r} belongs to the application {provider.client_id} in tenant "
@@ -148,3 +156,81 @@ def _provider(desired: Desired, entra: ObservedEntra, authentik: ObservedAuthent
             "provider_name to another name, or delete that provider.",
             facts={"client_id": provider.client_id, "tenant_id": provider.tenant_id},
         )
+
+
+def warnings(
+    desired: Desired,
+    entra: ObservedEntra,
+    authentik: ObservedAuthentik,
+    permissions: tuple[ResolvedPermission, ...],
+    grantable: Grantable | None,
+) -> Iterator[str]:
+    """What people should know before they say yes, and what is not a reason to refuse a run.
+
+    :param grantable: of the client secret that is made, if one is.
+    """
+    missing = {item.kind for item in states(permissions, entra) if item.granted is False}
+    for kind, right, when in (
+        (PermissionKind.ROLE, GRANT_ROLES, "before a client secret is made"),
+        (PermissionKind.SCOPE, GRANT_SCOPES, "after everything else"),
+    ):
+        lack = right.lack(entra.operator)
+        if kind in missing and lack:
+            yield (
+                f"The operator's token does not show what it takes to {right.purpose}: {lack}. "
+                f"If Entra ID refuses it, an administrator's consent is asked for {when} (exit code 5)."
+            )
+    if grantable and grantable.clamped:
+        yield (
+            f"The tenant's policy shortens the client secret's lifetime from {in_words(desired.secret_lifetime)} "
+            f"to {in_words(entra.policy.greatest_lifetime or desired.secret_lifetime)}."
+        )
+    if authentik.provider is None and not desired.dry_run:
+        yield from _first_sync_warnings(entra, authentik)
+    if authentik.license.status not in {"valid", "unlicensed"}:
+        yield f"authentik's enterprise licence reports: {authentik.license.status}."
+    if entra.application is not None:
+        yield from _application_warnings(entra.application, entra, permissions)
+
+
+def _first_sync_warnings(entra: ObservedEntra, authentik: ObservedAuthentik) -> Iterator[str]:
+    """About the first full sync of a provider that is created."""
+    scope = authentik.scope
+    away = left_out(scope.users or (), entra.organization.verified_domains)
+    arriving = {user.username for user in scope.users or ()} - {item.username for item in away}
+    if authentik.filter_group is None:
+        told = f", its administrator {ADMINISTRATOR} included" if ADMINISTRATOR in arriving else ""
+        yield (
+            f"No filter group is set: authentik provisions all its users{told}. "
+            "Set filter_group to provision only the members of one group."
+        )
+    elif ADMINISTRATOR in arriving:
+        yield f"authentik's administrator {ADMINISTRATOR} is a member of the filter group, and is provisioned."
+    if scope.builtin_groups:
+        names = ", ".join(scope.builtin_groups)
+        yield f"authentik creates every group in the tenant, its built-in ones included: {names}."
+    without = [item.username for item in away if item.reason == NO_ADDRESS]
+    if without:
+        yield (
+            f"authentik 2026.2 and later stops its sync of users at one without an e-mail address: {in_short(without)}. "
+            "Set exclude_service_accounts = true, or give each an address."
+        )
+
+
+def _application_warnings(
+    application: Application, entra: ObservedEntra, permissions: tuple[ResolvedPermission, ...]
+) -> Iterator[str]:
+    foreign = [secret for secret in application.secrets if not is_ours(secret)]
+    if foreign:
+        yield f"{len(foreign)} client secrets of the application were not made by us; they are left alone."
+    if entra.service_principal is not None and entra.service_principal.secrets:
+        yield (
+            f"{len(entra.service_principal.secrets)} client secrets stand on the service principal. They sign in as well, "
+            "and were not made by us; they are left alone."
+        )
+    if application.requested_access - {permission.requested_access() for permission in permissions}:
+        yield "The application lists permissions that are not in the settings; they are left alone."
+    if application.sign_in_audience not in {None, "AzureADMyOrg"}:
+        yield f"The application's signInAudience is {application.sign_in_audience}; AzureADMyOrg is expected."
+    if entra.owners and entra.operator.object_id not in entra.owners:
+        yield "The operator identity is not among the application's owners."

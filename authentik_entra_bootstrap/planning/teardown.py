@@ -1,7 +1,7 @@
 """What taking a connection down removes, in which order, and what stays and why. Pure.
 
-Only what carries our marks goes: the application with our tags, the provider that signs in as it, authentik's
-application if it was made for that provider alone. authentik comes first, so that at no moment it has a provider whose sign-in fails.
+Removed is only what carries our tags: the application, the provider that signs in as it, and authentik's application if
+it was made for that provider alone. authentik comes first, so that it never has a provider whose sign-in fails.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ from authentik_entra_bootstrap.domain import (
     Provider,
     TokenClaims,
 )
-from authentik_entra_bootstrap.domain.application_tags import Marks, is_ours, read_marks
-from authentik_entra_bootstrap.errors import Conflict, Denied
-from authentik_entra_bootstrap.planning import rights
-from authentik_entra_bootstrap.planning.plan import Action, Step, Target
+from authentik_entra_bootstrap.domain.application_tags import Marks, read_marks
+from authentik_entra_bootstrap.errors import Conflict
+from authentik_entra_bootstrap.planning.adoption import belongs
+from authentik_entra_bootstrap.planning.differences import Action, Target
+from authentik_entra_bootstrap.planning.permissions import REMOVE
+from authentik_entra_bootstrap.planning.plan import Step
+from authentik_entra_bootstrap.planning.preflight import is_this_connections, refuse_foreign
+from authentik_entra_bootstrap.rotation.secret_status import placed
 
 PEOPLE_STAY = (
     "Users and groups that authentik provisioned into the tenant are not touched: they stay as they are. "
@@ -74,11 +78,6 @@ class TeardownPlan:
     takes_along: tuple[str, ...]
     marks: Marks
     provider: Provider | None
-    secrets: tuple[ClientSecret, ...]
-
-    def has(self, target: Target) -> bool:
-        """Whether a step is about ``target``."""
-        return any(step.target is target for step in self.steps)
 
 
 def our_provider(desired: Desired, seen: TeardownSeen) -> tuple[Provider | None, tuple[Provider, ...]]:
@@ -86,17 +85,19 @@ def our_provider(desired: Desired, seen: TeardownSeen) -> tuple[Provider | None,
 
     A renamed provider is still ours: it signs in as our application, with our client secret.
     """
-    mine = seen.application or _our_deleted(desired, seen)
-    if mine is None:
-        return None, ()
-    tenant = seen.operator.tenant_id.lower()
-    users = [
-        item
-        for item in seen.providers
-        if item.client_id.lower() == mine.app_id.lower() and item.tenant_id.lower() == tenant
-    ]
+    mine = _our_application(desired, seen)
+    users = [item for item in seen.providers if mine and belongs(item, mine, seen.operator.tenant_id)]
     named = [item for item in users if item.name == desired.provider_name] or users[:1]
     return (named[0] if named else None), tuple(item for item in users if item not in named)
+
+
+def _our_application(desired: Desired, seen: TeardownSeen) -> Application | DeletedApplication | None:
+    """The live application, else the deleted one if it is this connection's."""
+    return seen.application or _our_deleted(desired, seen)
+
+
+def _our_deleted(desired: Desired, seen: TeardownSeen) -> DeletedApplication | None:
+    return seen.deleted if seen.deleted is not None and is_this_connections(desired, seen.deleted) else None
 
 
 def why_kept(
@@ -140,167 +141,103 @@ def plan_teardown(
     :raises Conflict: ``application-not-ours``, ``application-of-another-connection``, ``application-in-use``.
     :raises Denied: ``entra-permission-missing``.
     """
-    marks = read_marks(seen.application.tags) if seen.application else Marks()
+    application = seen.application
+    marks = read_marks(application.tags) if application else Marks()
     keep = keep_application or marks.adopted is not None
-    secrets = tuple(item for item in seen.application.secrets if is_ours(item)) if seen.application else ()
-    if seen.application is not None and not marks.managed and keep and not secrets:
+    secrets = tuple(item.secret for item in placed(application) if item.ours) if application else ()
+    if application is not None and not marks.managed and keep and not secrets:
         # An earlier run with --keep-application has finished: nothing of ours is left on it.
-        return TeardownPlan(desired, seen, (), (_released(seen.application),), (), marks, None, ())
-    _refuse(desired, seen, marks)
+        released = f"application {application.app_id} in Entra ID: it carries nothing of ours"
+        return TeardownPlan(desired, seen, (), (released,), (), marks, None)
+    if application is not None:
+        remedy = "Remove it yourself, or set unique_name to the name of the connection's application."
+        refuse_foreign(desired, application, remedy=remedy)
     provider, others = our_provider(desired, seen)
     if others:
+        names = ", ".join(item.name for item in others)
         raise Conflict(
             "application-in-use",
-            f"Other providers of authentik sign in as the same application: "
-            f"{', '.join(item.name for item in others)}. They would fail without it.",
+            f"Other providers of authentik sign in as the same application: {names}. They would fail without it.",
             "Delete these providers or give them another application first.",
-            facts={"providers": ", ".join(item.name for item in others)},
+            facts={"providers": names},
         )
-    kept = None
-    known = seen.application is not None or _our_deleted(desired, seen) is not None
     steps: list[Step] = []
     stays: list[str] = []
-    takes_along: list[str] = []
+    also_deleted: list[str] = []
     if provider is not None:
-        where = f"pk {provider.pk}" + (
-            f", in application {provider.application_slug}" if provider.application_slug else ""
-        )
+        slug = provider.application_slug
+        where = f"pk {provider.pk}" + (f", in application {slug}" if slug else "")
         steps.append(Step(Action.REMOVE, Target.PROVIDER, provider.name, where, str(provider.pk)))
-        takes_along += _along(seen.provider_dependents, "provider")
-    if known and (application := seen.authentik_application) is not None:
-        kept = why_kept(desired, application, provider, seen.application_dependents, seen.bindings)
-        if kept is None:
-            reason = "made for this provider alone"
-            steps.append(
-                Step(Action.REMOVE, Target.AUTHENTIK_APPLICATION, application.slug, reason, application.slug)
-            )
+        also_deleted += _with(seen.provider_dependents, "provider")
+    held = seen.authentik_application
+    if held is not None and _our_application(desired, seen) is not None:
+        if kept := why_kept(desired, held, provider, seen.application_dependents, seen.bindings):
+            stays.append(f"application {held.slug} in authentik: {kept}")
         else:
-            stays.append(f"application {application.slug} in authentik: {kept}")
-    steps += _entra(desired, seen, secrets, keep=keep, purge=purge)
+            reason = "made for this provider alone"
+            steps.append(Step(Action.REMOVE, Target.AUTHENTIK_APPLICATION, held.slug, reason, held.slug))
+    steps += _entra_steps(desired, seen, secrets, keep=keep, purge=purge)
     stays += _what_stays(desired, seen, marks, keep=keep, purge=purge)
-    _refuse_without_rights(seen, steps)
-    return TeardownPlan(
-        desired, seen, tuple(steps), tuple(stays), tuple(takes_along), marks, provider, secrets
-    )
+    # Before authentik is touched; only service principals show in their token all that they may do.
+    lack = REMOVE.lack(seen.operator) if seen.operator.is_app_only else None
+    if lack is not None and any(step.target.side == "entra" for step in steps):
+        remedy = f"Grant it {lack.name} of Microsoft Graph, with admin consent, and make it an owner of the application."
+        raise REMOVE.refused(lack, remedy)
+    return TeardownPlan(desired, seen, tuple(steps), tuple(stays), tuple(also_deleted), marks, provider)
 
 
-def _our_deleted(desired: Desired, seen: TeardownSeen) -> DeletedApplication | None:
-    if seen.deleted is None:
-        return None
-    return seen.deleted if is_this_connections(desired, seen.deleted) else None
-
-
-def is_this_connections(desired: Desired, deleted: DeletedApplication) -> bool:
-    """Whether a deleted application carries this connection's marks. Nothing else is restored or purged."""
-    marks = read_marks(deleted.tags)
-    return marks.managed and marks.connection == desired.connection
-
-
-def _refuse(desired: Desired, seen: TeardownSeen, marks: Marks) -> None:
-    application = seen.application
-    if application is None:
-        return
-    facts = {"app_id": str(application.app_id)}
-    if not marks.managed:
-        raise Conflict(
-            "application-not-ours",
-            f"The application {application.app_id} has the unique name {desired.unique_name}, but does not carry "
-            "our mark. Nothing was removed.",
-            "Remove it yourself, or set unique_name to the name of the connection's application.",
-            facts=facts,
-        )
-    if marks.connection not in {None, desired.connection}:
-        raise Conflict(
-            "application-of-another-connection",
-            f"The application {application.app_id} belongs to the connection {marks.connection!r}.",
-            "Use that connection's name.",
-            facts=facts,
-        )
-
-
-def _refuse_without_rights(seen: TeardownSeen, steps: list[Step]) -> None:
-    """Before authentik is touched; only service principals show in their token all that they may do."""
-    writes = any(step.side == "entra" for step in steps)
-    lack = rights.missing(rights.REMOVE, seen.operator)
-    if not writes or not seen.operator.is_app_only or lack is None:
-        return
-    smallest = lack.rpartition(" ")[2]
-    raise Denied(
-        "entra-permission-missing",
-        f"The operator may not remove the application or its client secrets: it lacks {smallest}.",
-        f"Grant it {smallest} of Microsoft Graph, with admin consent, and make it an owner of the application.",
-        facts={"missing_permission": smallest},
-    )
-
-
-def _entra(
+def _entra_steps(
     desired: Desired, seen: TeardownSeen, secrets: tuple[ClientSecret, ...], *, keep: bool, purge: bool
 ) -> Iterator[Step]:
     application = seen.application
     if application is None:
         deleted = _our_deleted(desired, seen)
         if purge and deleted is not None:
+            reason = f"client id {deleted.app_id}, permanently, from the deleted items"
             yield Step(
                 Action.REMOVE,
                 Target.DELETED_APPLICATION,
                 deleted.display_name,
-                f"client id {deleted.app_id}, permanently, from the deleted items",
+                reason,
                 deleted.app_object_id,
             )
         return
     if keep:
         for secret in secrets:
-            yield Step(
-                Action.REMOVE, Target.SECRET, f"key id {secret.key_id}", "made by this program", secret.key_id
-            )
-        yield Step(
-            Action.REMOVE,
-            Target.MARKS,
-            application.display_name,
-            "our tags; the application stays",
-            application.app_id,
-        )
+            subject = f"key id {secret.key_id}"
+            yield Step(Action.REMOVE, Target.SECRET, subject, "created by this tool", secret.key_id)
+        reason = "our tags; the application stays"
+        yield Step(Action.REMOVE, Target.MARKS, application.display_name, reason, application.app_id)
         return
-    yield Step(
-        Action.REMOVE,
-        Target.APPLICATION,
-        application.display_name,
-        f"client id {application.app_id}, with its service principal, grants and {len(application.secrets)} "
-        f"client secrets" + (", permanently" if purge else ""),
-        application.app_object_id,
-    )
+    count = len(application.secrets)
+    reason = f"client id {application.app_id}, with its service principal, grants and {count} client secrets"
+    if purge:
+        reason += ", permanently"
+    yield Step(Action.REMOVE, Target.APPLICATION, application.display_name, reason, application.app_object_id)
 
 
 def _what_stays(
     desired: Desired, seen: TeardownSeen, marks: Marks, *, keep: bool, purge: bool
 ) -> Iterator[str]:
-    deleted = seen.deleted
-    if seen.application is None and deleted is not None:
-        if _our_deleted(desired, seen) is None:
-            yield f"deleted application {deleted.app_id}, which holds the unique name: it does not carry our mark"
-        elif not purge:
-            yield RESTORABLE
-    if seen.application is not None and keep:
+    application, deleted = seen.application, seen.deleted
+    if application is not None and keep:
         why = f"taken over on {marks.adopted}, not made here" if marks.adopted else "as asked"
         yield (
-            f"application {seen.application.app_id} in Entra ID, its service principal and admin consent: {why}. "
-            "Client secrets that this program did not make stay, too"
+            f"application {application.app_id} in Entra ID, its service principal and admin consent: {why}. "
+            "Client secrets that this tool did not create stay, too"
         )
-    elif seen.application is not None and not purge:
+    elif application is None and deleted is not None and not is_this_connections(desired, deleted):
+        yield f"deleted application {deleted.app_id}, which holds the unique name: it does not carry our mark"
+    elif (application or deleted) and not purge:
         yield RESTORABLE
+    mine = application or deleted
     for item in seen.providers:
-        mine = seen.application or deleted
-        if item.name == desired.provider_name and (
-            mine is None or item.client_id.lower() != mine.app_id.lower()
-        ):
+        ours = mine is not None and item.client_id.lower() == mine.app_id.lower()
+        if item.name == desired.provider_name and not ours:
             yield f"provider {item.name} in authentik: it signs in as {item.client_id}, which is not ours"
 
 
-def _released(application: Application) -> str:
-    return f"application {application.app_id} in Entra ID: it carries nothing of ours"
-
-
-def _along(dependents: tuple[Dependent, ...], what: str) -> Iterator[str]:
+def _with(dependents: tuple[Dependent, ...], what: str) -> Iterator[str]:
     """authentik's own list in words: what is deleted along, and what only loses its link."""
     deleted = [item for item in dependents if item.action == "cascade"]
     linked = [item for item in dependents if item.action != "cascade"]

@@ -43,6 +43,11 @@ class Placed:
     retire_at: datetime | None = None
     holder: str = "application"
 
+    @property
+    def ours(self) -> bool:
+        """Whether we made it, by its name. Only such a secret is ever removed."""
+        return is_ours(self.secret)
+
 
 @dataclass(frozen=True)
 class Attention:
@@ -102,7 +107,7 @@ def attention(application: Application, desired: Desired, now: datetime) -> Atte
     wishes += [
         (item.retire_at, f"a {item.standing.value} secret may be removed")
         for item in placed(application, marks)
-        if item.retire_at is not None and is_ours(item.secret)
+        if item.retire_at is not None and item.ours
     ]
     at, reason = min(wishes)
     return Attention(at <= now, reason, at)

@@ -9,9 +9,9 @@ from authentik_entra_bootstrap.domain import (
     FederatedCredential,
     KeyId,
 )
-from authentik_entra_bootstrap.errors import Conflict, Denied
-from authentik_entra_bootstrap.planning import rights
-from authentik_entra_bootstrap.planning.plan import Action
+from authentik_entra_bootstrap.errors import Conflict
+from authentik_entra_bootstrap.planning.differences import Action
+from authentik_entra_bootstrap.planning.permissions import ADD_OWNERS, GRANT_ROLES, REGISTER
 from authentik_entra_bootstrap.rotator.certificate import (
     KEY_NAME,
     KeyAction,
@@ -77,20 +77,15 @@ def refuse_rotator(seen: RotatorSeen) -> None:
         )
     needed = []
     if application is None:
-        needed.append(rights.REGISTER)
+        needed.append(REGISTER)
     if ROLE not in seen.granted:
-        needed.append(rights.GRANT_ROLES)
+        needed.append(GRANT_ROLES)
     if any(item.application and not item.owned for item in seen.connections):
-        needed.append(rights.ADD_OWNERS)
+        needed.append(ADD_OWNERS)
     for right in needed:
-        lack = rights.missing(right, seen.operator)
-        if lack is not None and (seen.operator.is_app_only or lack.startswith("delegated")):
-            raise Denied(
-                "entra-permission-missing",
-                f"The operator may not {right.purpose}: its token lacks the {lack}.",
-                f"Grant the {lack}, or let an operator run this who has it.",
-                facts={"missing_permission": lack.rpartition(" ")[2]},
-            )
+        lack = right.lack(seen.operator)
+        if lack is not None and (seen.operator.is_app_only or lack.kind == "delegated permission"):
+            raise right.refused(lack, f"Grant the {lack}, or let an operator run this who has it.")
 
 
 def make_rotator_plan(

@@ -18,9 +18,10 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.errors import AlreadyExists
 from authentik_entra_bootstrap.planning.consent import ConsentState
-from authentik_entra_bootstrap.planning.differences import provider_spec
+from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.planning.plan import Action, Plan, Target
+from authentik_entra_bootstrap.planning.plan import Plan
+from authentik_entra_bootstrap.planning.scope import provider_spec
 from authentik_entra_bootstrap.rotation.decide import SecretAction
 from authentik_entra_bootstrap.rotation.phases import Came, Phase, entry
 from authentik_entra_bootstrap.rotation.proof import last_sign_in, proven_at_delivery

@@ -19,9 +19,8 @@ from authentik_entra_bootstrap.domain import (
 )
 from authentik_entra_bootstrap.domain.policy import grantable_end, in_words
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode
-from authentik_entra_bootstrap.planning import rights
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.planning.permissions import resolve
+from authentik_entra_bootstrap.planning.permissions import GRANT_ROLES, GRANT_SCOPES, REGISTER, Right, resolve
 from authentik_entra_bootstrap.planning.preflight import refuse
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
@@ -149,10 +148,8 @@ def _entra(context: Context, desired: Desired, seen: ObservedEntra) -> list[Chec
         CheckLine("operator identity", Level.OK, f"{who} in {seen.organization.display_name}"),
         CheckLine("tenant", Level.OK, operator.tenant_id),
     ]
-    lines.append(right_line(rights.REGISTER, operator, needed=True))
-    lines += [
-        right_line(right, operator, needed=False) for right in (rights.GRANT_ROLES, rights.GRANT_SCOPES)
-    ]
+    lines.append(right_line(REGISTER, operator, needed=True))
+    lines += [right_line(right, operator, needed=False) for right in (GRANT_ROLES, GRANT_SCOPES)]
     try:
         resolve(desired.permissions, seen.graph)
         lines.append(CheckLine("permissions", Level.OK, ", ".join(desired.permissions)))
@@ -170,12 +167,12 @@ def _entra(context: Context, desired: Desired, seen: ObservedEntra) -> list[Chec
     return lines
 
 
-def right_line(right: rights.Right, operator: TokenClaims, *, needed: bool) -> CheckLine:
+def right_line(right: Right, operator: TokenClaims, *, needed: bool) -> CheckLine:
     """Whether the operator's token shows a right.
 
     :param needed: whether nobody else can do it afterwards.
     """
-    name, lack = f"may {right.purpose}", rights.missing(right, operator)
+    name, lack = f"may {right.purpose}", right.lack(operator)
     if lack is None:
         return CheckLine(name, Level.OK, "shown by the token")
     detail = f"the token lacks the {lack}"

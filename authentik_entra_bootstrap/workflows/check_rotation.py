@@ -6,7 +6,7 @@ from functools import partial
 
 from authentik_entra_bootstrap.domain import Application, Desired, TokenClaims
 from authentik_entra_bootstrap.errors import BootstrapError
-from authentik_entra_bootstrap.planning import rights
+from authentik_entra_bootstrap.planning.permissions import ROTATE, needs_ownership
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant
 from authentik_entra_bootstrap.rotator.observation import ROLE
 from authentik_entra_bootstrap.workflows.check import (
@@ -50,7 +50,7 @@ async def _entra(context: Context, desired: Desired) -> list[CheckLine]:
     lines = [
         CheckLine("operator identity", Level.OK, who),
         CheckLine("tenant", Level.OK, operator.tenant_id),
-        right_line(rights.ROTATE, operator, needed=True),
+        right_line(ROTATE, operator, needed=True),
     ]
     application, error = await caught(partial(_application, context, desired))
     if error is not None:
@@ -71,7 +71,7 @@ async def _application(context: Context, desired: Desired) -> Application | None
 
 async def _ownership(context: Context, application: Application, operator: TokenClaims) -> CheckLine:
     name = "owns the application"
-    if not rights.needs_ownership(operator):
+    if not needs_ownership(operator):
         return CheckLine(name, Level.OK, "not needed with what the token holds")
     owners, error = await caught(partial(context.entra.owners, application.app_object_id))
     if owners is None:

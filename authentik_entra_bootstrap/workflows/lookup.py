@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.domain.application_tags import connection_tag, read_marks
 from authentik_entra_bootstrap.entra.port import EntraPort
 from authentik_entra_bootstrap.errors import ConfigError, Conflict, Denied
-from authentik_entra_bootstrap.planning.adoption import belongs, settled
+from authentik_entra_bootstrap.planning.adoption import belongs, resolve_names
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.workflows.concurrency import both
 
@@ -103,7 +103,7 @@ async def match(
     )
     provider, change, readable, _ = await confirmed(port, past, application)
     authentik = replace(authentik, provider=provider, last_change=change, last_change_readable=readable)
-    slug = settled(desired, entra, authentik).authentik_application_slug
+    slug = resolve_names(desired, entra, authentik).authentik_application_slug
     if slug != desired.authentik_application_slug:
         authentik = replace(authentik, application=await port.find_application(slug))
     return authentik

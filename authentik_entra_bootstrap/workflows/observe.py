@@ -18,11 +18,12 @@ from authentik_entra_bootstrap.domain import (
 )
 from authentik_entra_bootstrap.entra.port import EntraPort
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied, Temporary
-from authentik_entra_bootstrap.planning.adoption import adopting, settled
-from authentik_entra_bootstrap.planning.differences import provider_changes, scope_effects
+from authentik_entra_bootstrap.planning.adoption import adopting, resolve_names
+from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.planning.plan import Action, Target, make_plan, secret_observation
+from authentik_entra_bootstrap.planning.plan import make_plan, secret_observation
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant
+from authentik_entra_bootstrap.planning.scope import provider_changes, scope_effects
 from authentik_entra_bootstrap.rotation.decide import doubtful
 from authentik_entra_bootstrap.rotator.observation import TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.support.waiting import Backoff
@@ -76,7 +77,9 @@ async def observe(
         pause = min(pause * SETTLING.factor, SETTLING.ceiling)
         entra = await observe_entra(context.entra, desired)
         authentik = await match(context.authentik, desired, entra, named)
-    return entra, await _what_changes_mean(context.authentik, settled(desired, entra, authentik), authentik)
+    return entra, await _what_changes_mean(
+        context.authentik, resolve_names(desired, entra, authentik), authentik
+    )
 
 
 async def _what_changes_mean(
@@ -123,7 +126,7 @@ def out_of_date(
     if adopting(desired, entra.application):
         return None
     now, gone = context.now(), context.gone(entra.application)
-    plan = make_plan(settled(desired, entra, authentik), entra, authentik, now, gone)
+    plan = make_plan(resolve_names(desired, entra, authentik), entra, authentik, now, gone)
     if doubt := doubtful(secret_observation(desired, entra, authentik, now, gone), plan.secret):
         return doubt
     entra_targets = (Target.SERVICE_PRINCIPAL, Target.ROLE, Target.SCOPE)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from authentik_entra_bootstrap.domain import Desired
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.planning.adoption import settled
-from authentik_entra_bootstrap.planning.drift import Drift, find_drift
+from authentik_entra_bootstrap.planning.adoption import resolve_names
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.plan import Plan, make_plan
 from authentik_entra_bootstrap.planning.preflight import refuse
@@ -24,7 +23,6 @@ class Prepared:
     plan: Plan
     entra: ObservedEntra
     authentik: ObservedAuthentik
-    drift: tuple[Drift, ...] = ()
 
 
 def refuse_scope_change(plan: Plan) -> None:
@@ -69,5 +67,5 @@ def _prepared(
     context: Context, desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik
 ) -> Prepared:
     gone = context.gone(entra.application)
-    plan = make_plan(settled(desired, entra, authentik), entra, authentik, context.now(), gone)
-    return Prepared(plan, entra, authentik, find_drift(plan, entra, authentik, context.now()))
+    plan = make_plan(resolve_names(desired, entra, authentik), entra, authentik, context.now(), gone)
+    return Prepared(plan, entra, authentik)

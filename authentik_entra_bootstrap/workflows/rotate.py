@@ -32,7 +32,8 @@ from authentik_entra_bootstrap.errors import (
     VerificationFailed,
 )
 from authentik_entra_bootstrap.planning.adoption import belongs
-from authentik_entra_bootstrap.planning.plan import Action, Step, Target, secret_steps
+from authentik_entra_bootstrap.planning.differences import Action, Target
+from authentik_entra_bootstrap.planning.plan import Step, secret_steps
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant, refuse_unlicensed
 from authentik_entra_bootstrap.rotation.decide import (
     SecretAction,

@@ -10,7 +10,7 @@ from authentik_entra_bootstrap.domain import Application, ClientSecret, Desired,
 from authentik_entra_bootstrap.domain.application_tags import Marks
 from authentik_entra_bootstrap.domain.policy import in_words, renew_at
 from authentik_entra_bootstrap.errors import BootstrapError, Denied, Temporary
-from authentik_entra_bootstrap.planning.plan import Action
+from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotation.decide import State
 from authentik_entra_bootstrap.rotation.phases import Came, Phase
 from authentik_entra_bootstrap.rotation.secret_status import Standing, placed

@@ -19,7 +19,7 @@ from authentik_entra_bootstrap.domain import (
 )
 from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.errors import AlreadyExists, Conflict, ReplicationTimeout
-from authentik_entra_bootstrap.planning.plan import Action
+from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotator.certificate import KEY_NAME, KeyAction, KeyDecision, decide_key
 from authentik_entra_bootstrap.rotator.observation import DISPLAY_NAME, ROLE, TAG, UNIQUE_NAME, RotatorSeen

@@ -24,7 +24,8 @@ from authentik_entra_bootstrap.errors import (
     Temporary,
     VerificationFailed,
 )
-from authentik_entra_bootstrap.planning.plan import Action, Step, Target
+from authentik_entra_bootstrap.planning.differences import Action, Target
+from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.rotation.decide import places_left, removable_first, too_many_secrets
 from authentik_entra_bootstrap.rotation.phases import PROTOCOL, Came, Phase
 from authentik_entra_bootstrap.workflows.concurrency import both, outcome

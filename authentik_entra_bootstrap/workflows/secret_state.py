@@ -18,7 +18,8 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks
 from authentik_entra_bootstrap.domain.policy import FLIGHT, attempt_limit
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary
-from authentik_entra_bootstrap.planning.plan import Step, Target, step_about
+from authentik_entra_bootstrap.planning.differences import Target
+from authentik_entra_bootstrap.planning.plan import Step, step_about
 from authentik_entra_bootstrap.rotation.decide import SecretDecision
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.support.events import record

@@ -141,11 +141,10 @@ def alarms(status: Status, within: timedelta | None = None) -> tuple[Alarm, ...]
                 f"authentik {version} fails in its full sync and repeats it: {status.last_sync.repeats}",
             )
         )
-    differing = [item for item in status.prepared.drift if item.action.counts]
-    if differing:
-        first = differing[0]
-        more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
-        found.append(Alarm("drift", f"{first.object} {first.property}{more} differs from the settings"))
+    if drift := plan.drift:
+        more = f" and {len(drift) - 1} more" if len(drift) > 1 else ""
+        message = f"{drift[0].target} {drift[0].property}{more} differs from the settings"
+        found.append(Alarm("drift", message))
     elif plan.changes:
         found.append(Alarm("changes-pending", f"{len(plan.changes)} steps wait for the next run"))
     return tuple(found)

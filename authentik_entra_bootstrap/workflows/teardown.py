@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from authentik_entra_bootstrap.domain import Application, DeletedApplication, Desired, KeyId
 from authentik_entra_bootstrap.domain.application_tags import is_ours
-from authentik_entra_bootstrap.planning.plan import Step, Target
+from authentik_entra_bootstrap.planning.differences import Target
+from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant
 from authentik_entra_bootstrap.planning.teardown import TeardownPlan, TeardownSeen, our_provider, why_kept
 from authentik_entra_bootstrap.support.events import record

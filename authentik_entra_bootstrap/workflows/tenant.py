@@ -14,11 +14,12 @@ from authentik_entra_bootstrap.domain import (
 )
 from authentik_entra_bootstrap.domain.application_tags import Marks, read_marks
 from authentik_entra_bootstrap.errors import AdminActionRequired, AlreadyExists, BootstrapError, Temporary
-from authentik_entra_bootstrap.planning import rights
 from authentik_entra_bootstrap.planning.adoption import adopted, adopting
 from authentik_entra_bootstrap.planning.consent import ConsentState, consent_required
+from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.observation import ObservedEntra
-from authentik_entra_bootstrap.planning.plan import Action, Plan, Target
+from authentik_entra_bootstrap.planning.permissions import GRANT_ROLES, GRANT_SCOPES
+from authentik_entra_bootstrap.planning.plan import Plan
 from authentik_entra_bootstrap.support.waiting import REPLICATION
 from authentik_entra_bootstrap.workflows.concurrency import every
 from authentik_entra_bootstrap.workflows.consent import missing_consent
@@ -152,7 +153,7 @@ class TenantSide:
         """
         operator = self.seen.operator
         return self.seen.application is None and all(
-            rights.missing(right, operator) is None for right in (rights.GRANT_ROLES, rights.GRANT_SCOPES)
+            right.lack(operator) is None for right in (GRANT_ROLES, GRANT_SCOPES)
         )
 
     async def grants(self, principal: ServicePrincipal, application: Application) -> ConsentState | None:

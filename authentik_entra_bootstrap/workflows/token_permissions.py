@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from authentik_entra_bootstrap.domain import Application, PermissionCheck
 from authentik_entra_bootstrap.errors import Denied, ReplicationTimeout
-from authentik_entra_bootstrap.planning import rights
-from authentik_entra_bootstrap.planning.plan import Action, Plan, Target
+from authentik_entra_bootstrap.planning.differences import Action, Target
+from authentik_entra_bootstrap.planning.permissions import ROTATE, needs_ownership
+from authentik_entra_bootstrap.planning.plan import Plan
 from authentik_entra_bootstrap.support.waiting import Backoff
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
@@ -71,15 +72,10 @@ async def refuse_missing_rotation_rights(context: Context, application: Applicat
     :raises Denied: ``entra-permission-missing``, ``entra-not-an-owner``.
     """
     operator = await context.entra.operator()
-    lack = rights.missing(rights.ROTATE, operator)
-    if lack is not None:
-        raise Denied(
-            "entra-permission-missing",
-            f"The operator may not {rights.ROTATE.purpose}: its token lacks the {lack}.",
-            f"Grant the {lack}; `authentik-entra rotator create` makes an identity that has it.",
-            facts={"missing_permission": lack.rpartition(" ")[2]},
-        )
-    if not rights.needs_ownership(operator):
+    if (lack := ROTATE.lack(operator)) is not None:
+        remedy = f"Grant the {lack}; `authentik-entra rotator create` makes an identity that has it."
+        raise ROTATE.refused(lack, remedy)
+    if not needs_ownership(operator):
         return
 
     async def owned() -> bool | None:

@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from authentik_entra_bootstrap.domain import Provider
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, VerificationFailed
+from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.planning.plan import Action, Plan, Target
+from authentik_entra_bootstrap.planning.plan import Plan
 from authentik_entra_bootstrap.rotation.proof import UNNAMED, Evidence, Reading, Verdict, read_task
 from authentik_entra_bootstrap.support.waiting import CONSUMER
 from authentik_entra_bootstrap.workflows.concurrency import both

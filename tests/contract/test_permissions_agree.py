@@ -16,7 +16,7 @@ from starlette.routing import Mount
 from authentik_entra_bootstrap.entra import operations as ops
 from authentik_entra_bootstrap.entra.claims import read_claims
 from authentik_entra_bootstrap.entra.operations import OPERATIONS, Operation
-from authentik_entra_bootstrap.planning import rights
+from authentik_entra_bootstrap.planning import permissions
 from authentik_entra_bootstrap.sandbox.clock import SandboxClock
 from authentik_entra_bootstrap.sandbox.microsoft.graph import graph_routes
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import ROLES, SCOPES
@@ -29,7 +29,7 @@ ROLE = "bf7b1a76-6e77-406b-b258-bf5c7720e98f"
 SPENDS = {ops.DELETE_APPLICATION, ops.PURGE_APPLICATION, ops.RESTORE_APPLICATION}
 """Operations after which the object is not there for the next caller."""
 APP_ROLES = sorted({item.value for item in ROLES} | {"AppRegistration.Create"})
-DELEGATED = sorted({item.value for item in SCOPES} | {"AppRegistration.Create", rights.AS_USER})
+DELEGATED = sorted({item.value for item in SCOPES} | {"AppRegistration.Create", permissions.AS_USER})
 
 
 class Tenant:
@@ -147,7 +147,7 @@ def tenant() -> Iterator[Tenant]:
     made.close()
 
 
-def held(rule: rights.Rule, everything: list[str], own: tuple[str, ...]) -> list[tuple[str, ...]]:
+def held(rule: permissions.Rule, everything: list[str], own: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Every permission alone, and every covering one together with each that is needed besides."""
     pairs = [tuple(dict.fromkeys(pair)) for pair in product(own, rule.also)]
     return [(), *((name,) for name in everything), *pairs]
@@ -187,5 +187,5 @@ def test_check_and_the_sandbox_agree_on_every_delegated_permission_and_role(
 
 def test_every_right_consists_of_operations_that_are_compared() -> None:
     compared = {operation.rule_key for operation in OPERATIONS}
-    for right in (*rights.NEEDED, rights.READ_POLICY, rights.ADD_OWNERS, rights.ROTATE, rights.REMOVE):
-        assert set(right.operations) <= compared, right.key
+    for right in (item for item in vars(permissions).values() if isinstance(item, permissions.Right)):
+        assert set(right.operations) <= compared, right.purpose

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from authentik_entra_bootstrap.errors import Denied, RequestTrace
 from authentik_entra_bootstrap.output.terminal import Terminal, clean
-from authentik_entra_bootstrap.planning.plan import Action, Step, Target
+from authentik_entra_bootstrap.planning.differences import Action, Target
+from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.workflows.check import CheckLine, Level
 

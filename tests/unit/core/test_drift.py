@@ -32,17 +32,23 @@ from authentik_entra_bootstrap.domain import (
 )
 from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.errors import Conflict
-from authentik_entra_bootstrap.planning.adoption import settled
-from authentik_entra_bootstrap.planning.drift import Drift, DriftAction, find_drift
+from authentik_entra_bootstrap.planning.adoption import resolve_names
+from authentik_entra_bootstrap.planning.differences import Action, Difference, Target
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.permissions import resolve
-from authentik_entra_bootstrap.planning.plan import Target, make_plan
+from authentik_entra_bootstrap.planning.plan import make_plan
 from authentik_entra_bootstrap.planning.preflight import refuse
 
 TENANT = "11111111-2222-4333-8444-555555555555"
 Pair = tuple[ObservedEntra, ObservedAuthentik]
 Change = Callable[[ObservedEntra, ObservedAuthentik], Pair]
-CREATE, CHANGE, REMOVE, KEEP, NEEDS_YOU = DriftAction
+CREATE, CHANGE, REMOVE, KEEP, NEEDS_YOU = (
+    Action.CREATE,
+    Action.CHANGE,
+    Action.REMOVE,
+    Action.KEEP,
+    Action.NEEDS_YOU,
+)
 
 
 @pytest.fixture
@@ -118,9 +124,8 @@ def pair(
     return entra, authentik
 
 
-def drift_of(desired: Desired, pair: Pair, now: datetime) -> tuple[Drift, ...]:
-    wanted = settled(desired, *pair)
-    return find_drift(make_plan(wanted, *pair, now), *pair, now)
+def drift_of(desired: Desired, pair: Pair, now: datetime) -> tuple[Difference, ...]:
+    return make_plan(resolve_names(desired, *pair), *pair, now).differences
 
 
 def app(**fields: object) -> Change:
@@ -186,7 +191,7 @@ def more_scopes(entra: ObservedEntra, authentik: ObservedAuthentik) -> Pair:
     return replace(entra, delegated_grant=replace(grant, scopes=grant.scopes | {"openid"})), authentik
 
 
-KINDS: dict[str, tuple[Change, str, str, DriftAction]] = {
+KINDS: dict[str, tuple[Change, str, str, Action]] = {
     "no application": (
         tenant(application=None, service_principal=None),
         "application",
@@ -315,11 +320,11 @@ def test_each_kind_is_reported_with_what_is_done(
 ) -> None:
     change, what, name, action = KINDS[kind]
     drift = drift_of(desired, change(*pair), now)
-    found = [item for item in drift if (item.object, item.property) == (what, name)]
+    found = [item for item in drift if (item.target, item.property) == (what, name)]
     assert [item.action for item in found] == [action], drift
     assert found[0].reason
     assert found[0].wanted != found[0].found
-    assert found[0].side == ("authentik" if what in {"provider", "authentik-application"} else "entra")
+    assert found[0].target.side == ("authentik" if what in {"provider", "authentik-application"} else "entra")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
@@ -336,11 +341,11 @@ def test_whatever_the_plan_changes_is_reported(
         changed = KINDS[kind][0](*changed)
     drift = drift_of(desired, changed, now)
     assert drift
-    plan = make_plan(settled(desired, *changed), *changed, now)
-    acted = {item.object for item in drift if item.action.counts}
+    plan = make_plan(resolve_names(desired, *changed), *changed, now)
+    acted = {item.target for item in drift if item.action is not KEEP}
     steps = {step.target for step in plan.changes} - {Target.FIRST_SYNC}
     if steps:
-        assert any(item.action.counts for item in drift)
+        assert plan.drift
     if changed[0].application is not None:
         renewed = {Target.PROVIDER} if "client-secret" in acted else set()
         listed = {"application-permission", "delegated-permission"} & acted
@@ -367,10 +372,10 @@ def test_settings_that_are_left_out_leave_every_field_and_name_as_it_is(
     )
     application = AuthentikApplication("pk", "contoso", "n", backchannel_provider_pks=(3,))
     chosen = entra, replace(authentik, provider=provider, application=application)
-    plan = make_plan(settled(bare, *chosen), *chosen, now)
+    plan = make_plan(resolve_names(bare, *chosen), *chosen, now)
     assert (plan.provider_changes, plan.changes) == ({}, ())
     assert drift_of(bare, chosen, now) == ()
-    named = make_plan(settled(desired, *chosen), *chosen, now)
+    named = make_plan(resolve_names(desired, *chosen), *chosen, now)
     assert named.provider_changes == {
         "name": desired.provider_name,
         "user_delete_action": "delete",
@@ -399,12 +404,12 @@ def test_what_was_taken_over_keeps_its_names_unless_others_are_set(
 ) -> None:
     adopted = add_tags("authentik-entra:adopted=2026-02-01")(*app(display_name="by hand")(*pair))
     adopted = prov(name="made by hand", application_slug="by-hand")(*adopted)
-    wanted = settled(replace(desired, explicit_names=frozenset()), *adopted)
+    wanted = resolve_names(replace(desired, explicit_names=frozenset()), *adopted)
     assert (wanted.application_name, wanted.provider_name) == ("by hand", "made by hand")
     assert wanted.authentik_application_slug == "by-hand"
     insisting = replace(desired, explicit_names=frozenset({"provider_name", "application_name"}))
-    assert settled(insisting, *adopted).provider_name == desired.provider_name
-    assert [item.property for item in drift_of(insisting, adopted, now) if item.side == "entra"] == [
+    assert resolve_names(insisting, *adopted).provider_name == desired.provider_name
+    assert [item.property for item in drift_of(insisting, adopted, now) if item.target.side == "entra"] == [
         "displayName"
     ]
 

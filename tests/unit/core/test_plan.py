@@ -32,14 +32,13 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     BootstrapError,
-    ConfigError,
     Conflict,
     Denied,
     ExitCode,
 )
+from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.planning.permissions import resolve
-from authentik_entra_bootstrap.planning.plan import Action, Target, make_plan
+from authentik_entra_bootstrap.planning.plan import make_plan
 from authentik_entra_bootstrap.planning.preflight import refuse
 
 Entra = Callable[..., ObservedEntra]
@@ -51,25 +50,6 @@ APPLICATION = Application(
     AppObjectId("object"), AppId("client"), "authentik provisioning", "authentik-entra-default", tags=TAGS
 )
 PROVIDER = Provider(ProviderPk(3), "Microsoft Entra ID", "CLIENT", TENANT.upper(), ("um",), ("gm",))
-
-
-# --- permissions
-
-
-def test_a_name_is_a_role_where_there_is_one_else_a_scope(make_entra: Entra) -> None:
-    found = resolve(["User.Read", "Group.Create", "User.Read"], make_entra().graph)
-    assert [(item.name, item.kind, item.permission_id) for item in found] == [
-        ("User.Read", PermissionKind.SCOPE, "scope:User.Read"),
-        ("Group.Create", PermissionKind.ROLE, "role:Group.Create"),
-    ]
-    assert found[0].requested_access().kind is PermissionKind.SCOPE
-
-
-def test_every_unknown_name_is_named(make_entra: Entra) -> None:
-    with pytest.raises(ConfigError) as caught:
-        resolve(["Group.Create", "group.create", "Nonsense"], make_entra().graph)
-    assert caught.value.code == "unknown-permission"
-    assert "group.create, Nonsense" in caught.value.message
 
 
 # --- refusals
@@ -330,7 +310,7 @@ def test_counts_and_sides(
     assert plan.count(Action.CREATE) == 10
     assert plan.count(Action.RETIRE) == 0
     assert len(plan.changes) == 11
-    assert {step.target for step in plan.steps if step.side == "authentik"} == {
+    assert {step.target for step in plan.steps if step.target.side == "authentik"} == {
         Target.PROVIDER,
         Target.AUTHENTIK_APPLICATION,
         Target.PROOF,

@@ -9,8 +9,8 @@ import pytest
 
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import Person, Provider, ProviderPk, ProvisioningScope
-from authentik_entra_bootstrap.planning.differences import Effect, ScopeChange, provider_changes, scope_change
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik
+from authentik_entra_bootstrap.planning.scope import Effect, ScopeChange, provider_changes, scope_change
 
 PROVIDER = Provider(
     ProviderPk(3), "p", "client", "tenant", user_delete_action="suspend", group_delete_action="do_nothing"

@@ -70,7 +70,7 @@ def targets(seen: TeardownSeen, **options: Any) -> list[str]:
 def test_authentik_goes_first() -> None:
     plan = plan_teardown(DESIRED, SEEN)
     assert [step.target.value for step in plan.steps] == ["provider", "authentik-application", "application"]
-    assert [step.side for step in plan.steps] == ["authentik", "authentik", "entra"]
+    assert [step.target.side for step in plan.steps] == ["authentik", "authentik", "entra"]
     assert plan.takes_along == (
         "with the provider authentik deletes 1 schedule (Schedule x)",
         "1 propertymapping (Mapping) only lose their link to the provider",

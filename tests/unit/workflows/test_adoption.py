@@ -27,7 +27,7 @@ from authentik_entra_bootstrap.errors import (
     ConfigError,
     ServiceUnavailable,
 )
-from authentik_entra_bootstrap.planning.drift import DriftAction
+from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotation.secret_status import Standing
 from authentik_entra_bootstrap.workflows.planning import prepare
 from authentik_entra_bootstrap.workflows.status import look_at_status
@@ -180,8 +180,8 @@ async def test_secrets_of_the_service_principal_are_listed_and_left_alone(
     world.entra.change(principal=principal)
     prepared = await prepare(world.context(), world.desired)
     assert any("stand on the service principal" in warning for warning in prepared.plan.warnings)
-    listed = [item for item in prepared.drift if "key-sp" in item.property]
-    assert [(item.object, item.action) for item in listed] == [("service-principal", DriftAction.KEEP)]
+    listed = [item for item in prepared.plan.differences if "key-sp" in item.property]
+    assert [(item.target, item.action) for item in listed] == [("service-principal", Action.KEEP)]
     await world.run()
     assert world.entra.truth.principal is not None
     assert world.entra.truth.principal.secrets == (theirs,)

@@ -12,7 +12,7 @@ import pytest
 
 from authentik_entra_bootstrap.domain import AuthentikApplication, SecretPolicy
 from authentik_entra_bootstrap.errors import Denied, Temporary
-from authentik_entra_bootstrap.planning.plan import Action, Target
+from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.rotation.decide import State
 from authentik_entra_bootstrap.workflows.bootstrap import bootstrap
 from authentik_entra_bootstrap.workflows.planning import prepare
