@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 
 from authentik_entra_bootstrap.cli import cli
 from authentik_entra_bootstrap.config import ENV_PREFIX, ConnectionSettings, WorkerSettings
-from authentik_entra_bootstrap.config.sources import _FOREIGN_VARIABLES as FOREIGN_VARIABLES
+from authentik_entra_bootstrap.config.sources import FOREIGN_VARIABLES
 from authentik_entra_bootstrap.domain import MaintenanceWindow
 from authentik_entra_bootstrap.entra.token_faults import NUMBERS
 from authentik_entra_bootstrap.errors import ExitCode
@@ -225,7 +225,7 @@ def _value(field: FieldInfo) -> str:
         return "duration"
     if hint is MaintenanceWindow:
         return "days and hours"
-    if get_origin(hint) is list:
+    if get_origin(hint) is tuple:
         return "list of names"
     return {"str": "text", "bool": "true or false", "int": "number", "float": "number", "Path": "file"}[
         hint.__name__
@@ -245,7 +245,7 @@ def _default(key: str, field: FieldInfo) -> str:
         if value < timedelta(hours=1):
             return f"`{value // timedelta(minutes=1)}m`"
         return f"`{days}d`" if not rest and days > 1 else f"`{value // timedelta(hours=1)}h`"
-    if isinstance(value, list):
+    if isinstance(value, tuple):
         return ", ".join(f"`{item}`" for item in value)
     return f"`{str(value).lower() if isinstance(value, bool) else f'{value:g}' if isinstance(value, float) else value}`"
 

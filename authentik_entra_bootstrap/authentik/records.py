@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from authentik_entra_bootstrap.authentik.redaction import HIDDEN, Redactor
 from authentik_entra_bootstrap.authentik.requests import Malformed
@@ -19,6 +19,7 @@ from authentik_entra_bootstrap.domain import (
     SyncStatus,
     TaskRecord,
 )
+from authentik_entra_bootstrap.domain.times import read_time
 
 _LONGEST_ATTRIBUTES = 600
 _HINT_LENGTH = 3
@@ -74,14 +75,7 @@ def flag(body: Mapping[str, object], name: str, default: bool) -> bool:
 
 def moment(body: Mapping[str, object], name: str) -> datetime | None:
     """A time, aware UTC; ``None`` where it is missing or unreadable."""
-    value = text(body, name)
-    if not value:
-        return None
-    try:
-        parsed = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    return read_time(body.get(name))
 
 
 def keys(body: Mapping[str, object], name: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from authentik_entra_bootstrap.authentik.permission_names import VIEW_PROVIDER
 from authentik_entra_bootstrap.authentik.records import child, mapping, needed_text
 from authentik_entra_bootstrap.authentik.requests import Call, Reply
 from authentik_entra_bootstrap.domain import AuthentikUser, LicenseInfo, ServerInfo
+from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.errors import (
     ConfigError,
     Denied,
@@ -19,7 +20,6 @@ from authentik_entra_bootstrap.errors import (
     UnexpectedAnswer,
     UnsupportedServer,
 )
-from authentik_entra_bootstrap.support.waiting import http_date
 
 PROVIDERS = "/providers/microsoft_entra/"
 BLUEPRINT_IMPORT = "/managed/blueprints/import/"

@@ -88,10 +88,10 @@ def span(_context: click.Context, _option: click.Parameter, value: str | None) -
 
     :raises click.BadParameter: for anything else.
     """
-    from authentik_entra_bootstrap.config import duration
+    from authentik_entra_bootstrap.domain.times import read_span
 
     try:
-        return None if value is None else duration(value)
+        return None if value is None else read_span(value)
     except ValueError as error:
         raise click.BadParameter(f"{error}.") from None
 

@@ -7,21 +7,7 @@ from pathlib import Path
 
 import click
 
-from authentik_entra_bootstrap.cli.options import Options, common
-
-
-def _span(_ctx: click.Context, _parameter: click.Parameter, value: str) -> timedelta:
-    """A duration by the settings' own rule."""
-    from pydantic import TypeAdapter, ValidationError
-
-    from authentik_entra_bootstrap.config.types import Duration
-
-    span: TypeAdapter[timedelta] = TypeAdapter(Duration)
-    try:
-        return span.validate_python(value)
-    except ValidationError:
-        raise click.BadParameter('a duration like "365d", "2w" or "12h" is wanted') from None
-
+from authentik_entra_bootstrap.cli.options import Options, common, span
 
 _certificate = click.option(
     "--certificate-file",
@@ -31,7 +17,7 @@ _certificate = click.option(
 )
 _lifetime = click.option(
     "--lifetime",
-    callback=_span,
+    callback=span,
     metavar="DURATION",
     default="365d",
     show_default=True,
@@ -76,7 +62,7 @@ def create(options: Options, certificate_file: Path | None, lifetime: timedelta,
 @click.option(
     "--overlap",
     "key_overlap",
-    callback=_span,
+    callback=span,
     metavar="DURATION",
     default="7d",
     show_default=True,

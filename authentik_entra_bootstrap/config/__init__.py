@@ -5,7 +5,7 @@ them: ``AUTHENTIK_URL``, ``AUTHENTIK_TOKEN``, ``AUTHENTIK_TOKEN_FILE``, ``AZURE_
 ``AZURE_AUTHORITY_HOST`` (the other ``AZURE_*`` are read by azure-identity itself).
 """
 
-from authentik_entra_bootstrap.config.model import DEFAULT_CONNECTION, ConnectionSettings
+from authentik_entra_bootstrap.config.connection import DEFAULT_CONNECTION, ConnectionSettings
 from authentik_entra_bootstrap.config.sources import (
     ENV_PREFIX,
     SettingsFile,
@@ -14,7 +14,6 @@ from authentik_entra_bootstrap.config.sources import (
     load_worker_settings,
     settings_path,
 )
-from authentik_entra_bootstrap.config.types import duration
 from authentik_entra_bootstrap.config.worker import NO_LEASE, WorkerSettings
 
 __all__ = [
@@ -24,7 +23,6 @@ __all__ = [
     "ConnectionSettings",
     "SettingsFile",
     "WorkerSettings",
-    "duration",
     "exposed_files",
     "load_settings",
     "load_worker_settings",

@@ -11,32 +11,32 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from authentik_entra_bootstrap.config.model import DEFAULT_CONNECTION, ConnectionSettings
+from authentik_entra_bootstrap.config.connection import DEFAULT_CONNECTION, ConnectionSettings
+from authentik_entra_bootstrap.config.values import invalid
 from authentik_entra_bootstrap.config.worker import WorkerSettings
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.support.addresses import holds_password
 from authentik_entra_bootstrap.support.private_files import Unreadable, exposure, read_text
 
 M = TypeVar("M", bound=BaseModel)
+Origins = dict[str, tuple[object, str]]
+"""Setting -> its value, and where that comes from, for people."""
 
 DEFAULT_FILE = "authentik-entra.toml"
 ENV_PREFIX = "AUTHENTIK_ENTRA_"
-SYSTEM_FOLDER = Path("/etc/authentik-entra")
-_NO_SETTINGS = ("CONFIG", "LOG")
-"""Variables that are read elsewhere: where the settings file is, and the form of the log."""
-_KUBERNETES = re.compile(r"_SERVICE_HOST=|_SERVICE_PORT\w*=|_PORT_\d+_(TCP|UDP|SCTP)\w*=|_PORT=\w+://")
-"""What Kubernetes sets in every pod for a Service, here one whose name begins with authentik-entra: NAME=value."""
-
-_FOREIGN_VARIABLES = {
+FOREIGN_VARIABLES = {
     "AUTHENTIK_URL": "authentik_url",
     "AUTHENTIK_TOKEN": "authentik_token",
     "AUTHENTIK_TOKEN_FILE": "authentik_token_file",
     "AZURE_AUTHORITY_HOST": "authority",
 }
+"""Variables that belong to other tools -> setting."""
+SYSTEM_FOLDER = Path("/etc/authentik-entra")
+_KUBERNETES = re.compile(r"_SERVICE_HOST=|_SERVICE_PORT\w*=|_PORT_\d+_(TCP|UDP|SCTP)\w*=|_PORT=\w+://")
+"""What Kubernetes sets in every pod for a Service, here one whose name begins with authentik-entra: NAME=value."""
 _HEADER = re.compile(r"\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
 _EMPTY = ('""', "''")
 """How a variable says "nothing", e.g. to remove the filter group: one that is empty counts as not set."""
-_NOT_IN_FILE = {"authentik_token": "authentik_token_file"}
 
 
 def settings_path(path: Path | None, environment: Mapping[str, str]) -> Path | None:
@@ -77,11 +77,11 @@ def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
 
     :raises ConfigError: ``variable-unknown``, with the nearest name.
     """
-    known = {f"{ENV_PREFIX}{name}" for name in _NO_SETTINGS}
-    known |= {*_names(ConnectionSettings), *_names(WorkerSettings)}
-    strange = {name for name in environment if name.startswith(ENV_PREFIX)} - known
-    for name in sorted(strange):
-        if _KUBERNETES.search(f"{name}={environment[name]}"):
+    # The settings file's place and the form of the log are read elsewhere.
+    known = {f"{ENV_PREFIX}CONFIG", f"{ENV_PREFIX}LOG"}
+    known |= {*_variables(ConnectionSettings), *_variables(WorkerSettings)}
+    for name in sorted(set(environment) - known):
+        if not name.startswith(ENV_PREFIX) or _KUBERNETES.search(f"{name}={environment[name]}"):
             continue
         (nearest,) = get_close_matches(name, sorted(known), n=1, cutoff=0.0)
         raise ConfigError(
@@ -164,18 +164,11 @@ class SettingsFile:
         defaults = self._document.get("defaults", {})
         return {key: defaults[key]} if key in defaults else {}
 
-    def place_of(self, key: str, connection: str | None = None) -> str:
+    def place_of(self, key: str, *tables: str) -> str:
         """``file:line`` of a key, for error messages; the file alone when the key is not found.
 
-        :param connection: prefer the line in its table, then the one in ``[defaults]``.
+        :param tables: prefer the line in the first of these that has one.
         """
-        return self._place(key, f"connections.{connection}", "defaults")
-
-    def place_in_worker(self, key: str) -> str:
-        """The same for a key of ``[worker]``."""
-        return self._place(key, "worker")
-
-    def _place(self, key: str, *tables: str) -> str:
         table, lines = "", dict[str, int]()
         for number, line in enumerate(self._text.splitlines(), start=1):
             if header := _HEADER.match(line):
@@ -222,32 +215,25 @@ def load_settings(
     :raises ConfigError: ``setting-invalid``, ``unknown-connection``, ``connection-not-chosen``.
     """
     connection = connection if connection is not None else _only_connection(file)
+
+    def place(key: str) -> str:
+        return file.place_of(key, f"connections.{connection}", "defaults")
+
     from_file = file.values(connection)
-    for key, instead in _NOT_IN_FILE.items():
-        if key in from_file:
-            raise ConfigError(
-                "secret-in-settings-file",
-                f"{file.place_of(key, connection)}: {key} is a secret and does not belong in a settings file.",
-                f"Use {instead}, or the environment.",
-            )
-    merged: dict[str, Any] = dict(from_file)
-    origin: dict[str, str] = {}
-    if environment.get("AZURE_TENANT_ID") and "tenant_id" not in merged:
-        merged["tenant_id"] = environment["AZURE_TENANT_ID"]
-        origin["tenant_id"] = "environment variable AZURE_TENANT_ID"
-    for variable, key in {**_foreign(environment), **_own(ConnectionSettings, environment)}.items():
-        merged[key] = "" if environment[variable].strip() in _EMPTY else environment[variable]
-        origin[key] = f"environment variable {variable}"
-    for key, value in (flags or {}).items():
-        if value is not None:
-            merged[key] = value
-            origin[key] = f"--{key.replace('_', '-')}"
-    if (flags or {}).get("authentik_token_file") is not None:
+    if "authentik_token" in from_file:
+        raise _secret_in_file(place("authentik_token"), "authentik_token", "is a secret and")
+    given: Origins = {}
+    if environment.get("AZURE_TENANT_ID") and "tenant_id" not in from_file:
+        given["tenant_id"] = environment["AZURE_TENANT_ID"], "environment variable AZURE_TENANT_ID"
+    given |= _from_environment(FOREIGN_VARIABLES, environment)
+    given |= _from_environment(_variables(ConnectionSettings), environment)
+    flags = {key: value for key, value in (flags or {}).items() if value is not None}
+    given |= {key: (value, f"--{key.replace('_', '-')}") for key, value in flags.items()}
+    if "authentik_token_file" in flags:
         # A file named on the command line is meant, whatever the environment holds.
-        merged.pop("authentik_token", None)
-    merged["name"] = connection
-    origin["name"] = f"connection {connection!r}"
-    return _validated(ConnectionSettings, merged, origin, lambda key: file.place_of(key, connection))
+        given.pop("authentik_token", None)
+    given["name"] = connection, f"connection {connection!r}"
+    return _validated(ConnectionSettings, from_file, place, given)
 
 
 def load_worker_settings(file: SettingsFile, environment: Mapping[str, str]) -> WorkerSettings:
@@ -255,20 +241,18 @@ def load_worker_settings(file: SettingsFile, environment: Mapping[str, str]) -> 
 
     :raises ConfigError: ``setting-invalid``, ``secret-in-settings-file``.
     """
+
+    def place(key: str) -> str:
+        return file.place_of(key, "worker")
+
     # Trust is set once, for both sides and the worker.
-    merged = {**file.shared("ca_file"), **file.worker}
-    origin: dict[str, str] = {}
+    from_file = {**file.shared("ca_file"), **file.worker}
     for key in ("broker_url", "lease_url"):
-        if holds_password(merged.get(key)):
-            raise ConfigError(
-                "secret-in-settings-file",
-                f"{file.place_in_worker(key)}: {key} holds a password, which does not belong in a settings file.",
-                f"Use {key}_file, or the environment.",
-            )
-    for variable, key in _own(WorkerSettings, environment).items():
-        merged[key] = environment[variable]
-        origin[key] = f"environment variable {variable}"
-    return _validated(WorkerSettings, merged, origin, file.place_in_worker)
+        if holds_password(from_file.get(key)):
+            raise _secret_in_file(place(key), key, "holds a password, which")
+    return _validated(
+        WorkerSettings, from_file, place, _from_environment(_variables(WorkerSettings), environment)
+    )
 
 
 def exposed_files(path: Path | None, *settings: BaseModel) -> tuple[str, ...]:
@@ -288,24 +272,28 @@ def exposed_files(path: Path | None, *settings: BaseModel) -> tuple[str, ...]:
 
 
 def _validated(
-    model: type[M], merged: Mapping[str, Any], origin: Mapping[str, str], place: Callable[[str], str]
+    model: type[M], from_file: Mapping[str, Any], place: Callable[[str], str], given: Origins
 ) -> M:
     """The settings, or what is wrong with the first that is.
 
-    :param origin: where a setting comes from that is not the file's.
-    :param place: where it stands in the file; asked in case of an error only, because it reads the whole text.
+    :param place: where a key stands in the file; asked in case of an error only, because it reads the whole text.
+    :param given: what lies over the file.
     """
     try:
-        return model.model_validate(merged)
+        return model.model_validate({**from_file, **{key: value for key, (value, _) in given.items()}})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         key = str(first["loc"][0]) if first["loc"] else "?"
-        reason = str(first["msg"]).removeprefix("Value error, ")
-        raise ConfigError(
-            "setting-invalid",
-            f"{origin.get(key) or (place(key) if key in merged else key)}: {key}: {reason}.",
-            "See docs/reference/settings.md for every setting.",
-        ) from None
+        where = given[key][1] if key in given else place(key) if key in from_file else key
+        raise invalid(where, key, first["msg"].removeprefix("Value error, ")) from None
+
+
+def _secret_in_file(place: str, key: str, what: str) -> ConfigError:
+    return ConfigError(
+        "secret-in-settings-file",
+        f"{place}: {key} {what} does not belong in a settings file.",
+        f"Use {key}_file, or the environment.",
+    )
 
 
 def _only_connection(file: SettingsFile) -> str:
@@ -318,16 +306,18 @@ def _only_connection(file: SettingsFile) -> str:
     return file.connections[0]
 
 
-def _foreign(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables of other tools that are set and not empty -> setting."""
-    return {name: key for name, key in _FOREIGN_VARIABLES.items() if environment.get(name)}
-
-
-def _own(model: type[BaseModel], environment: Mapping[str, str]) -> dict[str, str]:
-    """Our own variables that are set and not empty -> setting; they win over other tools'."""
-    return {name: key for name, key in _names(model).items() if environment.get(name)}
-
-
-def _names(model: type[BaseModel]) -> dict[str, str]:
-    """Variable -> setting, for every setting of a model."""
+def _variables(model: type[BaseModel]) -> dict[str, str]:
+    """Our own variable -> setting, for every setting of a model."""
     return {f"{ENV_PREFIX}{key.upper()}": key for key in model.model_fields if key != "name"}
+
+
+def _from_environment(variables: Mapping[str, str], environment: Mapping[str, str]) -> Origins:
+    """What the variables that are set and not empty say."""
+    return {
+        key: (
+            "" if environment[name].strip() in _EMPTY else environment[name],
+            f"environment variable {name}",
+        )
+        for name, key in variables.items()
+        if environment.get(name)
+    }

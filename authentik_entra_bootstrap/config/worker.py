@@ -7,12 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
-from authentik_entra_bootstrap.config.types import Duration, FilePath
+from authentik_entra_bootstrap.config.values import STRICT, Duration, FilePath, invalid
 from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.support.addresses import read_broker
+from authentik_entra_bootstrap.support.addresses import AddressError, read_broker
 from authentik_entra_bootstrap.support.private_files import Unreadable, private_folder, read_line
 from authentik_entra_bootstrap.support.trust import with_trust
 
@@ -26,7 +26,7 @@ _LONGEST = timedelta(days=7)
 class WorkerSettings(BaseModel):
     """Every setting of the worker. Field names are the keys in the file."""
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True)
+    model_config = STRICT
 
     state_dir: FilePath | None = None
     broker_url: str | None = Field(default=None, repr=False)
@@ -44,12 +44,12 @@ class WorkerSettings(BaseModel):
     @field_validator("broker_url")
     @classmethod
     def _is_broker(cls, value: str | None) -> str | None:
-        return _known(value, _BROKERS)
+        return None if value is None else read_broker(value, _BROKERS)
 
     @field_validator("lease_url")
     @classmethod
     def _is_lease(cls, value: str | None) -> str | None:
-        return value if value == NO_LEASE else _known(value, _LEASES)
+        return value if value in {None, NO_LEASE} else read_broker(value, _LEASES)
 
     @field_validator("sweep_interval", "verify_interval")
     @classmethod
@@ -110,24 +110,16 @@ def _default_state() -> Path:
     return root / "authentik-entra"
 
 
-def _known(value: str | None, schemes: tuple[str, ...]) -> str | None:
-    return None if value is None else read_broker(value, schemes)
-
-
 def _chosen(value: str | None, file: Path | None, key: str, schemes: tuple[str, ...]) -> str | None:
     if value or file is None:
         return value
     try:
-        text = read_line(file)
+        return read_broker(read_line(file), schemes)
     except Unreadable as error:
         raise ConfigError(
             "url-file-unreadable",
             f"The file {file} of the setting {key}_file cannot be read: {error}.",
             "Check its path and permissions.",
         ) from None
-    try:
-        return _known(text, schemes)
-    except ValueError as error:
-        raise ConfigError(
-            "setting-invalid", f"{file}: {key}: {error}.", "See docs/reference/settings.md for every setting."
-        ) from None
+    except AddressError as error:
+        raise invalid(str(file), key, error) from None

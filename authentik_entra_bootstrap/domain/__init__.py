@@ -1,7 +1,6 @@
 """The words of this project as types. No I/O; every record is immutable; times are aware UTC."""
 
 from authentik_entra_bootstrap.domain.authentik import (
-    PROVIDER_OPTIONS,
     AuthentikApplication,
     AuthentikUser,
     BlueprintInstance,
@@ -20,29 +19,27 @@ from authentik_entra_bootstrap.domain.authentik import (
     SyncStatus,
     TaskRecord,
 )
-from authentik_entra_bootstrap.domain.base import (
+from authentik_entra_bootstrap.domain.connection import (
     AUTHORITY_CLOUDS,
     CLOUDS,
+    DEFAULT_PERMISSIONS,
     MICROSOFT_GRAPH_APP_ID,
+    PROVIDER_OPTIONS,
     USER_AGENT,
     AppId,
     AppObjectId,
     Cloud,
+    Desired,
     KeyId,
     Network,
     OperatorIdentity,
     PermissionKind,
     ProviderPk,
+    Renewal,
     SecretText,
     ServicePrincipalObjectId,
     TenantId,
     Written,
-)
-from authentik_entra_bootstrap.domain.connection import (
-    DEFAULT_PERMISSIONS,
-    Desired,
-    MaintenanceWindow,
-    Renewal,
 )
 from authentik_entra_bootstrap.domain.entra import (
     Application,
@@ -63,6 +60,7 @@ from authentik_entra_bootstrap.domain.entra import (
     ServicePrincipal,
     TokenClaims,
 )
+from authentik_entra_bootstrap.domain.times import MaintenanceWindow
 
 __all__ = [
     "AUTHORITY_CLOUDS",

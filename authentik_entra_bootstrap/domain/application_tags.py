@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 
 from authentik_entra_bootstrap.domain import ClientSecret, KeyId
+from authentik_entra_bootstrap.domain.times import parse_time, write_time
 
 PREFIX = "authentik-entra"
 _SECRET_NAME = re.compile(rf"{PREFIX}:(?P<connection>[\w.-]+):(?P<rotation>[0-9a-f-]{{8,36}})")
@@ -68,10 +69,7 @@ class Marks:
             ours.append(f"{PREFIX}:pending={self.pending.text()}")
         if self.current:
             ours.append(f"{PREFIX}:current={self.current.text()}")
-        ours += [
-            f"{PREFIX}:previous={item.key_id}@{item.retire_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-            for item in self.previous
-        ]
+        ours += [f"{PREFIX}:previous={item.key_id}@{write_time(item.retire_at)}" for item in self.previous]
         return (*self.foreign, *ours)
 
     def with_pending(self, pending: Delivered | None) -> Marks:
@@ -119,7 +117,7 @@ def _previous(text: str) -> Previous | None:
     if not key_id:
         return None
     try:
-        return Previous(KeyId(key_id), datetime.strptime(moment, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC))
+        return Previous(KeyId(key_id), parse_time(moment))
     except ValueError:
         return None
 

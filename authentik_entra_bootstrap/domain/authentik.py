@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from authentik_entra_bootstrap.domain.base import ProviderPk
+from authentik_entra_bootstrap.domain.connection import ProviderPk
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,6 @@ class Provider:
     """Slug of the application it is a backchannel provider of."""
     secret_hint: str | None = None
     """First three characters of the stored client secret, where the server gives it back (to early 2026)."""
-
-
-PROVIDER_OPTIONS = (
-    "exclude_users_service_account",
-    "user_delete_action",
-    "group_delete_action",
-    "dry_run",
-    "sync_page_size",
-    "sync_page_timeout",
-    "discovery_enabled",
-)
-"""Fields of the provider that are left to the server where no setting names them."""
 
 
 @dataclass(frozen=True)

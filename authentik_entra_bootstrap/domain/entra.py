@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from authentik_entra_bootstrap.domain.base import (
+from authentik_entra_bootstrap.domain.connection import (
     AppId,
     AppObjectId,
     KeyId,

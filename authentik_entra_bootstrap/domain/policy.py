@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from authentik_entra_bootstrap.domain import ClientSecret, MaintenanceWindow, Renewal, SecretPolicy
+from authentik_entra_bootstrap.domain.times import in_words
 from authentik_entra_bootstrap.errors import AdminActionRequired, ConfigError
 
 MINIMUM_LIFETIME = timedelta(hours=1)
@@ -58,14 +59,6 @@ def grantable_end(now: datetime, asked: timedelta, policy: SecretPolicy) -> Gran
         )
     # A limit that equals the asked lifetime still needs the margin.
     return Grantable(now + min(asked, limit - CLOCK_MARGIN), clamped=asked > limit)
-
-
-def in_words(span: timedelta) -> str:
-    """A span for people: ``180 days``, ``12 hours``, ``1 day 6 hours``, ``30 minutes``."""
-    hours, rest = divmod(span - span.days * timedelta(days=1), timedelta(hours=1))
-    parts = [(span.days, "day"), (hours, "hour"), (rest // timedelta(minutes=1), "minute")]
-    said = [f"{count} {unit}" + ("s" if count != 1 else "") for count, unit in parts if count]
-    return " ".join(said) or "0 minutes"
 
 
 def check_lifetime(lifetime: timedelta) -> None:

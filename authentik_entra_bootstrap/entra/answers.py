@@ -13,9 +13,10 @@ from typing import Any
 
 import httpx
 
+from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.entra.codes import fault
 from authentik_entra_bootstrap.errors import RequestTrace
-from authentik_entra_bootstrap.support.waiting import http_date, retry_after
+from authentik_entra_bootstrap.support.waiting import retry_after
 
 
 class Json(dict[str, Any]):

@@ -27,6 +27,7 @@ from msgraph.graph_request_adapter import GraphRequestAdapter
 from msgraph.graph_service_client import GraphServiceClient
 
 from authentik_entra_bootstrap.domain import TokenClaims
+from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.entra import records
 from authentik_entra_bootstrap.entra.answers import Json, answered, refusal
 from authentik_entra_bootstrap.entra.codes import fault
@@ -43,7 +44,6 @@ from authentik_entra_bootstrap.support.waiting import (
     Backoff,
     Condition,
     Waiter,
-    http_date,
 )
 
 T = TypeVar("T")

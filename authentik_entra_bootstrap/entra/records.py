@@ -27,6 +27,7 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipalObjectId,
     TenantId,
 )
+from authentik_entra_bootstrap.domain.times import read_time
 
 Json = Mapping[str, Any]
 
@@ -58,17 +59,6 @@ class Incomplete(ValueError):
     """A property that a record cannot do without is missing."""
 
 
-def moment(value: object) -> datetime | None:
-    """A Graph timestamp (UTC, up to seven digits of a second) as aware UTC."""
-    if not isinstance(value, str) or not value:
-        return None
-    try:
-        parsed = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
-
-
 def application(body: Json) -> Application:
     """An application.
 
@@ -85,7 +75,7 @@ def application(body: Json) -> Application:
         secrets=tuple(client_secret(item) for item in _items(body, "passwordCredentials")),
         redirect_uris=tuple(_redirects(body)),
         service_management_reference=body.get("serviceManagementReference"),
-        created_date_time=moment(body.get("createdDateTime")),
+        created_date_time=read_time(body.get("createdDateTime")),
         enabled=body.get("isDisabled") is not True,
         certificates=tuple(
             str(item.get("displayName") or item.get("keyId") or "unnamed")
@@ -103,8 +93,8 @@ def key_credential(body: Json) -> KeyCredential:
     return KeyCredential(
         key_id=KeyId(_id(body, "keyId")),
         display_name=body.get("displayName"),
-        start_date_time=moment(body.get("startDateTime")) or datetime.min.replace(tzinfo=UTC),
-        end_date_time=moment(body.get("endDateTime")) or datetime.min.replace(tzinfo=UTC),
+        start_date_time=read_time(body.get("startDateTime")) or datetime.min.replace(tzinfo=UTC),
+        end_date_time=read_time(body.get("endDateTime")) or datetime.min.replace(tzinfo=UTC),
         kind=str(body.get("type") or "AsymmetricX509Cert"),
         usage=str(body.get("usage") or "Verify"),
         custom_key_identifier=body.get("customKeyIdentifier"),
@@ -132,7 +122,7 @@ def deleted_application(body: Json) -> DeletedApplication:
         app_id=AppId(_id(body, "appId")),
         display_name=body.get("displayName") or "",
         unique_name=body.get("uniqueName"),
-        deleted_date_time=moment(body.get("deletedDateTime")),
+        deleted_date_time=read_time(body.get("deletedDateTime")),
         tags=tuple(_texts(body.get("tags"))),
     )
 
@@ -148,8 +138,8 @@ def client_secret(body: Json) -> ClientSecret:
         key_id=KeyId(_id(body, "keyId")),
         display_name=body.get("displayName"),
         hint=body.get("hint"),
-        start_date_time=moment(body.get("startDateTime")) or datetime.min.replace(tzinfo=UTC),
-        end_date_time=moment(body.get("endDateTime")) or datetime.min.replace(tzinfo=UTC),
+        start_date_time=read_time(body.get("startDateTime")) or datetime.min.replace(tzinfo=UTC),
+        end_date_time=read_time(body.get("endDateTime")) or datetime.min.replace(tzinfo=UTC),
     )
 
 
@@ -159,7 +149,7 @@ def new_client_secret(body: Json) -> NewClientSecret:
     :raises Incomplete: without ``keyId``, text or dates.
     """
     text = body.get("secretText")
-    if not isinstance(text, str) or not text or not moment(body.get("endDateTime")):
+    if not isinstance(text, str) or not text or not read_time(body.get("endDateTime")):
         raise Incomplete("secretText or endDateTime")
     return NewClientSecret(client_secret(body), SecretText(text))
 

@@ -17,6 +17,7 @@ from msgraph.generated.models.password_credential import PasswordCredential
 from pydantic import TypeAdapter, ValidationError
 
 from authentik_entra_bootstrap.domain import AppObjectId, KeyId, NewClientSecret, SecretPolicy
+from authentik_entra_bootstrap.domain.times import read_time
 from authentik_entra_bootstrap.entra import operations, records
 from authentik_entra_bootstrap.entra.answers import Json
 from authentik_entra_bootstrap.entra.codes import fault
@@ -166,7 +167,7 @@ class ClientSecrets(OnGraph):
             )
         except NotFound:
             return None
-        return records.moment(application.get("createdDateTime"))
+        return read_time(application.get("createdDateTime"))
 
 
 def effective_policy(policy: Mapping[str, Any], restrictions: str, created: datetime | None) -> SecretPolicy:
@@ -217,7 +218,7 @@ def _applying(entries: Iterable[Mapping[str, Any]], created: datetime | None) ->
         # ``state`` is younger than the policies themselves: without it a restriction is in force.
         if entry.get("state") == "disabled":
             continue
-        since = records.moment(entry.get("restrictForAppsCreatedAfterDateTime"))
+        since = read_time(entry.get("restrictForAppsCreatedAfterDateTime"))
         if since is None or created is None or created >= since:
             yield entry
 

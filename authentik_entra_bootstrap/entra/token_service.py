@@ -24,12 +24,13 @@ from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from authentik_entra_bootstrap.domain import Cloud, Network
+from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.entra.answers import json_of
 from authentik_entra_bootstrap.entra.network import Broken, broken, unpacked
 from authentik_entra_bootstrap.errors import RequestTrace
 from authentik_entra_bootstrap.support.addresses import proxy_for
 from authentik_entra_bootstrap.support.trust import causes, client_context
-from authentik_entra_bootstrap.support.waiting import TOKEN_LIMIT, http_date, retry_after
+from authentik_entra_bootstrap.support.waiting import TOKEN_LIMIT, retry_after
 
 LINK_LOCAL = "169.254.169.254"
 """The instance metadata service; never behind a proxy."""

@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
+from authentik_entra_bootstrap.domain.times import parse_time
 from authentik_entra_bootstrap.output.documents import Document
 from authentik_entra_bootstrap.output.timeline import Scale
 from authentik_entra_bootstrap.support.logs import clean, short
@@ -31,12 +32,7 @@ _LEGEND = (
 
 def minutes(value: str) -> str:
     """A moment of a document for people, in UTC."""
-    return f"{read(value):%Y-%m-%d %H:%M}"
-
-
-def read(value: str) -> datetime:
-    """A moment of a document."""
-    return datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    return f"{parse_time(value):%Y-%m-%d %H:%M}"
 
 
 def chart(documents: Sequence[Document]) -> str:
@@ -44,9 +40,9 @@ def chart(documents: Sequence[Document]) -> str:
     shown = [item for item in documents if (item.get("application") or {}).get("secrets")]
     if not shown:
         return ""
-    now = max(read(item["seen_at"]) for item in shown)
+    now = max(parse_time(item["seen_at"]) for item in shown)
     secrets = [secret for item in shown for secret in item["application"]["secrets"]]
-    moments = [_near(now, read(secret[key])) for secret in secrets for key in ("start", "end")]
+    moments = [_near(now, parse_time(secret[key])) for secret in secrets for key in ("start", "end")]
     scale = Scale.over([now, *moments])
     # Air on the left, so that no mark is cut off, and on the right for the dates behind the bars.
     span = scale.end - scale.start
@@ -85,8 +81,8 @@ def _track(scale: Scale, now: datetime, inside: str) -> str:
 
 
 def _bar(scale: Scale, now: datetime, secret: Document) -> str:
-    ends, standing = read(secret["end"]), secret["standing"]
-    start, end = _near(now, read(secret["start"])), _near(now, ends)
+    ends, standing = parse_time(secret["end"]), secret["standing"]
+    start, end = _near(now, parse_time(secret["start"])), _near(now, ends)
     lived = min(max(now, start), end)
     parts = [
         f'<span class="bar lived {standing}" style="{_span(scale, start, lived)}"></span>'
@@ -97,7 +93,7 @@ def _bar(scale: Scale, now: datetime, secret: Document) -> str:
         else "",
     ]
     if standing == "current":
-        due = read(secret["renew_at"])
+        due = parse_time(secret["renew_at"])
         parts.append(
             f'<span class="renew" style="left:{_percent(scale, due)}" title="renew from {due:%Y-%m-%d %H:%M} UTC">◆</span>'
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from authentik_entra_bootstrap.domain import ClientSecret, Cloud, Renewal
 from authentik_entra_bootstrap.domain.application_tags import is_ours
 from authentik_entra_bootstrap.domain.policy import renew_at
+from authentik_entra_bootstrap.domain.times import write_time
 from authentik_entra_bootstrap.errors import BootstrapError
 from authentik_entra_bootstrap.planning.observation import ObservedEntra
 from authentik_entra_bootstrap.planning.plan import Plan, Step
@@ -26,7 +27,7 @@ Document = dict[str, Any]
 
 def moment(value: datetime | None) -> str | None:
     """ISO 8601 in UTC, whole seconds."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if value else None
+    return write_time(value) if value else None
 
 
 def envelope(command: str, exit_code: int, body: Mapping[str, Any]) -> Document:

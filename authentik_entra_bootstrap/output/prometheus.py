@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from authentik_entra_bootstrap.output.chart import read
+from authentik_entra_bootstrap.domain.times import parse_time
 from authentik_entra_bootstrap.output.documents import Document
 from authentik_entra_bootstrap.output.page import connections_of
 from authentik_entra_bootstrap.workflows.metrics import EXPIRY, HEALTHY, PROOF, RENEW, ROTATION
@@ -35,7 +35,7 @@ def exposition(document: Document) -> str:
 
 def _moment(item: Mapping[str, Any] | None, key: str) -> float | None:
     value = (item or {}).get(key)
-    return read(value).timestamp() if value else None
+    return parse_time(value).timestamp() if value else None
 
 
 def _label(text: str) -> str:

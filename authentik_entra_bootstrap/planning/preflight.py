@@ -13,7 +13,8 @@ from authentik_entra_bootstrap.domain import (
     TokenClaims,
 )
 from authentik_entra_bootstrap.domain.application_tags import is_ours, read_marks
-from authentik_entra_bootstrap.domain.policy import Grantable, in_words
+from authentik_entra_bootstrap.domain.policy import Grantable
+from authentik_entra_bootstrap.domain.times import in_words
 from authentik_entra_bootstrap.errors import AdminActionRequired, ConfigError, Conflict, Denied
 from authentik_entra_bootstrap.planning.adoption import asked, belongs, refuse_adoption
 from authentik_entra_bootstrap.planning.consent import states

@@ -10,9 +10,11 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+
+from authentik_entra_bootstrap.domain.times import write_time
 
 _logger = logging.getLogger("authentik_entra_bootstrap.support.events")
 
@@ -95,13 +97,9 @@ class Happening:
             "what_to_do": self.remedy,
         }
         if self.secret is not None:
-            found["expires"] = _moment(self.secret.ends_at)
-            found["renew_from"] = _moment(self.secret.renew_at)
+            found["expires"] = write_time(self.secret.ends_at)
+            found["renew_from"] = write_time(self.secret.renew_at)
         return {name: value for name, value in found.items() if value}
-
-
-def _moment(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Listener(Protocol):

@@ -15,12 +15,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Protocol, TypeVar
 
 import tenacity
 
+from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.errors import (
     ReplicationTimeout,
     ServiceUnavailable,
@@ -146,15 +145,6 @@ def asking_a_person() -> Iterator[None]:
     yield
     if limit is not None and (end := limit.when()) is not None:
         limit.reschedule(end + time.monotonic() - before)
-
-
-def http_date(text: str | None) -> datetime | None:
-    """The moment in an HTTP date, aware; ``None`` for anything else. A date without a zone, and ``-0000``, is UTC."""
-    try:
-        date = parsedate_to_datetime(text) if text else None
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return date.replace(tzinfo=date.tzinfo or UTC) if date else None
 
 
 def retry_after(header: str | None, now: float | None = None) -> float | None:

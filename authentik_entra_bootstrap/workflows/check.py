@@ -17,7 +17,8 @@ from authentik_entra_bootstrap.domain import (
     ServerInfo,
     TokenClaims,
 )
-from authentik_entra_bootstrap.domain.policy import grantable_end, in_words
+from authentik_entra_bootstrap.domain.policy import grantable_end
+from authentik_entra_bootstrap.domain.times import in_words
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.permissions import GRANT_ROLES, GRANT_SCOPES, REGISTER, Right, resolve

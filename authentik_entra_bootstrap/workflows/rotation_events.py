@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from authentik_entra_bootstrap.authentik.port import AuthentikPort
 from authentik_entra_bootstrap.domain import Application, ClientSecret, Desired, OwnEvent, Provider
 from authentik_entra_bootstrap.domain.application_tags import Marks
-from authentik_entra_bootstrap.domain.policy import in_words, renew_at
+from authentik_entra_bootstrap.domain.policy import renew_at
+from authentik_entra_bootstrap.domain.times import in_words
 from authentik_entra_bootstrap.errors import BootstrapError, Denied, Temporary
 from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotation.decide import State

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from authentik_entra_bootstrap.domain import ClientSecret, Desired, SyncStatus, TaskRecord
-from authentik_entra_bootstrap.domain.policy import in_words
+from authentik_entra_bootstrap.domain.times import in_words
 from authentik_entra_bootstrap.errors import Denied
 from authentik_entra_bootstrap.rotation.decide import too_many_secrets, without_place_for_the_next
 from authentik_entra_bootstrap.rotation.proof import Evidence, last_failure, last_sign_in

@@ -101,7 +101,7 @@ def test_values_from_the_environment_have_their_types() -> None:
         f"{ENV_PREFIX}TIMEOUT": "2.5",
     }
     settings = load("", environment)
-    assert settings.permissions == ["User.Read", "Group.Create"]
+    assert settings.permissions == ("User.Read", "Group.Create")
     assert settings.secret_lifetime == timedelta(weeks=2)
     assert settings.overlap == timedelta(minutes=90)
     assert (settings.sync_page_size, settings.dry_run_sync, settings.timeout) == (50, True, 2.5)

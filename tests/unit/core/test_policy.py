@@ -20,7 +20,6 @@ from authentik_entra_bootstrap.domain.policy import (
     check_lifetime,
     check_renewal,
     grantable_end,
-    in_words,
     next_opening,
     overlap_of,
     renew_at,
@@ -83,21 +82,6 @@ def test_lifetimes_that_cannot_work_are_refused(lifetime: timedelta) -> None:
     with pytest.raises(ConfigError) as caught:
         check_lifetime(lifetime)
     assert caught.value.code == "secret-lifetime-invalid"
-
-
-@pytest.mark.parametrize(
-    ("span", "words"),
-    [
-        (timedelta(days=180), "180 days"),
-        (timedelta(days=1), "1 day"),
-        (timedelta(hours=12), "12 hours"),
-        (timedelta(days=1, hours=1), "1 day 1 hour"),
-        (timedelta(minutes=30), "30 minutes"),
-        (timedelta(0), "0 minutes"),
-    ],
-)
-def test_spans_are_said_in_words(span: timedelta, words: str) -> None:
-    assert in_words(span) == words
 
 
 def test_a_policy_of_less_than_an_hour_is_refused_and_one_of_an_hour_is_used() -> None:

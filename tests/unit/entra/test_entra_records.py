@@ -147,8 +147,6 @@ def test_records_survive_missing_and_null_properties() -> None:
     ):
         with pytest.raises(records.Incomplete):
             reader({})
-    assert records.moment("not a date") is None
-    assert records.moment("2026-01-01T00:00:00") == datetime(2026, 1, 1, tzinfo=UTC)
     assert records.deleted_application({"id": ID, "appId": OTHER}).deleted_date_time is None
 
 

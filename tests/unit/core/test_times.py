@@ -1,17 +1,79 @@
-"""Maintenance windows as people write them, and when they open, also where clocks are put on and back."""
+"""Timestamps, spans and maintenance windows: read, written, and said in words."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from authentik_entra_bootstrap.config.windows import maintenance_window
 from authentik_entra_bootstrap.domain import MaintenanceWindow
 from authentik_entra_bootstrap.domain.policy import next_opening
+from authentik_entra_bootstrap.domain.times import (
+    in_words,
+    parse_time,
+    read_span,
+    read_time,
+    read_window,
+    write_time,
+)
 
-BERLIN = ZoneInfo("Europe/Berlin")
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-01T00:00:00", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("2026-01-01T02:00:00.1234567+02:00", datetime(2026, 1, 1, 0, 0, 0, 123456, UTC)),
+        ("2026-01-01T00:00:00Z", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("not a date", None),
+        ("", None),
+        (None, None),
+        (20260101, None),
+        ("0001-01-01T00:00:00+05:00", None),
+    ],
+)
+def test_a_timestamp_is_read_as_aware_utc(text: object, moment: datetime | None) -> None:
+    assert read_time(text) == moment
+    if moment is not None:
+        assert parse_time(write_time(moment)) == moment.replace(microsecond=0)
+
+
+@pytest.mark.parametrize(
+    ("span", "words"),
+    [
+        (timedelta(days=180), "180 days"),
+        (timedelta(days=1), "1 day"),
+        (timedelta(hours=12), "12 hours"),
+        (timedelta(days=1, hours=1), "1 day 1 hour"),
+        (timedelta(minutes=30), "30 minutes"),
+        (timedelta(0), "0 minutes"),
+    ],
+)
+def test_spans_are_said_in_words(span: timedelta, words: str) -> None:
+    assert in_words(span) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("2w", timedelta(weeks=2)),
+        (" 1.5 H ", timedelta(minutes=90)),
+        ("90s", timedelta(seconds=90)),
+        ("30m", timedelta(minutes=30)),
+        (timedelta(days=2), timedelta(days=2)),
+    ],
+)
+def test_a_span_is_a_number_with_a_unit(text: object, span: timedelta) -> None:
+    assert read_span(text) == span
+
+
+@pytest.mark.parametrize("text", ["180", "tomorrow", "99999999999999d", "-1d", "", None])
+def test_anything_else_is_no_span(text: object) -> None:
+    with pytest.raises(ValueError, match=r"is wanted|longer than any calendar"):
+        read_span(text)
+
+
+# --- maintenance windows
 
 
 @pytest.mark.parametrize(
@@ -25,7 +87,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
     ],
 )
 def test_a_window_is_read(text: str, days: set[int], opens: time, closes: time, zone: str) -> None:
-    assert maintenance_window(text) == MaintenanceWindow(frozenset(days), opens, closes, ZoneInfo(zone))
+    assert read_window(text) == MaintenanceWindow(frozenset(days), opens, closes, ZoneInfo(zone))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +108,7 @@ def test_a_window_is_read(text: str, days: set[int], opens: time, closes: time, 
 )
 def test_what_is_no_window_is_refused_with_what_is_wanted(text: str) -> None:
     with pytest.raises(ValueError, match="is wanted"):
-        maintenance_window(text)
+        read_window(text)
 
 
 @pytest.mark.parametrize(
@@ -73,10 +135,10 @@ def test_what_is_no_window_is_refused_with_what_is_wanted(text: str) -> None:
 )
 def test_a_window_opens_by_its_own_clock(text: str, moment: str, opens: str) -> None:
     at = datetime.fromisoformat(moment).replace(tzinfo=UTC)
-    assert next_opening(maintenance_window(text), at) == datetime.fromisoformat(opens).replace(tzinfo=UTC)
+    assert next_opening(read_window(text), at) == datetime.fromisoformat(opens).replace(tzinfo=UTC)
 
 
 def test_the_hour_that_does_not_exist_opens_no_window() -> None:
-    window = MaintenanceWindow(frozenset({6}), time(2, 10), time(2, 50), BERLIN)
+    window = MaintenanceWindow(frozenset({6}), time(2, 10), time(2, 50), ZoneInfo("Europe/Berlin"))
     before = datetime(2026, 3, 29, 0, 0, tzinfo=UTC)
     assert next_opening(window, before) >= before

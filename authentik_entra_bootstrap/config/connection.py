@@ -1,23 +1,30 @@
-"""Every setting of one connection: types, defaults, and what they resolve to."""
+"""The settings of one connection: every key with its type and default, and what they resolve to."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
-from uuid import UUID
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
+from pydantic import BaseModel, Field, SecretStr
+
+from authentik_entra_bootstrap.config.values import (
+    STRICT,
+    AuthentikUrl,
+    Duration,
+    FilePath,
+    Guid,
+    HttpsOrigin,
+    Names,
+    NotSuspend,
+    PlainName,
+    ProxyUrl,
+    Slug,
+    SyncTimeout,
+    Text,
+    Window,
 )
-
-from authentik_entra_bootstrap.config.types import Duration, FilePath, Names, Window
 from authentik_entra_bootstrap.domain import (
     AUTHORITY_CLOUDS,
     CLOUDS,
@@ -32,51 +39,26 @@ from authentik_entra_bootstrap.domain import (
 )
 from authentik_entra_bootstrap.domain.policy import check_lifetime, check_renewal, overlap_of
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.support.addresses import authentik_address, read_origin, read_proxy, unquoted
+from authentik_entra_bootstrap.support.addresses import unquoted
 from authentik_entra_bootstrap.support.private_files import Unreadable, read_line
 
 DEFAULT_CONNECTION = "default"
-
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-_HOSTILE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_JOINERS = "\u200c\u200d"
-_SLUG = re.compile(r"^[-a-zA-Z0-9_]+$")
-_TIMEOUT = re.compile(r"(?i)((micro|milli)?seconds|minutes|hours|days|weeks)=\s*\d+(\.\d+)?\s*")
-"""One part of a duration as authentik's validator takes it."""
-
-
-def _token(text: str, where: str) -> SecretText:
-    text = unquoted(text)
-    # Anything else makes HTTP libraries refuse the header, and quote it in their refusal.
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ConfigError(
-            "authentik-token-malformed",
-            f"{where} is no API token: it holds characters that no token has.",
-            "Copy the token again, on one line and without quotes.",
-        )
-    return SecretText(text)
-
-
-UserDeleteAction = Literal["do_nothing", "suspend", "delete"]
-GroupDeleteAction = Literal["do_nothing", "delete"]
 
 
 class ConnectionSettings(BaseModel):
     """Every setting of one connection. Field names are the keys in the file."""
 
-    model_config = ConfigDict(
-        extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True, arbitrary_types_allowed=True
-    )
+    model_config = STRICT
 
-    name: str = Field(default=DEFAULT_CONNECTION, min_length=1)
-    tenant_id: str | None = None
+    name: PlainName = Field(default=DEFAULT_CONNECTION, min_length=1)
+    tenant_id: Guid | None = None
     """Directory (tenant) ID."""
     cloud: Literal["global", "usgov", "usgov-dod", "china"] = "global"
-    authority: str | None = None
+    authority: HttpsOrigin | None = None
     """Origin of the token service, instead of the cloud's."""
-    graph_url: str | None = None
+    graph_url: HttpsOrigin | None = None
     """Origin of Microsoft Graph, instead of the cloud's."""
-    portal_url: str | None = None
+    portal_url: HttpsOrigin | None = None
     login: Literal[
         "default",
         "environment",
@@ -91,118 +73,37 @@ class ConnectionSettings(BaseModel):
     operator_secret_file: FilePath | None = None
     operator_certificate_file: FilePath | None = None
     operator_certificate_password_file: FilePath | None = None
-    authentik_url: str | None = None
+    authentik_url: AuthentikUrl | None = None
     authentik_token: SecretStr | None = Field(default=None, exclude=True)
     authentik_token_file: FilePath | None = None
     ca_file: FilePath | None = None
-    proxy: str | None = Field(default=None, repr=False)
+    proxy: ProxyUrl | None = Field(default=None, repr=False)
     timeout: float = Field(default=1.0, gt=0, le=20)
     """Multiplies every waiting budget."""
-    application_name: str = Field(default="", max_length=256)
-    unique_name: str = Field(default="", max_length=128)
-    service_management_reference: str | None = None
-    permissions: Names = Field(default_factory=lambda: list(DEFAULT_PERMISSIONS), min_length=1)
+    application_name: Text = Field(default="", max_length=256)
+    unique_name: PlainName = Field(default="", max_length=128)
+    service_management_reference: Text | None = None
+    permissions: Names = Field(default=DEFAULT_PERMISSIONS, min_length=1)
     secret_lifetime: Duration = timedelta(days=180)
     overlap: Duration = timedelta(hours=24)
     renew_before: Duration | None = None
     """How long before its end a client secret is replaced, instead of two thirds into its lifetime."""
     maintenance_window: Window | None = None
     """When client secrets are replaced, e.g. ``sat,sun 02:00-05:00 Europe/Berlin``."""
-    provider_name: str = ""
-    authentik_application_name: str = ""
-    authentik_application_slug: str = Field(default="", max_length=50)
+    provider_name: Text = ""
+    authentik_application_name: Text = ""
+    authentik_application_slug: Slug = Field(default="", max_length=50)
     user_mappings: Names | None = None
     group_mappings: Names | None = None
-    filter_group: str | None = None
+    filter_group: Text | None = None
     """``""`` means no filter; like the settings around it, left out it leaves the provider's field as it is."""
     exclude_service_accounts: bool | None = None
-    user_delete_action: UserDeleteAction | None = None
-    group_delete_action: GroupDeleteAction | None = None
+    user_delete_action: Literal["do_nothing", "suspend", "delete"] | None = None
+    group_delete_action: Annotated[Literal["do_nothing", "delete"] | None, NotSuspend] = None
     sync_page_size: int | None = Field(default=None, ge=1, le=10_000)
-    sync_page_timeout: str | None = None
+    sync_page_timeout: SyncTimeout | None = None
     discovery_enabled: bool | None = None
     dry_run_sync: bool | None = None
-
-    @field_validator("tenant_id")
-    @classmethod
-    def _tenant_is_guid(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            return str(UUID(value))
-        except ValueError:
-            raise ValueError(
-                "the Directory (tenant) ID is a GUID; a domain name is not enough here"
-            ) from None
-
-    @field_validator("name", "unique_name")
-    @classmethod
-    def _plain_name(cls, value: str) -> str:
-        if value and not _NAME.match(value):
-            raise ValueError("letters, digits, '.', '_' and '-' only, beginning with a letter or digit")
-        return value
-
-    @field_validator(
-        "application_name",
-        "provider_name",
-        "authentik_application_name",
-        "service_management_reference",
-        "filter_group",
-    )
-    @classmethod
-    def _harmless(cls, value: str | None) -> str | None:
-        # Cc, Cf without the joiners that scripts and emoji need, line and paragraph separators, surrogates.
-        for character in value or "":
-            if unicodedata.category(character) in _HOSTILE and character not in _JOINERS:
-                raise ValueError(f"the character U+{ord(character):04X} cannot be seen and steers terminals")
-        return value
-
-    @field_validator("group_delete_action", mode="before")
-    @classmethod
-    def _groups_cannot_be_suspended(cls, value: object) -> object:
-        if value == "suspend":
-            raise ValueError(
-                "authentik cannot suspend a group, and does nothing instead: use do_nothing or delete"
-            )
-        return value
-
-    @field_validator("authentik_application_slug")
-    @classmethod
-    def _is_slug(cls, value: str) -> str:
-        if value and not _SLUG.match(value):
-            raise ValueError("a slug holds letters, digits, '-' and '_' only")
-        return value
-
-    @field_validator("sync_page_timeout")
-    @classmethod
-    def _is_timeout(cls, value: str | None) -> str | None:
-        # authentik would refuse it only when the provider is written, behind everything in the tenant.
-        if value and not all(_TIMEOUT.fullmatch(part) for part in value.split(";")):
-            raise ValueError(
-                'a time in authentik\'s words like "minutes=30" or "hours=1;minutes=30" is wanted'
-            )
-        return value
-
-    @field_validator("authority", "graph_url", "portal_url")
-    @classmethod
-    def _is_https(cls, value: str | None) -> str | None:
-        """azure-identity refuses another scheme, and tokens must not travel readable."""
-        return None if value is None else read_origin(value, ["https"]).geturl()
-
-    @field_validator("authentik_url")
-    @classmethod
-    def _is_authentik(cls, value: str | None) -> str | None:
-        return None if value is None else authentik_address(value)
-
-    @field_validator("proxy")
-    @classmethod
-    def _is_proxy(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        proxy = read_proxy(value)
-        if proxy.headers:
-            raise ValueError("a user name and password belong into HTTPS_PROXY: this setting might be shown")
-        return proxy.url
 
     def desired(self) -> Desired:
         """The connection as plain values, names filled in.
@@ -220,7 +121,7 @@ class ConnectionSettings(BaseModel):
             application_name=self.application_name
             or ("authentik provisioning" if only else f"authentik provisioning ({self.name})"),
             unique_name=self.unique_name or f"authentik-entra-{self.name}",
-            permissions=tuple(self.permissions),
+            permissions=self.permissions,
             secret_lifetime=self.secret_lifetime,
             overlap=overlap_of(self.secret_lifetime, self.overlap),
             renew_before=self.renew_before,
@@ -230,8 +131,8 @@ class ConnectionSettings(BaseModel):
             authentik_application_slug=self.authentik_application_slug
             or ("microsoft-entra-id" if only else f"microsoft-entra-id-{slug}"[:50]),
             service_management_reference=self.service_management_reference,
-            user_mappings=None if self.user_mappings is None else tuple(self.user_mappings),
-            group_mappings=None if self.group_mappings is None else tuple(self.group_mappings),
+            user_mappings=self.user_mappings,
+            group_mappings=self.group_mappings,
             filter_group=self.filter_group,
             exclude_service_accounts=self.exclude_service_accounts,
             user_delete_action=self.user_delete_action,
@@ -322,21 +223,30 @@ class ConnectionSettings(BaseModel):
         :raises ConfigError: ``authentik-token-missing``, ``authentik-token-file-unreadable``,
             ``authentik-token-malformed``.
         """
-        if self.authentik_token is not None and self.authentik_token.get_secret_value().strip():
-            return _token(self.authentik_token.get_secret_value(), "The token in AUTHENTIK_TOKEN")
-        if self.authentik_token_file is not None:
+        token = self.authentik_token.get_secret_value() if self.authentik_token is not None else ""
+        where = "The token in AUTHENTIK_TOKEN"
+        if not token.strip() and self.authentik_token_file is not None:
+            where = f"The token in {self.authentik_token_file}"
             try:
-                text = read_line(self.authentik_token_file)
+                token = read_line(self.authentik_token_file)
             except Unreadable as error:
                 raise ConfigError(
                     "authentik-token-file-unreadable",
                     f"The token file {self.authentik_token_file} cannot be read: {error}.",
                     "Check its path and permissions.",
                 ) from None
-            if text.strip():
-                return _token(text, f"The token in {self.authentik_token_file}")
-        raise ConfigError(
-            "authentik-token-missing",
-            "No authentik API token is set.",
-            "Set AUTHENTIK_TOKEN, or AUTHENTIK_TOKEN_FILE to a file that holds it. The token needs the intent API.",
-        )
+        if not token.strip():
+            raise ConfigError(
+                "authentik-token-missing",
+                "No authentik API token is set.",
+                "Set AUTHENTIK_TOKEN, or AUTHENTIK_TOKEN_FILE to a file that holds it. The token needs the intent API.",
+            )
+        token = unquoted(token)
+        # Anything else makes HTTP libraries refuse the header, and quote it in their refusal.
+        if not token.isascii() or not token.isprintable() or " " in token:
+            raise ConfigError(
+                "authentik-token-malformed",
+                f"{where} is no API token: it holds characters that no token has.",
+                "Copy the token again, on one line and without quotes.",
+            )
+        return SecretText(token)
