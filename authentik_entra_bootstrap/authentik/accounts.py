@@ -1,121 +1,185 @@
-"""Roles, groups, service accounts and API tokens of authentik."""
+"""authentik's users, groups, roles and API tokens; what a sync would provision, and with which mappings."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from authentik_entra_bootstrap.authentik import permission_names as names
-from authentik_entra_bootstrap.authentik import records
-from authentik_entra_bootstrap.authentik.accounts_port import Account, ApiToken, Group, Role
 from authentik_entra_bootstrap.authentik.client import Part
-from authentik_entra_bootstrap.authentik.directory import GROUPS, USERS
-from authentik_entra_bootstrap.authentik.failures import may_have_happened
-from authentik_entra_bootstrap.authentik.permissions import role_permissions
-from authentik_entra_bootstrap.authentik.requests import Call, Malformed
-from authentik_entra_bootstrap.domain import SecretText
-from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, UnexpectedAnswer
+from authentik_entra_bootstrap.authentik.failures import permitted
+from authentik_entra_bootstrap.authentik.permissions import role_permissions, wanted_for
+from authentik_entra_bootstrap.authentik.port import Account, ApiToken, Group, Role
+from authentik_entra_bootstrap.authentik.requests import (
+    GROUPS,
+    MAPPINGS,
+    ROLES,
+    TOKENS,
+    USERS,
+    Call,
+    Query,
+    Resource,
+    flag,
+    items,
+    keys,
+    mapping,
+    needed_number,
+    needed_text,
+    text,
+)
+from authentik_entra_bootstrap.domain import Person, PropertyMapping, ProvisioningScope, SecretText
+from authentik_entra_bootstrap.errors import AlreadyExists, UnexpectedAnswer
 
 T = TypeVar("T")
 
-ROLES = "/rbac/roles/"
-TOKENS = "/core/tokens/"
-PATH = "goauthentik.io/service-accounts"
+MANAGED_USER = "goauthentik.io/providers/microsoft_entra/user"
+MANAGED_GROUP = "goauthentik.io/providers/microsoft_entra/group"
+BUILTIN_GROUPS = ("authentik Admins", "authentik Read-only")
+SERVICE_ACCOUNTS_PATH = "goauthentik.io/service-accounts"
 """Where authentik itself puts service accounts."""
-_KIND = "service_account"
+_PEOPLE: Query = (("type", "internal"), ("type", "external"))
+_BRIEF_USER: Query = (("include_groups", "false"), ("include_roles", "false"), ("ordering", "username"))
+_BRIEF_GROUP: Query = (
+    ("include_users", "false"),
+    ("include_children", "false"),
+    ("include_parents", "false"),
+)
+
+
+class Directory(Part):
+    """Reads of users, groups and property mappings."""
+
+    async def default_mappings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """authentik's own mappings: (users, groups); empty where its worker has not created them yet."""
+        query = (("managed", MANAGED_USER), ("managed", MANAGED_GROUP))
+        try:
+            found = await self._api.pages(MAPPINGS, property_mapping, query)
+        except UnexpectedAnswer as error:
+            # The filter is a choice among the names that exist.
+            if error.code != "authentik-validation-failed" or "managed" not in error.facts.get("fields", ""):
+                raise
+            return (), ()
+        users, groups = (
+            tuple(item.pk for item in found if item.managed == name) for name in (MANAGED_USER, MANAGED_GROUP)
+        )
+        return users, groups
+
+    async def mappings_by_name(self, names: Sequence[str]) -> Mapping[str, str]:
+        """name -> pk of the mappings that exist."""
+        found = {item.name: item.pk for item in await self.property_mappings()} if names else {}
+        return {name: found[name] for name in names if name in found}
+
+    async def property_mappings(self) -> tuple[PropertyMapping, ...]:
+        """Every property mapping of the provider's kind."""
+        return tuple(await self._api.pages(MAPPINGS, property_mapping))
+
+    async def find_group(self, name: str) -> str | None:
+        """Primary key of the group of exactly that name."""
+        query = (("name", name), *_BRIEF_GROUP)
+        found = await self._api.first(GROUPS, mapping, lambda entry: entry.get("name") == name, query)
+        return None if found is None else text(found, "pk")
+
+    async def group_name(self, pk: str) -> str | None:
+        """The name of a group."""
+        return await self._api.find(GROUPS, pk, lambda body: text(mapping(body), "name"))
+
+    async def provisioning_scope(
+        self, *, filter_group: str | None, exclude_service_accounts: bool
+    ) -> ProvisioningScope:
+        """Whom a full sync covers, and how many groups; ``None`` where the token may not look.
+
+        Users that are not active are provisioned, too (disabled), and the filter group limits only users: the
+        sync takes every group (authentik, ``MicrosoftEntraProvider.get_object_qs``).
+
+        :param filter_group: primary key of the group whose members are provisioned.
+        """
+        of_users = (
+            *(_PEOPLE if exclude_service_accounts else ()),
+            *([("groups_by_pk", filter_group)] if filter_group else []),
+            *_BRIEF_USER,
+        )
+        users, groups = await asyncio.gather(
+            permitted(self._api.pages(USERS, _person, of_users)), permitted(self._groups())
+        )
+        count, builtin_groups = groups or (None, ())
+        return ProvisioningScope(None if users is None else tuple(users), count, builtin_groups)
+
+    async def _groups(self) -> tuple[int | None, tuple[str, ...]]:
+        """Their number, and the built-in ones among them."""
+        page = await self._api.page(GROUPS, mapping, _BRIEF_GROUP)
+        named = {entry.get("name") for entry in page.entries}
+        more = page.count != len(page.entries)
+        return page.count, tuple(
+            [name for name in BUILTIN_GROUPS if name in named or (more and await self.find_group(name))]
+        )
 
 
 class Accounts(Part):
-    """Implements :class:`~authentik_entra_bootstrap.authentik.accounts_port.AuthentikAccounts`."""
+    """Implements :class:`~authentik_entra_bootstrap.authentik.port.AuthentikAccounts`."""
 
     async def needed(self, purpose: str) -> tuple[str, ...]:
         """Every permission of a purpose."""
-        return names.NEEDED[purpose]
+        return tuple(item.permission for item in wanted_for(purpose))
 
     async def role(self, name: str) -> Role | None:
         """The role of that name, with its permissions."""
-        found = await self._named(ROLES, "name", name, names.VIEW_ROLE)
-        if found is None:
-            return None
-        pk = str(found.get("pk"))
-        return Role(pk, name, await role_permissions(self._api, pk, names.VIEW_ROLE))
+        found = await self._named(ROLES, "name", name, lambda fields: needed_text(fields, "pk"))
+        return None if found is None else Role(found, name, await role_permissions(self._api, found))
 
     async def create_role(self, name: str) -> Role:
         """Make a role."""
         return await self._make(
-            Call("POST", ROLES, body={"name": name}, permission=names.ADD_ROLE),
-            lambda fields: Role(str(fields["pk"]), name),
-            lambda: self.role(name),
+            ROLES, {"name": name}, lambda made: Role(needed_text(made, "pk"), name), lambda: self.role(name)
         )
 
     async def assign(self, role: Role, permissions: Sequence[str]) -> None:
         """Give a role further permissions."""
-        call = Call(
-            "POST",
-            "/rbac/permissions/assigned_by_roles/{role}/assign/",
-            {"role": role.pk},
-            body={"permissions": list(permissions)},
-            permission=names.ASSIGN_PERMISSIONS,
+        await self._api.repeat(
+            Call(
+                "POST",
+                "/rbac/permissions/assigned_by_roles/{key}/assign/",
+                role.pk,
+                body={"permissions": list(permissions)},
+                permission="authentik_rbac.assign_role_permissions",
+            )
         )
-        await self._api.repeat(call)
 
     async def group(self, name: str) -> Group | None:
         """The group of that name."""
-        found = await self._named(GROUPS, "name", name, names.VIEW_GROUP)
-        return None if found is None else _group(found)
+        return await self._named(GROUPS, "name", name, _group)
 
     async def create_group(self, name: str, role: Role) -> Group:
         """Make a group with a role."""
         body = {"name": name, "is_superuser": False, "roles": [role.pk]}
-        return await self._make(
-            Call("POST", GROUPS, body=body, permission=names.ADD_GROUP), _group, lambda: self.group(name)
-        )
+        return await self._make(GROUPS, body, _group, lambda: self.group(name))
 
     async def set_group_roles(self, group: Group, roles: Sequence[str]) -> None:
         """Replace the roles of a group."""
-        call = Call(
-            "PATCH",
-            GROUPS + "{pk}/",
-            {"pk": group.pk},
-            body={"roles": list(roles)},
-            permission=names.CHANGE_GROUP,
-        )
-        await self._api.repeat(call)
+        await self._api.repeat(GROUPS.call("PATCH", group.pk, body={"roles": list(roles)}))
 
     async def add_member(self, group: Group, account: Account) -> None:
         """Put a user into a group; one who is in it already stays."""
-        call = Call(
-            "POST",
-            GROUPS + "{pk}/add_user/",
-            {"pk": group.pk},
-            body={"pk": account.pk},
-            permission=names.ADD_TO_GROUP,
+        permission = "authentik_core.add_user_to_group"
+        await self._api.repeat(
+            GROUPS.call("POST", group.pk, "add_user/", body={"pk": account.pk}, permission=permission)
         )
-        await self._api.repeat(call)
 
     async def account(self, username: str) -> Account | None:
         """The user of that name."""
-        found = await self._named(USERS, "username", username, names.VIEW_USER)
-        return None if found is None else _account(found)
+        return await self._named(USERS, "username", username, _account)
 
     async def create_account(self, username: str) -> Account:
         """Make a service account.
 
         By the users' own list: ``service_account/`` would also make an app password, one credential more.
         """
-        body = {"username": username, "name": username, "type": _KIND, "path": PATH, "groups": []}
-        return await self._make(
-            Call("POST", USERS, body=body, permission=names.ADD_USER),
-            _account,
-            lambda: self.account(username),
-        )
+        body = {"username": username, "name": username, "type": "service_account", "groups": []}
+        body["path"] = SERVICE_ACCOUNTS_PATH
+        return await self._make(USERS, body, _account, lambda: self.account(username))
 
     async def token(self, identifier: str) -> ApiToken | None:
         """The token of that identifier."""
-        found = await self._api.find(
-            TOKENS + "{identifier}/", records.mapping, permission=names.VIEW_TOKEN, identifier=identifier
-        )
-        return None if found is None else _token(found)
+        return await self._api.find(TOKENS, identifier, lambda body: _token(mapping(body)))
 
     async def create_token(self, identifier: str, account: Account) -> ApiToken:
         """Make a token of the intent API; its key is not part of the answer."""
@@ -126,94 +190,84 @@ class Accounts(Part):
             "expiring": False,
             "description": "authentik-entra-bootstrap",
         }
-        return await self._make(
-            Call("POST", TOKENS, body=body, permission=names.ADD_TOKEN),
-            _token,
-            lambda: self.token(identifier),
-        )
+        return await self._make(TOKENS, body, _token, lambda: self.token(identifier))
 
     async def token_key(self, identifier: str) -> SecretText:
         """The token's key."""
-        reply = await self._api.get(
-            TOKENS + "{identifier}/view_key/", permission=names.VIEW_TOKEN_KEY, identifier=identifier
-        )
-        return self._api.read(reply, _key)
+        permission = f"{TOKENS.permission('view')}_key"
+        reply = await self._api.repeat(TOKENS.call("GET", identifier, "view_key/", permission=permission))
+        return self._api.read(reply, lambda body: SecretText(needed_text(mapping(body), "key")))
 
-    async def _named(self, path: str, field: str, value: str, permission: str) -> Mapping[str, object] | None:
-        return await self._api.first(
-            path,
-            records.mapping,
-            lambda entry: entry.get(field) == value,
-            permission=permission,
-            query=((field, value),),
+    async def _named(
+        self, resource: Resource, field: str, value: str, read: Callable[[Mapping[str, object]], T]
+    ) -> T | None:
+        query = ((field, value),)
+        found = await self._api.pages(
+            resource,
+            lambda body: read(mapping(body)) if mapping(body).get(field) == value else None,
+            query,
+            done=lambda _: True,
         )
+        return found[0] if found else None
 
     async def _make(
         self,
-        call: Call,
+        resource: Resource,
+        body: Mapping[str, object],
         read: Callable[[Mapping[str, object]], T],
         find: Callable[[], Awaitable[T | None]],
     ) -> T:
-        """Create under a name that authentik keeps unique; where the answer is lost, what stands is the result."""
+        """Create under a name that authentik keeps unique; what exists already is the result."""
+        what = f"authentik to create {resource.path}"
         try:
-            return self._api.read(await self._api.once(call), lambda body: read(records.mapping(body)))
-        except BootstrapError as error:
-            taken = isinstance(error, AlreadyExists | UnexpectedAnswer)
-            if not taken and not may_have_happened(error):
-                raise
+            made = await self._api.create(
+                resource.call("POST", body=body), lambda found: read(mapping(found)), find, what=what
+            )
+        except (AlreadyExists, UnexpectedAnswer):
             found = await find()
             if found is None:
                 raise
             return found
+        return made.value
+
+
+def _person(body: object) -> Person:
+    fields = mapping(body)
+    return Person(needed_number(fields, "pk"), needed_text(fields, "username"), text(fields, "email") or "")
+
+
+def property_mapping(body: object) -> PropertyMapping:
+    """A property mapping of the provider's kind."""
+    fields = mapping(body)
+    return PropertyMapping(
+        pk=needed_text(fields, "pk"),
+        name=needed_text(fields, "name"),
+        managed=text(fields, "managed") or None,
+        expression=text(fields, "expression") or "",
+    )
 
 
 def _group(fields: Mapping[str, object]) -> Group:
-    users = fields.get("users")
-    return Group(
-        _pk(fields),
-        str(fields.get("name")),
-        _texts(fields.get("roles")),
-        tuple(int(item) for item in users) if isinstance(users, list) else (),
-    )
+    users = tuple(user for user in items(fields, "users") if isinstance(user, int))
+    return Group(needed_text(fields, "pk"), text(fields, "name") or "", keys(fields, "roles"), users)
 
 
 def _account(fields: Mapping[str, object]) -> Account:
     return Account(
-        int(_pk(fields)),
-        str(fields.get("username")),
-        str(fields.get("type")),
-        records.flag(fields, "is_active", default=True),
-        records.flag(fields, "is_superuser", default=False),
-        _texts(fields.get("groups")),
-        _texts(fields.get("roles")),
+        needed_number(fields, "pk"),
+        text(fields, "username") or "",
+        text(fields, "type") or "",
+        flag(fields, "is_active", default=True),
+        flag(fields, "is_superuser"),
+        keys(fields, "groups"),
+        keys(fields, "roles"),
     )
 
 
 def _token(fields: Mapping[str, object]) -> ApiToken:
-    user = fields.get("user")
-    if not isinstance(user, int):
-        raise Malformed("it has no user")
     return ApiToken(
-        str(fields.get("identifier")),
-        user,
-        str(fields.get("intent")),
-        records.flag(fields, "expiring", default=True),
+        needed_text(fields, "identifier"),
+        needed_number(fields, "user"),
+        text(fields, "intent") or "",
+        flag(fields, "expiring", default=True),
     )
-
-
-def _key(body: object) -> SecretText:
-    key = records.text(records.mapping(body), "key")
-    if not key:
-        raise Malformed("it has no key")
-    return SecretText(key)
-
-
-def _pk(fields: Mapping[str, object]) -> str:
-    pk = fields.get("pk")
-    if pk is None:
-        raise Malformed("it has no pk")
-    return str(pk)
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(str(item) for item in value) if isinstance(value, list) else ()

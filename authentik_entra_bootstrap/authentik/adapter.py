@@ -1,4 +1,4 @@
-"""Everything that speaks to authentik, behind :class:`~authentik_entra_bootstrap.ports.AuthentikPort`."""
+"""The adapter: everything that speaks to authentik, behind the two protocols of ``port.py``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from authentik_entra_bootstrap.authentik.accounts import Accounts
-from authentik_entra_bootstrap.authentik.applications import Applications
+from authentik_entra_bootstrap.authentik.accounts import Accounts, Directory
 from authentik_entra_bootstrap.authentik.blueprints import Blueprints
-from authentik_entra_bootstrap.authentik.client import Api
-from authentik_entra_bootstrap.authentik.directory import Directory
+from authentik_entra_bootstrap.authentik.client import Client
 from authentik_entra_bootstrap.authentik.permissions import Permissions
 from authentik_entra_bootstrap.authentik.providers import Providers
+from authentik_entra_bootstrap.authentik.server import AuditTrail
 from authentik_entra_bootstrap.authentik.syncs import Syncs
 from authentik_entra_bootstrap.domain import Network, SecretText
 from authentik_entra_bootstrap.errors import ConfigError
@@ -20,12 +19,12 @@ from authentik_entra_bootstrap.support.addresses import AddressError, authentik_
 from authentik_entra_bootstrap.support.waiting import Waiter
 
 if TYPE_CHECKING:
-    from authentik_entra_bootstrap.authentik.port import AuthentikPort
+    from authentik_entra_bootstrap.authentik.port import AuthentikAccounts, AuthentikPort
 
 API_PATH = "/api/v3"
 
 
-class AuthentikAdapter(Providers, Applications, Syncs, Directory, Permissions, Blueprints):
+class AuthentikAdapter(Providers, Syncs, AuditTrail, Directory, Permissions, Blueprints):
     """authentik, as the owner of an API token. Every method is described by ``AuthentikPort``.
 
     An asynchronous context manager; the connections are closed at its end. The client library is synchronous:
@@ -35,20 +34,18 @@ class AuthentikAdapter(Providers, Applications, Syncs, Directory, Permissions, B
     :param token: API token (intent “API token”).
     :param network: CA file, proxy, timeouts, user agent.
     :param waiter: clock, sleep and randomness of every retry.
-    :param allow_http: accept an ``http://`` address of another machine.
     :raises ConfigError: ``authentik-url-invalid``, ``authentik-url-insecure``, ``authentik-token-malformed``.
     """
 
-    def __init__(
-        self,
-        url: str,
-        token: SecretText,
-        network: Network,
-        waiter: Waiter,
-        *,
-        allow_http: bool = False,
-    ) -> None:
-        super().__init__(Api(api_base(url, allow_http=allow_http), token, network, waiter))
+    def __init__(self, url: str, token: SecretText, network: Network, waiter: Waiter) -> None:
+        base, text = api_base(url), token.reveal()
+        if not text or not text.isascii() or any(character <= " " for character in text):
+            raise ConfigError(
+                "authentik-token-malformed",
+                "The authentik API token is empty or holds white space or characters that no token has.",
+                "Copy the token again from authentik (Directory, Tokens and App passwords).",
+            )
+        super().__init__(Client(base, token, network, waiter))
         self.accounts = Accounts(self._api)
         """Roles, service accounts and tokens. See ``AuthentikAccounts``."""
 
@@ -65,14 +62,12 @@ class AuthentikAdapter(Providers, Applications, Syncs, Directory, Permissions, B
         await self._api.close()
 
 
-def api_base(url: str, *, allow_http: bool = False) -> str:
+def api_base(url: str) -> str:
     """The base of authentik's API, without trailing slash, e.g. ``https://id.example.com/sso/api/v3``.
 
     Takes the address with or without ``/api/v3``, with a trailing slash, below a sub-path, or copied from the
     browser (``…/if/admin/#/core/providers``).
 
-    :param url: authentik's address.
-    :param allow_http: accept ``http://`` to other hosts than this one. The token then travels readable.
     :raises ConfigError: ``authentik-url-invalid``, ``authentik-url-insecure``.
     """
     try:
@@ -84,7 +79,7 @@ def api_base(url: str, *, allow_http: bool = False) -> str:
             "Give the address that people open in the browser, e.g. https://authentik.example.com.",
         ) from None
     host = parts.hostname or ""
-    if parts.scheme == "http" and not allow_http and not is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise ConfigError(
             "authentik-url-insecure",
             f"The authentik address uses http:// to {host}: the API token and the client secret would travel readable.",
@@ -94,6 +89,6 @@ def api_base(url: str, *, allow_http: bool = False) -> str:
     return urlunsplit((parts.scheme, parts.netloc, path + API_PATH, "", ""))
 
 
-def _is_a_port(adapter: AuthentikAdapter) -> AuthentikPort:
-    """Checked by mypy: the adapter has every method of the port."""
-    return adapter
+def _implements(adapter: AuthentikAdapter) -> tuple[AuthentikPort, AuthentikAccounts]:
+    """Checked by mypy: the adapter has every method of both protocols."""
+    return adapter, adapter.accounts

@@ -1,10 +1,11 @@
-"""The client: repeats requests where that is safe, reads answers by tolerant records, follows lists to their end."""
+"""The client: repeats requests where that is safe, reads answers by tolerant parsers, follows lists to their end."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from authentik_entra_bootstrap.authentik.connection import Connection
 from authentik_entra_bootstrap.authentik.failures import (
@@ -14,7 +15,17 @@ from authentik_entra_bootstrap.authentik.failures import (
     unexpected,
     worth_repeating,
 )
-from authentik_entra_bootstrap.authentik.requests import Call, Malformed, Query, Reply
+from authentik_entra_bootstrap.authentik.requests import (
+    Call,
+    Malformed,
+    Query,
+    Reply,
+    Resource,
+    child,
+    items,
+    mapping,
+    number,
+)
 from authentik_entra_bootstrap.domain import Written
 from authentik_entra_bootstrap.errors import (
     BootstrapError,
@@ -34,17 +45,154 @@ LIST_DEADLINE = 600.0
 """Seconds to read all pages of a list, scaled like every budget."""
 
 
-class Api(Connection):
-    """Sends requests and reads answers."""
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """One page of a list: its entries, the number of all if it tells one, and the next page's number (0: none)."""
+
+    entries: list[T]
+    count: int | None
+    following: int
+
+
+def _page(parse: Callable[[object], T | None], body: object) -> Page[T]:
+    fields = mapping(body)
+    if not isinstance(fields.get("results"), list):
+        raise Malformed("it is no list")
+    parsed = (parse(entry) for entry in items(fields, "results"))
+    told = child(fields, "pagination")
+    return Page(
+        [entry for entry in parsed if entry is not None],
+        number(told, "count"),
+        number(told, "next") or 0,
+    )
+
+
+class Client(Connection):
+    """Reads and writes authentik's objects."""
 
     _tried_since: float | None = None
 
-    async def send(self, call: Call) -> Reply:
-        """Send once; an answer outside 2xx is raised as the error it stands for."""
-        reply = await self.exchange(call)
-        if not 200 <= reply.status < 300:
-            raise refusal(reply, call.permission, self.redactor)
-        return reply
+    # --- reading and writing objects
+
+    async def get(self, path: str, parse: Callable[[object], T], *, query: Query = ()) -> T:
+        """Read what is no list and no object of one: the version, the licence, the caller."""
+        return self.read(await self.repeat(Call("GET", path, query=query)), parse)
+
+    async def find(
+        self, resource: Resource, key: str | int, parse: Callable[[object], T], rest: str = ""
+    ) -> T | None:
+        """Read one object; ``None`` where there is none."""
+        try:
+            return self.read(await self.repeat(resource.call("GET", key, rest)), parse)
+        except NotFound:
+            return None
+
+    async def first(
+        self, resource: Resource, parse: Callable[[object], T], when: Callable[[T], bool], query: Query
+    ) -> T | None:
+        """The first entry of a list that passes: authentik ignores filters that it does not know.
+
+        :param query: narrows the list.
+        """
+        found = await self.pages(resource, parse, query, done=when)
+        return next((entry for entry in found if when(entry)), None)
+
+    async def page(
+        self,
+        resource: Resource,
+        parse: Callable[[object], T | None],
+        query: Query = (),
+        size: int = PAGE_SIZE,
+    ) -> Page[T]:
+        """The first page of a list."""
+        reply = await self.repeat(resource.call("GET", query=(*query, ("page_size", str(size)))))
+        return self.read(reply, partial(_page, parse))
+
+    async def pages(
+        self,
+        resource: Resource,
+        parse: Callable[[object], T | None],
+        query: Query = (),
+        *,
+        page_size: int = PAGE_SIZE,
+        max_pages: int | None = None,
+        done: Callable[[T], bool] = lambda _: False,
+    ) -> list[T]:
+        """The entries of a list, page by page.
+
+        :param parse: reads one entry; ``None`` leaves it out.
+        :param max_pages: where the newest entries are enough.
+        :param done: told each entry; ``True`` ends the reading after that page.
+        :raises UnexpectedAnswer: the list does not end.
+        """
+        entries: list[T] = []
+        number, count, start = 1, 0, self.waiter.monotonic()
+        while True:
+            paged = (*query, ("page", str(number)), ("page_size", str(page_size)))
+            try:
+                reply = await self.repeat(resource.call("GET", query=paged))
+            except NotFound:
+                if number == 1:
+                    raise
+                return entries  # "Invalid page.": the list became shorter while it was read
+            count += 1
+            found = self.read(reply, partial(_page, parse))
+            entries += found.entries
+            if found.following <= number or count == max_pages or any(map(done, found.entries)):
+                return entries
+            if count >= PAGES_LIMIT or self.waiter.monotonic() - start > LIST_DEADLINE * self.waiter.scale:
+                raise unexpected(reply, f"a list that does not end after {count} pages")
+            number = found.following
+
+    async def write(self, call: Call, parse: Callable[[object], T]) -> Written[T]:
+        """Send a change of fixed values, which may be repeated, and read the object from the answer."""
+        reply = await self.repeat(call)
+        return Written(self.read(reply, parse), reply.request_id)
+
+    async def create(
+        self, call: Call, parse: Callable[[object], T], find: Callable[[], Awaitable[T | None]], *, what: str
+    ) -> Written[T]:
+        """Create an object under a name that authentik keeps unique.
+
+        When the answer is lost (connection, timeout, server error, unreadable 2xx), the object is looked up before
+        anything is sent again: if it is there, it is the result; if not, creating it again cannot double it, because
+        the name is unique.
+
+        :param find: the object, if it is there and what was asked for. Raises :class:`AlreadyExists` when another one
+            has the name.
+        :param what: the condition waited for, for people.
+        :returns: the object; without a request id where it was looked up.
+        :raises BootstrapError: the refusal; the lost request's error when the object stays absent.
+        """
+        lost: BootstrapError | None = None
+
+        async def attempt() -> Written[T]:
+            nonlocal lost
+            if lost is None:
+                try:
+                    reply = await self.send(call)
+                    return Written(self.read(reply, parse), reply.request_id)
+                except (Temporary, UnexpectedAnswer) as error:
+                    if not may_have_happened(error):
+                        raise
+                    lost = error
+            found = await find()
+            if found is not None:
+                return Written(found)
+            absent, lost = lost, None
+            raise absent
+
+        return await self.waiter.retry(attempt, what=what, when=worth_repeating)
+
+    async def delete(self, resource: Resource, key: str | int) -> bool:
+        """Delete; ``False`` when there was none. A second deletion is success: the first reply may be lost."""
+        try:
+            await self.repeat(resource.call("DELETE", key))
+        except NotFound:
+            return False
+        return True
+
+    # --- requests
 
     async def repeat(self, call: Call) -> Reply:
         """Send a request that may be repeated (GET, OPTIONS, a PATCH of fixed values) until it is answered."""
@@ -53,97 +201,28 @@ class Api(Connection):
         since = self._tried_since
 
         def again(error: BaseException) -> bool:
-            if isinstance(error, Unreachable) and not self.reached:
-                tried = self.waiter.monotonic() - since
-                return worth_repeating(error) and tried < FIRST_CONTACT * self.waiter.scale
-            return worth_repeating(error)
+            tried = self.waiter.monotonic() - since
+            first_contact = isinstance(error, Unreachable) and not self.reached
+            return worth_repeating(error) and (not first_contact or tried < FIRST_CONTACT * self.waiter.scale)
 
         return await self.waiter.retry(lambda: self.send(call), what="authentik to answer", when=again)
 
     async def once(self, call: Call) -> Reply:
         """Send a request that must not be doubled: repeated only where it was surely not carried out."""
+
+        def again(error: BaseException) -> bool:
+            return is_transient_before_sending(error) and worth_repeating(error)
+
         return await self.waiter.retry(
-            lambda: self.send(call), what="authentik to accept the request", when=_surely_not_sent
+            lambda: self.send(call), what="authentik to accept the request", when=again
         )
 
-    async def get(self, path: str, *, permission: str = "", query: Query = (), **params: str | int) -> Reply:
-        """GET, repeated while authentik is not able to answer."""
-        return await self.repeat(Call("GET", path, params, query, permission=permission))
-
-    async def find(
-        self, path: str, parse: Callable[[object], T], *, permission: str, **params: str | int
-    ) -> T | None:
-        """One object; ``None`` where there is none."""
-        try:
-            reply = await self.repeat(Call("GET", path, params, permission=permission))
-        except NotFound:
-            return None
-        return self.read(reply, parse)
-
-    async def first(
-        self,
-        path: str,
-        parse: Callable[[object], T],
-        when: Callable[[T], bool],
-        *,
-        permission: str,
-        query: Query,
-    ) -> T | None:
-        """The first entry of a list that passes: authentik ignores filters that it does not know.
-
-        :param query: narrows the list.
-        """
-        found = await self.pages(path, parse, permission=permission, query=query, done=when)
-        return next((entry for entry in found if when(entry)), None)
-
-    async def delete(self, path: str, *, permission: str, **params: str | int) -> bool:
-        """Delete; ``False`` when there was none. A second deletion is success: the first reply may be lost."""
-        try:
-            await self.repeat(Call("DELETE", path, params, permission=permission))
-        except NotFound:
-            return False
-        return True
-
-    async def create_once(
-        self,
-        post: Callable[[], Awaitable[Written[T]]],
-        find_ours: Callable[[], Awaitable[T | None]],
-        request_id_of: Callable[[T], Awaitable[str | None]],
-        *,
-        what: str,
-    ) -> Written[T]:
-        """Create under a name that authentik keeps unique.
-
-        When the answer is lost (connection, timeout, server error, unreadable 2xx), the object is looked up before
-        anything else happens: if it is exactly ours, it is the result; if there is none, creating it again cannot
-        double it, because the name is unique.
-
-        :param post: sends the creating request once.
-        :param find_ours: the object if it is there and exactly what was asked for.
-            Raises :class:`AlreadyExists` when another one has the name.
-        :param request_id_of: the request that made it, by authentik's audit trail.
-        :param what: the condition waited for, for people.
-        :raises BootstrapError: as ``post`` does; the lost request's error when the object stays absent.
-        """
-        lost: BootstrapError | None = None
-
-        async def attempt() -> Written[T]:
-            nonlocal lost
-            if lost is None:
-                try:
-                    return await post()
-                except (Temporary, UnexpectedAnswer) as error:
-                    if not may_have_happened(error):
-                        raise
-                    lost = error
-            found = await find_ours()
-            if found is not None:
-                known = lost.trace.request_id if isinstance(lost, UnexpectedAnswer) and lost.trace else None
-                return Written(found, known or await request_id_of(found))
-            absent, lost = lost, None
-            raise absent
-
-        return await self.waiter.retry(attempt, what=what, when=worth_repeating)
+    async def send(self, call: Call) -> Reply:
+        """Send once; an answer outside 2xx is raised as the error it stands for."""
+        reply = await self.exchange(call)
+        if not 200 <= reply.status < 300:
+            raise refusal(reply, call.permission, self.redactor)
+        return reply
 
     def read(self, reply: Reply, parse: Callable[[object], T]) -> T:
         """Read an answer by a tolerant parser.
@@ -158,81 +237,12 @@ class Api(Connection):
         except RecursionError:
             why = "its body is nested too deeply"
         if not reply.is_json and "html" in reply.headers.get("content-type", "").lower():
-            raise not_an_api(reply)
+            raise not_an_api(reply.trace())
         raise unexpected(reply, why)
-
-    async def pages(
-        self,
-        path: str,
-        parse: Callable[[object], T],
-        *,
-        permission: str,
-        query: Query = (),
-        page_size: int = PAGE_SIZE,
-        max_pages: int | None = None,
-        done: Callable[[T], bool] = lambda _: False,
-    ) -> list[T]:
-        """Every entry of a list, page by page.
-
-        :param parse: reads one entry.
-        :param max_pages: where the newest entries are enough.
-        :param done: told each entry; ``True`` ends the reading after that page.
-        :raises UnexpectedAnswer: the list does not end.
-        """
-        entries: list[T] = []
-        page, count, start = 1, 0, self.waiter.monotonic()
-        while True:
-            paged = (*query, ("page", str(page)), ("page_size", str(page_size)))
-            try:
-                reply = await self.get(path, permission=permission, query=paged)
-            except NotFound:
-                if page == 1:
-                    raise
-                return entries  # "Invalid page.": the list became shorter while it was read
-            count += 1
-            read, following = self.read(reply, partial(_page, parse))
-            entries += read
-            if following <= page or count == max_pages or any(done(entry) for entry in read):
-                return entries
-            if count >= PAGES_LIMIT or self.waiter.monotonic() - start > LIST_DEADLINE * self.waiter.scale:
-                raise unexpected(reply, f"a list that does not end after {count} pages")
-            page = following
 
 
 class Part:
-    """Base of the adapter's parts, one for each kind of object: they all send by one client."""
+    """Base of the adapter's classes, one for each kind of object: they all send by one client."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Client) -> None:
         self._api = api
-
-
-def _surely_not_sent(error: BaseException) -> bool:
-    return is_transient_before_sending(error) and worth_repeating(error)
-
-
-def _page(parse: Callable[[object], T], body: object) -> tuple[list[T], int]:
-    if not isinstance(body, dict) or not isinstance(body.get("results"), list):
-        raise Malformed("it is no list")
-    pagination = body.get("pagination")
-    following = pagination.get("next") if isinstance(pagination, dict) else 0
-    return [parse(entry) for entry in body["results"]], following if isinstance(following, int) else 0
-
-
-def entries_of(body: object) -> list[Mapping[str, object]]:
-    """The entries of one page.
-
-    :raises Malformed: it is no list.
-    """
-    return [entry for entry in _page(lambda item: item, body)[0] if isinstance(entry, dict)]
-
-
-def count_of(body: object) -> int:
-    """The total number of entries that a list answer tells of.
-
-    :raises Malformed: it tells none.
-    """
-    pagination = body.get("pagination") if isinstance(body, dict) else None
-    count = pagination.get("count") if isinstance(pagination, dict) else None
-    if not isinstance(count, int):
-        raise Malformed("it has no pagination.count")
-    return count

@@ -21,10 +21,9 @@ from authentik_client.api_client import ApiClient
 from authentik_client.configuration import Configuration
 
 from authentik_entra_bootstrap.authentik.failures import broken, too_slow, unexpected
-from authentik_entra_bootstrap.authentik.redaction import Redactor
-from authentik_entra_bootstrap.authentik.requests import Call, Reply
+from authentik_entra_bootstrap.authentik.requests import Call, Redactor, Reply
 from authentik_entra_bootstrap.domain import Network, SecretText
-from authentik_entra_bootstrap.errors import BootstrapError, ConfigError
+from authentik_entra_bootstrap.errors import BootstrapError
 from authentik_entra_bootstrap.support.addresses import proxy_for
 from authentik_entra_bootstrap.support.trust import bundle, client_context
 from authentik_entra_bootstrap.support.waiting import ANSWER_LIMIT, REQUEST_DEADLINE, Waiter
@@ -43,31 +42,19 @@ class Connection:
     :param token: API token.
     :param network: CA file, proxy, timeouts, user agent.
     :param waiter: its scale is that of the deadline.
-    :raises ConfigError: ``authentik-token-malformed``: the token could not be written into a header.
     """
 
     def __init__(self, base: str, token: SecretText, network: Network, waiter: Waiter) -> None:
-        text = token.reveal()
-        if (
-            not text
-            or not text.isascii()
-            or any(character.isspace() or ord(character) < 33 for character in text)
-        ):
-            raise ConfigError(
-                "authentik-token-malformed",
-                "The authentik API token is empty or holds white space or characters that no token has.",
-                "Copy the token again from authentik (Directory, Tokens and App passwords).",
-            )
         self.base = base
         self.waiter = waiter
         self.network = network
         self.redactor = Redactor()
         self.redactor.add(token)
-        self._token = token
-        self._client: Any = None
-        self._used = 0.0
         self.reached = False
         """Whether authentik, or something in front of it, has answered."""
+        self._token = token
+        self._library: Any = None
+        self._used = 0.0
         self._lock = threading.Lock()
 
     async def exchange(self, call: Call) -> Reply:
@@ -116,29 +103,32 @@ class Connection:
     async def close(self) -> None:
         """Close every connection. The client may be used again; it opens new ones."""
         with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
-            client.rest_client.pool_manager.clear()
+            library, self._library = self._library, None
+        if library is not None:
+            library.rest_client.pool_manager.clear()
 
     def _perform(self, call: Call, flight: _Flight) -> Reply | BootstrapError:
         """Runs in a thread. Errors are returned: a raised one would carry this frame, which knows the secret."""
         _here.flight = flight
         try:
-            client = self._connected()
+            library = self._connected()
             secrets = {name: secret.reveal() for name, secret in call.secrets.items()}
-            body = None if call.body is None else {**call.body, **secrets}
-            method, url, headers, wire, form = client.param_serialize(
+            upload = {name: part.reveal() for name, part in (call.upload or {}).items()}
+            kind = "multipart/form-data" if upload else None if call.body is None else "application/json"
+            file = upload.pop("file", None)
+            method, url, headers, wire, form = library.param_serialize(
                 call.method,
                 call.path,
-                path_params=dict(call.params),
+                path_params={"key": call.key},
                 query_params=list(call.query),
-                header_params={"Accept": "application/json"} | _content_type(call),
-                body=body,
-                **_form(call),
+                header_params={"Accept": "application/json"} | ({"Content-Type": kind} if kind else {}),
+                body=None if call.body is None else {**call.body, **secrets},
+                post_params=list(upload.items()),
+                files={} if file is None else {"file": ("blueprint.yaml", file.encode())},
                 auth_settings=["authentik"],
             )
             timeout = (self.network.connect_timeout, call.read_timeout or self.network.read_timeout)
-            raw = client.call_api(method, url, headers, wire, form, _request_timeout=timeout).response
+            raw = library.call_api(method, url, headers, wire, form, _request_timeout=timeout).response
             names = {str(name).lower(): str(value) for name, value in raw.headers.items()}
             data = _whole(raw)
             self._used = time.monotonic()
@@ -153,14 +143,14 @@ class Connection:
 
     def _connected(self) -> Any:
         with self._lock:
-            if self._client is None:
-                self._client = self._make_client()
+            if self._library is None:
+                self._library = self._make_library()
             elif time.monotonic() - self._used > KEEP_ALIVE:
-                self._client.rest_client.pool_manager.clear()
+                self._library.rest_client.pool_manager.clear()
             self._used = time.monotonic()
-            return self._client
+            return self._library
 
-    def _make_client(self) -> Any:
+    def _make_library(self) -> Any:
         configuration = Configuration(
             host=self.base,
             access_token=self._token.reveal(),
@@ -172,11 +162,11 @@ class Connection:
         proxy = proxy_for(self.base, self.network.proxy, os.environ)
         configuration.proxy, configuration.no_proxy = proxy and proxy.url, ""
         configuration.proxy_headers = proxy and proxy.headers
-        client = ApiClient(configuration)
-        client.user_agent = self.network.user_agent
+        library = ApiClient(configuration)
+        library.user_agent = self.network.user_agent
         # authentik translates its messages; two of them have to be told apart.
-        client.set_default_header("Accept-Language", "en")
-        manager = client.rest_client.pool_manager
+        library.set_default_header("Accept-Language", "en")
+        manager = library.rest_client.pool_manager
         manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
         trust = manager.connection_pool_kw
         trust["ssl_context"] = client_context(self.network.ca_file)
@@ -184,7 +174,7 @@ class Connection:
         # no context of ours and reads the file itself.
         behind_tls = proxy is not None and proxy.url.startswith("https:")
         trust["ca_certs"] = bundle(self.network.ca_file) if behind_tls else None
-        return client
+        return library
 
 
 class _Flight:
@@ -236,18 +226,3 @@ def _whole(raw: Any) -> bytes | None:
             raw.close()
             return None
     return bytes(body)
-
-
-def _content_type(call: Call) -> dict[str, str]:
-    if call.upload is not None:
-        return {"Content-Type": "multipart/form-data"}
-    return {} if call.body is None else {"Content-Type": "application/json"}
-
-
-def _form(call: Call) -> dict[str, Any]:
-    """The parts of an upload as the library takes them."""
-    if call.upload is None:
-        return {}
-    parts = {name: part.reveal() for name, part in call.upload.items()}
-    file = parts.pop("file").encode()
-    return {"files": {"file": ("blueprint.yaml", file)}, "post_params": list(parts.items())}

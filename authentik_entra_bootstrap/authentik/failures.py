@@ -1,6 +1,6 @@
 """What authentik's refusals and broken connections mean: every one becomes one of our errors.
 
-Texts are looked at only where authentik's statuses do not tell two things apart (403). Sources: recorded
+Texts are looked at only where authentik's statuses do not tell two things apart (403, 400). Sources: recorded
 exchanges of 2025.12 and 2026.5.
 """
 
@@ -9,15 +9,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-import urllib3.exceptions
+from urllib3 import exceptions
 
-from authentik_entra_bootstrap.authentik.redaction import Redactor
-from authentik_entra_bootstrap.authentik.requests import Call, Reply
+from authentik_entra_bootstrap.authentik.requests import Call, Redactor, Reply, holds_secret
 from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
@@ -26,6 +27,7 @@ from authentik_entra_bootstrap.errors import (
     ConfigError,
     Denied,
     NotFound,
+    RequestTrace,
     ServiceUnavailable,
     Temporary,
     Throttled,
@@ -33,7 +35,6 @@ from authentik_entra_bootstrap.errors import (
     Unreachable,
 )
 from authentik_entra_bootstrap.support.addresses import (
-    Proxy,
     host_and_port,
     proxy_for,
     proxy_refusal,
@@ -42,29 +43,104 @@ from authentik_entra_bootstrap.support.addresses import (
 from authentik_entra_bootstrap.support.trust import causes as inside
 from authentik_entra_bootstrap.support.waiting import is_transient, retry_after
 
-UNEXPECTED = "authentik-unexpected-answer"
-SERVER_ERROR = "authentik-server-error"
-NOT_AT_URL = "authentik-not-found-at-url"
-HOST_NOT_FOUND = "authentik-host-not-found"
-VALIDATION = "authentik-validation-failed"
+T = TypeVar("T")
 
-_LICENCE_TEXT = "enterprise is required"
-_TOKEN_TEXTS = (
-    "token invalid",
-    "credentials were not provided",
-    "authentication type",
-    "inactive",
-    "invalid token",
-)
-_UNIQUE_TEXT = "already exists"
+
+class Row(NamedTuple):
+    """Class, message and remedy of one code; ``{names}`` in the message are filled in."""
+
+    kind: type[BootstrapError]
+    message: str
+    remedy: str
+
+
+_CHECK_NETWORK = "Check the authentik address, the network and the proxy; then run the same command again."
+CODES: Mapping[str, Row] = {
+    "authentik-token-invalid": Row(
+        Denied,
+        "authentik does not accept the API token: it is wrong, expired, or not of the intent API.",
+        "Create a token with the intent “API token” for the service account (app passwords do not work).",
+    ),
+    "authentik-permission-missing": Row(
+        Denied,
+        "The authentik token may not {method} {path}: {permission} is missing.",
+        "Give {permission} to a role of the token's user.",
+    ),
+    "authentik-refused-by-proxy": Row(
+        Denied,
+        "Something in front of authentik refused the request (403 without authentik's answer).",
+        "Allow this machine to reach /api/v3 in the proxy or firewall in front of authentik.",
+    ),
+    "authentik-not-found": Row(NotFound, "authentik knows no {path}.", ""),
+    "authentik-not-found-at-url": Row(
+        ConfigError,
+        "{what}",
+        "Check the authentik address, its sub-path, and that no login page or proxy stands in front of /api/v3.",
+    ),
+    "licence-required": Row(
+        AdminActionRequired,
+        "authentik has no valid enterprise licence; creating and saving the Microsoft Entra provider needs one.",
+        "Install or renew the licence in authentik (Admin interface, Enterprise, Licenses).",
+    ),
+    "authentik-validation-failed": Row(
+        UnexpectedAnswer, "authentik refused {method} {path}: {reasons}", "Check the settings named."
+    ),
+    "authentik-throttled": Row(
+        Throttled, "authentik asked to slow down.", "Run the same command again later."
+    ),
+    "authentik-server-error": Row(
+        ServiceUnavailable,
+        "authentik failed to handle the request (status {status}).",
+        "Look for the request id in authentik's log; run the same command again.",
+    ),
+    "authentik-unexpected-answer": Row(
+        UnexpectedAnswer,
+        "authentik answered in an unexpected way: {why}.",
+        "Report this with the request id.",
+    ),
+    "authentik-certificate-not-trusted": Row(
+        ConfigError,
+        "authentik's TLS certificate is not trusted ({where}): {why}.",
+        "Give the CA's certificate as ca_file, or use the host name the certificate is made for.",
+    ),
+    "authentik-tls-failed": Row(
+        ConfigError,
+        "The authentik address does not answer with TLS; something else listens there.",
+        "Check the port and the scheme of the authentik address.",
+    ),
+    "authentik-url-invalid": Row(
+        ConfigError,
+        "The authentik address is not usable: it cannot be parsed.",
+        "Give the address that people open in the browser, e.g. https://authentik.example.com.",
+    ),
+    "authentik-host-not-found": Row(Unreachable, "{what}", _CHECK_NETWORK),
+    "authentik-unreachable": Row(Unreachable, "{what}", _CHECK_NETWORK),
+    "authentik-timeout": Row(Unreachable, "{what}", _CHECK_NETWORK),
+    "authentik-connection-lost": Row(Unreachable, "{what}", _CHECK_NETWORK),
+    "authentik-client-failed": Row(
+        UnexpectedAnswer,
+        "The request could not be made: the authentik client library raised {kind}.",
+        "Report this with the versions of authentik-client and urllib3.",
+    ),
+}
+"""Every error of the connection to authentik, by its code."""
+
+_TOKEN_TEXT = re.compile("token invalid|invalid token|credentials were not|authentication type|inactive")
 _HARMLESS_SECRET_TEXTS = (
     "This field is required.",
     "This field may not be blank.",
     "This field may not be null.",
     "Null characters are not allowed.",
     "Not a valid string.",
-    "Provide either the credential or its secret reference.",
 )
+
+
+def _error(
+    code: str, trace: RequestTrace, facts: dict[str, str] | None = None, **values: object
+) -> BootstrapError:
+    row = CODES[code]
+    values |= {"method": trace.method, "path": trace.path, "status": trace.status}
+    return row.kind(code, row.message.format(**values), row.remedy.format(**values), trace, facts or {})
 
 
 def refusal(reply: Reply, permission: str, redactor: Redactor) -> BootstrapError:
@@ -73,43 +149,34 @@ def refusal(reply: Reply, permission: str, redactor: Redactor) -> BootstrapError
     :param permission: the permission the call needs, named when it is missing.
     :param redactor: knows the secrets that the answer might echo.
     """
-    status = reply.status
+    status, trace, answered = reply.status, reply.trace(), reply.json_or_none()
+    body = answered if isinstance(answered, Mapping) else None
+    detail = str(body.get("detail") or "") if body else ""
     if 300 <= status < 400:
         return _redirect(reply)
     if status == 407:
-        return proxy_refusal(407, "authentik", trace=reply.trace())
-    if status == 401:
-        return _token_invalid(reply)
-    if status == 403:
-        return _forbidden(reply, permission)
+        return proxy_refusal(407, "authentik", trace=trace)
+    if status in {401, 403}:
+        return _denied(trace, None if body is None else detail.lower(), permission)
     if status == 404:
-        return _missing(reply)
-    if status == 400:
-        try:
-            return _validation(reply, redactor)
-        except RecursionError:
-            return unexpected(reply, "status 400 with a body that is nested too deeply")
-    if status == 429:
-        return _with_retry_after(
-            Throttled(
-                "authentik-throttled",
-                "authentik asked to slow down.",
-                "Run the same command again later.",
-                reply.trace(),
-            ),
-            reply,
-        )
-    if is_server_error(reply):
-        return _with_retry_after(
-            ServiceUnavailable(
-                SERVER_ERROR,
-                f"authentik failed to handle the request (status {status}).",
-                "Look for the request id in authentik's log; run the same command again.",
-                reply.trace(),
-            ),
-            reply,
-        )
-    return unexpected(reply, f"status {status}{_detail(reply, redactor)}")
+        return not_an_api(trace) if body is None else _error("authentik-not-found", trace)
+    if status == 400 and body is not None:
+        return _validation(reply, body, redactor)
+    if status == 429 or is_server_error(reply):
+        error = _error("authentik-throttled" if status == 429 else "authentik-server-error", trace)
+        if isinstance(error, Temporary):
+            error.retry_after = retry_after(reply.headers.get("retry-after"))
+        return error
+    return unexpected(reply, f"status {status}" + (f", {redactor.text(detail)[:200]}" if detail else ""))
+
+
+def _denied(trace: RequestTrace, detail: str | None, permission: str) -> BootstrapError:
+    if trace.status == 401 or _TOKEN_TEXT.search(detail or ""):
+        return _error("authentik-token-invalid", trace)
+    if detail is None:
+        return _error("authentik-refused-by-proxy", trace)
+    facts = {"missing_permission": permission} if permission else {}
+    return _error("authentik-permission-missing", trace, facts, permission=permission or "a permission")
 
 
 def is_server_error(reply: Reply) -> bool:
@@ -119,105 +186,46 @@ def is_server_error(reply: Reply) -> bool:
     return reply.status == 405 and not reply.data.strip() and not reply.is_json
 
 
-def unexpected(reply: Reply, why: str) -> UnexpectedAnswer:
+def unexpected(reply: Reply, why: str) -> BootstrapError:
     """An answer that authentik's documentation does not mention."""
-    return UnexpectedAnswer(
-        UNEXPECTED,
-        f"authentik answered in an unexpected way: {why}.",
-        "Report this with the request id.",
-        reply.trace(),
-    )
+    return _error("authentik-unexpected-answer", reply.trace(), why=why)
 
 
-def not_an_api(reply: Reply) -> ConfigError:
-    """A web page where the API should answer: a login page in front of authentik, or another server."""
-    return ConfigError(
-        NOT_AT_URL,
-        f"A web page answered {reply.path} instead of authentik's API (status {reply.status}).",
-        "Check the authentik address, its sub-path, and that no login page or proxy stands in front of /api/v3.",
-        reply.trace(),
-    )
+def not_an_api(trace: RequestTrace) -> BootstrapError:
+    """Another server, or a login page in front of authentik, where the API should answer."""
+    what = f"Something other than authentik's API answered {trace.path} (status {trace.status})."
+    return _error("authentik-not-found-at-url", trace, what=what)
 
 
-def _redirect(reply: Reply) -> ConfigError:
+def _redirect(reply: Reply) -> BootstrapError:
     where = "another path"
     with contextlib.suppress(ValueError):
         target = urlsplit(reply.headers.get("location", ""))
         where = f"{target.scheme}://{target.hostname}" if target.scheme and target.hostname else where
-    return ConfigError(
-        NOT_AT_URL,
-        f"The authentik address answers with a redirect to {where}; the API token is not sent along.",
-        "Use the address that it redirects to, if that is authentik, and check for a login page in front of it.",
-        reply.trace(),
-    )
+    what = f"The authentik address answers with a redirect to {where}; the API token is not sent along."
+    return _error("authentik-not-found-at-url", reply.trace(), what=what)
 
 
-def _token_invalid(reply: Reply) -> Denied:
-    return Denied(
-        "authentik-token-invalid",
-        "authentik does not accept the API token: it is wrong, expired, or not of the intent API.",
-        "Create a token with the intent “API token” for the service account (app passwords do not work).",
-        reply.trace(),
-    )
-
-
-def _forbidden(reply: Reply, permission: str) -> Denied:
-    body = reply.json_or_none()
-    if not isinstance(body, Mapping):
-        return Denied(
-            "authentik-refused-by-proxy",
-            "Something in front of authentik refused the request (403 without authentik's answer).",
-            "Allow this machine to reach /api/v3 in the proxy or firewall in front of authentik.",
-            reply.trace(),
-        )
-    text = str(body.get("detail", "")).lower()
-    if any(sign in text for sign in _TOKEN_TEXTS):
-        return _token_invalid(reply)
-    missing = permission or "a permission"
-    return Denied(
-        "authentik-permission-missing",
-        f"The authentik token may not {reply.method} {reply.path}: {missing} is missing.",
-        f"Give {missing} to a role of the token's user.",
-        reply.trace(),
-        {"missing_permission": permission} if permission else {},
-    )
-
-
-def _missing(reply: Reply) -> BootstrapError:
-    if not isinstance(reply.json_or_none(), Mapping):
-        return not_an_api(reply)
-    return NotFound("authentik-not-found", f"authentik knows no {reply.path}.", "", reply.trace())
-
-
-def _validation(reply: Reply, redactor: Redactor) -> BootstrapError:
-    body = reply.json_or_none()
-    if not isinstance(body, Mapping):
-        return unexpected(reply, "status 400 without fields")
-    messages = list(_messages(body, redactor))
-    joined = "; ".join(f"{field}: {shown}" for field, _, shown in messages)
-    if any(_LICENCE_TEXT in text.lower() for _, text, _ in messages):
-        return AdminActionRequired(
-            "licence-required",
-            "authentik has no valid enterprise licence; creating and saving the Microsoft Entra provider needs one.",
-            "Install or renew the licence in authentik (Admin interface, Enterprise, Licenses).",
-            reply.trace(),
-        )
+def _validation(reply: Reply, body: Mapping[object, object], redactor: Redactor) -> BootstrapError:
+    trace = reply.trace()
+    try:
+        messages = list(_messages(body, redactor))
+    except RecursionError:
+        return unexpected(reply, "status 400 with a body that is nested too deeply")
+    if any("enterprise is required" in text.lower() for _, text, _ in messages):
+        return _error("licence-required", trace)
     for field, text, shown in messages:
-        if _UNIQUE_TEXT in text.lower():
+        if "already exists" in text.lower():
             return AlreadyExists(
                 f"authentik-{field.replace('_', '-')}-taken",
                 f"authentik has an object with that {field} already: {shown}",
                 "Choose another, or adopt what exists.",
-                reply.trace(),
+                trace,
                 {"field": field},
             )
-    return UnexpectedAnswer(
-        VALIDATION,
-        f"authentik refused {reply.method} {reply.path}: {joined or 'no reason given'}",
-        "Check the settings named.",
-        reply.trace(),
-        {"fields": ", ".join(field for field, _, _ in messages)},
-    )
+    reasons = "; ".join(f"{field}: {shown}" for field, _, shown in messages) or "no reason given"
+    fields = ", ".join(field for field, _, _ in messages)
+    return _error("authentik-validation-failed", trace, {"fields": fields}, reasons=reasons)
 
 
 def _messages(
@@ -232,20 +240,9 @@ def _messages(
         for entry in value if isinstance(value, list) else [value]:
             text = entry if isinstance(entry, str) else json.dumps(entry)
             # authentik may echo what it refuses, also shortened: known texts only for fields that hold secrets.
-            hide = Redactor.is_secret_name(field) and text not in _HARMLESS_SECRET_TEXTS
+            hide = holds_secret(field) and text not in _HARMLESS_SECRET_TEXTS
             shown = "refused (authentik's message is left out: it may repeat the secret)" if hide else text
             yield field, text, redactor.text(shown)
-
-
-def _detail(reply: Reply, redactor: Redactor) -> str:
-    body = reply.json_or_none()
-    detail = body.get("detail") if isinstance(body, Mapping) else None
-    return f", {redactor.text(detail)[:200]}" if isinstance(detail, str) and detail else ""
-
-
-def _with_retry_after(error: Temporary, reply: Reply) -> Temporary:
-    error.retry_after = retry_after(reply.headers.get("retry-after"))
-    return error
 
 
 def broken(error: BaseException, call: Call, base: str, network: Network) -> BootstrapError:
@@ -255,41 +252,65 @@ def broken(error: BaseException, call: Call, base: str, network: Network) -> Boo
     :param call: the request that failed.
     :param base: what was asked, and by which settings, to name host and proxy.
     """
-    causes = list(inside(error))
-    where = host_and_port(base)
+    causes, where, trace = list(inside(error)), host_and_port(base), call.trace()
     tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
     if isinstance(tls, ssl.SSLCertVerificationError):
-        return ConfigError(
-            "authentik-certificate-not-trusted",
-            f"authentik's TLS certificate is not trusted ({where}): {tls.verify_message or 'verification failed'}.",
-            "Give the CA's certificate as ca_file, or use the host name the certificate is made for.",
-            call.trace(),
-        )
+        why = tls.verify_message or "verification failed"
+        return _error("authentik-certificate-not-trusted", trace, where=where, why=why)
     if tls is not None and getattr(tls, "reason", None) in {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL"}:
-        return ConfigError(
-            "authentik-tls-failed",
-            "The authentik address does not answer with TLS; something else listens there.",
-            "Check the port and the scheme of the authentik address.",
-            call.trace(),
-        )
-    if any(isinstance(cause, urllib3.exceptions.LocationParseError | UnicodeError) for cause in causes):
-        return ConfigError(
-            "authentik-url-invalid",
-            "The authentik address is not usable: it cannot be parsed.",
-            "Give the address that people open in the browser, e.g. https://authentik.example.com.",
-            call.trace(),
-        )
+        return _error("authentik-tls-failed", trace)
+    if _any(causes, exceptions.LocationParseError, UnicodeError):
+        return _error("authentik-url-invalid", trace)
     proxy = proxy_for(base, network.proxy, os.environ)
     if status := status_from_proxy(causes):
-        return proxy_refusal(status, where, proxy, call.trace())
-    if _any(causes, urllib3.exceptions.HTTPError, OSError):
-        return _unreachable(causes, call, where, proxy)
-    return UnexpectedAnswer(
-        "authentik-client-failed",
-        f"The request could not be made: the authentik client library raised {type(error).__name__}.",
-        "Report this with the versions of authentik-client and urllib3.",
-        call.trace(),
-    )
+        return proxy_refusal(status, where, proxy, trace)
+    if _any(causes, exceptions.ProxyError):
+        who = f"The proxy {proxy.where}" if proxy else "The proxy"
+        return _unreachable(f"{who} cannot be connected to, so authentik at {where} was not asked.", call)
+    if _any(causes, exceptions.HTTPError, OSError):
+        return _no_answer(causes, call, f"authentik at {where}")
+    return _error("authentik-client-failed", trace, kind=type(error).__name__)
+
+
+def _no_answer(causes: list[BaseException], call: Call, server: str) -> BootstrapError:
+    name = next((cause for cause in causes if isinstance(cause, socket.gaierror)), None)
+    if name is not None or _any(causes, exceptions.NameResolutionError):
+        again = name is not None and name.errno == socket.EAI_AGAIN
+        code = "authentik-unreachable" if again else "authentik-host-not-found"
+        return _unreachable(f"The host name of {server} cannot be resolved.", call, code)
+    if _any(causes, ConnectionRefusedError):
+        return _unreachable(f"{server} refuses connections.", call)
+    if _any(causes, exceptions.ConnectTimeoutError, exceptions.NewConnectionError):
+        return _unreachable(f"{server} cannot be connected to.", call)
+    if _any(causes, exceptions.ReadTimeoutError, TimeoutError):
+        return _unreachable(f"{server} did not answer in time.", call, "authentik-timeout", sent=True)
+    return _unreachable(f"The connection to {server} broke.", call, "authentik-connection-lost", sent=True)
+
+
+def too_slow(call: Call, base: str, seconds: float, *, connected: bool) -> BootstrapError:
+    """The error of a request that was given up.
+
+    :param seconds: how long it was waited for.
+    :param connected: whether there was a connection; without one, nothing was sent.
+    """
+    server = f"authentik at {host_and_port(base)}"
+    if connected:
+        what = f"{server} did not answer completely within {seconds:.0f} s."
+        return _unreachable(what, call, "authentik-timeout", sent=True)
+    return _unreachable(f"{server} cannot be connected to within {seconds:.0f} s.", call)
+
+
+def _unreachable(
+    what: str, call: Call, code: str = "authentik-unreachable", *, sent: bool = False
+) -> BootstrapError:
+    error = _error(code, call.trace(), what=what)
+    if isinstance(error, Unreachable):
+        error.sent = sent
+    return error
+
+
+def _any(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
+    return any(isinstance(cause, kinds) for cause in causes)
 
 
 def worth_repeating(error: BaseException) -> bool:
@@ -297,64 +318,26 @@ def worth_repeating(error: BaseException) -> bool:
 
     A host name that does not exist is told at once: it is mistyped far more often than not yet there.
     """
-    return is_transient(error) and not (isinstance(error, Unreachable) and error.code == HOST_NOT_FOUND)
-
-
-def too_slow(call: Call, base: str, seconds: float, *, connected: bool) -> Unreachable:
-    """The error of a request that was given up.
-
-    :param seconds: how long it was waited for.
-    :param connected: whether a connection stood; where none did, nothing was sent.
-    """
-    where = host_and_port(base)
-    if connected:
-        text = f"authentik at {where} did not answer completely within {seconds:.0f} s."
-        return _error("authentik-timeout", text, call, sent=True)
-    text = f"authentik at {where} cannot be connected to within {seconds:.0f} s."
-    return _error("authentik-unreachable", text, call, sent=False)
-
-
-def _unreachable(causes: list[BaseException], call: Call, where: str, proxy: Proxy | None) -> Unreachable:
-    exceptions = urllib3.exceptions
-    if _any(causes, exceptions.ProxyError):
-        who = f"The proxy {proxy.where}" if proxy else "The proxy"
-        text = f"{who} cannot be connected to, so authentik at {where} was not asked."
-        return _error("authentik-unreachable", text, call, sent=False)
-    name = next((cause for cause in causes if isinstance(cause, socket.gaierror)), None)
-    if name is not None or _any(causes, exceptions.NameResolutionError):
-        again = name is not None and name.errno == socket.EAI_AGAIN
-        code = "authentik-unreachable" if again else HOST_NOT_FOUND
-        return _error(code, f"The host name of authentik at {where} cannot be resolved.", call, sent=False)
-    if _any(causes, ConnectionRefusedError):
-        return _error("authentik-unreachable", f"authentik at {where} refuses connections.", call, sent=False)
-    if _any(causes, exceptions.ConnectTimeoutError, exceptions.NewConnectionError):
-        text = f"authentik at {where} cannot be connected to."
-        return _error("authentik-unreachable", text, call, sent=False)
-    if _any(causes, exceptions.ReadTimeoutError, TimeoutError):
-        return _error("authentik-timeout", f"authentik at {where} did not answer in time.", call, sent=True)
-    return _error(
-        "authentik-connection-lost", f"The connection to authentik at {where} broke.", call, sent=True
-    )
-
-
-def _any(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
-    return any(isinstance(cause, kinds) for cause in causes)
-
-
-def _error(code: str, message: str, call: Call, *, sent: bool) -> Unreachable:
-    remedy = "Check the authentik address, the network and the proxy; then run the same command again."
-    error = Unreachable(code, message, remedy, call.trace())
-    error.sent = sent
-    return error
+    return is_transient(error) and getattr(error, "code", "") != "authentik-host-not-found"
 
 
 def may_have_happened(error: BootstrapError) -> bool:
     """Whether the write that failed so may have been carried out."""
-    if isinstance(error, Throttled):
-        return False
     if isinstance(error, Unreachable):
         return error.sent
-    if isinstance(error, ServiceUnavailable):
-        return True
     status = error.trace.status if error.trace else None
-    return isinstance(error, UnexpectedAnswer) and status is not None and 200 <= status < 300
+    unreadable = isinstance(error, UnexpectedAnswer) and status is not None and 200 <= status < 300
+    return unreadable or isinstance(error, ServiceUnavailable)
+
+
+async def permitted(reading: Awaitable[T]) -> T | None:
+    """The result of a read; ``None`` where the token lacks the permission.
+
+    :raises Denied: for every other reason.
+    """
+    try:
+        return await reading
+    except Denied as error:
+        if error.code != "authentik-permission-missing":
+            raise
+        return None

@@ -8,78 +8,69 @@ permissions are checked before values, so 403 means missing and 400 means held.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from authentik_entra_bootstrap.authentik import permission_names as names
-from authentik_entra_bootstrap.authentik import records
-from authentik_entra_bootstrap.authentik.applications import APPLICATIONS, ONE_APPLICATION
-from authentik_entra_bootstrap.authentik.audit import EVENTS
-from authentik_entra_bootstrap.authentik.client import Api, Part
-from authentik_entra_bootstrap.authentik.directory import GROUPS, MAPPINGS, USERS
-from authentik_entra_bootstrap.authentik.requests import Call
-from authentik_entra_bootstrap.authentik.server import PROVIDERS
-from authentik_entra_bootstrap.authentik.syncs import TASKS
+from authentik_entra_bootstrap.authentik.client import Client, Part
+from authentik_entra_bootstrap.authentik.failures import permitted
+from authentik_entra_bootstrap.authentik.requests import (
+    APPLICATIONS,
+    EVENTS,
+    GROUPS,
+    MAPPINGS,
+    PROVIDERS,
+    TASKS,
+    USERS,
+    Call,
+    Resource,
+    child,
+    flag,
+    items,
+    mapping,
+    text,
+)
 from authentik_entra_bootstrap.domain import PermissionCheck
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied, NotFound, UnexpectedAnswer
 
-ROLE_PERMISSIONS = "/rbac/permissions/"
-_REFUSED_PROVIDER: Mapping[str, object] = {"name": "", "user_delete_action": "not-a-choice"}
-_REFUSED_APPLICATION: Mapping[str, object] = {"name": "", "backchannel_providers": None}
+ROLE_PERMISSIONS = Resource("/rbac/permissions/", "authentik_rbac.role")
+_BOTH = ("rotation", "bootstrap")
+_ABSENT_SLUG = "authentik-entra-does-not-exist"
+_REFUSED: Mapping[Resource, Mapping[str, object]] = {
+    PROVIDERS: {"name": "", "user_delete_action": "not-a-choice"},
+    APPLICATIONS: {"name": "", "backchannel_providers": None},
+}
+"""PATCH bodies that no server accepts, for two reasons each."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """One permission and the call that shows it.
+    """One permission, what needs it, and for which purposes."""
 
-    :param method: ``GET``, ``POST`` or ``PATCH``.
-    :param key: field that addresses one entry of the list, for ``PATCH``.
-    :param refused: a PATCH body that no server accepts.
-    :param absent: names an object that does not exist, where only a read of one object shows the permission.
-    """
-
-    permission: str
+    resource: Resource
+    verb: str
     needed_for: str
-    method: str
-    path: str
-    key: str = "pk"
-    refused: Mapping[str, object] | None = None
-    absent: str = ""
+    purposes: tuple[str, ...] = _BOTH
+
+    @property
+    def permission(self) -> str:
+        """authentik's name of it."""
+        return self.resource.permission(self.verb)
 
 
-_WANTED: Mapping[str, Wanted] = {
-    entry.permission: entry
-    for entry in (
-        Wanted(names.VIEW_PROVIDER, "reading the provider and its sync status", "GET", PROVIDERS),
-        Wanted(names.ADD_PROVIDER, "making authentik prove the secret that it stores", "POST", PROVIDERS),
-        Wanted(
-            names.CHANGE_PROVIDER, "delivering a new secret", "PATCH", PROVIDERS, refused=_REFUSED_PROVIDER
-        ),
-        Wanted(names.VIEW_TASK, "reading the proof and the sync's log", "GET", TASKS),
-        Wanted(names.VIEW_EVENT, "telling who changed the provider last", "GET", EVENTS),
-        Wanted(names.ADD_EVENT, "writing to authentik's audit trail", "POST", EVENTS),
-        Wanted(names.VIEW_MAPPING, "choosing the property mappings", "GET", MAPPINGS),
-        # The list answers everybody. A single slug is refused without the permission, even one that does not exist.
-        Wanted(
-            names.VIEW_APPLICATION,
-            "finding the application",
-            "GET",
-            ONE_APPLICATION,
-            key="slug",
-            absent="authentik-entra-does-not-exist",
-        ),
-        Wanted(names.ADD_APPLICATION, "creating the application", "POST", APPLICATIONS),
-        Wanted(
-            names.CHANGE_APPLICATION,
-            "assigning the provider to an application that exists",
-            "PATCH",
-            APPLICATIONS,
-            key="slug",
-            refused=_REFUSED_APPLICATION,
-        ),
-        Wanted(names.VIEW_GROUP, "finding the filter group and counting groups", "GET", GROUPS),
-        Wanted(names.VIEW_USER, "counting the users that will be provisioned", "GET", USERS),
-    )
-}
+_WANTED = (
+    Wanted(PROVIDERS, "view", "reading the provider and its sync status"),
+    Wanted(PROVIDERS, "add", "making authentik prove the secret that it stores"),
+    Wanted(PROVIDERS, "change", "delivering a new secret"),
+    Wanted(TASKS, "view", "reading the proof and the sync's log"),
+    Wanted(EVENTS, "view", "telling who changed the provider last"),
+    Wanted(EVENTS, "add", "writing to authentik's audit trail", ("rotation",)),
+    Wanted(MAPPINGS, "view", "choosing the property mappings", ("bootstrap",)),
+    Wanted(APPLICATIONS, "view", "finding the application", ("bootstrap",)),
+    Wanted(APPLICATIONS, "add", "creating the application", ("bootstrap",)),
+    Wanted(APPLICATIONS, "change", "assigning the provider to an application that exists", ("bootstrap",)),
+    Wanted(GROUPS, "view", "finding the filter group and counting groups", ("bootstrap",)),
+    Wanted(USERS, "view", "counting the users that will be provisioned", ("bootstrap",)),
+)
+"""The one table of what each purpose needs; the roles that are made by command or by blueprint agree with it."""
 
 
 def wanted_for(purpose: str) -> tuple[Wanted, ...]:
@@ -88,11 +79,11 @@ def wanted_for(purpose: str) -> tuple[Wanted, ...]:
     :param purpose: ``bootstrap`` or ``rotation``.
     :raises ConfigError: ``authentik-value-invalid`` for another word.
     """
-    if purpose not in names.NEEDED:
+    if purpose not in _BOTH:
         raise ConfigError(
             "authentik-value-invalid", f"There is no purpose {purpose!r} to ask permissions for."
         )
-    return tuple(_WANTED[name] for name in names.NEEDED[purpose])
+    return tuple(item for item in _WANTED if purpose in item.purposes)
 
 
 class Permissions(Part):
@@ -101,39 +92,31 @@ class Permissions(Part):
     async def permissions(self, purpose: str) -> tuple[PermissionCheck, ...]:
         """Each permission, held, missing, or ``None`` where nothing short of a change would tell."""
         wanted = wanted_for(purpose)
-        caller = records.child(
-            self._api.read(await self._api.get("/core/users/me/"), records.mapping), "user"
-        )
-        superuser = records.flag(caller, "is_superuser", default=False)
-        checks = []
-        for entry in wanted:
-            held = True if superuser else await self._held(entry)
-            checks.append(PermissionCheck(entry.permission, held, entry.needed_for))
-        if any(check.held is None for check in checks):
-            listed = await self._listed(caller)
-            checks = [
-                replace(check, held=check.permission in listed)
-                if check.held is None and listed is not None
-                else check
-                for check in checks
-            ]
-        return tuple(checks)
+        caller = await self._api.get("/core/users/me/", lambda body: child(mapping(body), "user"))
+        held = {item: flag(caller, "is_superuser") or await self._held(item) for item in wanted}
+        if None in held.values() and (listed := await self._listed(caller)) is not None:
+            held = {
+                item: item.permission in listed if found is None else found for item, found in held.items()
+            }
+        return tuple(PermissionCheck(item.permission, held[item], item.needed_for) for item in wanted)
 
-    async def _held(self, entry: Wanted) -> bool | None:
-        if entry.absent:
-            return await self._allowed(Call("GET", entry.path, {entry.key: entry.absent}), absent=True)
-        if entry.method == "GET":
-            return await self._allowed(Call("GET", entry.path, query=(("page_size", "1"),)))
-        if entry.method == "POST":
-            if await self._offers(Call("OPTIONS", entry.path), "POST"):
-                return True
-            return await self._allowed(Call("POST", entry.path, body={}))
-        address = await self._any_entry(entry)
-        if address is None:
+    async def _held(self, item: Wanted) -> bool | None:
+        resource, verb = item.resource, item.verb
+        if verb == "view" and resource is APPLICATIONS:
+            # The list answers everybody. A single slug is refused without the permission, even one that does not exist.
+            return await self._allowed(resource.call("GET", _ABSENT_SLUG), absent=True)
+        if verb == "view":
+            return await self._allowed(resource.call("GET", query=(("page_size", "1"),)))
+        if verb == "add":
+            return await self._offers(resource.call("OPTIONS"), "POST") or await self._allowed(
+                resource.call("POST", body={})
+            )
+        key = await self._any_key(resource)
+        if key is None:
             return None
-        if await self._offers(Call("OPTIONS", entry.path + "{key}/", {"key": address}), "PUT"):
-            return True
-        return await self._allowed(Call("PATCH", entry.path + "{key}/", {"key": address}, body=entry.refused))
+        return await self._offers(resource.call("OPTIONS", key), "PUT") or await self._allowed(
+            resource.call("PATCH", key, body=_REFUSED[resource])
+        )
 
     async def _allowed(self, call: Call, *, absent: bool | None = None) -> bool | None:
         """Whether the permission check lets a call pass.
@@ -141,74 +124,52 @@ class Permissions(Part):
         :param absent: what an answer means that there is no such object.
         """
         try:
-            await self._api.repeat(call)
-        except Denied as error:
-            _raise_unless_permission(error)
-            return False
-        except UnexpectedAnswer as error:
-            return True if error.trace and error.trace.status == 400 else None
+            return await permitted(self._api.repeat(call)) is not None
         except NotFound:
             return absent
         except BootstrapError as error:
-            # An answer that comes after the permission check, e.g. the licence's.
+            # An answer that comes after the permission check: of the values, or the licence's.
             if error.trace and error.trace.status == 400:
                 return True
+            if isinstance(error, UnexpectedAnswer):
+                return None
             raise
-        return True
 
     async def _offers(self, call: Call, method: str) -> bool:
         try:
-            body = self._api.read(await self._api.repeat(call), records.mapping)
+            reply = await permitted(self._api.repeat(call))
+            return reply is not None and method in child(self._api.read(reply, mapping), "actions")
         except (NotFound, UnexpectedAnswer):
             return False
-        except Denied as error:
-            _raise_unless_permission(error)
-            return False
-        return method in records.child(body, "actions")
 
-    async def _any_entry(self, entry: Wanted) -> str | None:
-        """The address of some object of the list; ``None`` where there is none to be seen."""
+    async def _any_key(self, resource: Resource) -> str | None:
+        """The key of some object of the list; ``None`` where there is none to be seen."""
         # superuser_full_list: the applications' list is otherwise only what the caller may open.
-        query = (("page_size", "1"), ("superuser_full_list", "true"))
+        query = (("superuser_full_list", "true"),)
         try:
-            reply = await self._api.get(entry.path, query=query)
-        except (Denied, NotFound) as error:
-            if isinstance(error, Denied):
-                _raise_unless_permission(error)
+            found = await permitted(self._api.page(resource, mapping, query, size=1))
+        except NotFound:
             return None
-        results = self._api.read(reply, records.mapping).get("results")
-        first = results[0] if isinstance(results, list) and results else None
-        value = first.get(entry.key) if isinstance(first, dict) else None
-        return str(value) if value is not None else None
+        return (
+            next((str(entry[resource.key]) for entry in found.entries if resource.key in entry), None)
+            if found
+            else None
+        )
 
     async def _listed(self, caller: Mapping[str, object]) -> frozenset[str] | None:
         """Permissions of the caller's roles by authentik's own listing; ``None`` where it may not be read."""
-        roles = caller.get("roles")
-        keys = (
-            [str(role["pk"]) for role in roles if isinstance(role, dict) and role.get("pk")]
-            if isinstance(roles, list)
-            else []
-        )
-        if not keys:
+        roles = [pk for role in items(caller, "roles") if (pk := text(mapping(role), "pk"))]
+        try:
+            found = [await role_permissions(self._api, pk) for pk in roles]
+        except (Denied, NotFound, UnexpectedAnswer):
             return None
-        found: set[str] = set()
-        for key in keys:
-            try:
-                found |= await role_permissions(self._api, key)
-            except (Denied, NotFound, UnexpectedAnswer):
-                return None
-        return frozenset(found)
+        return frozenset().union(*found) if found else None
 
 
-async def role_permissions(api: Api, pk: str, permission: str = "") -> frozenset[str]:
+async def role_permissions(api: Client, pk: str) -> frozenset[str]:
     """The permissions that a role gives on everything, by authentik's names.
 
     :raises Denied: the caller may not look.
     """
-    entries = await api.pages(ROLE_PERMISSIONS, records.mapping, permission=permission, query=(("role", pk),))
+    entries = await api.pages(ROLE_PERMISSIONS, mapping, (("role", pk),))
     return frozenset(f"{entry.get('app_label')}.{entry.get('codename')}" for entry in entries)
-
-
-def _raise_unless_permission(error: Denied) -> None:
-    if error.code != "authentik-permission-missing":
-        raise error

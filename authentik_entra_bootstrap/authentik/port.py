@@ -1,8 +1,9 @@
-"""What the workflows need of authentik."""
+"""What the workflows need of authentik: its objects, and the accounts that an administrator makes there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -38,50 +39,39 @@ class AuthentikPort(Protocol):
         :raises Denied: ``authentik-token-invalid``.
         :raises UnsupportedServer: the provider has no field for the client secret.
         """
-        ...
 
     async def service_time(self) -> datetime | None:
         """authentik's time, from the ``Date`` of a fresh reply; ``None`` where it tells none."""
-        ...
 
     async def license(self) -> LicenseInfo:
         """The enterprise licence's summary."""
-        ...
 
     async def me(self) -> AuthentikUser:
         """Whom the token belongs to."""
-        ...
 
     async def permissions(self, purpose: str) -> tuple[PermissionCheck, ...]:
         """Each permission that a purpose needs, held or missing, found without changing anything.
 
         :param purpose: ``bootstrap`` or ``rotation``.
         """
-        ...
 
     async def default_mappings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Primary keys of authentik's managed mappings: (users, groups); empty until its worker has created them."""
-        ...
 
     async def mappings_by_name(self, names: Sequence[str]) -> Mapping[str, str]:
         """Property mappings of this provider type by name: name -> pk; unknown names are left out."""
-        ...
 
     async def find_provider(self, name: str) -> Provider | None:
         """The Microsoft Entra provider of that exact name."""
-        ...
 
     async def provider(self, pk: ProviderPk) -> Provider | None:
         """The provider by primary key."""
-        ...
 
     async def providers(self) -> tuple[Provider, ...]:
         """Every Microsoft Entra provider."""
-        ...
 
     async def provider_name_holder(self, name: str) -> str | None:
         """Verbose type of *any* provider with that name (names are unique among all types)."""
-        ...
 
     async def create_provider(self, spec: ProviderSpec, secret: SecretText) -> Written[Provider]:
         """Create the provider with its secret in one write.
@@ -89,7 +79,6 @@ class AuthentikPort(Protocol):
         :raises AdminActionRequired: ``licence-required``.
         :raises AlreadyExists: the name is taken.
         """
-        ...
 
     async def update_provider(
         self, pk: ProviderPk, changes: Mapping[str, object], secret: SecretText | None = None
@@ -98,67 +87,49 @@ class AuthentikPort(Protocol):
 
         :param changes: field name of :class:`ProviderSpec` -> value.
         """
-        ...
 
     async def find_application(self, slug: str) -> AuthentikApplication | None:
         """authentik's application by slug."""
-        ...
 
     async def create_application(
         self, *, slug: str, name: str, backchannel_provider_pks: Sequence[int], launch_url: str | None
     ) -> Written[AuthentikApplication]:
         """Create the application with its backchannel providers in one write."""
-        ...
 
     async def set_backchannel_providers(self, slug: str, pks: Sequence[int]) -> Written[AuthentikApplication]:
         """Replace the application's backchannel providers; the caller keeps the others in the list."""
-        ...
 
     async def find_group(self, name: str) -> str | None:
         """Primary key of the group with that exact name."""
-        ...
 
     async def provisioning_scope(
         self, *, filter_group: str | None, exclude_service_accounts: bool
     ) -> ProvisioningScope:
         """What a full sync would cover; fields are ``None`` where the token may not look."""
-        ...
 
     async def linked_users(self, pk: ProviderPk) -> frozenset[int] | None:
         """Primary keys of the users linked to accounts of the tenant; ``None`` where the token may not look."""
-        ...
 
-    async def start_sync(
-        self, pk: ProviderPk, changes: Mapping[str, object] | None = None
-    ) -> Written[Provider]:
+    async def start_sync(self, pk: ProviderPk) -> Written[Provider]:
         """Save the (assigned) provider unchanged, which makes authentik start a full sync at once."""
-        ...
 
     async def request_proof(self, pk: ProviderPk, probe_id: int) -> str | None:
         """Make authentik sign in with the secret it stores by syncing a user that does not exist.
 
         :returns: request id of the call. Its answer proves nothing; read :meth:`proof_task`.
         """
-        ...
 
     async def proof_task(self, pk: ProviderPk, provider_name: str, probe_id: int) -> TaskRecord | None:
         """The task that :meth:`request_proof` started, as it stands now."""
-        ...
 
     async def sync_tasks(self, pk: ProviderPk) -> tuple[TaskRecord, ...]:
         """The newest sync tasks of the provider, newest first."""
-        ...
 
     async def scheduled_tasks(self, provider_name: str) -> tuple[TaskRecord, ...]:
-        """The newest page syncs of a provider, whoever started them, newest first.
-
-        :meth:`sync_tasks` holds those that a saving or a probe started.
-        """
-        ...
+        """The newest page syncs of a provider, whoever started them, newest first."""
 
     async def full_syncs(self, provider_name: str) -> tuple[TaskRecord, ...]:
         """The newest full syncs of a provider, whoever started them, newest first."""
-        ...
 
     async def running_syncs(self, besides: str = "") -> tuple[str, ...]:
         """Names of the Microsoft Entra providers whose full sync runs now.
@@ -166,64 +137,45 @@ class AuthentikPort(Protocol):
         :param besides: name of a provider that is not asked about.
         :raises Denied: ``authentik-permission-missing``.
         """
-        ...
 
     async def sync_status(self, pk: ProviderPk) -> SyncStatus:
         """authentik's own view of its last sync."""
-        ...
 
     async def last_change(self, pk: ProviderPk) -> ProviderChange | None:
-        """The newest audit event that created or changed the provider (or, in the managed shape, its Secret).
+        """The newest audit event that created or changed the provider.
 
         :raises Denied: ``authentik-permission-missing`` where events may not be read.
         """
-        ...
-
-    async def provisioned_users(self, pk: ProviderPk) -> tuple[str, ...]:
-        """User principal names that authentik holds connections for in this provider."""
-        ...
 
     async def emit_event(self, action: str, context: Mapping[str, object]) -> None:
         """Write an audit event; best effort, raises only :class:`Denied`."""
-        ...
 
     async def own_events(self, connection: str) -> tuple[OwnEvent, ...]:
         """The newest events that :meth:`emit_event` wrote about a connection, newest first.
 
         :raises Denied: ``authentik-permission-missing``.
         """
-        ...
-
-    # --- teardown: a deletion of what is gone already is success
 
     async def provider_dependents(self, pk: ProviderPk) -> tuple[Dependent, ...]:
         """What hangs from the provider, by authentik's own list (``used_by``)."""
-        ...
 
     async def application_dependents(self, application: AuthentikApplication) -> tuple[Dependent, ...]:
         """What hangs from the application, its backchannel providers among it."""
-        ...
 
     async def application_bindings(self, application: AuthentikApplication) -> int | None:
         """Number of policy bindings of the application; ``None`` where the token may not look."""
-        ...
 
     async def delete_provider(self, pk: ProviderPk) -> bool:
         """Delete the provider; ``False`` when there was none.
 
         :raises Denied: ``authentik-permission-missing``.
         """
-        ...
 
     async def delete_application(self, application: AuthentikApplication) -> bool:
-        """Delete the application, which takes its backchannel providers along; ``False`` when there was none."""
-        ...
-
-    # --- blueprints: importing, storing as instances, and what an export reads
+        """Delete the application and with it its backchannel providers; ``False`` when there was none."""
 
     async def imports_blueprints(self) -> bool:
         """Whether the server imports blueprints without storing them."""
-        ...
 
     async def import_blueprint(
         self, content: str, values: Mapping[str, object], secrets: Mapping[str, SecretText]
@@ -235,7 +187,6 @@ class AuthentikPort(Protocol):
         :raises Denied: ``authentik-permission-missing``: add, change and delete are needed on every model in it.
         :raises Temporary: no answer, or the importer crashed; it may have been applied all the same.
         """
-        ...
 
     async def save_blueprint(self, name: str, content: str) -> BlueprintInstance:
         """Store a blueprint as an enabled instance of this name; one that exists gets the content.
@@ -244,35 +195,115 @@ class AuthentikPort(Protocol):
 
         :raises Conflict: ``blueprint-refused``: authentik's validation refuses the content.
         """
-        ...
 
     async def apply_blueprint(self, pk: str) -> None:
         """Make authentik's worker apply an instance; it answers before that is done."""
-        ...
 
     async def blueprint(self, pk: str) -> BlueprintInstance | None:
         """The instance as it stands."""
-        ...
 
     async def blueprint_lines(self, pk: str) -> tuple[str, ...]:
         """What the worker logged when it applied the instance last; nothing where tasks may not be read."""
-        ...
 
     async def delete_blueprint(self, pk: str) -> bool:
         """Delete an instance; what it made stays. ``False`` when there was none."""
-        ...
 
     async def exists(self, model: str, conditions: Sequence[tuple[str, str]]) -> bool | None:
         """Whether there is an object with these fields; ``None`` where that cannot be told.
 
         :param model: ``authentik_core.group``.
         """
-        ...
 
     async def property_mappings(self) -> tuple[PropertyMapping, ...]:
         """Every property mapping of the Microsoft Entra provider."""
-        ...
 
     async def group_name(self, pk: str) -> str | None:
         """The name of a group."""
-        ...
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role with the permissions that it gives on everything."""
+
+    pk: str
+    name: str
+    permissions: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group with its roles and members."""
+
+    pk: str
+    name: str
+    roles: tuple[str, ...] = ()
+    users: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user of authentik, as far as its rights go."""
+
+    pk: int
+    username: str
+    kind: str
+    is_active: bool = True
+    is_superuser: bool = False
+    groups: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ApiToken:
+    """A token without its key."""
+
+    identifier: str
+    user: int
+    intent: str
+    expiring: bool = False
+
+
+class AuthentikAccounts(Protocol):
+    """Roles, groups, users and tokens, as an administrator. Creating what exists already is success."""
+
+    async def needed(self, purpose: str) -> tuple[str, ...]:
+        """Every permission of a purpose, by authentik's names.
+
+        :param purpose: ``bootstrap`` or ``rotation``.
+        """
+
+    async def role(self, name: str) -> Role | None:
+        """The role of that name."""
+
+    async def create_role(self, name: str) -> Role:
+        """Make a role that gives nothing yet."""
+
+    async def assign(self, role: Role, permissions: Sequence[str]) -> None:
+        """Give a role further permissions."""
+
+    async def group(self, name: str) -> Group | None:
+        """The group of that name."""
+
+    async def create_group(self, name: str, role: Role) -> Group:
+        """Make a group whose members have a role."""
+
+    async def set_group_roles(self, group: Group, roles: Sequence[str]) -> None:
+        """Replace the roles of a group; the caller keeps the others in the list."""
+
+    async def add_member(self, group: Group, account: Account) -> None:
+        """Put a user into a group."""
+
+    async def account(self, username: str) -> Account | None:
+        """The user of that name."""
+
+    async def create_account(self, username: str) -> Account:
+        """Make a service account, without the app password that authentik's own call would give it."""
+
+    async def token(self, identifier: str) -> ApiToken | None:
+        """The token of that identifier."""
+
+    async def create_token(self, identifier: str, account: Account) -> ApiToken:
+        """Make a token of the intent API that does not expire."""
+
+    async def token_key(self, identifier: str) -> SecretText:
+        """The token's key."""

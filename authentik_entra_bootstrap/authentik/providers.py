@@ -1,27 +1,40 @@
-"""The Microsoft Entra provider: read, created with its client secret, saved, deleted."""
+"""The Microsoft Entra provider, and the application that it is assigned to: read, created, saved, deleted.
+
+Applications are read by slug, never by the filtered list: that one is cached and ignores its filters.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 
+from authentik_client.models.application_request import ApplicationRequest
+from authentik_client.models.patched_application_request import PatchedApplicationRequest
 from authentik_client.models.patched_microsoft_entra_provider_request import (
     PatchedMicrosoftEntraProviderRequest,
 )
 
-from authentik_entra_bootstrap.authentik import records
-from authentik_entra_bootstrap.authentik.audit import PROVIDER_MODEL, AuditTrail
-from authentik_entra_bootstrap.authentik.permission_names import (
-    ADD_PROVIDER,
-    CHANGE_PROVIDER,
-    DELETE_PROVIDER,
-    VIEW_ANY_PROVIDER,
-    VIEW_PROVIDER,
+from authentik_entra_bootstrap.authentik.failures import permitted
+from authentik_entra_bootstrap.authentik.requests import (
+    ALL_PROVIDERS,
+    APPLICATIONS,
+    BINDINGS,
+    PROVIDERS,
+    Malformed,
+    Query,
+    flag,
+    items,
+    keys,
+    mapping,
+    needed_number,
+    needed_text,
+    number,
+    text,
+    typed,
 )
-from authentik_entra_bootstrap.authentik.requests import Call, Query, typed
-from authentik_entra_bootstrap.authentik.server import PROVIDERS, Server
+from authentik_entra_bootstrap.authentik.server import Server
 from authentik_entra_bootstrap.domain import (
+    AuthentikApplication,
     Dependent,
     Provider,
     ProviderPk,
@@ -32,35 +45,28 @@ from authentik_entra_bootstrap.domain import (
 )
 from authentik_entra_bootstrap.errors import AlreadyExists, ConfigError, Denied, NotFound
 
-ONE_PROVIDER = PROVIDERS + "{pk}/"
-ALL_PROVIDERS = "/providers/all/"
+_SLUG = re.compile(r"[-a-zA-Z0-9_]+")
 _PLAIN = re.compile(r"[\w .()-]+")
 """Names that authentik's search finds for certain: it looks for each word within the name."""
-_SPEC_FIELDS = tuple(field.name for field in fields(ProviderSpec))
 _AS_WITHOUT: Mapping[str, object] = {"dry_run": False, "discovery_enabled": True}
 """How a server behaves that lacks the option: asking for just that asks for nothing."""
+_HINT_LENGTH = 3
 
 
-class Providers(Server, AuditTrail):
-    """Reads and writes of ``/providers/microsoft_entra/``."""
+class Providers(Server):
+    """Reads and writes of ``/providers/microsoft_entra/`` and ``/core/applications/``."""
 
     async def provider(self, pk: ProviderPk) -> Provider | None:
         """The provider by primary key."""
-        return await self._api.find(ONE_PROVIDER, records.provider, permission=VIEW_PROVIDER, pk=pk)
+        return await self._api.find(PROVIDERS, pk, provider)
 
     async def find_provider(self, name: str) -> Provider | None:
         """The provider of exactly that name."""
-        return await self._api.first(
-            PROVIDERS,
-            records.provider,
-            lambda provider: provider.name == name,
-            permission=VIEW_PROVIDER,
-            query=(("name", name),),
-        )
+        return await self._api.first(PROVIDERS, provider, lambda found: found.name == name, (("name", name),))
 
     async def providers(self) -> tuple[Provider, ...]:
         """Every Microsoft Entra provider."""
-        return tuple(await self._api.pages(PROVIDERS, records.provider, permission=VIEW_PROVIDER))
+        return tuple(await self._api.pages(PROVIDERS, provider))
 
     async def provider_name_holder(self, name: str) -> str | None:
         """Verbose type of any provider of that name.
@@ -78,6 +84,15 @@ class Providers(Server, AuditTrail):
             return "Microsoft Entra Provider" if await self.find_provider(name) else None
         return holder
 
+    async def _holder(self, name: str, query: Query) -> str | None:
+        try:
+            found = await self._api.first(
+                ALL_PROVIDERS, mapping, lambda fields: fields.get("name") == name, query
+            )
+        except NotFound:
+            return None
+        return None if found is None else text(found, "verbose_name") or "provider"
+
     async def create_provider(self, spec: ProviderSpec, secret: SecretText) -> Written[Provider]:
         """Create the provider with its secret; a lost answer is settled by reading.
 
@@ -85,18 +100,13 @@ class Providers(Server, AuditTrail):
         differs, and that cannot be read: so the secret is then delivered once more, and the provider holds the
         one that the caller believes it to hold.
 
-        :raises ConfigError: ``authentik-option-unsupported``, see :func:`unsupported_fields`.
+        :raises ConfigError: ``authentik-option-unsupported``.
         """
-        body, secrets = provider_body(spec, await self._known_server()), {"client_secret": secret}
-        call = Call("POST", PROVIDERS, body=body, secrets=secrets, permission=ADD_PROVIDER)
-        certain: set[str | None] = set()
+        wanted = {name: value for name, value in vars(spec).items() if value is not None}
+        body = provider_body(wanted, await self._known_server())
+        call = PROVIDERS.call("POST", body=body, secrets={"client_secret": secret})
 
-        async def post() -> Written[Provider]:
-            reply = await self._api.send(call)
-            certain.add(reply.request_id)
-            return Written(self._api.read(reply, records.provider), reply.request_id)
-
-        async def find_ours() -> Provider | None:
+        async def find() -> Provider | None:
             found = await self.find_provider(spec.name)
             if found is not None and not is_as_asked(found, body):
                 raise AlreadyExists(
@@ -108,13 +118,8 @@ class Providers(Server, AuditTrail):
                 )
             return found
 
-        async def request_id(made: Provider) -> str | None:
-            return await self.request_that_created(str(made.pk), PROVIDER_MODEL)
-
-        made = await self._api.create_once(
-            post, find_ours, request_id, what="authentik to create the provider"
-        )
-        return made if certain else await self.update_provider(made.value.pk, {}, secret)
+        made = await self._api.create(call, provider, find, what="authentik to create the provider")
+        return made if made.request_id else await self.update_provider(made.value.pk, {}, secret)
 
     async def update_provider(
         self, pk: ProviderPk, changes: Mapping[str, object], secret: SecretText | None = None
@@ -125,84 +130,103 @@ class Providers(Server, AuditTrail):
         """
         body = provider_body(changes, await self._known_server())
         secrets = {} if secret is None else {"client_secret": secret}
-        call = Call("PATCH", ONE_PROVIDER, {"pk": pk}, body=body, secrets=secrets, permission=CHANGE_PROVIDER)
-        reply = await self._api.repeat(call)
-        return Written(self._api.read(reply, records.provider), reply.request_id)
+        return await self._api.write(PROVIDERS.call("PATCH", pk, body=body, secrets=secrets), provider)
 
-    async def start_sync(
-        self, pk: ProviderPk, changes: Mapping[str, object] | None = None
-    ) -> Written[Provider]:
+    async def start_sync(self, pk: ProviderPk) -> Written[Provider]:
         """Save the provider, which starts a full sync when it is assigned to an application."""
-        return await self.update_provider(pk, changes or {})
+        return await self.update_provider(pk, {})
 
     async def provider_dependents(self, pk: ProviderPk) -> tuple[Dependent, ...]:
         """authentik's ``used_by`` of the provider; nothing where this release has no such list."""
-        found = await self._api.find(
-            ONE_PROVIDER + "used_by/", records.dependents, permission=VIEW_PROVIDER, pk=pk
-        )
-        return found or ()
+        return await self._api.find(PROVIDERS, pk, dependents, "used_by/") or ()
 
     async def delete_provider(self, pk: ProviderPk) -> bool:
-        """Delete the provider; its assignment, schedule and records of provisioned objects go along.
+        """Delete the provider; its assignment, schedule and records of provisioned objects go along."""
+        return await self._api.delete(PROVIDERS, pk)
 
-        :returns: ``False`` when there was none.
+    async def find_application(self, slug: str) -> AuthentikApplication | None:
+        """The application by slug.
+
+        :raises ConfigError: ``authentik-slug-invalid``.
         """
-        return await self._api.delete(ONE_PROVIDER, permission=DELETE_PROVIDER, pk=pk)
+        _check_slug(slug)
+        return await self._api.find(APPLICATIONS, slug, application)
 
-    async def _holder(self, name: str, query: Query) -> str | None:
-        """Verbose type of the provider of that name; a search may miss names with unusual characters."""
-        try:
-            found = await self._api.first(
-                ALL_PROVIDERS,
-                records.mapping,
-                lambda fields: fields.get("name") == name,
-                permission=VIEW_ANY_PROVIDER,
-                query=query,
-            )
-        except NotFound:
-            return None
-        return None if found is None else records.text(found, "verbose_name") or "provider"
+    async def create_application(
+        self, *, slug: str, name: str, backchannel_provider_pks: Sequence[int], launch_url: str | None
+    ) -> Written[AuthentikApplication]:
+        """Create the application with its backchannel providers; a lost answer is settled by reading."""
+        _check_slug(slug)
+        wanted = {
+            "name": name,
+            "slug": slug,
+            "backchannel_providers": list(backchannel_provider_pks),
+            **({} if launch_url is None else {"meta_launch_url": launch_url}),
+        }
+        call = APPLICATIONS.call("POST", body=typed(ApplicationRequest, wanted))
+
+        async def find() -> AuthentikApplication | None:
+            found = await self.find_application(slug)
+            if found is None:
+                return None
+            same = set(found.backchannel_provider_pks) == set(backchannel_provider_pks)
+            if not same or found.name != name.strip():
+                raise AlreadyExists(
+                    "authentik-slug-taken",
+                    f"authentik has an application with the slug {slug} already, with other settings.",
+                    "Choose another slug, or adopt what exists.",
+                    call.trace(),
+                    {"field": "slug"},
+                )
+            return found
+
+        return await self._api.create(call, application, find, what="authentik to create the application")
+
+    async def set_backchannel_providers(self, slug: str, pks: Sequence[int]) -> Written[AuthentikApplication]:
+        """Replace the list of backchannel providers."""
+        _check_slug(slug)
+        body = typed(PatchedApplicationRequest, {"backchannel_providers": list(pks)})
+        return await self._api.write(APPLICATIONS.call("PATCH", slug, body=body), application)
+
+    async def application_dependents(self, application: AuthentikApplication) -> tuple[Dependent, ...]:
+        """authentik's ``used_by`` of its application."""
+        return await self._api.find(APPLICATIONS, application.slug, dependents, "used_by/") or ()
+
+    async def application_bindings(self, application: AuthentikApplication) -> int | None:
+        """Number of policy bindings of an application; ``None`` where the token may not look.
+
+        An application is a policy binding model: its primary key is what a binding has as target.
+        """
+        page = await permitted(self._api.page(BINDINGS, mapping, (("target", application.pk),), size=1))
+        return page.count if page else None
+
+    async def delete_application(self, application: AuthentikApplication) -> bool:
+        """Delete the application, which takes its backchannel providers along."""
+        return await self._api.delete(APPLICATIONS, application.slug)
 
 
-def is_as_asked(found: Provider, body: Mapping[str, object]) -> bool:
-    """Whether a provider that was read has every value that was sent (lists in any order)."""
-    for name, sent in body.items():
-        value = getattr(found, name, None)
-        if value is None and name != "filter_group":
-            continue  # the server does not show it
-        if isinstance(sent, list):
-            same = sorted(map(str, set(sent))) == sorted(map(str, value or ()))
-        elif isinstance(value, str):
-            same = str(sent).strip() == value
-        else:
-            same = sent == value
-        if not same:
-            return False
-    return True
+def _check_slug(slug: str) -> None:
+    if not _SLUG.fullmatch(slug):
+        raise ConfigError(
+            "authentik-slug-invalid",
+            f"{slug!r} is no slug: only letters, digits, hyphens and underscores may be used.",
+            "Choose another slug for the authentik application.",
+        )
 
 
-def unsupported_fields(spec: ProviderSpec, info: ServerInfo) -> tuple[str, ...]:
-    """Options that the spec asks for and the server does not have, e.g. ``discovery_enabled`` before 2026.8."""
-    return _unsupported({name: getattr(spec, name) for name in _SPEC_FIELDS}, info)
-
-
-def provider_body(wanted: ProviderSpec | Mapping[str, object], info: ServerInfo) -> dict[str, object]:
+def provider_body(wanted: Mapping[str, object], info: ServerInfo) -> dict[str, object]:
     """The provider's fields as JSON, without its secret.
 
-    :param wanted: a spec (whose ``None`` means: not sent), or changes by field name of the spec
-        (whose ``filter_group=None`` removes the filter).
+    :param wanted: values by field name of :class:`ProviderSpec`; ``filter_group=None`` removes the filter, of other
+        fields ``None`` is not sent.
     :raises ConfigError: ``authentik-option-unsupported``, ``authentik-value-invalid``.
     """
-    if isinstance(wanted, ProviderSpec):
-        values = {name: getattr(wanted, name) for name in _SPEC_FIELDS if getattr(wanted, name) is not None}
-    else:
-        strange = sorted(set(wanted) - set(_SPEC_FIELDS))
-        if strange:
-            raise ConfigError("authentik-value-invalid", f"The provider has no field {', '.join(strange)}.")
-        values = {
-            name: value for name, value in wanted.items() if value is not None or name == "filter_group"
-        }
-    missing = _unsupported(values, info)
+    values = {name: value for name, value in wanted.items() if value is not None or name == "filter_group"}
+    missing = sorted(
+        name
+        for name in values.keys() - info.provider_fields
+        if values[name] is not None and _AS_WITHOUT.get(name, ...) != values[name]
+    )
     if missing:
         raise ConfigError(
             "authentik-option-unsupported",
@@ -210,19 +234,79 @@ def provider_body(wanted: ProviderSpec | Mapping[str, object], info: ServerInfo)
             "Leave the option out, or update authentik.",
             facts={"fields": ", ".join(missing)},
         )
-    supported = {
-        name: list(value) if isinstance(value, tuple | frozenset | set) else value
+    sent = {
+        name: list(value) if isinstance(value, tuple) else value
         for name, value in values.items()
         if name in info.provider_fields
     }
     # The PATCH model for both methods: its fields are the POST's, and the secret, which POST's insists on,
     # joins when the request is written.
-    return typed(PatchedMicrosoftEntraProviderRequest, supported)
+    return typed(PatchedMicrosoftEntraProviderRequest, sent)
 
 
-def _unsupported(values: Mapping[str, object], info: ServerInfo) -> tuple[str, ...]:
+def is_as_asked(found: Provider, body: Mapping[str, object]) -> bool:
+    """Whether a provider that was read has every value that was sent (lists in any order)."""
+
+    def plain(value: object) -> object:
+        return frozenset(map(str, value)) if isinstance(value, list | tuple) else str(value).strip()
+
+    read = {name: getattr(found, name, None) for name in body}
+    shown = {name for name, value in read.items() if value is not None or name == "filter_group"}
+    return all(plain(read[name]) == plain(body[name]) for name in shown)
+
+
+def provider(body: object) -> Provider:
+    """A Microsoft Entra provider; of ``client_secret``, which older servers show, three characters are kept."""
+    fields = mapping(body)
+    return Provider(
+        pk=ProviderPk(needed_number(fields, "pk")),
+        name=needed_text(fields, "name"),
+        client_id=text(fields, "client_id") or "",
+        tenant_id=text(fields, "tenant_id") or "",
+        property_mappings=keys(fields, "property_mappings"),
+        property_mappings_group=keys(fields, "property_mappings_group"),
+        filter_group=text(fields, "filter_group"),
+        exclude_users_service_account=flag(fields, "exclude_users_service_account"),
+        user_delete_action=text(fields, "user_delete_action") or "delete",
+        group_delete_action=text(fields, "group_delete_action") or "delete",
+        dry_run=flag(fields, "dry_run"),
+        sync_page_size=number(fields, "sync_page_size"),
+        sync_page_timeout=text(fields, "sync_page_timeout"),
+        discovery_enabled=flag(fields, "discovery_enabled")
+        if isinstance(fields.get("discovery_enabled"), bool)
+        else None,
+        application_slug=text(fields, "assigned_backchannel_application_slug"),
+        # As much as Microsoft Graph shows to every reader as the credential's hint.
+        secret_hint=(text(fields, "client_secret") or "")[:_HINT_LENGTH] or None,
+    )
+
+
+def application(body: object) -> AuthentikApplication:
+    """authentik's application."""
+    fields = mapping(body)
+    return AuthentikApplication(
+        pk=needed_text(fields, "pk"),
+        slug=needed_text(fields, "slug"),
+        name=text(fields, "name") or "",
+        provider_pk=number(fields, "provider"),
+        backchannel_provider_pks=tuple(
+            pk for pk in items(fields, "backchannel_providers") if isinstance(pk, int)
+        ),
+        meta_launch_url=text(fields, "meta_launch_url") or None,
+    )
+
+
+def dependents(body: object) -> tuple[Dependent, ...]:
+    """authentik's ``used_by`` list: what hangs from an object."""
+    if not isinstance(body, list):
+        raise Malformed("it is no list")
     return tuple(
-        name
-        for name, value in values.items()
-        if value is not None and name not in info.provider_fields and _AS_WITHOUT.get(name, ...) != value
+        Dependent(
+            app=text(fields, "app") or "",
+            model=text(fields, "model_name") or "object",
+            pk=str(fields.get("pk") or ""),
+            name=text(fields, "name") or str(fields.get("pk")),
+            action=text(fields, "action") or "cascade",
+        )
+        for fields in map(mapping, body)
     )

@@ -1,4 +1,4 @@
-"""One request to authentik and its answer, as data; bodies by the client library's request models."""
+"""One request to authentik and its answer, as data: addresses, bodies, fields of answers, secrets taken out."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from authentik_entra_bootstrap.domain import SecretText
+from authentik_entra_bootstrap.domain.times import read_time
 from authentik_entra_bootstrap.errors import ConfigError, RequestTrace
 
 Query = Sequence[tuple[str, str]]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_VERBS = {"GET": "view", "OPTIONS": "view", "POST": "add", "PATCH": "change", "DELETE": "delete"}
 
 
 @dataclass(frozen=True)
 class Call:
     """One request.
 
-    :param path: below ``/api/v3``, with ``{names}`` for ``params``, which are percent-encoded.
+    :param path: below ``/api/v3``; ``{key}`` stands for ``key``, which is percent-encoded.
     :param body: JSON body without its secrets; ``None`` sends none.
     :param secrets: body fields that hold secrets; they are revealed only when the request is written.
     :param permission: authentik's name of the permission it needs, for the error when that is missing.
@@ -33,7 +36,7 @@ class Call:
 
     method: str
     path: str
-    params: Mapping[str, str | int] = field(default_factory=dict)
+    key: str | int = ""
     query: Query = ()
     body: Mapping[str, object] | None = None
     secrets: Mapping[str, SecretText] = field(default_factory=dict)
@@ -43,16 +46,63 @@ class Call:
 
     @property
     def shown_path(self) -> str:
-        """The path with its parameters, without the query."""
-        return self.path.format(**{name: str(value) for name, value in self.params.items()})
+        """The path with its key, without the query."""
+        return self.path.replace("{key}", str(self.key))
 
-    def trace(self, status: int | None = None, request_id: str | None = None) -> RequestTrace:
+    def trace(self) -> RequestTrace:
         """What to tell authentik's operator about this request."""
-        return RequestTrace("authentik", self.method, self.shown_path, status, request_id=request_id)
+        return RequestTrace("authentik", self.method, self.shown_path)
 
 
-class Malformed(ValueError):
-    """An answer lacks what identifies the object, or is of another kind. The text names fields, never values."""
+@dataclass(frozen=True)
+class Resource:
+    """One kind of authentik's objects: the address of its list, and authentik's permissions on it.
+
+    :param path: below ``/api/v3``.
+    :param label: authentik's ``app.model``.
+    :param key: the field that an object's own address ends with.
+    """
+
+    path: str
+    label: str
+    key: str = "pk"
+
+    def permission(self, verb: str) -> str:
+        """The name of a permission, e.g. ``authentik_core.view_group``."""
+        app, _, model = self.label.partition(".")
+        return f"{app}.{verb}_{model}"
+
+    def call(self, method: str, key: str | int = "", rest: str = "", **fields: Any) -> Call:
+        """A request to the list, or with a key to one object, that needs the method's usual permission.
+
+        :param rest: of the address, after the object's own.
+        :param fields: of :class:`Call`.
+        """
+        path = self.path if key == "" else f"{self.path}{{key}}/{rest}"
+        return Call(method, path, key, **{"permission": self.permission(_VERBS[method]), **fields})
+
+
+PROVIDERS = Resource(
+    "/providers/microsoft_entra/", "authentik_providers_microsoft_entra.microsoftentraprovider"
+)
+PROVISIONED_USERS = Resource(
+    "/providers/microsoft_entra_users/", "authentik_providers_microsoft_entra.microsoftentraprovideruser"
+)
+MAPPINGS = Resource(
+    "/propertymappings/provider/microsoft_entra/",
+    "authentik_providers_microsoft_entra.microsoftentraprovidermapping",
+)
+ALL_PROVIDERS = Resource("/providers/all/", "authentik_core.provider")
+APPLICATIONS = Resource("/core/applications/", "authentik_core.application", "slug")
+BINDINGS = Resource("/policies/bindings/", "authentik_policies.policybinding")
+TASKS = Resource("/tasks/tasks/", "authentik_tasks.task")
+EVENTS = Resource("/events/events/", "authentik_events.event")
+TRANSPORTS = Resource("/events/transports/", "authentik_events.notificationtransport")
+BLUEPRINTS = Resource("/managed/blueprints/", "authentik_blueprints.blueprintinstance")
+USERS = Resource("/core/users/", "authentik_core.user")
+GROUPS = Resource("/core/groups/", "authentik_core.group")
+TOKENS = Resource("/core/tokens/", "authentik_core.token", "identifier")
+ROLES = Resource("/rbac/roles/", "authentik_rbac.role")
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,10 +152,8 @@ class Reply:
 
     def json_or_none(self) -> object:
         """The body as JSON if it says so and is; ``None`` otherwise."""
-        if not self.is_json:
-            return None
         try:
-            return self.json()
+            return self.json() if self.is_json else None
         except Malformed:
             return None
 
@@ -133,3 +181,132 @@ def typed(model: Any, values: Mapping[str, object]) -> dict[str, object]:
         "Correct the setting.",
         facts={"fields": ", ".join(refused)},
     )
+
+
+# --- fields of answers: unknown ones are ignored, missing ones get a default, unknown words are kept
+
+
+class Malformed(ValueError):
+    """An answer lacks what identifies the object, or is of another kind. The text names fields, never values."""
+
+
+def mapping(body: object) -> Mapping[str, object]:
+    """The body as a JSON object.
+
+    :raises Malformed: it is none.
+    """
+    if not isinstance(body, dict):
+        raise Malformed("it is no JSON object")
+    return body
+
+
+def child(body: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """A nested object; empty where there is none."""
+    value = body.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def items(body: Mapping[str, object], name: str) -> Sequence[object]:
+    """A list; empty where there is none."""
+    value = body.get(name)
+    return value if isinstance(value, list) else ()
+
+
+def keys(body: Mapping[str, object], name: str) -> tuple[str, ...]:
+    """A list of primary keys as text."""
+    return tuple(map(str, items(body, name)))
+
+
+def text(body: Mapping[str, object], name: str) -> str | None:
+    """A string field; ``None`` where it is missing, null or something else."""
+    value = body.get(name)
+    return value if isinstance(value, str) else None
+
+
+def number(body: Mapping[str, object], name: str) -> int | None:
+    """A whole number, also written as text."""
+    value = body.get(name)
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def flag(body: Mapping[str, object], name: str, default: bool = False) -> bool:
+    """A boolean."""
+    value = body.get(name)
+    return value if isinstance(value, bool) else default
+
+
+def moment(body: Mapping[str, object], name: str) -> datetime | None:
+    """A time, aware UTC; ``None`` where it is missing or unreadable."""
+    return read_time(body.get(name))
+
+
+def needed_text(body: Mapping[str, object], name: str) -> str:
+    """A string field without which the record means nothing.
+
+    :raises Malformed: it is missing or no string.
+    """
+    value = text(body, name)
+    if value is None:
+        raise Malformed(f"it has no usable {name}")
+    return value
+
+
+def needed_number(body: Mapping[str, object], name: str) -> int:
+    """A whole number without which the record means nothing.
+
+    :raises Malformed: it is missing or no number.
+    """
+    value = number(body, name)
+    if value is None:
+        raise Malformed(f"it has no usable {name}")
+    return value
+
+
+# --- secrets taken out of what authentik sends back and people may read
+
+HIDDEN = "***"
+_SHORTEST = 6
+"""Characters. Shorter texts stand in ordinary words; no service makes such secrets."""
+_SECRET_WORDS = re.compile(
+    r"(?i)^value$|secret|passw(?:or)?d|token|authorization|assertion|credential|api_key"
+)
+_KEYED = re.compile(
+    r"(?i)((?:client_?secret|secret_?text|client_?assertion|password|passwd|(?:access|refresh|id)_?token"
+    r"|api_?key|authorization|secret|token|value)\b\\?[\"']?\s*[:=]\s*\\?[\"']?)"
+    r"(?!AADSTS)(?:Bearer\s+)?[^\s\"',;&}\\]+"
+)
+_SHAPED = (
+    re.compile(r"(?i)\bbearer\s+[A-Za-z0-9._~+/=-]{8,}"),
+    re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"),
+    # Entra's client secrets: three characters, a digit, "Q~", then 31 to 34 more.
+    re.compile(r"[A-Za-z0-9_~.-]{3}\dQ~[A-Za-z0-9_~.-]{31,34}"),
+)
+
+
+def holds_secret(name: str) -> bool:
+    """Whether a field of that name holds a secret."""
+    return _SECRET_WORDS.search(name) is not None
+
+
+class Redactor:
+    """Removes the secrets it was told of, and what looks like one."""
+
+    def __init__(self) -> None:
+        self._known: set[SecretText] = set()
+
+    def add(self, secret: SecretText) -> None:
+        """Remember a secret that must never be shown."""
+        if len(secret.reveal().strip()) >= _SHORTEST:
+            self._known.add(secret)
+
+    def text(self, text: str) -> str:
+        """The text without the secrets known, also JSON-escaped, and without anything that looks like one."""
+        for secret in self._known:
+            raw = secret.reveal()
+            for form in sorted({raw, raw.strip(), json.dumps(raw)[1:-1]}, key=len, reverse=True):
+                text = text.replace(form, HIDDEN)
+        for shape in _SHAPED:
+            text = shape.sub(HIDDEN, text)
+        return _KEYED.sub(rf"\1{HIDDEN}", text)

@@ -1,45 +1,71 @@
-"""What the server is: version and the provider's fields, read from its own description."""
+"""What the server tells of itself: version, the provider's fields, licence, caller, and its audit trail."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 
-from authentik_entra_bootstrap.authentik import records
-from authentik_entra_bootstrap.authentik.client import Api, Part
-from authentik_entra_bootstrap.authentik.permission_names import VIEW_PROVIDER
-from authentik_entra_bootstrap.authentik.records import child, mapping, needed_text
-from authentik_entra_bootstrap.authentik.requests import Call, Reply
-from authentik_entra_bootstrap.domain import AuthentikUser, LicenseInfo, ServerInfo
+from authentik_client.models.event_request import EventRequest
+
+from authentik_entra_bootstrap.authentik.client import Part
+from authentik_entra_bootstrap.authentik.failures import not_an_api
+from authentik_entra_bootstrap.authentik.requests import (
+    EVENTS,
+    PROVIDERS,
+    Call,
+    child,
+    flag,
+    mapping,
+    moment,
+    needed_number,
+    needed_text,
+    text,
+    typed,
+)
+from authentik_entra_bootstrap.domain import (
+    AuthentikUser,
+    LicenseInfo,
+    OwnEvent,
+    ProviderChange,
+    ProviderPk,
+    ServerInfo,
+)
 from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.errors import (
-    ConfigError,
+    BootstrapError,
     Denied,
     NotFound,
     UnexpectedAnswer,
     UnsupportedServer,
 )
 
-PROVIDERS = "/providers/microsoft_entra/"
-BLUEPRINT_IMPORT = "/managed/blueprints/import/"
+_log = logging.getLogger(__name__)
+
 _SCHEMA_TIMEOUT = 120.0
 """Seconds. The schema has 2 MB, and authentik may have to generate it."""
+EVENT_APP = "authentik_entra_bootstrap"
+OWN_ACTIONS = ("secret_rotate", "configuration_error", "configuration_warning")
+"""authentik's actions that fit what we tell; it takes no others."""
+_CHANGES = {"model_created", "model_updated"}
+_FEW = 20
+_FEW_PAGES = 5
 
 
 class Server(Part):
-    """The server itself: version, licence, and whom the token belongs to."""
+    """Reads what the server tells of itself."""
 
     _reading: asyncio.Future[ServerInfo] | None = None
 
     async def server(self) -> ServerInfo:
-        """Version and the provider's fields, read anew.
+        """Version and the provider's fields, by ``OPTIONS``, or by the schema where the token may not create.
 
         :raises Denied: ``authentik-token-invalid``.
         :raises ConfigError: ``authentik-not-found-at-url``.
         :raises UnsupportedServer: ``unsupported-authentik-shape``.
         """
-        self._reading = asyncio.ensure_future(_read_server(self._api))
+        self._reading = asyncio.ensure_future(self._read_server())
         return await self._reading
 
     async def service_time(self) -> datetime | None:
@@ -49,12 +75,12 @@ class Server(Part):
 
     async def license(self) -> LicenseInfo:
         """The licence's summary, past authentik's own cache."""
-        reply = await self._api.get("/enterprise/license/summary/", query=(("cached", "false"),))
-        return self._api.read(reply, records.license_info)
+        query = (("cached", "false"),)
+        return await self._api.get("/enterprise/license/summary/", license_info, query=query)
 
     async def me(self) -> AuthentikUser:
         """Whom the token belongs to."""
-        return self._api.read(await self._api.get("/core/users/me/"), records.user)
+        return await self._api.get("/core/users/me/", user)
 
     async def _known_server(self) -> ServerInfo:
         reading = self._reading
@@ -63,73 +89,101 @@ class Server(Part):
         # Asked side by side with what needs it: read once. Who began it tells of its failure, too.
         return reading.result() if reading.done() else await asyncio.shield(reading)
 
+    async def _read_server(self) -> ServerInfo:
+        version, fields = await asyncio.gather(self._version(), self._offered_fields())
+        fields = fields or posted_fields(await self._schema(), PROVIDERS.path) or frozenset()
+        if "client_secret" not in fields:
+            raise UnsupportedServer(
+                "unsupported-authentik-shape",
+                f"The Microsoft Entra provider of authentik {version} has no field client_secret, "
+                "so this tool cannot give it a client secret.",
+                "Nothing was changed. Look for a newer release of this tool; the provider needs authentik Enterprise.",
+                facts={"provider_fields": ", ".join(sorted(fields))},
+            )
+        return ServerInfo(version=version, provider_fields=fields)
 
-async def _read_server(api: Api) -> ServerInfo:
-    version, fields = await asyncio.gather(
-        api.get("/admin/version/"), _fields_from_options(api), return_exceptions=True
-    )
-    if isinstance(version, NotFound):
-        raise _no_authentik(version) from None
-    for result in (version, fields):
-        if isinstance(result, BaseException):
-            raise result
-    assert isinstance(version, Reply)  # noqa: S101 - told to mypy: exceptions were raised above
-    assert isinstance(fields, frozenset)  # noqa: S101 - same
-    name = api.read(version, lambda body: needed_text(mapping(body), "version_current"))
-    fields = fields or schema_fields(await _schema(api))
-    refuse_without_secret_field(fields, name)
-    return ServerInfo(version=name, provider_fields=fields)
+    async def _version(self) -> str:
+        call = Call("GET", "/admin/version/")
+        try:
+            reply = await self._api.repeat(call)
+        except NotFound as error:
+            raise not_an_api(error.trace or call.trace()) from None
+        return self._api.read(reply, lambda body: needed_text(mapping(body), "version_current"))
 
+    async def _offered_fields(self) -> frozenset[str]:
+        """Writable fields of the provider by ``OPTIONS``; empty where it shows none (the token may not create)."""
+        try:
+            return self._api.read(await self._api.repeat(PROVIDERS.call("OPTIONS")), options_fields)
+        except Denied as error:
+            if error.code == "authentik-token-invalid":
+                raise
+            return frozenset()
+        except (NotFound, UnexpectedAnswer):
+            return frozenset()
 
-async def offers_blueprint_import(api: Api) -> bool:
-    """Whether the server imports blueprints without storing them (since 2026.5).
-
-    Told by the ``Allow`` header of the address, which refusals carry, too; where ``OPTIONS`` gives none, by the
-    server's own description.
-    """
-    reply = await api.exchange(Call("OPTIONS", BLUEPRINT_IMPORT))
-    if reply.status == 404:
-        return False
-    if reply.status in {200, 403} and "allow" in reply.headers:
-        return "POST" in reply.headers["allow"].replace(" ", "").split(",")
-    paths = _paths(await _schema(api))
-    return any("post" in child(paths, path) for path in (f"/api/v3{BLUEPRINT_IMPORT}", BLUEPRINT_IMPORT))
-
-
-async def import_takes_context(api: Api) -> bool:
-    """Whether the blueprint import reads the form field ``context`` (since 2026.8; it was ignored before).
-
-    Only the server's own description tells: what is unknown is passed over without a word.
-    """
-    schema = await _schema(api)
-    for path in (f"/api/v3{BLUEPRINT_IMPORT}", BLUEPRINT_IMPORT):
-        body = child(child(child(_paths(schema), path), "post"), "requestBody")
-        form = child(child(child(body, "content"), "multipart/form-data"), "schema")
-        reference = str(form.get("$ref", "")).rpartition("/")[2]
-        named = child(child(child(schema, "components"), "schemas"), reference) if reference else form
-        if "context" in child(named, "properties"):
-            return True
-    return False
+    async def _schema(self) -> Mapping[str, object]:
+        call = Call("GET", "/schema/", query=(("format", "json"),), read_timeout=_SCHEMA_TIMEOUT)
+        return self._api.read(await self._api.repeat(call), mapping)
 
 
-def refuse_without_secret_field(fields: frozenset[str], version: str) -> None:
-    """Refuse a server whose provider takes no ``client_secret``.
+class AuditTrail(Part):
+    """Reads and writes authentik's events. authentik ignores filters that it does not know: each event is looked at."""
 
-    :raises UnsupportedServer: ``unsupported-authentik-shape``.
-    """
-    if "client_secret" in fields:
-        return
-    raise UnsupportedServer(
-        "unsupported-authentik-shape",
-        f"The Microsoft Entra provider of authentik {version} has no field client_secret, "
-        "so this tool cannot give it a client secret.",
-        "Nothing was changed. Look for a newer release of this tool; the provider needs authentik Enterprise.",
-        facts={"provider_fields": ", ".join(sorted(fields))},
-    )
+    async def last_change(self, pk: ProviderPk) -> ProviderChange | None:
+        """The newest event that created or changed the provider.
+
+        :raises Denied: ``authentik-permission-missing``.
+        """
+        app, _, model = PROVIDERS.label.partition(".")
+
+        def of_provider(event: object) -> ProviderChange | None:
+            about = child(child(mapping(event), "context"), "model")
+            same = (str(about.get("pk")), about.get("app"), about.get("model_name")) == (str(pk), app, model)
+            return change(event) if same and text(mapping(event), "action") in _CHANGES else None
+
+        query = (
+            ("context_model_app", app),
+            ("context_model_name", model),
+            ("context_model_pk", str(pk)),
+            ("ordering", "-created"),
+        )
+        found = await self._api.pages(
+            EVENTS, of_provider, query, page_size=_FEW, max_pages=_FEW_PAGES, done=bool
+        )
+        return max(found, key=lambda entry: entry.created, default=None)
+
+    async def emit_event(self, action: str, context: Mapping[str, object]) -> None:
+        """Write an event, best effort.
+
+        :raises Denied: the token may not.
+        """
+        try:
+            body = typed(EventRequest, {"action": action, "app": EVENT_APP, "context": dict(context)})
+            await self._api.once(EVENTS.call("POST", body=body))
+        except Denied:
+            raise
+        except BootstrapError as error:
+            _log.debug("audit event %s not written: %s", action, error.code)
+
+    async def own_events(self, connection: str) -> tuple[OwnEvent, ...]:
+        """The newest events of our own about a connection, newest first.
+
+        :raises Denied: ``authentik-permission-missing``.
+        """
+
+        def own(event: object) -> OwnEvent | None:
+            fields = mapping(event)
+            context, created = child(fields, "context"), moment(fields, "created")
+            if fields.get("app") != EVENT_APP or context.get("connection") != connection or created is None:
+                return None
+            return OwnEvent(text(context, "happened") or "", created, text(context, "code") or "")
+
+        query = (*(("actions", action) for action in OWN_ACTIONS), ("ordering", "-created"))
+        return tuple(await self._api.pages(EVENTS, own, query, page_size=_FEW, max_pages=1))
 
 
 def options_fields(body: object) -> frozenset[str]:
-    """Writable fields by an ``OPTIONS`` answer; empty where it shows none (the token may not create)."""
+    """Writable fields by an ``OPTIONS`` answer."""
     action = child(child(mapping(body), "actions"), "POST")
     return frozenset(
         name
@@ -138,47 +192,47 @@ def options_fields(body: object) -> frozenset[str]:
     )
 
 
-def schema_fields(schema: Mapping[str, object]) -> frozenset[str]:
-    """Writable fields of the provider by the OpenAPI document: what its POST takes."""
-    schemas = child(child(schema, "components"), "schemas")
-    for path, operations in _paths(schema).items():
-        if not path.endswith(PROVIDERS) or not isinstance(operations, dict):
-            continue
-        content = child(child(child(operations, "post"), "requestBody"), "content")
-        reference = child(child(content, "application/json"), "schema").get("$ref")
-        if isinstance(reference, str):
-            named = child(schemas, reference.rpartition("/")[2])
-            return frozenset(child(named, "properties"))
-    return frozenset(child(child(schemas, "MicrosoftEntraProviderRequest"), "properties"))
+def posted_fields(
+    schema: Mapping[str, object], path: str, kind: str = "application/json"
+) -> frozenset[str] | None:
+    """Fields that a POST to an address takes, by the server's OpenAPI document; ``None`` where there is no such POST."""
+    paths = child(schema, "paths")
+    operations = child(paths, f"/api/v3{path}") or child(paths, path)
+    if "post" not in operations:
+        return None
+    body = child(child(operations, "post"), "requestBody")
+    form = child(child(child(body, "content"), kind), "schema")
+    name = str(form.get("$ref", "")).rpartition("/")[2]
+    named = child(child(child(schema, "components"), "schemas"), name) if name else form
+    return frozenset(child(named, "properties"))
 
 
-def _paths(schema: Mapping[str, object]) -> Mapping[str, object]:
-    return child(schema, "paths")
+def license_info(body: object) -> LicenseInfo:
+    """The licence's summary; the year 1970 stands for no licence."""
+    fields = mapping(body)
+    until = moment(fields, "latest_valid")
+    return LicenseInfo(needed_text(fields, "status"), None if until is None or until.year <= 1970 else until)
 
 
-async def _fields_from_options(api: Api) -> frozenset[str]:
-    try:
-        reply = await api.repeat(Call("OPTIONS", PROVIDERS, permission=VIEW_PROVIDER))
-        return api.read(reply, options_fields)
-    except Denied as error:
-        if error.code == "authentik-token-invalid":
-            raise
-        return frozenset()
-    except (NotFound, UnexpectedAnswer):
-        return frozenset()
-
-
-async def _schema(api: Api) -> Mapping[str, object]:
-    reply = await api.repeat(
-        Call("GET", "/schema/", query=(("format", "json"),), read_timeout=_SCHEMA_TIMEOUT)
+def user(body: object) -> AuthentikUser:
+    """The answer of ``/core/users/me/``."""
+    fields = child(mapping(body), "user")
+    return AuthentikUser(
+        needed_number(fields, "pk"), needed_text(fields, "username"), flag(fields, "is_superuser")
     )
-    return api.read(reply, mapping)
 
 
-def _no_authentik(error: NotFound) -> ConfigError:
-    return ConfigError(
-        "authentik-not-found-at-url",
-        "Something answers at the authentik address, but it is not authentik's API.",
-        "Check the authentik address and its sub-path.",
-        error.trace,
+def change(event: object) -> ProviderChange | None:
+    """An event as a change of an object; ``None`` for one without a time."""
+    fields = mapping(event)
+    created = moment(fields, "created")
+    if created is None:
+        return None
+    request = child(child(fields, "context"), "http_request")
+    return ProviderChange(
+        request_id=text(request, "request_id") or None,
+        action=text(fields, "action") or "",
+        created=created,
+        user=text(child(fields, "user"), "username"),
+        user_agent=text(request, "user_agent") or None,
     )

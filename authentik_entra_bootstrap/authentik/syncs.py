@@ -1,30 +1,38 @@
-"""authentik's worker: starting syncs, making it prove its secret, reading what it did."""
+"""authentik's worker: making it prove its secret, and the tasks, syncs and linked users that it tells of."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+from collections.abc import Callable, Mapping
 
 from authentik_client.models.sync_object_request import SyncObjectRequest
 
-from authentik_entra_bootstrap.authentik import records
-from authentik_entra_bootstrap.authentik.audit import PROVIDER_MODEL
 from authentik_entra_bootstrap.authentik.client import Part
-from authentik_entra_bootstrap.authentik.failures import may_have_happened
-from authentik_entra_bootstrap.authentik.permission_names import (
-    ADD_PROVIDER,
-    VIEW_PROVIDER,
-    VIEW_PROVIDER_USER,
-    VIEW_TASK,
+from authentik_entra_bootstrap.authentik.failures import may_have_happened, permitted
+from authentik_entra_bootstrap.authentik.providers import provider
+from authentik_entra_bootstrap.authentik.requests import (
+    HIDDEN,
+    PROVIDERS,
+    PROVISIONED_USERS,
+    TASKS,
+    Query,
+    Redactor,
+    Resource,
+    flag,
+    holds_secret,
+    items,
+    mapping,
+    moment,
+    needed_text,
+    number,
+    text,
+    typed,
 )
-from authentik_entra_bootstrap.authentik.providers import ONE_PROVIDER
-from authentik_entra_bootstrap.authentik.requests import Call, typed
-from authentik_entra_bootstrap.authentik.server import PROVIDERS
 from authentik_entra_bootstrap.domain import ProviderPk, SyncStatus, TaskRecord
-from authentik_entra_bootstrap.errors import Denied, Temporary
+from authentik_entra_bootstrap.errors import Temporary
 
-TASKS = "/tasks/tasks/"
-PROVISIONED_USERS = "/providers/microsoft_entra_users/"
 USER_MODEL = "authentik.core.models.User"
 SYNC_PAGE = "authentik.enterprise.providers.microsoft_entra.tasks.microsoft_entra_sync_objects"
 """The actor that syncs one page of a provider, and signs in for it."""
@@ -35,10 +43,11 @@ _PROOF_TIMEOUT = 30.0
 _NEWEST = 20
 _NEWEST_OF_ALL = 100
 _PROOF_PAGES = 10
+_LONGEST_ATTRIBUTES = 600
 
 
 class Syncs(Part):
-    """Sync calls, tasks and connections of one provider."""
+    """Sync calls, tasks and linked users of one provider."""
 
     async def request_proof(self, pk: ProviderPk, probe_id: int) -> str | None:
         """Ask for the sync of a user that does not exist; whatever comes back proves nothing.
@@ -47,12 +56,11 @@ class Syncs(Part):
         :raises NotFound: no such provider.
         """
         wanted = {"sync_object_model": USER_MODEL, "sync_object_id": str(probe_id)}
-        call = Call(
+        call = PROVIDERS.call(
             "POST",
-            ONE_PROVIDER + "sync/object/",
-            {"pk": pk},
+            pk,
+            "sync/object/",
             body=typed(SyncObjectRequest, wanted),
-            permission=ADD_PROVIDER,
             read_timeout=max(self._api.network.read_timeout, _PROOF_TIMEOUT),
         )
         try:
@@ -65,12 +73,16 @@ class Syncs(Part):
     async def proof_task(self, pk: ProviderPk, provider_name: str, probe_id: int) -> TaskRecord | None:
         """The task of one proof, told apart by the id that was asked for."""
         ending = f":{provider_name}:user:{probe_id}:manual"
-        tasks = await self._tasks(pk, 100, _PROOF_PAGES, ending)
-        return next((task for task in tasks if task.uid.endswith(ending)), None)
+
+        def proof(found: TaskRecord) -> bool:
+            return found.uid.endswith(ending)
+
+        found = await self._of_provider(pk, _NEWEST_OF_ALL, _PROOF_PAGES, proof)
+        return next(filter(proof, found), None)
 
     async def sync_tasks(self, pk: ProviderPk) -> tuple[TaskRecord, ...]:
         """The newest tasks of the provider, newest first."""
-        return tuple(await self._tasks(pk, _NEWEST, 1, None))
+        return tuple(await self._of_provider(pk, _NEWEST, 1))
 
     async def scheduled_tasks(self, provider_name: str) -> tuple[TaskRecord, ...]:
         """The newest page syncs of a provider by its name, newest first, whoever started them.
@@ -83,70 +95,28 @@ class Syncs(Part):
         """The newest full syncs of a provider by its name, newest first, whoever started them."""
         return await self._of_actor(FULL_SYNC, f":{re.escape(provider_name)}")
 
-    async def _of_actor(self, actor: str, rest: str) -> tuple[TaskRecord, ...]:
-        mine = re.compile(re.escape(actor) + rest)
-
-        def of_provider(body: object) -> TaskRecord | None:
-            task = records.task(records.mapping(body), self._api.redactor)
-            return task if mine.fullmatch(task.uid) else None
-
-        found = await self._api.pages(
-            TASKS,
-            of_provider,
-            permission=VIEW_TASK,
-            query=(("actor_name", actor), ("ordering", "-mtime")),
-            page_size=_NEWEST_OF_ALL,
-            max_pages=1,
-        )
-        return tuple(task for task in found if task is not None)
-
     async def running_syncs(self, besides: str = "") -> tuple[str, ...]:
         """Names of the providers whose full sync runs now; without the one called ``besides``.
 
         The tasks tell in one request which may; ``sync/status`` is asked of those alone, because a worker that was
         killed leaves tasks behind that say they run.
         """
-        tasks = await self._api.pages(
-            TASKS,
-            lambda body: records.task(records.mapping(body), self._api.redactor),
-            permission=VIEW_TASK,
-            query=(("actor_name", FULL_SYNC), ("state", "running"), ("ordering", "-mtime")),
-            page_size=_NEWEST_OF_ALL,
-            max_pages=1,
-        )
-        names = {task.uid.removeprefix(f"{FULL_SYNC}:") for task in tasks} - {besides}
+        tasks = await self._of_actor(FULL_SYNC, ":.*", ("state", "running"))
+        names = {found.uid.removeprefix(f"{FULL_SYNC}:") for found in tasks} - {besides}
         if not names:
             return ()
-        providers = await self._api.pages(PROVIDERS, records.provider, permission=VIEW_PROVIDER)
-        candidates = [provider for provider in providers if provider.name in names]
-        states = await asyncio.gather(*(self.sync_status(provider.pk) for provider in candidates))
+        found = await self._api.pages(PROVIDERS, provider)
+        candidates = [item for item in found if item.name in names]
+        states = await asyncio.gather(*(self.sync_status(item.pk) for item in candidates))
         return tuple(item.name for item, state in zip(candidates, states, strict=True) if state.is_running)
 
     async def sync_status(self, pk: ProviderPk) -> SyncStatus:
-        """authentik's own view of the last sync."""
-        reply = await self._api.get(ONE_PROVIDER + "sync/status/", permission=VIEW_PROVIDER, pk=pk)
-        return self._api.read(reply, records.sync_status)
+        """authentik's own view of the last sync.
 
-    async def provisioned_users(self, pk: ProviderPk) -> tuple[str, ...]:
-        """User principal names of the provider's connections (the user name where none is stored)."""
-
-        def principal(body: object) -> str | None:
-            fields = records.mapping(body)
-            if records.number(fields, "provider") not in {None, pk}:
-                return None
-            attributes = records.child(fields, "attributes")
-            local = records.child(fields, "user_obj")
-            return (
-                records.text(attributes, "userPrincipalName")
-                or records.text(attributes, "mail")
-                or records.text(local, "email")
-                or records.text(local, "username")
-            )
-
-        found = await self._api.pages(
-            PROVISIONED_USERS, principal, permission=VIEW_PROVIDER_USER, query=(("provider__id", str(pk)),)
-        )
-        return tuple(name for name in found if name)
+        :raises NotFound: no such provider.
+        """
+        reply = await self._api.repeat(PROVIDERS.call("GET", pk, "sync/status/"))
+        return self._api.read(reply, sync_status)
 
     async def linked_users(self, pk: ProviderPk) -> frozenset[int] | None:
         """Primary keys of the users that authentik has linked to accounts of the tenant.
@@ -154,44 +124,95 @@ class Syncs(Part):
         ``None`` where the token may not look.
         """
 
-        def user(body: object) -> int | None:
-            fields = records.mapping(body)
+        def linked(body: object) -> int | None:
             # Unknown filters are ignored silently by authentik, so the entry itself is looked at.
-            return records.number(fields, "user") if records.number(fields, "provider") == pk else None
+            return number(mapping(body), "user") if number(mapping(body), "provider") == pk else None
 
-        try:
-            found = await self._api.pages(
-                PROVISIONED_USERS, user, permission=VIEW_PROVIDER_USER, query=(("provider__id", str(pk)),)
-            )
-        except Denied as error:
-            if error.code != "authentik-permission-missing":
-                raise
-            return None
-        return frozenset(key for key in found if key is not None)
+        found = await permitted(self._api.pages(PROVISIONED_USERS, linked, (("provider__id", str(pk)),)))
+        return None if found is None else frozenset(found)
 
-    async def _tasks(
-        self, pk: ProviderPk, page_size: int, max_pages: int, ending: str | None
+    async def _of_provider(
+        self,
+        pk: ProviderPk,
+        page_size: int,
+        max_pages: int,
+        done: Callable[[TaskRecord], bool] = lambda _: False,
     ) -> list[TaskRecord]:
-        app, model = PROVIDER_MODEL
+        def own(body: object) -> TaskRecord | None:
+            same = str(mapping(body).get("rel_obj_id", pk)) == str(pk)
+            return task(body, self._api.redactor) if same else None
 
-        def ours(body: object) -> TaskRecord | None:
-            fields = records.mapping(body)
-            if str(fields.get("rel_obj_id", pk)) != str(pk):
-                return None
-            return records.task(fields, self._api.redactor)
+        query = tasks_of(PROVIDERS, pk)
+        return await self._api.pages(TASKS, own, query, page_size=page_size, max_pages=max_pages, done=done)
 
-        found = await self._api.pages(
-            TASKS,
-            ours,
-            permission=VIEW_TASK,
-            query=(
-                ("rel_obj_content_type__app_label", app),
-                ("rel_obj_content_type__model", model),
-                ("rel_obj_id", str(pk)),
-                ("ordering", "-mtime"),
-            ),
-            page_size=page_size,
-            max_pages=max_pages,
-            done=lambda task: ending is not None and task is not None and task.uid.endswith(ending),
-        )
-        return [task for task in found if task is not None]
+    async def _of_actor(self, actor: str, rest: str, *filters: tuple[str, str]) -> tuple[TaskRecord, ...]:
+        uid = re.compile(re.escape(actor) + rest, re.DOTALL)
+
+        def own(body: object) -> TaskRecord | None:
+            found = task(body, self._api.redactor)
+            return found if uid.fullmatch(found.uid) else None
+
+        query = (("actor_name", actor), *filters, ("ordering", "-mtime"))
+        return tuple(await self._api.pages(TASKS, own, query, page_size=_NEWEST_OF_ALL, max_pages=1))
+
+
+def tasks_of(resource: Resource, pk: str | int) -> Query:
+    """Filters of the tasks list for those of one object, newest first."""
+    app, _, model = resource.label.partition(".")
+    return (
+        ("rel_obj_content_type__app_label", app),
+        ("rel_obj_content_type__model", model),
+        ("rel_obj_id", str(pk)),
+        ("ordering", "-mtime"),
+    )
+
+
+def sync_status(body: object) -> SyncStatus:
+    """authentik's view of its last sync; 2026.5 leaves fields out before the first one."""
+    fields = mapping(body)
+    return SyncStatus(
+        flag(fields, "is_running"), moment(fields, "last_successful_sync"), text(fields, "last_sync_status")
+    )
+
+
+def task(body: object, redactor: Redactor) -> TaskRecord:
+    """One task of the worker with its log lines, earlier attempts first, secrets removed."""
+    fields = mapping(body)
+    entries = [*items(fields, "previous_logs"), *items(fields, "logs")]
+    return TaskRecord(
+        uid=needed_text(fields, "uid"),
+        state=text(fields, "state") or text(fields, "aggregated_status") or "",
+        mtime=moment(fields, "mtime"),
+        log_lines=tuple(redactor.text(_line(entry)) for entry in entries if isinstance(entry, str | dict)),
+    )
+
+
+def _line(entry: str | Mapping[str, object]) -> str:
+    if isinstance(entry, str):
+        return entry
+    attributes = entry.get("attributes")
+    shown = [
+        f"{name}={_shown(str(name), value)}"
+        for name, value in (attributes.items() if isinstance(attributes, dict) else ())
+        if value is not None
+    ]
+    return f"{entry.get('event') or ''}" + (f" [{', '.join(shown)[:_LONGEST_ATTRIBUTES]}]" if shown else "")
+
+
+def _shown(name: str, value: object) -> str:
+    if holds_secret(name):
+        return HIDDEN
+    if isinstance(value, str):
+        return value
+    exceptions = [part for part in (value if isinstance(value, list) else [value]) if isinstance(part, dict)]
+    # A structured traceback holds frames, which may hold local variables: only type and text are taken.
+    told = [f"{part.get('exc_type')}: {part.get('exc_value')}" for part in exceptions if "exc_type" in part]
+    return "; ".join(told) or json.dumps(_without_secrets(value), default=str)
+
+
+def _without_secrets(value: object) -> object:
+    if isinstance(value, dict):
+        return {
+            key: HIDDEN if holds_secret(str(key)) else _without_secrets(entry) for key, entry in value.items()
+        }
+    return [_without_secrets(entry) for entry in value] if isinstance(value, list) else value

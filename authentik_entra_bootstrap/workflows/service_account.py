@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from authentik_entra_bootstrap.authentik.accounts_port import (
+from authentik_entra_bootstrap.authentik.port import (
     Account,
     ApiToken,
     AuthentikAccounts,

@@ -9,7 +9,6 @@ import ssl
 import httpx
 import pytest
 
-from authentik_entra_bootstrap.authentik.permission_names import ROTATION
 from authentik_entra_bootstrap.authentik.permissions import wanted_for
 from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.sandbox import Sandbox
@@ -157,7 +156,7 @@ def test_blueprint_page_and_check_name_the_same_permissions(library):
 def test_page_and_code_name_the_same_permissions_of_a_rotation(library):
     page = library.root / "docs/how-to/least-privilege.md"
     documented = {row[0] for row in library.table(page, "<!-- rotation account -->")}
-    assert documented == set(ROTATION)
+    assert documented == {item.permission for item in wanted_for("rotation")}
 
 
 def test_the_identities_of_rotation_are_made_as_the_page_says(library, shell, tmp_path, monkeypatch):

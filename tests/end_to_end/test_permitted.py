@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import Any
 
 import pytest
 
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
-from authentik_entra_bootstrap.authentik.permission_names import ROTATION
-from authentik_entra_bootstrap.authentik.requests import Call
+from authentik_entra_bootstrap.authentik.permissions import wanted_for
+from authentik_entra_bootstrap.authentik.requests import EVENTS, Call, mapping
 from authentik_entra_bootstrap.domain import (
     AppId,
     Application,
@@ -32,6 +31,7 @@ from authentik_entra_bootstrap.workflows.token_permissions import (
     refuse_unless_rotation_permitted,
 )
 
+ROTATION = tuple(item.permission for item in wanted_for("rotation"))
 APPLICATION = Application(AppObjectId("object"), AppId("client"), "x")
 
 
@@ -65,9 +65,8 @@ async def test_each_permission_of_a_rotation_is_needed_and_named() -> None:
             assert role is not None
             assert role.permissions == set(ROTATION)
 
-            async def events() -> Any:
-                reply = await admin._api.get("/events/events/", query=(("page_size", "1"),))
-                return reply.json()["pagination"]["count"]  # type: ignore[index]
+            async def events() -> int | None:
+                return (await admin._api.page(EVENTS, mapping)).count
 
             async with adapter(key) as rotator:
                 context = Context(None, rotator, patience)  # type: ignore[arg-type]
@@ -75,8 +74,8 @@ async def test_each_permission_of_a_rotation_is_needed_and_named() -> None:
                 for name in ROTATION:
                     call = Call(
                         "PATCH",
-                        "/rbac/permissions/assigned_by_roles/{role}/unassign/",
-                        {"role": role.pk},
+                        "/rbac/permissions/assigned_by_roles/{key}/unassign/",
+                        role.pk,
                         body={"permissions": [name]},
                     )
                     await admin._api.repeat(call)

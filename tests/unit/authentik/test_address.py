@@ -52,4 +52,3 @@ def test_plain_http_is_refused_unless_allowed() -> None:
     with pytest.raises(ConfigError) as caught:
         api_base("http://id.example.com")
     assert caught.value.code == "authentik-url-insecure"
-    assert api_base("http://id.example.com", allow_http=True) == "http://id.example.com/api/v3"

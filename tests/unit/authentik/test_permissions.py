@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from authentik_entra_bootstrap import errors
-from authentik_entra_bootstrap.authentik import permission_names
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
-from authentik_entra_bootstrap.authentik.permissions import wanted_for
 
 from .conftest import INLINE_FIELDS, PERMISSION_TEXT, Answer, Stub, page, provider_body, serve_basics
 
@@ -181,13 +179,6 @@ async def test_a_superuser_may_everything(stub: Stub, adapter: AuthentikAdapter)
     serve_basics(stub)
     assert set((await results(adapter, "bootstrap")).values()) == {True}
     assert not stub.sent("POST")
-
-
-def test_every_permission_of_a_purpose_can_be_checked() -> None:
-    for purpose, needed in permission_names.NEEDED.items():
-        names = tuple(item.permission for item in wanted_for(purpose))
-        assert names == needed
-        assert len(set(names)) == len(names)
 
 
 async def test_a_bad_token_and_a_bad_word(stub: Stub, adapter: AuthentikAdapter) -> None:

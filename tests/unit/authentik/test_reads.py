@@ -8,7 +8,7 @@ import pytest
 
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
-from authentik_entra_bootstrap.authentik.redaction import Redactor
+from authentik_entra_bootstrap.authentik.requests import Redactor
 from authentik_entra_bootstrap.domain import Network, Person, ProviderPk, SecretText
 from authentik_entra_bootstrap.support.waiting import Waiter
 
@@ -321,25 +321,6 @@ async def test_linked_users_are_those_of_the_provider_and_unknown_without_the_pe
     assert ("provider__id", "9") in stub.requests[0].query
     stub.on("GET", "/providers/microsoft_entra_users/", FORBIDDEN)
     assert await adapter.linked_users(ProviderPk(9)) is None
-
-
-async def test_provisioned_users(stub: Stub, adapter: AuthentikAdapter) -> None:
-    stub.on(
-        "GET",
-        "/providers/microsoft_entra_users/",
-        page(
-            {
-                "provider": 9,
-                "attributes": {"userPrincipalName": "a@example.com"},
-                "user_obj": {"username": "a"},
-            },
-            {"provider": 9, "attributes": {}, "user_obj": {"username": "b", "email": "b@example.com"}},
-            {"provider": 8, "attributes": {"userPrincipalName": "c@example.com"}},
-            {"provider": 9, "attributes": None},
-        ),
-    )
-    assert await adapter.provisioned_users(ProviderPk(9)) == ("a@example.com", "b@example.com")
-    assert ("provider__id", "9") in stub.requests[0].query
 
 
 @pytest.mark.parametrize("name", ["Entra", "Entra (contoso)", "a:user:1", "[x"])

@@ -6,8 +6,6 @@ import pytest
 
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
-from authentik_entra_bootstrap.authentik.providers import unsupported_fields
-from authentik_entra_bootstrap.authentik.server import schema_fields
 from authentik_entra_bootstrap.domain import Network, ProviderSpec, SecretText, ServerInfo
 
 from .conftest import INLINE_FIELDS, PERMISSION_TEXT, Answer, Stub, options, provider_body, serve_basics
@@ -89,7 +87,7 @@ async def test_a_provider_that_also_takes_a_reference_gets_its_client_secret(
     stub: Stub, adapter: AuthentikAdapter
 ) -> None:
     serve_basics(stub, *INLINE_FIELDS, "client_secret_ref")
-    stub.on("POST", "/providers/microsoft_entra/", Answer(201, provider_body()))
+    stub.on("POST", "/providers/microsoft_entra/", Answer(201, provider_body(), {"X-authentik-id": "a" * 32}))
     await adapter.create_provider(ProviderSpec("n", "c", "t", (), ()), SecretText("s"))
     (sent,) = stub.sent("POST")
     assert isinstance(sent.body, dict)
@@ -108,29 +106,6 @@ async def test_a_provider_without_client_secret_is_refused_before_any_write(
     assert "has no field client_secret" in caught.value.message
     assert not stub.sent("POST")
     stub.on(*OPTIONS, options("pk"))
-
-
-def test_schema_by_component_name_when_the_path_does_not_tell() -> None:
-    named = {
-        "components": {"schemas": {"MicrosoftEntraProviderRequest": {"properties": {"client_secret": {}}}}}
-    }
-    assert schema_fields(named) == {"client_secret"}
-    assert schema_fields({}) == frozenset()
-
-
-def test_unsupported_options_are_those_asked_for() -> None:
-    old = ServerInfo(
-        "2025.6",
-        frozenset(
-            {"name", "client_id", "tenant_id", "client_secret"}
-            | {"property_mappings", "property_mappings_group", "filter_group"}
-            | {"exclude_users_service_account", "user_delete_action", "group_delete_action"}
-        ),
-    )
-    plain = ProviderSpec("n", "c", "t", (), (), dry_run=False, discovery_enabled=True)
-    assert unsupported_fields(plain, old) == ()
-    asking = ProviderSpec("n", "c", "t", (), (), dry_run=True, sync_page_size=5, discovery_enabled=False)
-    assert unsupported_fields(asking, old) == ("dry_run", "sync_page_size", "discovery_enabled")
 
 
 async def test_an_unsupported_option_is_never_dropped_silently(stub: Stub, adapter: AuthentikAdapter) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authentik_entra_bootstrap.authentik import records
-from authentik_entra_bootstrap.authentik.redaction import Redactor
+from authentik_entra_bootstrap.authentik.requests import Redactor
+from authentik_entra_bootstrap.authentik.syncs import task as read_task
 from authentik_entra_bootstrap.domain import SyncStatus, TaskRecord
 from authentik_entra_bootstrap.workflows.status import alarms, look_at_status
 from authentik_entra_bootstrap.workflows.sync_report import SyncReport, not_counted, read_last_sync
@@ -38,7 +38,7 @@ def recorded(contract: Path, name: str) -> tuple[TaskRecord, ...]:
     order = (":user:", ":group:", "_sync:")
     tasks.sort(key=lambda item: next(i for i, part in enumerate(order) if part in item["uid"]), reverse=True)
     return tuple(
-        records.task({**task, "logs": task["log"], "mtime": NOW.isoformat()}, Redactor()) for task in tasks
+        read_task({**task, "logs": task["log"], "mtime": NOW.isoformat()}, Redactor()) for task in tasks
     )
 
 
