@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib
 import os
 import sys
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from authentik_entra_bootstrap._version import __version__
-from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode, Interrupted, unexpected
+from authentik_entra_bootstrap.cli.runner import print_json, unreported
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,10 +37,8 @@ _COMMANDS: Mapping[str, str] = {
     "explain": "what an error code means, and what to do about it",
     "completion": "the script with which bash, zsh or fish complete all this",
 }
-
-
-_OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""Of a disk that is full, or a file that may not grow."""
+_MODULES = {"plan": "bootstrap", "verify": "status", "explain": "help", "completion": "help"}
+"""Of the commands that share a module; the others have one of their name."""
 
 
 class _Commands(click.Group):
@@ -52,8 +50,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"{__name__}.{cmd_name}")
-        command: click.Command = module.command
+        module = importlib.import_module(f"{__name__}.{_MODULES.get(cmd_name, cmd_name)}")
+        command: click.Command = getattr(module, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -128,23 +126,6 @@ def _wants_json(arguments: Sequence[str] | None) -> bool:
     return "--output=json" in given or ("--output", "json") in pairwise(given)
 
 
-def unreported(error: Exception, arguments: Sequence[str] | None = None) -> BootstrapError:
-    """The error to show for what nobody expected; with ``--debug`` its traceback goes to standard error, redacted."""
-    if "--debug" in _given(arguments):
-        import traceback
-
-        from authentik_entra_bootstrap.support.logs import redact
-
-        click.echo(redact("".join(traceback.format_exception(error))), err=True)
-    if isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS:
-        return BootstrapError(
-            "output-failed",
-            f"The result cannot be written: {error.strerror}.",
-            "Make room, or send the output elsewhere. What the command did is done: `authentik-entra status` shows it.",
-        )
-    return unexpected(error)
-
-
 def _flushed(code: int, arguments: Sequence[str] | None) -> int:
     """The exit code once everything is written: what is left in the buffers would fail when nobody can tell it."""
     try:
@@ -184,7 +165,6 @@ def _tell(error: BootstrapError, arguments: Sequence[str] | None) -> int:
 
 def _show(error: BootstrapError, arguments: Sequence[str] | None) -> None:
     if _wants_json(arguments):
-        from authentik_entra_bootstrap.cli.runner import print_json
         from authentik_entra_bootstrap.output.documents import envelope, error_document
 
         document = {"error": error_document(error)}

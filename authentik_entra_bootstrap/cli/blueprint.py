@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from authentik_entra_bootstrap.cli.options import Options, common, one_connection
+from authentik_entra_bootstrap.cli.options import (
+    Options,
+    common,
+    one_connection,
+    output_option,
+    yes_option,
+)
+from authentik_entra_bootstrap.cli.prompts import confirm
+from authentik_entra_bootstrap.cli.runner import Result, print_json, run_connection
+from authentik_entra_bootstrap.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.domain import SecretText
-    from authentik_entra_bootstrap.output.documents import Document
     from authentik_entra_bootstrap.output.terminal import Terminal
     from authentik_entra_bootstrap.workflows.session import Session
 
@@ -43,17 +52,15 @@ _file = click.option(
 
 
 @click.group()
-def command() -> None:
+def blueprint() -> None:
     """Blueprints: list, render and apply those that come with this program; export a connection as one."""
 
 
-@command.command("list")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@blueprint.command("list")
+@output_option
 def list_command(output: str) -> int:
     """The blueprints that come with this program."""
     from authentik_entra_bootstrap.blueprinting import shipped_blueprints
-    from authentik_entra_bootstrap.cli.runner import print_json
-    from authentik_entra_bootstrap.errors import ExitCode
     from authentik_entra_bootstrap.output.documents import envelope
 
     found = shipped_blueprints()
@@ -67,7 +74,7 @@ def list_command(output: str) -> int:
     return ExitCode.DONE
 
 
-@command.command("render")
+@blueprint.command("render")
 @click.argument("name")
 @one_connection
 @_values
@@ -78,25 +85,24 @@ def render_command(options: Options, name: str, given: dict[str, str], file: Pat
     A secret is never in it. Both sides are read for a connection's client id and for the variant that fits the server.
     """
     from authentik_entra_bootstrap.blueprinting import filled, shipped
-    from authentik_entra_bootstrap.cli.runner import run_connection
-    from authentik_entra_bootstrap.errors import ExitCode
     from authentik_entra_bootstrap.workflows.blueprints import render
 
     if not options.connections:
         _deliver(filled(shipped(name).text, given), file)
         return ExitCode.DONE
 
-    async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:  # noqa: ARG001
-        _deliver(await render(session.context, session.desired, name, given), file)
-        return ExitCode.DONE, {}
+    return _written(
+        "blueprint render",
+        options,
+        file,
+        lambda session: render(session.context, session.desired, name, given),
+    )
 
-    return run_connection("blueprint render", options, body)
 
-
-@command.command("apply")
+@blueprint.command("apply")
 @click.argument("name")
 @common
-@click.option("-y", "--yes", is_flag=True, help="Apply without asking.")
+@yes_option
 @click.option("--keep", is_flag=True, help="Also store it as an instance, which authentik applies again.")
 @click.option(
     "--secret-file",
@@ -117,32 +123,29 @@ def apply_command(
     What exists already is left alone, or made as the blueprint says, but never its client secret.
     """
     from authentik_entra_bootstrap.blueprinting import shipped
-    from authentik_entra_bootstrap.cli.runner import confirm, run_connection
-    from authentik_entra_bootstrap.errors import ExitCode
     from authentik_entra_bootstrap.workflows.blueprints import apply_shipped
 
     found = shipped(name)
     secret = _read_secret(secret_file) if secret_file else None
 
-    async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
+    async def body(session: Session, terminal: Terminal) -> Result:
         look = f"look at it with `authentik-entra blueprint render {found.name}`"
         question = f"Apply the blueprint {found.name} to {session.authentik_url}?"
         confirm(options, question, yes=yes, otherwise=look)
         applied = await apply_shipped(
             session.context, session.desired, found.name, given=given, secret=secret, keep=keep
         )
-        if not options.json:
-            how = "imported" if applied.how == "import" else "applied by authentik's worker"
-            terminal.say(f"SUCCESS: {found.name} was {how}.", "bold green")
-            if applied.instance:
-                terminal.say(f"  Kept as instance “{applied.instance}”.")
+        how = "imported" if applied.how == "import" else "applied by authentik's worker"
+        terminal.say(f"SUCCESS: {found.name} was {how}.", "bold green")
+        if applied.instance:
+            terminal.say(f"  Kept as instance “{applied.instance}”.")
         document = {"connection": session.desired.connection, "blueprint": found.name}
         return ExitCode.DONE, {**document, "how": applied.how, "instance": applied.instance}
 
     return run_connection("blueprint apply", options, body)
 
 
-@command.command("export")
+@blueprint.command("export")
 @one_connection
 @_file
 def export_command(options: Options, file: Path | None) -> int:
@@ -150,20 +153,28 @@ def export_command(options: Options, file: Path | None) -> int:
 
     Names instead of primary keys, and no secret.
     """
-    from authentik_entra_bootstrap.cli.runner import run_connection
-    from authentik_entra_bootstrap.errors import ExitCode
     from authentik_entra_bootstrap.workflows.blueprints import export
 
-    async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:  # noqa: ARG001
-        _deliver(await export(session.context, session.desired), file)
+    return _written(
+        "blueprint export", options, file, lambda session: export(session.context, session.desired)
+    )
+
+
+def _written(
+    command: str, options: Options, file: Path | None, make: Callable[[Session], Awaitable[str]]
+) -> int:
+    """Run a command whose result is a blueprint."""
+
+    async def body(session: Session, terminal: Terminal) -> Result:
+        text = await make(session)
+        terminal.stop()
+        _deliver(text, file)
         return ExitCode.DONE, {}
 
-    return run_connection("blueprint export", options, body)
+    return run_connection(command, options, body)
 
 
 def _deliver(text: str, file: Path | None) -> None:
-    from authentik_entra_bootstrap.errors import ConfigError
-
     if file is None:
         click.echo(text, nl=False)
         return
@@ -180,7 +191,6 @@ def _deliver(text: str, file: Path | None) -> None:
 
 def _read_secret(file: Path) -> SecretText:
     from authentik_entra_bootstrap.domain import SecretText
-    from authentik_entra_bootstrap.errors import ConfigError
     from authentik_entra_bootstrap.support.private_files import Unreadable, read_line
 
     try:

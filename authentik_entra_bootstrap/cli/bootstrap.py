@@ -1,7 +1,9 @@
-"""``authentik-entra bootstrap``."""
+"""``authentik-entra plan`` and ``authentik-entra bootstrap``: show the plan, ask once, apply it, prove it."""
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
@@ -12,12 +14,41 @@ from authentik_entra_bootstrap.cli.options import (
     adopt_option,
     common,
     provisioning,
+    yes_option,
 )
+from authentik_entra_bootstrap.cli.prompts import ON_A_TERMINAL, Declined, confirm, confirm_scope
+from authentik_entra_bootstrap.cli.runner import Result, run_connection
+from authentik_entra_bootstrap.errors import ExitCode
+
+if TYPE_CHECKING:
+    from authentik_entra_bootstrap.output.terminal import Terminal
+    from authentik_entra_bootstrap.planning.consent import ConsentRequired
+    from authentik_entra_bootstrap.workflows.planning import Prepared
+    from authentik_entra_bootstrap.workflows.save_by_blueprint import ViaBlueprint
+    from authentik_entra_bootstrap.workflows.session import Session
 
 
 @click.command()
 @common
-@click.option("-y", "--yes", is_flag=True, help="Apply without asking.")
+@provisioning
+@adopt_option
+def plan(options: Options, adopt: UUID | None) -> int:
+    """Show what bootstrap would do, with reasons. Exit code 2 when there is something to do."""
+    from authentik_entra_bootstrap.output.plan import plan_document, show_plan
+    from authentik_entra_bootstrap.workflows.planning import prepare
+
+    async def body(session: Session, terminal: Terminal) -> Result:
+        prepared = await prepare(session.context, session.adopting(adopt).desired)
+        show_plan(terminal, prepared, session.authentik_url)
+        code = ExitCode.CHANGES_PENDING if prepared.plan.changes else ExitCode.DONE
+        return code, plan_document(prepared)
+
+    return run_connection("plan", options, body)
+
+
+@click.command()
+@common
+@yes_option
 @accept_scope_option
 @provisioning
 @adopt_option
@@ -32,11 +63,10 @@ from authentik_entra_bootstrap.cli.options import (
 @click.option(
     "--purge-deleted", is_flag=True, help="First delete the connection's deleted application permanently."
 )
-def command(
+def bootstrap(
     options: Options,
     yes: bool,
     accept_scope_change: bool,
-    provisioning: dict[str, object],
     adopt: UUID | None,
     via: str,
     restore: bool,
@@ -46,48 +76,98 @@ def command(
 
     Running it again is resuming: what stands already is kept, what is missing is made.
     """
-    from authentik_entra_bootstrap.cli.apply import apply
-    from authentik_entra_bootstrap.cli.many_connections import Declined
-    from authentik_entra_bootstrap.cli.runner import ON_A_TERMINAL, confirm, confirm_scope, run_connection
-    from authentik_entra_bootstrap.output.documents import Document
-    from authentik_entra_bootstrap.output.terminal import Terminal
+    from authentik_entra_bootstrap.output.plan import show_scope_change
     from authentik_entra_bootstrap.workflows.deleted_application import Wish, find_deleted, settle
     from authentik_entra_bootstrap.workflows.planning import look
-    from authentik_entra_bootstrap.workflows.session import Session
 
     if restore and purge_deleted:
         raise click.UsageError("--restore and --purge-deleted exclude each other.")
     wish = Wish.RESTORE if restore else Wish.PURGE if purge_deleted else None
 
-    async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
-        settled, accepted = "", accept_scope_change
-        if wish is not None:
-            deleted = await find_deleted(session.context, session.desired)
-            if deleted is not None:
-                verb = "Restore" if wish is Wish.RESTORE else "Permanently delete"
-                confirm(
-                    options,
-                    f"{verb} the deleted application {deleted.app_id}?",
-                    yes=yes,
-                    otherwise=ON_A_TERMINAL,
-                )
-                plan = (await look(session.context, session.desired)).plan
-                if plan.scope_change is not None and not options.json:
-                    terminal.scope_change(plan.scope_change)
-                confirm_scope(options, plan, accepted=accept_scope_change)
-                accepted = True
-                await settle(session.context, session.desired, deleted, wish)
-                settled = f"The deleted application was {wish.value}d. Nothing else was changed."
+    async def body(session: Session, terminal: Terminal) -> Result:
+        run = partial(apply, session.adopting(adopt), terminal, options, yes=yes, via=via)
+        deleted = await find_deleted(session.context, session.desired) if wish is not None else None
+        if wish is None or deleted is None:
+            return await run(accept_scope_change=accept_scope_change)
+        verb = "Restore" if wish is Wish.RESTORE else "Permanently delete"
+        question = f"{verb} the deleted application {deleted.app_id}?"
+        confirm(options, question, yes=yes, otherwise=ON_A_TERMINAL)
+        plan = (await look(session.context, session.desired)).plan
+        if plan.scope_change is not None:
+            show_scope_change(terminal, plan.scope_change)
+        confirm_scope(options, plan, accepted=accept_scope_change)
+        await settle(session.context, session.desired, deleted, wish)
         try:
-            return await apply(
-                session.adopting(adopt),
-                terminal,
-                options,
-                yes=yes,
-                accept_scope_change=accepted,
-                via=via,
-            )
+            return await run(accept_scope_change=True)
         except Declined:
-            raise (Declined(settled) if settled else Declined()) from None
+            text = f"The deleted application was {wish.value}d. Nothing else was changed."
+            raise Declined(text) from None
 
-    return run_connection("bootstrap", options, body, extra_flags=provisioning)
+    return run_connection("bootstrap", options, body)
+
+
+async def apply(
+    session: Session,
+    terminal: Terminal,
+    options: Options,
+    *,
+    yes: bool,
+    accept_scope_change: bool,
+    via: str = "api",
+) -> Result:
+    """Show the plan, ask once, apply it, prove it: what ``bootstrap`` and ``consent --wait`` share.
+
+    :param yes: do not ask.
+    :param accept_scope_change: nor about who is provisioned and what is deleted.
+    :param via: ``api`` or ``blueprint``: how provider and application are made in authentik.
+    :returns: exit code and JSON document; also where consent is missing, which is told with what to send.
+    :raises BootstrapError: every other failure.
+    """
+    from authentik_entra_bootstrap.output.plan import outcome_document, show_outcome, show_plan
+    from authentik_entra_bootstrap.planning.consent import ConsentRequired, consent_required
+    from authentik_entra_bootstrap.workflows.bootstrap import bootstrap
+    from authentik_entra_bootstrap.workflows.planning import prepare
+
+    try:
+        async with session.alone():
+            prepared = await prepare(session.context, session.desired)
+            plan = prepared.plan
+            show_plan(terminal, prepared, session.authentik_url)
+            if plan.changes:
+                confirm(options, "Apply this plan?", yes=yes)
+                confirm_scope(options, plan, accepted=accept_scope_change)
+            saving = await _by_blueprint(session, prepared) if via == "blueprint" else None
+            outcome = await bootstrap(session.context, plan, prepared.entra, prepared.authentik, saving)
+    except ConsentRequired as error:
+        return report_missing_consent(session, terminal, error)
+    cloud = session.settings.resolved_cloud()
+    show_outcome(terminal, outcome, plan, cloud, session.authentik_url)
+    document = outcome_document(outcome, prepared, cloud, session.authentik_url)
+    if outcome.consent is None:
+        return ExitCode.DONE, document
+    code, consent = report_missing_consent(session, terminal, consent_required(outcome.consent))
+    return code, {**document, **consent}
+
+
+async def _by_blueprint(session: Session, prepared: Prepared) -> ViaBlueprint:
+    """Making by blueprint what does not exist, if the token may import one."""
+    from authentik_entra_bootstrap.planning.differences import Action, Target
+    from authentik_entra_bootstrap.workflows.save_by_blueprint import ViaBlueprint
+
+    saving = ViaBlueprint(session.context)
+    if any(step.target is Target.AUTHENTIK_APPLICATION for step in prepared.plan.changes) or (
+        prepared.plan.has(Target.PROVIDER, Action.CREATE)
+    ):
+        await saving.refuse_without_permission()
+    return saving
+
+
+def report_missing_consent(session: Session, terminal: Terminal, error: ConsentRequired) -> Result:
+    """Show the address and the text to send to an administrator; exit code and document."""
+    from authentik_entra_bootstrap.output.checks import consent_document, show_request
+    from authentik_entra_bootstrap.output.documents import error_document
+
+    cloud = session.settings.resolved_cloud()
+    show_request(terminal, error.state, cloud)
+    terminal.error(error)
+    return error.exit_code, {"error": error_document(error), **consent_document(error.state, cloud)}

@@ -1,4 +1,4 @@
-"""``authentik-entra demo``: the same commands as in real life, on the embedded services."""
+"""``authentik-entra demo``: the life of a connection on the embedded services, with the same commands as in real life."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import asyncio
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from authentik_entra_bootstrap.cli.demo_story import Later
-from authentik_entra_bootstrap.cli.embedded_services import PEOPLE_ONLY, make_sandbox, switches
+from authentik_entra_bootstrap.cli.sandbox import PEOPLE_ONLY, make_sandbox, switches
+from authentik_entra_bootstrap.errors import ExitCode
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.output.terminal import Terminal
@@ -33,8 +35,13 @@ _TYPICAL = {
 """What a real tenant does on an ordinary day (seconds)."""
 _REAL_PAUSE = 0.03
 """Seconds of real time behind each wait of the demo; the sandbox's clock takes the whole step."""
-_SETTLED = 6
+_IDLE_LOOKS = 6
 """Looks in a row that find authentik's worker idle, after which the first sync is taken to be over."""
+_SYNCS_EVERY = timedelta(hours=4)
+_MONTHS, _STEPS = 4, 3
+_LONGEST = 3.0
+"""Real seconds to wait for authentik's worker after each step."""
+_BUSY = frozenset({"queued", "preprocess", "running", "postprocess"})
 
 
 @click.command()
@@ -42,7 +49,7 @@ _SETTLED = 6
 @click.option(
     "--svg", type=click.Path(path_type=Path), metavar="FILE", help="Also save what was shown as a picture."
 )
-def command(authentik_profile: str, seed: int, switch_values: dict[str, Any], svg: Path | None) -> int:
+def demo(authentik_profile: str, seed: int, switch_values: dict[str, Any], svg: Path | None) -> int:
     """Show the life of a connection on an embedded tenant and authentik. Offline; nothing is kept."""
     terminal = _terminal(svg)
     sandbox = make_sandbox(profile=authentik_profile, seed=seed, switch_values=switch_values)
@@ -71,7 +78,7 @@ def _terminal(svg: Path | None) -> Terminal:
 def _environment(values: dict[str, str]) -> Iterator[None]:
     """The sandbox's variables in place of everything that could point elsewhere."""
     before = dict(os.environ)
-    for name in list(os.environ):
+    for name in before:
         if name.startswith(("AZURE_", "AUTHENTIK_")):
             del os.environ[name]
     os.environ.update(values)
@@ -82,42 +89,68 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
+class Crash(BaseException):
+    """The machine is gone: nothing catches it, and nothing is tidied up in the tenant or in authentik."""
+
+
 class _Demo:
     def __init__(self, sandbox: Sandbox, terminal: Terminal, profile: str) -> None:
         self.sandbox = sandbox
+        self.world = sandbox.world
+        self.clock = sandbox.world.clock
+        self.say = terminal.say
         self.terminal = terminal
         self.profile = profile
         self.start = time.monotonic()
         self.before = self._objects()
         self.lag = sandbox.world.switches.lag
-        self.later = Later(sandbox, terminal, self._command)
+        self.crashing = False
 
     def run(self) -> int:
         """The whole demo; the exit code of the first command that failed."""
-        say = self.terminal.say
-        say("An embedded Entra ID tenant and an embedded authentik run on this machine, over TLS.", "bold")
-        say(f"  Entra ID and Microsoft Graph  {self.sandbox.entra_url}")
-        say(f"  authentik {self.profile:<19} {self.sandbox.authentik_url}")
-        say(
+        self.say(
+            "An embedded Entra ID tenant and an embedded authentik run on this machine, over TLS.", "bold"
+        )
+        self.say(f"  Entra ID and Microsoft Graph  {self.sandbox.entra_url}")
+        self.say(f"  authentik {self.profile:<19} {self.sandbox.authentik_url}")
+        self.say(
             "  Replicas lag and disagree, new secrets take a while, some requests are throttled: an ordinary day."
         )
-        self.sandbox.world.faults.add(kind="call", method="POST", path="/v1.0/users$", call=self._catch_up)
-        if code := self._command("check") or self._command("bootstrap", "--yes") or self._provisioned():
+        self.world.faults.add(kind="call", method="POST", path="/v1.0/users$", call=self._catch_up)
+        if code := self._command("check") or self._command("bootstrap", "--yes") or self._first_sync():
             return code
-        mark = self.sandbox.world.log.last_seq
+        since = self.world.log.last_seq
         if code := self._command("bootstrap", "--yes"):
             return code
-        again = len(self.sandbox.world.log.writes(mark))
-        say(f"  This second run wrote {again} times.", "green" if not again else "red")
-        return self._command("verify") or self.later.run() or self._summary(again)
+        writes = len(self.world.log.writes(since))
+        self.say(f"  This second run wrote {writes} times.", "red" if writes else "green")
+        return self._command("verify") or self._later() or self._summary(writes)
+
+    def _later(self) -> int:
+        """Months pass, a rotation, a crash in the middle of one, its recovery."""
+        self._months()
+        if code := self._command("rotate"):
+            return code
+        self._crash()
+        self._pass(_SYNCS_EVERY)
+        self._aside("  authentik syncs meanwhile: it holds a secret that works, whatever became of the run.")
+        if code := self._command("rotate") or self._command("status"):
+            return code
+        self._title("A day passes: the overlap of the secrets that were replaced.")
+        signed = self._signed_in()
+        for _ in range(timedelta(hours=28) // _SYNCS_EVERY):
+            self._pass(_SYNCS_EVERY)
+        self._aside(f"  authentik's syncs, every four hours, signed in {self._signed_in() - signed} times.")
+        return self._command("rotate")
+
+    # --- commands
 
     def _command(self, *arguments: str) -> int:
         """Run one of our commands as typed, with the sandbox's clock behind its waits."""
         from authentik_entra_bootstrap.cli import cli
         from authentik_entra_bootstrap.cli.runner import Embedded
 
-        self.terminal.say()
-        self.terminal.say(f"$ authentik-entra {' '.join(arguments)}", "bold cyan")
+        self._title(f"$ authentik-entra {' '.join(arguments)}", "bold cyan")
         result = cli.main(
             [*arguments, "--login", "environment"],
             standalone_mode=False,
@@ -129,22 +162,25 @@ class _Demo:
         from authentik_entra_bootstrap.support.waiting import Waiter
         from authentik_entra_bootstrap.workflows.session import Runtime
 
-        clock = self.sandbox.world.clock
-
         async def sleep(seconds: float) -> None:
-            clock.advance(seconds)
+            self.clock.advance(seconds)
             await asyncio.sleep(min(seconds, _REAL_PAUSE))
 
-        waiter = Waiter(
-            monotonic=self.later.now,
-            sleep=sleep,
-            rng=random.Random(0),  # noqa: S311 - jitter, the same in each demo
-        )
-        return Runtime(waiter=waiter, context_options={"now": clock.now, "domain": "de0de0de"})
+        rng = random.Random(0)  # noqa: S311 - jitter, the same in each demo
+        waiter = Waiter(monotonic=self._now, sleep=sleep, rng=rng)
+        return Runtime(waiter=waiter, context_options={"now": self.clock.now, "domain": "de0de0de"})
+
+    def _now(self) -> float:
+        """The sandbox's clock in seconds, for the waits of a run; a run that is to crash ends here."""
+        if self.crashing:
+            raise Crash
+        return self.clock.now().timestamp()
+
+    # --- the first sync
 
     def _objects(self) -> dict[str, str]:
         """Users and groups of the tenant: id -> what to show."""
-        tenant = self.sandbox.world.default_tenant
+        tenant = self.world.default_tenant
         users = {item["id"]: f"user   {item['userPrincipalName']}" for item in tenant.all("user")}
         return users | {item["id"]: f"group  {item['displayName']}" for item in tenant.all("group")}
 
@@ -153,28 +189,23 @@ class _Demo:
 
         A group that a replica does not know yet ends authentik's sync; the demo's first one is to be whole.
         """
-        self.sandbox.world.switches.lag = 0.0
+        self.world.switches.lag = 0.0
 
-    def _provisioned(self) -> int:
+    def _first_sync(self) -> int:
         """Wait for authentik's first sync and show what it made in the tenant."""
-        from authentik_entra_bootstrap.errors import ExitCode
-
         deadline = time.monotonic() + 15
         quiet = 0
-        while time.monotonic() < deadline and quiet < _SETTLED:
-            quiet = 0 if self.later.syncing() else quiet + 1
-            self.sandbox.world.clock.advance(0.5)
+        while time.monotonic() < deadline and quiet < _IDLE_LOOKS:
+            quiet = 0 if self._syncing() else quiet + 1
+            self.clock.advance(0.5)
             time.sleep(0.05)
-        self.sandbox.world.switches.lag = self.lag
+        self.world.switches.lag = self.lag
         made = [text for key, text in self._objects().items() if key not in self.before]
-        self.terminal.say()
-        self.terminal.say(
-            "What authentik's first sync has put into the tenant, with the secret it was given:", "bold"
-        )
+        self._title("What authentik's first sync has put into the tenant, with the secret it was given:")
         for text in made:
-            self.terminal.say(f"  + {text}", "green")
+            self.say(f"  + {text}", "green")
         for item in self._left_out():
-            self.terminal.say(f"  - user   {item}", "yellow")
+            self.say(f"  - user   {item}", "yellow")
         return ExitCode.DONE if made else ExitCode.VERIFICATION_FAILED
 
     def _left_out(self) -> tuple[LeftOut, ...]:
@@ -182,7 +213,7 @@ class _Demo:
         from authentik_entra_bootstrap.domain import Person
         from authentik_entra_bootstrap.planning.scope import left_out
 
-        organizations = self.sandbox.world.default_tenant.all("organization")
+        organizations = self.world.default_tenant.all("organization")
         domains = [str(domain["name"]) for item in organizations for domain in item["verifiedDomains"]]
         people = [
             Person(row["pk"], row["username"], row["email"])
@@ -191,33 +222,101 @@ class _Demo:
         ]
         return left_out(people, domains)
 
+    # --- months later
+
+    def _months(self) -> None:
+        self._title("Four months pass on the sandbox's clock; authentik's schedule starts its syncs.")
+        for _ in range(_MONTHS):
+            signed = self._signed_in()
+            for _ in range(_STEPS):
+                self._pass(timedelta(days=30) / _STEPS)
+            self._aside(
+                f"  {self.clock.now():%Y-%m-%d}  authentik signed in {self._signed_in() - signed} times"
+            )
+        # The newest sync of authentik that stopped says why.
+        tasks = reversed(list(self.sandbox.authentik.state.tables["task"]))
+        lines = (line["event"] for task in tasks for line in task["logs"])
+        if stop := next((text for text in lines if text.startswith("Stopping sync")), ""):
+            self._aside(
+                "  After its first sync authentik stops at the first group that has a member already:"
+            )
+            self._aside(f'    "{stop}"')
+            self._aside("  What is there stays, and single changes still arrive. Larger ones may not.")
+
+    def _crash(self) -> None:
+        """Die in the middle of a rotation: authentik has stored the new secret, and nobody has heard of it."""
+
+        def die() -> None:
+            self.crashing = True
+
+        fault = self.world.faults.add(
+            kind="call", server="authentik", method="PATCH", path="/microsoft_entra/", call=die, commit=True
+        )
+        try:
+            self._command("rotate", "--now")
+        except Crash:
+            self.say(
+                "  The machine dies here: authentik has just stored the new secret, and nothing is written down.",
+                "bold red",
+            )
+        finally:
+            self.crashing = False
+            self.world.faults.remove(fault)
+
+    def _pass(self, span: timedelta) -> None:
+        """Let time pass, and authentik's worker do what became due."""
+        before = self._signed_in()
+        self.clock.advance(span)
+        deadline = time.monotonic() + _LONGEST
+        while time.monotonic() < deadline and (self._signed_in() == before or self._syncing()):
+            time.sleep(0.02)
+
+    def _syncing(self) -> bool:
+        """Whether authentik's worker has something to do for the provider now; what it puts off does not count."""
+        now = self.clock.now()
+        return any(
+            task["state"] in _BUSY and (task["eta"] is None or task["eta"] <= now)
+            for task in self.sandbox.authentik.state.tables["task"]
+            if "microsoft_entra" in task["actor_name"]
+        )
+
+    def _signed_in(self) -> int:
+        return len(self.sandbox.authentik.state.worker.sign_ins)
+
+    # --- the end
+
     def _summary(self, writes_again: int) -> int:
         """Closing figures.
 
         A failed sign-in, a write of the second run, or a client secret too many is a failure of the demo.
         """
-        from authentik_entra_bootstrap.errors import ExitCode
-
-        sign_ins = self.sandbox.authentik.state.worker.sign_ins
-        failed = [item for item in sign_ins if not item.ok]
-        entries = self.sandbox.world.log.all()
+        authentik = self.sandbox.authentik.state
+        failed = sum(not item.ok for item in authentik.worker.sign_ins)
+        entries = self.world.log.all()
         throttled = sum(entry.status == 429 for entry in entries)
         made = sum("addPassword" in entry.path and entry.status == 200 for entry in entries)
-        left, told = self.later.secrets(), self.later.told()
-        self.terminal.say()
-        self.terminal.say("What this was:", "bold")
+        applications = self.world.default_tenant.all("application")
+        left = sum(len(item["passwordCredentials"]) for item in applications if item.get("uniqueName"))
+        events = authentik.tables["event"]
+        told = Counter(item["action"] for item in events if item["app"] == "authentik_entra_bootstrap")
+        self._title("What this was:")
         for text in (
             f"{len(entries)} requests over TLS, {throttled} of them throttled and repeated",
-            f"{len(sign_ins)} sign-ins of authentik, {len(failed)} failed",
+            f"{self._signed_in()} sign-ins of authentik, {failed} failed",
             f"{made} client secrets made over time, {left} there now",
             f"events in authentik's audit trail: {', '.join(f'{count} {name}' for name, count in told.items())}",
             f"{time.monotonic() - self.start:.1f} s; months and replication waits ran on the sandbox's clock",
         ):
-            self.terminal.say(f"  {text}")
-        self.terminal.say("(->) NEXT STEPS:", "bold")
-        self.terminal.say(
-            "  authentik-entra sandbox    keeps both services running, to try every command on them"
-        )
-        self.terminal.say("  authentik-entra check      the same for your own tenant and authentik")
+            self.say(f"  {text}")
+        self.say("(->) NEXT STEPS:", "bold")
+        self.say("  authentik-entra sandbox    keeps both services running, to try every command on them")
+        self.say("  authentik-entra check      the same for your own tenant and authentik")
         good = not failed and not writes_again and left == 1
         return ExitCode.DONE if good else ExitCode.VERIFICATION_FAILED
+
+    def _title(self, text: str, style: str = "bold") -> None:
+        self.say()
+        self.say(text, style)
+
+    def _aside(self, text: str) -> None:
+        self.say(text, "dim")

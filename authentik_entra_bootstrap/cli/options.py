@@ -4,31 +4,94 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from authentik_entra_bootstrap.errors import ConfigError
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-_SETTINGS = (
-    ("--tenant-id", "GUID", "Directory (tenant) ID."),
-    ("--authentik-url", "URL", "Address of authentik."),
-    ("--authentik-token-file", "FILE", "File that holds authentik's API token."),
-    ("--ca-file", "FILE", "PEM file with the CAs to trust, for both sides."),
-    ("--proxy", "URL", "HTTP(S) proxy for both sides."),
-    ("--cloud", "NAME", "global, usgov, usgov-dod or china."),
-)
+    from authentik_entra_bootstrap.config import ConnectionSettings, SettingsFile
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every command that speaks to both sides was told.
+
+    :param connections: as named, in order; ``all_connections`` stands for every one of the file.
+    :param flags: settings given as flags; ``None`` where not given.
+    :param verbose: 1: our own log at debug level; 2: the libraries' as well. Redacted.
+    :param render: makes what is printed from the document; ``None`` prints it as JSON.
+    """
+
+    config: Path | None
+    connections: tuple[str, ...]
+    no_input: bool
+    verbose: int
+    flags: dict[str, object]
+    output: str = "text"
+    all_connections: bool = False
+    render: Callable[[dict[str, Any]], str] | None = None
+
+    @property
+    def connection(self) -> str | None:
+        """The one connection that was named; ``None`` for the only one of the file."""
+        return self.connections[0] if len(self.connections) == 1 else None
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one connection may be meant."""
+        return self.all_connections or len(self.connections) > 1
+
+    @property
+    def json(self) -> bool:
+        """Whether the result is wanted as one document, JSON or another form of it, instead of text."""
+        return self.output != "text"
+
+    def file(self) -> SettingsFile:
+        """Read the settings file.
+
+        :raises ConfigError: it cannot be read.
+        """
+        from authentik_entra_bootstrap.config import SettingsFile
+
+        return SettingsFile.load(self.config, os.environ)
+
+    def names(self, file: SettingsFile) -> tuple[str, ...]:
+        """Connections to work on, in the order given, each once; with ``--all`` in the file's order.
+
+        :raises ConfigError: ``connection-twice-chosen`` for ``--all`` together with names.
+        """
+        if self.all_connections and self.connections:
+            raise ConfigError(
+                "connection-twice-chosen",
+                "--all and --connection were given together.",
+                "Give one of them: --all, or each connection by name.",
+            )
+        return file.connections if self.all_connections else tuple(dict.fromkeys(self.connections))
+
+    def settings(self, file: SettingsFile, connection: str | None) -> ConnectionSettings:
+        """The settings of a connection, from flags, environment and file.
+
+        :raises ConfigError: they cannot be used.
+        """
+        from authentik_entra_bootstrap.config import load_settings
+
+        return load_settings(file, connection=connection, environment=os.environ, flags=self.flags)
+
+
+# --- values
 
 
 def _complete_connection(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Names of the settings file's connections; none where it cannot be read."""
     from authentik_entra_bootstrap.config import SettingsFile
-    from authentik_entra_bootstrap.errors import ConfigError
 
     try:
         names = SettingsFile.load(ctx.params.get("config"), os.environ).connections
@@ -48,41 +111,6 @@ def _complete_setting(_ctx: click.Context, param: click.Parameter, incomplete: s
     return [CompletionItem(incomplete, type="file")] if param.metavar == "FILE" else []
 
 
-@dataclass(frozen=True)
-class Options:
-    """What every command that speaks to both sides was told.
-
-    :param connections: as named, in order; ``all_connections`` stands for every one of the file.
-    :param flags: settings given as flags; ``None`` where not given.
-    :param verbose: 1: our own log at debug level; 2: the libraries' as well. Redacted.
-    :param render: makes what is printed from the document; ``None`` prints it as JSON.
-    """
-
-    config: Path | None
-    connections: tuple[str, ...]
-    output: str
-    no_input: bool
-    verbose: int
-    flags: dict[str, object]
-    all_connections: bool = False
-    render: Callable[[dict[str, Any]], str] | None = None
-
-    @property
-    def connection(self) -> str | None:
-        """The one connection that was named; ``None`` for the only one of the file."""
-        return self.connections[0] if len(self.connections) == 1 else None
-
-    @property
-    def several(self) -> bool:
-        """Whether more than one connection may be meant."""
-        return self.all_connections or len(self.connections) > 1
-
-    @property
-    def json(self) -> bool:
-        """Whether the result is wanted as one document, JSON or another form of it, instead of text."""
-        return self.output != "text"
-
-
 def span(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
     """An option's value as a span of time, written as in the settings: ``14d``, ``12h``.
 
@@ -96,6 +124,26 @@ def span(_context: click.Context, _option: click.Parameter, value: str | None) -
         raise click.BadParameter(f"{error}.") from None
 
 
+# --- options of single commands
+
+
+adopt_option = click.option(
+    "--adopt",
+    type=click.UUID,
+    metavar="CLIENT_ID",
+    help="Take over this existing application, and the provider in authentik that uses it.",
+)
+accept_scope_option = click.option(
+    "--accept-scope-change",
+    is_flag=True,
+    help="Beside --yes: also change who is provisioned, and what is deleted in the tenant.",
+)
+yes_option = click.option("-y", "--yes", is_flag=True, help="Apply without asking.")
+output_option = click.option(
+    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+
+
 def also_as(*forms: str) -> Callable[[click.Command], click.Command]:
     """Let a command that takes the shared options print further forms of its document."""
 
@@ -107,124 +155,106 @@ def also_as(*forms: str) -> Callable[[click.Command], click.Command]:
     return decorate
 
 
-adopt_option = click.option(
-    "--adopt",
-    type=click.UUID,
-    metavar="CLIENT_ID",
-    help="Take over this existing application, and the provider in authentik that uses it.",
-)
+def provisioning(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the flags for whom authentik provisions; they become flags of the shared options."""
 
-
-accept_scope_option = click.option(
-    "--accept-scope-change",
-    is_flag=True,
-    help="Beside --yes: also change who is provisioned, and what is deleted in the tenant.",
-)
-_PROVISIONING = (
-    click.option(
+    @click.option(
         "--filter-group",
         metavar="NAME",
         help='Group whose members alone are provisioned; "" removes the filter. Left out: as the settings say, else '
         "as it is.",
-    ),
-    click.option(
+    )
+    @click.option(
         "--dry-run-sync/--no-dry-run-sync",
         default=None,
         help="authentik's own dry run, on or off. Left out: as the settings say, else as it is.",
-    ),
-)
-
-
-def provisioning(function: Callable[..., int]) -> Callable[..., int]:
-    """Add the flags for whom authentik provisions; the command gets them as ``provisioning``, by setting."""
-
+    )
     @functools.wraps(function)
-    def wrapped(*args: Any, filter_group: str | None, dry_run_sync: bool | None, **rest: Any) -> int:
-        flags = {"filter_group": filter_group, "dry_run_sync": dry_run_sync}
-        return function(*args, provisioning=flags, **rest)
+    def wrapped(
+        options: Options, *args: Any, filter_group: str | None, dry_run_sync: bool | None, **rest: Any
+    ) -> int:
+        flags = {**options.flags, "filter_group": filter_group, "dry_run_sync": dry_run_sync}
+        return function(replace(options, flags=flags), *args, **rest)
 
-    for decorate in reversed(_PROVISIONING):
-        wrapped = decorate(wrapped)
     return wrapped
 
 
-_RESULTS: Mapping[str, Callable[..., Any]] = {
+# --- the shared options
+
+
+_SHARED = {
+    "config": click.option("-c", "--config", type=click.Path(path_type=Path), help="Settings file."),
+    "connections": click.option(
+        "--connection",
+        "connections",
+        metavar="NAME",
+        multiple=True,
+        shell_complete=_complete_connection,
+        help="Which connection of the settings file. Repeatable.",
+    ),
     "all_connections": click.option(
         "--all", "all_connections", is_flag=True, help="Every connection of the settings file, in turn."
     ),
-    "output": click.option(
-        "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "output": output_option,
+    "no_input": click.option("--no-input", is_flag=True, help="Never ask; fail instead."),
+    "verbose": click.option(
+        "-v", "--verbose", count=True, help="Log more; -vv includes the libraries. Redacted."
     ),
+}
+_DEBUG = click.option(
+    "--debug", is_flag=True, expose_value=False, help="Show the traceback of what is unexpected."
+)
+_LOGINS = (
+    "default",
+    "browser",
+    "device-code",
+    "azure-cli",
+    "environment",
+    "workload-identity",
+    "managed-identity",
+)
+_SETTINGS = {
+    "login": click.option(
+        "--login", type=click.Choice(_LOGINS), help="How the operator signs in to Entra ID."
+    ),
+    "timeout": click.option(
+        "--timeout", type=float, metavar="FACTOR", help="Multiplies every waiting budget."
+    ),
+    **{
+        name: click.option(
+            f"--{name.replace('_', '-')}", metavar=metavar, help=text, shell_complete=_complete_setting
+        )
+        for name, metavar, text in (
+            ("tenant_id", "GUID", "Directory (tenant) ID."),
+            ("authentik_url", "URL", "Address of authentik."),
+            ("authentik_token_file", "FILE", "File that holds authentik's API token."),
+            ("ca_file", "FILE", "PEM file with the CAs to trust, for both sides."),
+            ("proxy", "URL", "HTTP(S) proxy for both sides."),
+            ("cloud", "NAME", "global, usgov, usgov-dod or china."),
+        )
+    },
 }
 
 
 def common(function: Callable[..., int]) -> Callable[..., int]:
     """Add the shared options and hand them over as one :class:`Options`."""
-    return _sharing(function, frozenset())
+    return _with_options(function, ())
 
 
 def one_connection(function: Callable[..., int]) -> Callable[..., int]:
     """The shared options of a command whose result is a file: one connection, and no choice of the form."""
-    return _sharing(function, frozenset({"all_connections", "output"}))
+    return _with_options(function, ("all_connections", "output"))
 
 
-def _sharing(function: Callable[..., int], left_out: frozenset[str]) -> Callable[..., int]:
+def _with_options(function: Callable[..., int], left_out: tuple[str, ...]) -> Callable[..., int]:
+    shared = {name: option for name, option in _SHARED.items() if name not in left_out}
+
     @functools.wraps(function)
-    def wrapped(
-        *args: Any,
-        config: Path | None,
-        connection: tuple[str, ...],
-        no_input: bool,
-        verbose: int,
-        login: str | None,
-        timeout: float | None,
-        **rest: Any,
-    ) -> int:
-        flags: dict[str, object] = {"login": login, "timeout": timeout}
-        all_connections = False if "all_connections" in left_out else rest.pop("all_connections")
-        output = "text" if "output" in left_out else rest.pop("output")
-        for name, _, _ in _SETTINGS:
-            key = name.removeprefix("--").replace("-", "_")
-            flags[key] = rest.pop(key)
-        options = Options(config, connection, output, no_input, verbose, flags, all_connections)
-        return function(options, *args, **rest)
+    def wrapped(*args: Any, **given: Any) -> int:
+        flags = {name: given.pop(name) for name in _SETTINGS}
+        options = Options(flags=flags, **{name: given.pop(name) for name in shared})
+        return function(options, *args, **given)
 
-    decorators = [
-        click.option("-c", "--config", type=click.Path(path_type=Path), help="Settings file."),
-        click.option(
-            "--connection",
-            metavar="NAME",
-            multiple=True,
-            shell_complete=_complete_connection,
-            help="Which connection of the settings file. Repeatable.",
-        ),
-        *(option for name, option in _RESULTS.items() if name not in left_out),
-        click.option("--no-input", is_flag=True, help="Never ask; fail instead."),
-        click.option("-v", "--verbose", count=True, help="Log more; -vv includes the libraries. Redacted."),
-        click.option(
-            "--debug", is_flag=True, expose_value=False, help="Show the traceback of what is unexpected."
-        ),
-        click.option(
-            "--login",
-            type=click.Choice(
-                [
-                    "default",
-                    "browser",
-                    "device-code",
-                    "azure-cli",
-                    "environment",
-                    "workload-identity",
-                    "managed-identity",
-                ]
-            ),
-            help="How the operator signs in to Entra ID.",
-        ),
-        click.option("--timeout", type=float, metavar="FACTOR", help="Multiplies every waiting budget."),
-        *(
-            click.option(name, metavar=metavar, help=text, shell_complete=_complete_setting)
-            for name, metavar, text in _SETTINGS
-        ),
-    ]
-    for decorate in reversed(decorators):
+    for decorate in reversed([*shared.values(), _DEBUG, *_SETTINGS.values()]):
         wrapped = decorate(wrapped)
     return wrapped

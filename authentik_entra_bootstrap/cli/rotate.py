@@ -1,10 +1,18 @@
-"""``authentik-entra rotate``."""
+"""``authentik-entra rotate``: replace the client secret when it is due."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from authentik_entra_bootstrap.cli.options import Options, common
+from authentik_entra_bootstrap.cli.runner import Result, run_connection
+from authentik_entra_bootstrap.errors import ExitCode
+
+if TYPE_CHECKING:
+    from authentik_entra_bootstrap.output.terminal import Terminal
+    from authentik_entra_bootstrap.workflows.session import Session
 
 
 @click.command()
@@ -13,40 +21,27 @@ from authentik_entra_bootstrap.cli.options import Options, common
 @click.option(
     "--dry-run", is_flag=True, help="Look and decide; change nothing. Exit code 2 when there is something."
 )
-def command(options: Options, force: bool, dry_run: bool) -> int:
+def rotate(options: Options, force: bool, dry_run: bool) -> int:
     """Replace the client secret if it is due, prove it, and remove the one before after its overlap.
 
     Does not ask: nothing is removed before authentik has signed in with the new secret. Running it again is
     resuming. With nothing due it changes nothing.
     """
-    from authentik_entra_bootstrap.cli.runner import run_connection
-    from authentik_entra_bootstrap.errors import ExitCode
-    from authentik_entra_bootstrap.output.documents import Document
-    from authentik_entra_bootstrap.output.rotation import (
-        rotation_document,
-        rotation_plan_document,
-        show_rotation,
-        show_rotation_plan,
-    )
-    from authentik_entra_bootstrap.output.terminal import Terminal
+    from authentik_entra_bootstrap.output.plan import rotation_document, show_rotation, show_rotation_plan
     from authentik_entra_bootstrap.support.events import Nobody
     from authentik_entra_bootstrap.workflows.rotate import carry_out, plan_rotation
-    from authentik_entra_bootstrap.workflows.session import Session
 
-    async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
+    async def body(session: Session, terminal: Terminal) -> Result:
         if dry_run:
             # Looking writes nothing, not even that it could not look.
             session.context.listener = Nobody()
         async with session.alone():
             plan = await plan_rotation(session.context, session.desired, force=force)
-            if not options.json:
-                show_rotation_plan(terminal, plan)
+            show_rotation_plan(terminal, plan)
             if dry_run:
-                code = ExitCode.CHANGES_PENDING if plan.changes else ExitCode.DONE
-                return code, rotation_plan_document(plan)
+                return ExitCode.CHANGES_PENDING if plan.changes else ExitCode.DONE, rotation_document(plan)
             outcome = await carry_out(session.context, plan, at_once=True)
-        if not options.json:
-            show_rotation(terminal, plan, outcome)
+        show_rotation(terminal, plan, outcome)
         return ExitCode.DONE, rotation_document(plan, outcome)
 
     return run_connection("rotate", options, body)

@@ -1,13 +1,32 @@
-"""``authentik-entra rotator``: the identities with which rotation runs."""
+"""``authentik-entra rotator``: the identities with which rotation runs, in Entra ID and in authentik."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
-from authentik_entra_bootstrap.cli.options import Options, common, span
+from authentik_entra_bootstrap.cli.options import Options, common, span, yes_option
+from authentik_entra_bootstrap.cli.prompts import ON_A_TERMINAL, confirm
+from authentik_entra_bootstrap.cli.runner import Result, run_reported
+from authentik_entra_bootstrap.errors import ConfigError, ExitCode, VerificationFailed
+
+if TYPE_CHECKING:
+    from authentik_entra_bootstrap.config import ConnectionSettings, SettingsFile
+    from authentik_entra_bootstrap.domain import SecretText
+    from authentik_entra_bootstrap.output.terminal import Terminal
+    from authentik_entra_bootstrap.rotation.proof import Evidence
+    from authentik_entra_bootstrap.workflows.rotator import Wanted
+    from authentik_entra_bootstrap.workflows.rotator_observe import RotatorContext
+    from authentik_entra_bootstrap.workflows.session import Runtime
+
+Body: TypeAlias = "Callable[[tuple[ConnectionSettings, ...], Terminal, RotatorContext], Awaitable[Result]]"
+STDOUT = Path("-")
 
 _certificate = click.option(
     "--certificate-file",
@@ -23,11 +42,10 @@ _lifetime = click.option(
     show_default=True,
     help="Of a new certificate.",
 )
-_yes = click.option("-y", "--yes", is_flag=True, help="Apply without asking.")
 
 
 @click.group()
-def command() -> None:
+def rotator() -> None:
     """The identities with which rotation runs: all that it needs, and nothing else.
 
     In Entra ID an application that owns the connections' applications, with a certificate or a federated
@@ -36,25 +54,22 @@ def command() -> None:
     """
 
 
-@command.command(short_help="make the rotator in Entra ID: application, certificate, permission, ownerships")
+@rotator.command(short_help="make the rotator in Entra ID: application, certificate, permission, ownerships")
 @common
 @_certificate
 @_lifetime
-@_yes
+@yes_option
 def create(options: Options, certificate_file: Path | None, lifetime: timedelta, yes: bool) -> int:
     """Make the application, its certificate, its one permission and its ownerships. Asks once.
 
     Running it again is resuming; it also makes the rotator owner of connections that came later.
     """
-    from authentik_entra_bootstrap.cli.rotator_run import apply
     from authentik_entra_bootstrap.workflows.rotator import Wanted
 
-    return apply(
-        "rotator create", options, Wanted(key_file=certificate_file, lifetime=lifetime), yes=yes, renew=False
-    )
+    return _apply("rotator create", options, Wanted(key_file=certificate_file, lifetime=lifetime), yes=yes)
 
 
-@command.command(short_help="roll its certificate: add, prove, later remove the old one")
+@rotator.command(short_help="roll its certificate: add, prove, later remove the old one")
 @common
 @_certificate
 @_lifetime
@@ -68,7 +83,7 @@ def create(options: Options, certificate_file: Path | None, lifetime: timedelta,
     show_default=True,
     help='How long a replaced certificate stays; "0h" removes it at once.',
 )
-@_yes
+@yes_option
 def renew(
     options: Options,
     certificate_file: Path | None,
@@ -82,14 +97,13 @@ def renew(
     Name a file that does not exist yet for a new key. Named with the present file, a run proves that certificate and
     removes replaced ones whose overlap is over.
     """
-    from authentik_entra_bootstrap.cli.rotator_run import apply
     from authentik_entra_bootstrap.workflows.rotator import Wanted
 
     wanted = Wanted(key_file=certificate_file, lifetime=lifetime, overlap=key_overlap, force=now)
-    return apply("rotator renew", options, wanted, yes=yes, renew=True)
+    return _apply("rotator renew", options, wanted, yes=yes, renew=True)
 
 
-@command.command(short_help="sign in with tokens of Kubernetes or GitHub instead of a certificate")
+@rotator.command(short_help="sign in with tokens of Kubernetes or GitHub instead of a certificate")
 @common
 @click.option("--issuer", metavar="URL", help="Issuer of the tokens: the cluster's, for Kubernetes.")
 @click.option("--subject", metavar="TEXT", help="Subject of the tokens.")
@@ -108,31 +122,117 @@ def renew(
     metavar="FILE",
     help="A token of that identity, to prove that it signs in.",
 )
-@_yes
+@yes_option
 def federate(options: Options, token_file: Path | None, yes: bool, **words: str | None) -> int:
     """Let a workload of Kubernetes or GitHub sign in as the rotator, without any certificate.
 
     Makes the application, its permission and its ownerships where they are missing, as `create` does.
     """
-    from authentik_entra_bootstrap.cli.rotator_run import apply
     from authentik_entra_bootstrap.workflows.rotator import Wanted
 
-    return apply(
-        "rotator federate", options, Wanted(assertion_file=token_file), yes=yes, renew=False, words=words
-    )
+    return _apply("rotator federate", options, Wanted(assertion_file=token_file), yes=yes, words=words)
 
 
-@command.command(short_help="as it stands: permission, certificates, owned applications")
+@rotator.command(short_help="as it stands: permission, certificates, owned applications")
 @common
 @click.option("--check", is_flag=True, help="Exit with 2 when something is missing or due.")
 def show(options: Options, check: bool) -> int:
     """The rotator as it stands: permission, certificates and when they are due, owned applications."""
-    from authentik_entra_bootstrap.cli.rotator_run import show as look
+    from authentik_entra_bootstrap.output.rotator import seen_document, show_seen
+    from authentik_entra_bootstrap.rotator.plan import shortcomings
+    from authentik_entra_bootstrap.workflows.rotator_observe import observe_rotator
 
-    return look(options, check=check)
+    async def body(
+        settings: tuple[ConnectionSettings, ...], terminal: Terminal, context: RotatorContext
+    ) -> Result:
+        seen = await observe_rotator(context, [item.desired() for item in settings])
+        cloud, now = settings[0].resolved_cloud(), context.now()
+        show_seen(terminal, seen, cloud, now)
+        pending = check and shortcomings(seen, now)
+        return ExitCode.CHANGES_PENDING if pending else ExitCode.DONE, seen_document(seen, cloud, now)
+
+    return _run("rotator show", options, body)
 
 
-@command.command(short_help="make the service account in authentik and its API token")
+def _apply(
+    command: str,
+    options: Options,
+    wanted: Wanted,
+    *,
+    yes: bool,
+    renew: bool = False,
+    words: Mapping[str, str | None] | None = None,
+) -> int:
+    """Show the plan, ask once, carry it out, prove it.
+
+    :param renew: refuse where there is no rotator yet.
+    :param words: what ``federate`` was told; ``None`` for the others.
+    """
+    from authentik_entra_bootstrap.output.rotator import outcome_document, show_outcome, show_rotator_plan
+    from authentik_entra_bootstrap.rotator.certificate import check_key_lifetime
+    from authentik_entra_bootstrap.rotator.federation import federated_credential
+    from authentik_entra_bootstrap.workflows.rotator import apply_rotator, prepare_rotator
+
+    async def body(
+        settings: tuple[ConnectionSettings, ...], terminal: Terminal, context: RotatorContext
+    ) -> Result:
+        cloud = settings[0].resolved_cloud()
+        asked = wanted
+        if words is not None:
+            asked = replace(wanted, federated=federated_credential(cloud.name, **words))
+        check_key_lifetime(asked.lifetime)
+        desired = [item.desired() for item in settings]
+        prepared = await prepare_rotator(context, desired, asked)
+        if renew and prepared.seen.application is None:
+            raise ConfigError(
+                "rotator-missing",
+                "There is no rotator in this tenant to renew the certificate of.",
+                "Make it first: `authentik-entra rotator create`.",
+            )
+        show_rotator_plan(terminal, prepared.plan, prepared.seen)
+        if prepared.plan.changes:
+            confirm(options, "Apply this plan?", yes=yes, otherwise=ON_A_TERMINAL)
+        outcome = await apply_rotator(context, desired, prepared, asked)
+        show_outcome(terminal, outcome, prepared.plan, cloud, asked)
+        return ExitCode.DONE, outcome_document(outcome, prepared.plan, cloud, context.now(), asked)
+
+    return _run(command, options, body)
+
+
+def _run(command: str, options: Options, body: Body) -> int:
+    """Run ``body`` on the tenant of the connections that were named, else of every one of the file.
+
+    :raises ConfigError: ``rotator-several-tenants``.
+    """
+    import asyncio
+
+    from authentik_entra_bootstrap.output.rotator import show_done
+    from authentik_entra_bootstrap.workflows.rotator_observe import RotatorContext
+    from authentik_entra_bootstrap.workflows.session import open_tenant
+
+    def job(file: SettingsFile, terminal: Terminal, runtime: Runtime) -> Result:
+        names = options.names(file) or file.connections
+        settings = tuple(options.settings(file, name) for name in names)
+        if len({item.tenant_id for item in settings}) > 1:
+            raise ConfigError(
+                "rotator-several-tenants",
+                "The connections are of different tenants, and each tenant has a rotator of its own.",
+                "Name the connections of one tenant with --connection.",
+            )
+
+        async def run() -> Result:
+            terminal.doing("reading the tenant")
+            now = runtime.context_options.get("now", lambda: datetime.now(UTC))
+            async with open_tenant(settings[0], runtime) as (entra, waiter):
+                context = RotatorContext(entra, entra, waiter, terminal, now, partial(show_done, terminal))  # type: ignore[arg-type]
+                return await body(settings, terminal, context)
+
+        return asyncio.run(run())
+
+    return run_reported(command, options, job)
+
+
+@rotator.command(short_help="make the service account in authentik and its API token")
 @common
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option(
@@ -143,12 +243,91 @@ def show(options: Options, check: bool) -> int:
     show_default=True,
     help="What the token is to be good for.",
 )
-@_yes
+@yes_option
 def token(options: Options, file: Path, purpose: str, yes: bool) -> int:
     """Make in authentik the service account, its role and its API token; the key goes to FILE, or to stdout for "-".
 
     Runs with an administrator's token. FILE is made with mode 0600 and must not exist; nothing else keeps the key.
     """
-    from authentik_entra_bootstrap.cli.service_account import make_token
+    import asyncio
 
-    return make_token(options, file, purpose, yes=yes)
+    if file == STDOUT and options.json:
+        raise click.UsageError("The key and a JSON document cannot both go to standard output: name a file.")
+
+    def job(settings_file: SettingsFile, terminal: Terminal, runtime: Runtime) -> Result:
+        settings = options.settings(settings_file, options.connection)
+        return asyncio.run(_make_token(options, settings, file, purpose, terminal, runtime, yes=yes))
+
+    return run_reported("rotator token", options, job)
+
+
+async def _make_token(
+    options: Options,
+    settings: ConnectionSettings,
+    file: Path,
+    purpose: str,
+    terminal: Terminal,
+    runtime: Runtime,
+    *,
+    yes: bool,
+) -> Result:
+    """Make the service account of a purpose and write its token's key to a file, or once to standard output."""
+    from authentik_entra_bootstrap.output.rotator import account_document, show_account_plan, show_done
+    from authentik_entra_bootstrap.support.private_files import refuse_existing, write_new
+    from authentik_entra_bootstrap.workflows import service_account
+    from authentik_entra_bootstrap.workflows.session import open_authentik
+
+    if file != STDOUT:
+        refuse_existing(file)
+    terminal.doing("reading authentik")
+    async with open_authentik(settings, runtime) as authentik:
+        seen = await service_account.observe_account(authentik.accounts, purpose)
+        steps = service_account.account_steps(seen)
+        say = terminal.note if file == STDOUT or options.json else terminal.say
+        show_account_plan(say, seen, steps)
+        for text in service_account.account_warnings(seen):
+            terminal.warn(text)
+        where = "standard output" if file == STDOUT else str(file)
+        question = f"Make this, and write the token's key to {where}?"
+        confirm(options, question, yes=yes, otherwise=ON_A_TERMINAL)
+        key = await service_account.make_account(authentik.accounts, seen, partial(show_done, terminal))
+    if file == STDOUT:
+        terminal.stop()
+        click.echo(key.reveal())
+    else:
+        write_new(file, key)
+        show_done(terminal, f"the key written to {file}")
+    evidence = await _proof(settings, runtime, purpose, key)
+    for item in evidence:
+        terminal.note(f"  {item.name}: {item.detail}")
+    if file != STDOUT:
+        terminal.say(f"SUCCESS: set AUTHENTIK_TOKEN_FILE={file} where {purpose} runs.", "bold green")
+    return ExitCode.DONE, account_document(seen, steps, evidence, file)
+
+
+async def _proof(
+    settings: ConnectionSettings, runtime: Runtime, purpose: str, key: SecretText
+) -> tuple[Evidence, ...]:
+    """Look with the new token: whose it is, and whether it holds what it is for.
+
+    :raises VerificationFailed: ``service-account-insufficient``.
+    """
+    from authentik_entra_bootstrap.rotation.proof import Evidence
+    from authentik_entra_bootstrap.workflows.session import open_authentik
+
+    async with open_authentik(settings, runtime, token=key) as authentik:
+        user = await authentik.me()
+        checks = await authentik.permissions(purpose)
+    lacking = [item.permission for item in checks if item.held is False]
+    if lacking or user.is_superuser:
+        what = f"lacks {', '.join(lacking)}" if lacking else "is an administrator's"
+        raise VerificationFailed(
+            "service-account-insufficient",
+            f"The new token of {user.username} {what}.",
+            "Look at the account's groups and roles in authentik, then run the same command again.",
+        )
+    held = sum(1 for item in checks if item.held)
+    return (
+        Evidence("token-belongs-to", True, user.username),
+        Evidence("permissions-held", True, f"{held} of {len(checks)} shown, none missing"),
+    )

@@ -1,29 +1,60 @@
-"""Runs one command's coroutine: settings, session, reporter, errors, exit code."""
+"""How a command runs: settings, sessions, one connection or many, errors, the printed document, the exit code.
+
+What is heavy is imported when a command runs: ``--help`` and completion load click alone.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import errno
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from authentik_entra_bootstrap.cli import unreported
-from authentik_entra_bootstrap.cli.many_connections import Declined, chosen, run_each
 from authentik_entra_bootstrap.cli.options import Options
-from authentik_entra_bootstrap.config import SettingsFile, load_settings, load_worker_settings
-from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode
-from authentik_entra_bootstrap.output.documents import Document, envelope, error_document
-from authentik_entra_bootstrap.output.terminal import Terminal
-from authentik_entra_bootstrap.planning.plan import Plan
-from authentik_entra_bootstrap.support.logs import configure_logging
-from authentik_entra_bootstrap.support.waiting import asking_a_person
-from authentik_entra_bootstrap.workflows.planning import refuse_scope_change
-from authentik_entra_bootstrap.workflows.session import Runtime, Session, open_session
+from authentik_entra_bootstrap.cli.prompts import Declined
+from authentik_entra_bootstrap.errors import BootstrapError, ExitCode, unexpected
+
+if TYPE_CHECKING:
+    from authentik_entra_bootstrap.config import SettingsFile
+    from authentik_entra_bootstrap.output.terminal import Terminal
+    from authentik_entra_bootstrap.workflows.session import Runtime, Session
+
+Result: TypeAlias = tuple[int, dict[str, Any]]
+"""Exit code and JSON document; the document may hold an ``error``."""
+Body: TypeAlias = "Callable[[Session, Terminal], Awaitable[Result]]"
+Job: TypeAlias = "Callable[[SettingsFile, Terminal, Runtime], Result]"
+
+SEVERITY = (
+    ExitCode.DONE,
+    ExitCode.CHANGES_PENDING,
+    ExitCode.TEMPORARY,
+    ExitCode.USAGE,
+    ExitCode.ADMIN_ACTION,
+    ExitCode.DENIED,
+    ExitCode.VERIFICATION_FAILED,
+    ExitCode.UNEXPECTED,
+    ExitCode.INTERRUPTED,
+)
+"""Exit codes from harmless to worst; ``docs/reference/exit-codes.md`` says why."""
+_WORDS = {
+    ExitCode.DONE: "done",
+    ExitCode.UNEXPECTED: "unexpected failure",
+    ExitCode.CHANGES_PENDING: "changes to make",
+    ExitCode.USAGE: "wrong settings",
+    ExitCode.DENIED: "sign-in or permission",
+    ExitCode.ADMIN_ACTION: "an administrator has to act",
+    ExitCode.VERIFICATION_FAILED: "proof failed",
+    ExitCode.TEMPORARY: "temporary, run again",
+    ExitCode.INTERRUPTED: "interrupted",
+}
+_OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Of a disk that is full, or a file that may not grow."""
 
 
 @dataclass(frozen=True)
@@ -39,168 +70,145 @@ class Embedded:
     """Whether no settings file is looked for: the caller's environment says everything."""
 
 
-Body = Callable[[Session, Terminal], Awaitable[tuple[int, Document]]]
+def run_connection(command: str, options: Options, body: Body) -> int:
+    """Open each connection that is meant, and run ``body`` on it. One document holds those of several.
 
-
-def run_connection(
-    command: str,
-    options: Options,
-    body: Body,
-    *,
-    extra_flags: dict[str, object] | None = None,
-) -> int:
-    """Open the connection, run ``body`` on it, print its document if JSON was asked for.
-
-    With several connections it is run on each in turn; then one document holds theirs.
-
-    :param body: prints text itself and returns exit code and document, which may hold an ``error``.
+    :param body: shows text itself; what it shows is dropped where a document was asked for.
     :returns: the exit code.
     """
+    import asyncio
 
-    async def job(
-        file: SettingsFile, name: str | None, terminal: Terminal, runtime: Runtime
-    ) -> tuple[int, Document]:
-        settings = load_settings(
-            file,
-            connection=name,
-            environment=os.environ,
-            flags={**options.flags, **(extra_flags or {})},
-        )
-        terminal.doing("reading both sides")
-        async with open_session(settings, runtime) as session:
-            return await body(session, terminal)
+    from authentik_entra_bootstrap.workflows.session import open_session
 
-    def run(file: SettingsFile, terminal: Terminal, runtime: Runtime) -> tuple[int, Document]:
+    def job(file: SettingsFile, terminal: Terminal, runtime: Runtime) -> Result:
+        async def run(name: str | None) -> Result:
+            settings = options.settings(file, name)
+            terminal.doing("reading both sides")
+            async with open_session(settings, runtime) as session:
+                return await body(session, terminal)
+
         if options.several:
-            return run_each(
-                command,
-                chosen(options, file),
-                terminal,
-                lambda name: asyncio.run(job(file, name, terminal, runtime)),
-                json=options.json,
-            )
-        return asyncio.run(job(file, options.connection, terminal, runtime))
+            return _run_each(command, options.names(file), terminal, lambda name: asyncio.run(run(name)))
+        return asyncio.run(run(options.connection))
 
-    return run_reported(command, options, run)
+    return run_reported(command, options, job)
 
 
-def run_reported(
-    command: str,
-    options: Options,
-    job: Callable[[SettingsFile, Terminal, Runtime], tuple[int, Document]],
-) -> int:
-    """Run ``job`` with the settings file, tell errors, print its document if JSON was asked for.
+def run_reported(command: str, options: Options, job: Job) -> int:
+    """Run ``job`` with the settings file, tell errors, print its document if one was asked for.
 
     :returns: the exit code.
     """
+    from authentik_entra_bootstrap.config import SettingsFile, load_worker_settings
+    from authentik_entra_bootstrap.output.documents import envelope
+    from authentik_entra_bootstrap.output.terminal import Terminal
+    from authentik_entra_bootstrap.support.logs import configure_logging
+    from authentik_entra_bootstrap.workflows.session import Runtime
+
     embedded = click.get_current_context().find_object(Embedded)
     terminal = embedded.terminal if embedded else Terminal(quiet=options.json and not sys.stderr.isatty())
     runtime = embedded.runtime if embedded else Runtime()
     configure_logging(options.verbose)
+    terminal.shows_results = not options.json
     runtime.reporter = terminal
     runtime.announce = terminal.announce
-    try:
+
+    def run() -> Result:
         bare = embedded is not None and embedded.without_file
-        file = SettingsFile(None) if bare else SettingsFile.load(options.config, os.environ)
+        file = SettingsFile(None) if bare else options.file()
         terminal.settings = file.place or "no settings file; environment and flags alone"
         if embedded is None:
             runtime.lease_url = load_worker_settings(file, os.environ).lease()
         code, document = job(file, terminal, runtime)
-    except BootstrapError as error:
-        return _failed(command, options, terminal, error)
+        return code, {"settings_file": file.place, "error": None, **document}
+
+    try:
+        code, document = _told(terminal, run)
     except Declined as declined:
         terminal.stop()
         terminal.note(str(declined))
         return ExitCode.CHANGES_PENDING
-    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-        raise
-    except Exception as error:  # noqa: BLE001 - the last handler: one document, and no traceback
-        return _failed(command, options, terminal, unreported(error))
     finally:
         terminal.stop()
     if options.json:
-        print_document(
-            options, envelope(command, code, {"settings_file": file.place, "error": None, **document})
-        )
+        document = envelope(command, code, document)
+        if options.render is None:
+            print_json(document)
+        else:
+            click.echo(options.render(document), nl=False)
     return code
 
 
-def _failed(command: str, options: Options, terminal: Terminal, error: BootstrapError) -> int:
-    terminal.stop()
-    if options.json:
-        print_document(options, envelope(command, error.exit_code, {"error": error_document(error)}))
-    else:
-        terminal.error(error)
-    return error.exit_code
+def _told(terminal: Terminal, job: Callable[[], Result]) -> Result:
+    """Run ``job``; an error is told and becomes its exit code and document."""
+    from authentik_entra_bootstrap.output.documents import error_document
+
+    try:
+        return job()
+    except BootstrapError as error:
+        failure = error
+    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        raise
+    except Exception as error:  # noqa: BLE001 - no traceback reaches a person, and other connections are run
+        failure = unreported(error)
+    terminal.error(failure)
+    return failure.exit_code, {"error": error_document(failure)}
 
 
-def print_document(options: Options, document: Document) -> None:
-    """One document on standard output, in the form that was asked for."""
-    if options.render is None:
-        print_json(document)
-    else:
-        click.echo(options.render(document), nl=False)
+def _run_each(
+    command: str, names: tuple[str, ...], terminal: Terminal, run: Callable[[str], Result]
+) -> Result:
+    """Run each connection in turn; a failure of one does not keep the others from being run.
+
+    :returns: the worst exit code, and one document with the documents of all.
+    """
+    from authentik_entra_bootstrap.output.documents import envelope
+
+    documents: list[dict[str, Any]] = []
+    lines = []
+    width = max([10, *map(len, names)])
+    for number, name in enumerate(names, start=1):
+        terminal.say(f"=== {name} ({number} of {len(names)})", "bold")
+        try:
+            code, document = _told(terminal, partial(run, name))
+            note = (document.get("error") or {}).get("code", "")
+        except Declined:
+            terminal.note(f"Connection {name} is left as it is.")
+            code, document, note = ExitCode.CHANGES_PENDING, {}, "declined"
+        documents.append(envelope(command, code, {"error": None, "connection": name, **document}))
+        note = f"  [{note}]" if note else ""
+        lines.append(f"  {name:<{width}}  {_WORDS[ExitCode(code)]:<28}  {int(code)}{note}")
+    terminal.say("=== Summary", "bold")
+    terminal.say(f"  {'connection':<{width}}  {'result':<28}  code")
+    for line, document in zip(lines, documents, strict=True):
+        terminal.say(line, "yellow" if document["exit_code"] else "green")
+    worst = max(
+        (ExitCode(item["exit_code"]) for item in documents), key=SEVERITY.index, default=ExitCode.DONE
+    )
+    return worst, {"connections": documents}
+
+
+def unreported(error: Exception, arguments: Sequence[str] | None = None) -> BootstrapError:
+    """The error to show for what nobody expected; with ``--debug`` its traceback goes to standard error, redacted.
+
+    :param arguments: of the command line; left out, the process's own.
+    """
+    if "--debug" in (sys.argv if arguments is None else arguments):
+        import traceback
+
+        from authentik_entra_bootstrap.support.logs import redact
+
+        click.echo(redact("".join(traceback.format_exception(error))), err=True)
+    if isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS:
+        return BootstrapError(
+            "output-failed",
+            f"The result cannot be written: {error.strerror}.",
+            "Make room, or send the output elsewhere. What the command did is done: `authentik-entra status` shows it.",
+        )
+    return unexpected(error)
 
 
 def print_json(document: dict[str, Any]) -> None:
     """One JSON document on standard output."""
     # ASCII only: any console can show it, and no name from a service can steer a terminal.
     click.echo(json.dumps(document, indent=2, allow_nan=False))
-
-
-PLAN = "look at them with `authentik-entra plan`"
-ON_A_TERMINAL = "run the command on a terminal, where it shows them and asks"
-
-
-def confirm(options: Options, question: str, *, yes: bool, otherwise: str = PLAN) -> None:
-    """Ask once, on a terminal only.
-
-    :param otherwise: what to do instead of ``--yes`` where nobody can be asked, in the words of a remedy.
-    :raises ConfigError: ``confirmation-needed`` where nobody can be asked.
-    :raises Declined: the answer was no.
-    """
-    check_answerable(options, yes=yes, otherwise=otherwise)
-    if yes:
-        return
-    _ask(question)
-
-
-def _ask(question: str) -> None:
-    with asking_a_person():
-        agreed = click.confirm(question, default=False, err=True)
-    if not agreed:
-        raise Declined
-
-
-def confirm_scope(options: Options, plan: Plan, *, accepted: bool) -> None:
-    """Ask about a change of who is provisioned or what is deleted: ``--yes`` is no answer to that.
-
-    :param accepted: do not ask.
-    :raises ConfigError: ``confirmation-needed`` where nobody can be asked.
-    :raises Declined: the answer was no.
-    """
-    if plan.scope_change is None or accepted:
-        return
-    if not _can_ask(options):
-        refuse_scope_change(plan)
-    _ask("Change who is provisioned, or what is deleted in the tenant, as shown above?")
-
-
-def _can_ask(options: Options) -> bool:
-    return not (options.no_input or options.json or not sys.stdin.isatty())
-
-
-def check_answerable(options: Options, *, yes: bool, otherwise: str = PLAN) -> None:
-    """Check that a question can be answered, or needs no answer.
-
-    :param otherwise: as for :func:`confirm`.
-    :raises ConfigError: ``confirmation-needed`` where nobody can be asked.
-    """
-    if yes:
-        return
-    if not _can_ask(options):
-        raise ConfigError(
-            "confirmation-needed",
-            "There are changes to make, and nobody can be asked here.",
-            f"Give --yes to apply them, or {otherwise}.",
-        )

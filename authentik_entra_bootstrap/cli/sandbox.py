@@ -1,16 +1,169 @@
-"""``authentik-entra sandbox``."""
+"""``authentik-entra sandbox``: the embedded services left running, and the options that ``demo`` shares."""
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 import signal
 import threading
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from authentik_entra_bootstrap.cli.embedded_services import PEOPLE_ONLY, make_sandbox, switches
+from authentik_entra_bootstrap.cli.options import output_option
+from authentik_entra_bootstrap.errors import ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from authentik_entra_bootstrap.sandbox import Sandbox, Switches
+
+PEOPLE_ONLY = {"AUTHENTIK_ENTRA_EXCLUDE_SERVICE_ACCOUNTS": "true"}
+"""A service account has no e-mail address, and authentik 2026.2 and later stops its sync of users there."""
+PROFILES = ("2025.12", "2026.2", "2026.5", "2026.8")
+_SECONDS = {
+    "lag": "Greatest replication lag of Microsoft Graph reads.",
+    "secret_lag": "Until every token service replica accepts a new secret.",
+    "removed_secret_lag": "How long a removed secret still signs in.",
+    "role_lag": "Until new grants stand in fresh tokens.",
+}
+_SHARES = {
+    "throttle_rate": "Share of requests answered 429.",
+    "unavailable_rate": "Share of requests answered 503.",
+}
+
+
+def switches(defaults: dict[str, Any]) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Add the sandbox's switches as options; the command gets them as one ``switch_values`` dict."""
+
+    def number(name: str, text: str, metavar: str, most: float | None = None) -> Callable[..., Any]:
+        return click.option(
+            f"--{name.replace('_', '-')}",
+            type=click.FloatRange(min=0, max=most),
+            default=float(defaults.get(name, 0)),
+            show_default=True,
+            metavar=metavar,
+            help=text,
+        )
+
+    options = (
+        click.option("--authentik-profile", type=click.Choice(PROFILES), default="2026.5", show_default=True),
+        click.option("--seed", type=int, default=0, show_default=True, help="Random seed."),
+        click.option("--flapping/--no-flapping", default=bool(defaults.get("flapping")), show_default=True),
+        *(number(name, text, "SECONDS") for name, text in _SECONDS.items()),
+        *(number(name, text, "SHARE", 1) for name, text in _SHARES.items()),
+        click.option(
+            "--switch",
+            "further",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Any other switch of the tenant, as JSON; docs/reference/sandbox.md lists them.",
+        ),
+    )
+
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(function)
+        def wrapped(further: tuple[str, ...], **rest: Any) -> int:
+            values = {name: rest.pop(name) for name in ("flapping", *_SECONDS, *_SHARES)}
+            return function(switch_values=values | _parse(further), **rest)
+
+        for option in reversed(options):
+            wrapped = option(wrapped)
+        return wrapped
+
+    return decorate
+
+
+def make_sandbox(
+    *,
+    profile: str,
+    seed: int,
+    switch_values: dict[str, Any],
+    port: int = 0,
+    authentik_port: int = 0,
+    faults: str | None = None,
+) -> Sandbox:
+    """A sandbox that is not started yet.
+
+    :param faults: JSON list of faults, or ``@FILE`` that holds one.
+    :raises ConfigError: ``sandbox-extra-missing``, ``faults-malformed``, ``switch-malformed``.
+    """
+    try:
+        from authentik_entra_bootstrap.sandbox import Sandbox
+        from authentik_entra_bootstrap.sandbox.faults import Fault
+
+        sandbox = Sandbox(
+            seed=seed,
+            authentik_profile=profile,
+            switches=_checked(switch_values),
+            port=port,
+            authentik_port=authentik_port,
+        )
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "sandbox-extra-missing",
+            f"The embedded services need the package {error.name}, which is not installed.",
+            "Install the extra: pip install 'authentik-entra-bootstrap[sandbox]'.",
+        ) from None
+    try:
+        for item in _faults(faults):
+            sandbox.world.faults.add(Fault.from_json(item))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            "faults-malformed",
+            f"--faults: {error}.",
+            'Give a JSON list like \'[{"kind": "status", "status": 503, "path": "/applications"}]\', or @FILE.',
+        ) from None
+    return sandbox
+
+
+def _parse(further: tuple[str, ...]) -> dict[str, Any]:
+    """``NAME=VALUE`` pairs; a value that is no JSON is taken as text.
+
+    :raises ConfigError: ``switch-malformed``.
+    """
+    values: dict[str, Any] = {}
+    for text in further:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise _malformed(f" {text!r}: NAME=VALUE is wanted")
+        try:
+            values[name.strip()] = json.loads(value)
+        except ValueError:
+            values[name.strip()] = value
+    return values
+
+
+def _checked(values: dict[str, Any]) -> Switches:
+    """The switches with these values.
+
+    :raises ConfigError: ``switch-malformed`` for an unknown name or a value of another type.
+    """
+    from authentik_entra_bootstrap.sandbox.control import set_switches
+    from authentik_entra_bootstrap.sandbox.switches import Switches
+
+    checked = Switches()
+    try:
+        set_switches(checked, values)
+    except ValueError as error:
+        raise _malformed(f": {error}") from None
+    return checked
+
+
+def _malformed(text: str) -> ConfigError:
+    return ConfigError(
+        "switch-malformed", f"--switch{text}.", "docs/reference/sandbox.md lists every switch."
+    )
+
+
+def _faults(text: str | None) -> list[dict[str, Any]]:
+    if not text:
+        return []
+    value = json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
+    if not isinstance(value, list):
+        raise TypeError("a JSON list is wanted")
+    return value
 
 
 @click.command()
@@ -22,57 +175,40 @@ from authentik_entra_bootstrap.cli.embedded_services import PEOPLE_ONLY, make_sa
 @click.option(
     "--authentik-port", type=click.IntRange(0, 65535), default=0, help="Of authentik; 0: a free one."
 )
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def command(
-    authentik_profile: str,
-    seed: int,
-    switch_values: dict[str, Any],
-    faults: str | None,
-    port: int,
-    authentik_port: int,
-    output: str,
-) -> int:
+@output_option
+def sandbox(authentik_profile: str, output: str, **rest: Any) -> int:
     """Run an embedded Entra ID tenant and an embedded authentik until interrupted.
 
     Prints their addresses, the CA file and the variables that point every command (and any other client)
     at them. Both servers have a control API under /_sandbox/.
     """
-    from authentik_entra_bootstrap.errors import ConfigError, ExitCode
-
-    sandbox = make_sandbox(
-        profile=authentik_profile,
-        seed=seed,
-        switch_values=switch_values,
-        port=port,
-        authentik_port=authentik_port,
-        faults=faults,
-    )
+    services = make_sandbox(profile=authentik_profile, **rest)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        sandbox.start()
+        services.start()
     except OSError as error:
         raise ConfigError(
             "port-in-use", f"The sandbox cannot listen: {error.strerror or error}.", "Choose another port."
         ) from None
     try:
-        environment = {**sandbox.environment(), **PEOPLE_ONLY}
+        environment = {**services.environment(), **PEOPLE_ONLY}
         if output == "json":
             document = {
                 "schema_version": 1,
                 "command": "sandbox",
-                "entra_url": sandbox.entra_url,
-                "authentik_url": sandbox.authentik_url,
-                "ca_file": str(sandbox.ca_file),
+                "entra_url": services.entra_url,
+                "authentik_url": services.authentik_url,
+                "ca_file": str(services.ca_file),
                 "environment": environment,
             }
             click.echo(json.dumps(document))
         else:
-            click.echo(f"# Entra ID and Microsoft Graph: {sandbox.entra_url}")
-            click.echo(f"# authentik {authentik_profile}:         {sandbox.authentik_url}")
-            click.echo(f"# CA file:                     {sandbox.ca_file}")
-            click.echo(f"# control API:                 {sandbox.entra_url}/_sandbox/")
+            click.echo(f"# Entra ID and Microsoft Graph: {services.entra_url}")
+            click.echo(f"# authentik {authentik_profile}:         {services.authentik_url}")
+            click.echo(f"# CA file:                     {services.ca_file}")
+            click.echo(f"# control API:                 {services.entra_url}/_sandbox/")
             for name, value in environment.items():
                 click.echo(f"export {name}={shlex.quote(value)}")
             click.echo("# Running; Ctrl-C stops it.")
@@ -80,5 +216,5 @@ def command(
         while not stop.wait(0.5):
             pass
     finally:
-        sandbox.stop()
+        services.stop()
     return ExitCode.DONE

@@ -1,13 +1,20 @@
-"""``authentik-entra status``."""
+"""``authentik-entra status`` and ``authentik-entra verify``: the connection as it stands, and proofs taken now."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
 from authentik_entra_bootstrap.cli.options import Options, also_as, common, span
+from authentik_entra_bootstrap.cli.runner import Result, run_connection
+from authentik_entra_bootstrap.errors import ExitCode
+
+if TYPE_CHECKING:
+    from authentik_entra_bootstrap.output.terminal import Terminal
+    from authentik_entra_bootstrap.workflows.session import Session
 
 
 @also_as("html", "prometheus")
@@ -26,33 +33,47 @@ from authentik_entra_bootstrap.cli.options import Options, also_as, common, span
     metavar="SPAN",
     help='What "soon" is, like 14d or 12h. Left out: a sixth of the secret\'s lifetime.',
 )
-def command(options: Options, check_alarms: bool, within: timedelta | None) -> int:
+def status(options: Options, check_alarms: bool, within: timedelta | None) -> int:
     """Show the connection as it stands: secrets, expiry, last proof, authentik's last sync, drift.
 
     --output html prints a page of all connections of the run, with their timeline; --output prometheus prints
     metrics for node_exporter's textfile collector.
     """
-    from authentik_entra_bootstrap.cli.runner import run_connection
-    from authentik_entra_bootstrap.errors import ExitCode
-    from authentik_entra_bootstrap.output.documents import Document
     from authentik_entra_bootstrap.output.page import page
-    from authentik_entra_bootstrap.output.prometheus import exposition
-    from authentik_entra_bootstrap.output.status import show_status, status_document
-    from authentik_entra_bootstrap.output.terminal import Terminal
-    from authentik_entra_bootstrap.workflows.session import Session
+    from authentik_entra_bootstrap.output.status import exposition, show_status, status_document
     from authentik_entra_bootstrap.workflows.status import alarms, look_at_status
 
-    async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
-        status = await look_at_status(session.context, session.desired)
-        found = alarms(status, within)
-        if not options.json:
-            show_status(terminal, status, found)
-        else:
-            for note in status.notes:
-                terminal.warn(note)
+    async def body(session: Session, terminal: Terminal) -> Result:
+        seen = await look_at_status(session.context, session.desired)
+        found = alarms(seen, within)
+        show_status(terminal, seen, found)
         cloud = session.settings.resolved_cloud()
         code = ExitCode.CHANGES_PENDING if check_alarms and found else ExitCode.DONE
-        return code, status_document(status, found, cloud, session.authentik_url)
+        return code, status_document(seen, found, cloud, session.authentik_url)
 
     render = {"html": page, "prometheus": exposition}.get(options.output)
     return run_connection("status", replace(options, render=render), body)
+
+
+@click.command()
+@common
+def verify(options: Options) -> int:
+    """Take the proofs now and say which evidence was seen. Changes nothing."""
+    from authentik_entra_bootstrap.output.documents import evidence_document
+    from authentik_entra_bootstrap.workflows.planning import look
+    from authentik_entra_bootstrap.workflows.verify import judge, verify
+
+    async def body(session: Session, terminal: Terminal) -> Result:
+        seen = await look(session.context, session.desired)
+        evidence = await verify(session.context, seen.plan, seen.entra, seen.authentik)
+        verdict = judge(evidence)
+        terminal.evidence(evidence)
+        connection = session.desired.connection
+        if verdict is None:
+            terminal.say(f"SUCCESS: connection {connection} works.", "bold green")
+        else:
+            terminal.error(verdict)
+        code = verdict.exit_code if verdict else ExitCode.DONE
+        return code, {"connection": connection, "evidence": evidence_document(evidence)}
+
+    return run_connection("verify", options, body)

@@ -1,10 +1,19 @@
-"""``authentik-entra teardown``."""
+"""``authentik-entra teardown``: remove a connection from both sides."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from authentik_entra_bootstrap.cli.options import Options, common
+from authentik_entra_bootstrap.cli.prompts import ON_A_TERMINAL, confirm
+from authentik_entra_bootstrap.cli.runner import Result, run_connection
+from authentik_entra_bootstrap.errors import ExitCode
+
+if TYPE_CHECKING:
+    from authentik_entra_bootstrap.output.terminal import Terminal
+    from authentik_entra_bootstrap.workflows.session import Session
 
 
 @click.command()
@@ -18,41 +27,30 @@ from authentik_entra_bootstrap.cli.options import Options, common
 @click.option(
     "--purge", is_flag=True, help="Delete the application permanently instead of leaving it restorable."
 )
-def command(options: Options, yes: bool, keep_application: bool, purge: bool) -> int:
+def teardown(options: Options, yes: bool, keep_application: bool, purge: bool) -> int:
     """Remove a connection from both sides: exactly what carries our marks, authentik first.
 
     Shows what goes, what goes along and what stays, and asks once. Provisioned users and groups are not touched.
     Running it again finishes what an interrupted run began.
     """
-    from authentik_entra_bootstrap.cli.runner import ON_A_TERMINAL, confirm, run_connection
-    from authentik_entra_bootstrap.errors import ExitCode
-    from authentik_entra_bootstrap.output.documents import Document
-    from authentik_entra_bootstrap.output.teardown import show_end, show_plan, teardown_document
-    from authentik_entra_bootstrap.output.terminal import Terminal
+    from authentik_entra_bootstrap.output.plan import show_teardown, show_teardown_plan, teardown_document
     from authentik_entra_bootstrap.planning.teardown import plan_teardown
-    from authentik_entra_bootstrap.workflows.session import Session
     from authentik_entra_bootstrap.workflows.teardown import look_before_teardown, teardown
 
     if keep_application and purge:
         raise click.UsageError("--keep-application and --purge exclude each other.")
 
-    async def body(session: Session, terminal: Terminal) -> tuple[int, Document]:
+    async def body(session: Session, terminal: Terminal) -> Result:
         seen = await look_before_teardown(session.context, session.desired)
         plan = plan_teardown(session.desired, seen, keep_application=keep_application, purge=purge)
-        if not options.json:
-            show_plan(terminal, plan, session.authentik_url)
+        show_teardown_plan(terminal, plan, session.authentik_url)
         if not plan.steps:
             return ExitCode.DONE, teardown_document(plan, ())
-        confirm(
-            options,
-            f"Remove all of this for connection {session.desired.connection}?",
-            yes=yes,
-            otherwise=ON_A_TERMINAL,
-        )
+        question = f"Remove all of this for connection {session.desired.connection}?"
+        confirm(options, question, yes=yes, otherwise=ON_A_TERMINAL)
         async with session.alone():
             done = await teardown(session.context, plan, purge=purge)
-        if not options.json:
-            show_end(terminal, plan, done)
+        show_teardown(terminal, plan, done)
         return ExitCode.DONE, teardown_document(plan, done)
 
     return run_connection("teardown", options, body)

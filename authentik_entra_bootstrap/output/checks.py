@@ -1,20 +1,110 @@
-"""A check for one purpose: every permission on a line of its own."""
+"""What was looked at and how it is: the lines of ``check``, and what ``consent`` finds granted and missing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from authentik_entra_bootstrap.domain import Cloud, PermissionKind
+from authentik_entra_bootstrap.output.documents import Document, tenant_document, values
 from authentik_entra_bootstrap.output.terminal import Terminal
+from authentik_entra_bootstrap.planning.consent import ConsentState, request_text
+from authentik_entra_bootstrap.support import addresses
 from authentik_entra_bootstrap.workflows.check import PERMISSION, CheckLine, Level
 
+_OK = {Level.OK: True, Level.WARNING: None, Level.FAILURE: False}
+_KINDS = {PermissionKind.ROLE: "application", PermissionKind.SCOPE: "delegated"}
+_GRANTED = {
+    True: ("=", "granted", "dim"),
+    False: ("+", "missing", "yellow"),
+    None: ("?", "the operator may not see whether it is granted", "dim"),
+}
 
-def show_each(terminal: Terminal, lines: Sequence[CheckLine]) -> None:
-    """Each line; the terminal's own list gathers authentik's permissions into one where all are held."""
-    shown = [
-        replace(line, name=line.name.removeprefix(PERMISSION), detail=f"held: {line.detail}")
-        if line.name.startswith(PERMISSION) and line.level is Level.OK
-        else line
+
+# --- check
+
+
+def check_document(lines: Sequence[CheckLine]) -> list[Document]:
+    """The lines of a check."""
+    return [
+        {
+            **values(line, "name", "level", "detail"),
+            "remedy": line.remedy or None,
+            "code": line.code or None,
+        }
         for line in lines
     ]
-    terminal.check(shown)
+
+
+def show_check(terminal: Terminal, lines: Sequence[CheckLine], *, each: bool = False) -> None:
+    """The lines of a check, each failure with its remedy.
+
+    :param each: every permission in authentik on a line of its own, also where all are held.
+    """
+    terminal.source()
+    permissions = [line for line in lines if line.name.startswith(PERMISSION)]
+    all_held = not each and bool(permissions) and all(line.level is Level.OK for line in permissions)
+    for line in lines:
+        name, detail = line.name, line.detail
+        if line in permissions and line.level is Level.OK:
+            if all_held and line is not permissions[0]:
+                continue
+            if all_held:
+                name, detail = "permissions in authentik", f"all {len(permissions)} are held"
+            elif each:
+                name, detail = name.removeprefix(PERMISSION), f"held: {detail}"
+        code = f" [{line.code}]" if line.code else ""
+        terminal.verdict(_OK[line.level], f"{name}: {detail}{code}")
+        if line.remedy and line.level is not Level.OK:
+            terminal.say(f"      What to do: {line.remedy}")
+
+
+# --- consent
+
+
+def address(state: ConsentState, cloud: Cloud) -> str:
+    """Where an administrator consents."""
+    return addresses.admin_consent(cloud, state.organization.tenant_id, state.app_id)
+
+
+def consent_document(state: ConsentState, cloud: Cloud) -> Document:
+    """The keys that tell the state of consent: ``connection``, ``tenant``, ``consent``."""
+    url = address(state, cloud)
+    return {
+        "connection": state.connection,
+        "tenant": tenant_document(state.organization),
+        "consent": {
+            "complete": state.complete,
+            "url": url,
+            "text": request_text(state, url),
+            "application": {"app_id": state.app_id, "name": state.application_name},
+            "permissions": [
+                {**values(item, "name", "granted", "why"), "kind": _KINDS[item.kind]}
+                for item in state.permissions
+            ],
+        },
+    }
+
+
+def show_state(terminal: Terminal, state: ConsentState) -> None:
+    """Each permission, granted or missing."""
+    terminal.say(f"Admin consent for connection {state.connection}", "bold")
+    for item in state.permissions:
+        mark, word, style = _GRANTED[item.granted]
+        terminal.say(f"  {mark} {item.name:<24} {item.kind_in_words:<24} {word}", style)
+
+
+def show_request(terminal: Terminal, state: ConsentState, cloud: Cloud, *, announce: bool = False) -> None:
+    """The text to send to an administrator, address included, between two lines.
+
+    :param announce: where no results are shown, tell it on standard error instead.
+    """
+    lines = request_text(state, address(state, cloud)).splitlines()
+    if announce and not terminal.shows_results:
+        for line in lines:
+            terminal.announce(line)
+        return
+    terminal.say()
+    terminal.say("---- to send to an administrator ----", "bold")
+    for line in lines:
+        terminal.say(line)
+    terminal.say("-------------------------------------", "bold")

@@ -1,6 +1,6 @@
 """The page of ``status --output html``: one file without scripts and without references, made from the document.
 
-Names come from two services and from settings, so every text goes through :func:`~.chart.escape`; addresses become
+Names come from two services and from settings, so every text goes through :func:`~.timeline.escape`; addresses become
 links only where they are ``https``. The policy in the page's head forbids everything but its own style.
 """
 
@@ -11,9 +11,10 @@ from importlib import resources
 from typing import Any
 
 from authentik_entra_bootstrap._version import __version__
-from authentik_entra_bootstrap.output.chart import chart, escape, minutes
-from authentik_entra_bootstrap.output.documents import Document
+from authentik_entra_bootstrap.domain.times import parse_time
+from authentik_entra_bootstrap.output.documents import Document, connections_of
 from authentik_entra_bootstrap.output.status import BY, in_short
+from authentik_entra_bootstrap.output.timeline import chart, escape
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _STATES = {
@@ -22,12 +23,6 @@ _STATES = {
     "bad": ("✗", "could not be looked at"),
 }
 _NONE = '<span class="none">none</span>'
-
-
-def connections_of(document: Document) -> list[Document]:
-    """The document of each connection: of one run alone, or of several in one."""
-    found: list[Document] = document.get("connections") or [document]
-    return found
 
 
 def page(document: Document) -> str:
@@ -41,14 +36,19 @@ def page(document: Document) -> str:
     good = states.count("good")
     title = f"{len(documents)} connection{'s' if len(documents) != 1 else ''}, {good} healthy"
     seen = max((item["seen_at"] for item in documents if item.get("seen_at")), default=None)
+    drawn = chart(documents)
+    body = [
+        _section("Timeline", drawn) if drawn else "",
+        _overview(documents, states),
+        *map(_details, range(len(documents)), documents, states),
+    ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">\n'
         f"<title>{title}: authentik-entra</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"{_head(title, states, seen)}<main>\n{_timeline(documents)}{_overview(documents, states)}"
-        f"{''.join(map(_details, range(len(documents)), documents, states))}</main>\n"
+        f"{_head(title, states, seen)}<main>\n{''.join(body)}</main>\n"
         f"<footer>Made by authentik-entra {escape(__version__)} with <code>status --output html</code>. "
         "Times are UTC. No secret is on this page: key ids only name them.</footer>\n</body>\n</html>\n"
     )
@@ -71,18 +71,11 @@ def _head(title: str, states: Sequence[str], seen: str | None) -> str:
         for state in _STATES
         if state in states
     ]
-    at = f" · seen {minutes(seen)} UTC" if seen else ""
+    at = f" · seen {parse_time(seen):%Y-%m-%d %H:%M} UTC" if seen else ""
     return (
         f'<header>\n<p class="kicker">authentik and Microsoft Entra ID</p>\n<h1>Client secrets</h1>\n'
         f'<p class="lead">{title}{at}</p>\n<ul class="counts">{"".join(counts)}</ul>\n</header>\n'
     )
-
-
-def _timeline(documents: Sequence[Document]) -> str:
-    drawn = chart(documents)
-    if not drawn:
-        return ""
-    return f'<section aria-labelledby="timeline">\n<h2 id="timeline">Timeline</h2>\n{drawn}</section>\n'
 
 
 def _overview(documents: Sequence[Document], states: Sequence[str]) -> str:
@@ -98,23 +91,22 @@ def _overview(documents: Sequence[Document], states: Sequence[str]) -> str:
     )
     rows = []
     for number, (item, state) in enumerate(zip(documents, states, strict=True)):
-        name = f'<th scope="row"><a href="#c{number}">{_name(item)}</a></th>'
+        name = f'<th scope="row"><a href="#c{number}">{_name(item)}</a></th><td>{_badge(state)}</td>'
         if item.get("error"):
-            code = escape(str(item["error"]["code"]))
-            rows.append(f'{name}<td>{_badge(state)}</td><td colspan="6"><code>{code}</code></td>')
+            rows.append(f'{name}<td colspan="6">{_code(item["error"]["code"])}</td>')
             continue
         current, proof, sync, wanted = (
             item.get(key) or {} for key in ("current_secret", "last_proof", "last_sync", "next")
         )
-        cells = (
-            _at(current.get("end")),
-            _at(current.get("renew_at")),
-            _at(item.get("last_rotation")),
-            _at(proof.get("seen_at")),
-            _at(sync.get("at")),
-            _at(wanted.get("at")),
+        moments = (
+            current.get("end"),
+            current.get("renew_at"),
+            item.get("last_rotation"),
+            proof.get("seen_at"),
+            sync.get("at"),
+            wanted.get("at"),
         )
-        rows.append(f"{name}<td>{_badge(state)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}")
+        rows.append(name + _cells(map(_at, moments)))
     return _section("Connections", _table("Every connection of this run", heads, rows))
 
 
@@ -135,47 +127,33 @@ def _failure(error: Mapping[str, Any]) -> str:
     rows = [
         ("What happened", _text(error["message"])),
         ("What to do", _text(error.get("remedy"))),
-        ("Code", f"<code>{escape(str(error['code']))}</code>"),
+        ("Code", _code(error["code"])),
         ("Request", _text(error.get("request"))),
         ("Request id", _code(error.get("request_id"))),
         ("Correlation id", _code(error.get("correlation_id"))),
     ]
-    return _pairs((name, value) for name, value in rows if value != _NONE)
+    return _pairs(row for row in rows if row[1] != _NONE)
 
 
 def _connection(item: Document) -> str:
     application, provider, sync = item.get("application"), item.get("provider"), item.get("last_sync")
     state, wanted = item["secret_state"], item.get("next")
     alarms = "".join(
-        f"<li><code>{escape(alarm['code'])}</code> {escape(alarm['message'])}</li>"
-        for alarm in item["alarms"]
+        f"<li>{_code(alarm['code'])} {escape(alarm['message'])}</li>" for alarm in item["alarms"]
     )
-    synced = _NONE
-    if sync:
-        synced = f"{_at(sync['at'])} {escape(sync['status'] or '')}{' (running)' if sync['running'] else ''}"
     pairs = [
         ("Tenant", f"{_text(item['tenant']['name'])} {_code(item['tenant']['id'])}"),
-        (
-            "Application",
-            f"{_link(application['url'], application['name'])} {_code(application['app_id'])}"
-            if application
-            else _NONE,
-        ),
-        (
-            "Provider",
-            f"{_link(provider['url'], provider['name'])} <code>pk {provider['pk']}</code>"
-            if provider
-            else _NONE,
-        ),
+        ("Application", f"{_link(application)} {_code(application['app_id'])}" if application else _NONE),
+        ("Provider", f"{_link(provider)} <code>pk {provider['pk']}</code>" if provider else _NONE),
         ("Client secret", escape(in_short(state["state"], state["reason"]))),
         ("Last proof", _evidence(item.get("last_proof"))),
         ("Last failure", _evidence(item.get("last_failure"))),
-        ("authentik's last sync", synced),
+        ("authentik's last sync", _sync(sync) if sync else _NONE),
         ("Next run", f"{_at(wanted['at'])} {escape(wanted['reason'])}" if wanted else _NONE),
     ]
     return (
         (f'<ul class="alarms">{alarms}</ul>\n' if alarms else "")
-        + _pairs(pair for pair in pairs if pair[0] != "Last failure" or pair[1] != _NONE)
+        + _pairs(pair for pair in pairs if pair != ("Last failure", _NONE))
         + _secrets(application["secrets"] if application else [])
         + _drift(item["drift"])
         + "".join(f'<p class="note">{escape(text)}</p>\n' for text in item["warnings"])
@@ -188,17 +166,17 @@ def _secrets(secrets: Sequence[Document]) -> str:
     heads = ("Standing", "Key id", "Name", "From", "Until", "Renew from", "May be removed from")
     rows = []
     for secret in secrets:
-        renew = _at(secret["renew_at"]) if secret["standing"] == "current" else "–"
+        standing = secret["standing"]
         cells = (
-            f'<span class="word"><span class="key {secret["standing"]}"></span>{secret["standing"]}</span>',
+            f'<span class="word"><span class="key {standing}"></span>{standing}</span>',
             f'<code class="id">{escape(secret["key_id"])}</code>',
             _text(secret["display_name"]),
             _at(secret["start"]),
             _at(secret["end"]),
-            renew,
+            _at(secret["renew_at"]) if standing == "current" else "–",
             _at(secret["retire_at"]) if secret["retire_at"] else "–",
         )
-        rows.append("".join(f"<td>{cell}</td>" for cell in cells))
+        rows.append(_cells(cells))
     return _table("Client secrets of the application, oldest first", heads, rows)
 
 
@@ -206,20 +184,16 @@ def _drift(drift: Sequence[Document]) -> str:
     if not drift:
         return ""
     heads = ("What differs", "Found", "Wanted", "What is done", "Why")
-    rows = [
-        "".join(
-            f"<td>{cell}</td>"
-            for cell in (
-                f"{escape(item['side'])} {escape(item['object'])} <code>{escape(item['property'])}</code>",
-                _text(item["found"]),
-                _text(item["wanted"]),
-                escape(item["action"]),
-                escape(item["reason"]),
-            )
-        )
-        for item in drift
-    ]
+    rows = []
+    for item in drift:
+        what = f"{escape(item['side'])} {escape(item['object'])} {_code(item['property'])}"
+        cells = (what, *(_text(item[key]) for key in ("found", "wanted", "action", "reason")))
+        rows.append(_cells(cells))
     return _table("What differs from the settings", heads, rows)
+
+
+def _cells(cells: Iterable[str]) -> str:
+    return "".join(f"<td>{cell}</td>" for cell in cells)
 
 
 def _table(caption: str, heads: Sequence[str], rows: Sequence[str]) -> str:
@@ -248,7 +222,9 @@ def _evidence(seen: Mapping[str, Any] | None) -> str:
 
 
 def _at(value: str | None) -> str:
-    return f'<time datetime="{escape(value)}">{minutes(value)}</time>' if value else _NONE
+    if not value:
+        return _NONE
+    return f'<time datetime="{escape(value)}">{parse_time(value):%Y-%m-%d %H:%M}</time>'
 
 
 def _text(value: str | None) -> str:
@@ -259,7 +235,12 @@ def _code(value: str | None) -> str:
     return f"<code>{escape(value)}</code>" if value else _NONE
 
 
-def _link(url: str, words: str) -> str:
-    if not url.startswith("https://"):
-        return escape(words)
-    return f'<a href="{escape(url)}" rel="noreferrer">{escape(words)}</a>'
+def _sync(sync: Mapping[str, Any]) -> str:
+    return f"{_at(sync['at'])} {escape(sync['status'] or '')}{' (running)' if sync['running'] else ''}"
+
+
+def _link(item: Mapping[str, Any]) -> str:
+    name = escape(item["name"])
+    if not item["url"].startswith("https://"):
+        return name
+    return f'<a href="{escape(item["url"])}" rel="noreferrer">{name}</a>'

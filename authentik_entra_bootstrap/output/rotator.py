@@ -1,31 +1,32 @@
-"""The rotator for people and for programs: its plan, its end, and as it stands."""
+"""The identities of rotation: the rotator's plan, outcome and state, and the service account in authentik."""
 
 from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from authentik_entra_bootstrap.domain import Cloud, KeyCredential
-from authentik_entra_bootstrap.output.documents import Document, evidence_document, moment
-from authentik_entra_bootstrap.output.terminal import Terminal
-from authentik_entra_bootstrap.planning.differences import Action
+from authentik_entra_bootstrap.output.documents import (
+    Document,
+    application_document,
+    evidence_document,
+    moment,
+    values,
+)
+from authentik_entra_bootstrap.output.terminal import MARKS, Terminal
+from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotator.certificate import KEY_NAME, renew_key_at
 from authentik_entra_bootstrap.rotator.observation import UNIQUE_NAME, RotatorSeen
-from authentik_entra_bootstrap.rotator.plan import RotatorPlan, RotatorStep, shortcomings
+from authentik_entra_bootstrap.rotator.plan import RotatorPlan, shortcomings
 from authentik_entra_bootstrap.support import addresses
+from authentik_entra_bootstrap.workflows.service_account import AccountSeen, AccountStep
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.workflows.rotator import RotatorOutcome, Wanted
-
-_MARKS = {
-    Action.CREATE: ("+", "green"),
-    Action.CHANGE: ("~", "yellow"),
-    Action.KEEP: ("=", "dim"),
-    Action.RETIRE: ("-", "red"),
-    Action.PROVE: ("?", "cyan"),
-}
 
 
 def show_done(terminal: Terminal, text: str) -> None:
@@ -37,13 +38,12 @@ def show_rotator_plan(terminal: Terminal, plan: RotatorPlan, seen: RotatorSeen) 
     """Every step with its reason, and warnings."""
     terminal.say(f"Plan for the rotator in tenant {seen.tenant_id}", "bold")
     for step in plan.steps:
-        mark, style = _MARKS[step.action]
+        mark, style = MARKS[step.action]
         subject = f"{step.target} {step.subject}"
         terminal.say(f"  {mark} {step.action.value:<7}{subject:<58} {step.reason}", style)
     if not plan.changes:
         terminal.say("  Nothing to do: everything is as it should be.", "green")
-    for text in plan.warnings:
-        terminal.warn(text)
+    terminal.warnings(plan.warnings)
 
 
 def show_outcome(
@@ -55,7 +55,7 @@ def show_outcome(
     assert application is not None  # noqa: S101 - the run made it or found it
     did = "is ready" if plan.changes else "is as it should be; nothing was changed"
     terminal.say(f"SUCCESS: the rotator {did}.", "bold green")
-    terminal.say(f"  application   {addresses.application_page(cloud, application.app_id)}")
+    terminal.rows([("application", addresses.application_page(cloud, application.app_id))])
     settings = sign_in_settings(outcome.seen, plan, wanted)
     if plan.federated is not None:
         terminal.say("A worker signs in as the rotator with these variables:", "bold")
@@ -77,22 +77,20 @@ def show_seen(terminal: Terminal, seen: RotatorSeen, cloud: Cloud, now: datetime
     application = seen.application
     terminal.say(f"Rotator in tenant {seen.tenant_id}", "bold")
     if application is not None:
-        terminal.say(f"  application   {application.display_name} ({application.app_id})")
-        terminal.say(f"                {addresses.application_page(cloud, application.app_id)}")
-        terminal.say(f"  permissions   {', '.join(sorted(seen.granted)) or 'none'}")
+        rows = [
+            ("application", f"{application.display_name} ({application.app_id})"),
+            ("", addresses.application_page(cloud, application.app_id)),
+            ("permissions", ", ".join(sorted(seen.granted)) or "none"),
+        ]
         for key in application.keys:
-            terminal.say(
-                f"  certificate   {key.key_id} until {key.end_date_time:%Y-%m-%d}, "
-                f"due from {renew_key_at(key):%Y-%m-%d}, {_state(seen, key)}"
-            )
-        for item in seen.federated:
-            terminal.say(f"  federated     {item.name}: {item.subject} of {item.issuer}")
+            dates = f"until {key.end_date_time:%Y-%m-%d}, due from {renew_key_at(key):%Y-%m-%d}"
+            rows.append(("certificate", f"{key.key_id} {dates}, {_state(seen, key)}"))
+        rows += [("federated", f"{item.name}: {item.subject} of {item.issuer}") for item in seen.federated]
         for connection in seen.connections:
             word = "owned" if connection.owned else "not owned" if connection.application else "none yet"
-            terminal.say(f"  connection    {connection.connection}: application {word}")
-        terminal.say(f"  owns          {', '.join(sorted(seen.owned)) or 'no application'}")
-    for text in shortcomings(seen, now):
-        terminal.warn(f"{text[0].upper()}{text[1:]}.")
+            rows.append(("connection", f"{connection.connection}: application {word}"))
+        terminal.rows([*rows, ("owns", ", ".join(sorted(seen.owned)) or "no application")])
+    terminal.warnings([f"{text[0].upper()}{text[1:]}." for text in shortcomings(seen, now)])
 
 
 def sign_in_settings(seen: RotatorSeen, plan: RotatorPlan, wanted: Wanted) -> dict[str, str]:
@@ -126,10 +124,8 @@ def seen_document(seen: RotatorSeen, cloud: Cloud, now: datetime) -> Document:
         if application is None
         else {
             "unique_name": UNIQUE_NAME,
-            "app_id": application.app_id,
-            "app_object_id": application.app_object_id,
+            **application_document(application, cloud),
             "service_principal_object_id": principal.service_principal_object_id if principal else None,
-            "url": addresses.application_page(cloud, application.app_id),
             "permissions": sorted(seen.granted),
             "certificates": [
                 {
@@ -143,13 +139,7 @@ def seen_document(seen: RotatorSeen, cloud: Cloud, now: datetime) -> Document:
                 for key in application.keys
             ],
             "federated_credentials": [
-                {
-                    "name": item.name,
-                    "issuer": item.issuer,
-                    "subject": item.subject,
-                    "audience": item.audience,
-                }
-                for item in seen.federated
+                values(item, "name", "issuer", "subject", "audience") for item in seen.federated
             ],
             "owned_applications": sorted(seen.owned),
         },
@@ -171,19 +161,10 @@ def outcome_document(
     """What stands after a run, what was changed, the proof, and how a worker signs in."""
     return {
         **seen_document(outcome.seen, cloud, now),
-        "changed": [_step(step) for step in outcome.changed],
+        "changed": [values(step, "action", "target", "subject", "reason") for step in outcome.changed],
         "warnings": list(plan.warnings),
         "evidence": evidence_document(outcome.evidence),
         "sign_in": sign_in_settings(outcome.seen, plan, wanted),
-    }
-
-
-def _step(step: RotatorStep) -> Document:
-    return {
-        "action": step.action.value,
-        "target": step.target,
-        "subject": step.subject,
-        "reason": step.reason,
     }
 
 
@@ -194,3 +175,37 @@ def _state(seen: RotatorSeen, key: KeyCredential) -> str:
     if marks.pending and key.key_id == marks.pending.key_id:
         return "pending"
     return "previous" if any(item.key_id == key.key_id for item in marks.previous) else "unknown"
+
+
+# --- the service account in authentik
+
+
+def show_account_plan(
+    say: Callable[[str, str], None], seen: AccountSeen, steps: Sequence[AccountStep]
+) -> None:
+    """What will be made, and the permissions of the role.
+
+    :param say: takes a line and its style.
+    """
+    say(f"Service account for {seen.purpose}", "bold")
+    for step in steps:
+        say(f"  + {step.target} {step.subject:<32} {step.reason}", "green")
+    if not steps:
+        say("  = everything is there; only the token's key is read", "dim")
+    for name in seen.needed:
+        say(f"    {name}", "dim")
+
+
+def account_document(
+    seen: AccountSeen, steps: Sequence[AccountStep], evidence: Sequence[Evidence], file: Path
+) -> Document:
+    """What was made, without the key."""
+    return {
+        "purpose": seen.purpose,
+        "role": seen.names.role,
+        "account": seen.names.account,
+        "permissions": list(seen.needed),
+        "made": [values(step, "target", "subject", "reason") for step in steps],
+        "key_file": str(file),
+        "evidence": evidence_document(evidence),
+    }

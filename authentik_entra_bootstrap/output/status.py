@@ -1,25 +1,33 @@
-"""A connection as it stands, for people and as JSON. Page and metrics are made from the JSON document."""
+"""The status of a connection: as text, as JSON, and as Prometheus metrics made from the JSON document."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 from authentik_entra_bootstrap.domain import Cloud, Renewal
 from authentik_entra_bootstrap.domain.policy import renew_at
+from authentik_entra_bootstrap.domain.times import parse_time
 from authentik_entra_bootstrap.output.documents import (
     Document,
+    application_document,
+    connections_of,
+    decision_document,
     evidence_document,
     moment,
+    provider_document,
     secret_document,
     tenant_document,
+    values,
 )
-from authentik_entra_bootstrap.output.drift import drift_document, show_drift
+from authentik_entra_bootstrap.output.plan import drift_document, show_drift
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.output.timeline import PLAIN, UNICODE, Scale, bar
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotation.secret_status import Placed, Standing
-from authentik_entra_bootstrap.support import addresses
+from authentik_entra_bootstrap.workflows.metrics import EXPIRY, HEALTHY, PROOF, RENEW, ROTATION
 from authentik_entra_bootstrap.workflows.status import Alarm, Status, about
 
 BY = {"sync": "authentik's own sync", "probe": "a probe that was asked for"}
@@ -35,44 +43,28 @@ _STYLES = {
 def status_document(status: Status, found: Sequence[Alarm], cloud: Cloud, authentik_url: str) -> Document:
     """A connection as it stands: secrets, last proof, last sync, drift, alarms."""
     plan, entra = status.prepared.plan, status.prepared.entra
-    application, provider, renewal = (
-        entra.application,
-        status.prepared.authentik.provider,
-        plan.desired.renewal,
-    )
-    current, wanted = status.current, status.attention
+    application, provider = entra.application, status.prepared.authentik.provider
+    renewal, current, wanted = plan.desired.renewal, status.current, status.attention
     return {
         "connection": plan.desired.connection,
         "seen_at": moment(status.seen_at),
-        "tenant": tenant_document(entra),
+        "tenant": tenant_document(entra.organization),
         "application": None
         if application is None
         else {
-            "app_id": application.app_id,
-            "app_object_id": application.app_object_id,
+            **application_document(application, cloud),
             "name": application.display_name,
-            "url": addresses.application_page(cloud, application.app_id),
-            "secrets": [placed_document(item, renewal) for item in status.secrets],
+            "secrets": [_placed(item, renewal) for item in status.secrets],
         },
         "current_secret": secret_document(current, renewal) if current else None,
         "last_rotation": moment(status.last_rotation),
-        "secret_state": {
-            "action": plan.secret.action.value,
-            "state": plan.secret.state.value,
-            "reason": plan.secret.reason,
-            "certain": plan.secret.certain,
-        },
-        "next": None
-        if wanted is None
-        else {"at": moment(wanted.at), "due": wanted.due, "reason": wanted.reason},
+        "secret_state": decision_document(plan.secret),
+        "next": None if wanted is None else values(wanted, "at", "due", "reason"),
         "provider": None
         if provider is None
         else {
-            "pk": int(provider.pk),
-            "name": provider.name,
-            "application_slug": provider.application_slug,
+            **provider_document(provider, provider.application_slug, authentik_url),
             "dry_run": provider.dry_run,
-            "url": addresses.provider_page(authentik_url, provider.pk),
         },
         "last_proof": _seen(status.proof),
         "last_failure": _seen(status.failure),
@@ -84,19 +76,17 @@ def status_document(status: Status, found: Sequence[Alarm], cloud: Cloud, authen
             "at": moment(status.sync.last_successful_sync),
         },
         "drift": drift_document(status.prepared.plan.differences),
-        "alarms": [{"code": item.code, "message": item.message} for item in found],
+        "alarms": [values(item, "code", "message") for item in found],
         "warnings": [*plan.warnings, *status.last_sync.notes],
     }
 
 
-def placed_document(item: Placed, renewal: Renewal) -> Document:
+def _placed(item: Placed, renewal: Renewal) -> Document:
     """A client secret with what it is to us."""
     return {
         **secret_document(item.secret, renewal),
-        "standing": item.standing.value,
+        **values(item, "standing", "retire_at", "holder"),
         "display_name": item.secret.display_name,
-        "retire_at": moment(item.retire_at),
-        "holder": item.holder,
     }
 
 
@@ -116,25 +106,22 @@ def show_status(terminal: Terminal, status: Status, found: Sequence[Alarm]) -> N
         ("provider", f"{provider.name} (pk {provider.pk})" if provider else "none"),
         ("client secret", in_short(plan.secret.state.value, plan.secret.reason)),
     ]
+    dated = partial(_dated, now=status.seen_at)
     if current:
-        due = renew_at(current, plan.desired.renewal)
         rows += [
-            ("expires", _dated(current.end_date_time, status.seen_at)),
-            ("renew from", _dated(due, status.seen_at)),
-            ("last rotation", _dated(current.start_date_time, status.seen_at)),
+            ("expires", dated(current.end_date_time)),
+            ("renew from", dated(renew_at(current, plan.desired.renewal))),
+            ("last rotation", dated(current.start_date_time)),
         ]
     if status.attention is not None:
-        rows.append(("next run", f"{_dated(status.attention.at, status.seen_at)}: {status.attention.reason}"))
+        rows.append(("next run", f"{dated(status.attention.at)}: {status.attention.reason}"))
     rows.append(("last proof", _said(status.proof, status.seen_at)))
     if status.failure is not None:
         rows.append(("last failure", _said(status.failure, status.seen_at)))
     if status.sync is not None:
         at = status.sync.last_successful_sync
         rows.append(
-            (
-                "last sync",
-                f"{_dated(at, status.seen_at) if at else 'never'}, {status.sync.last_sync_status or 'no status'}",
-            )
+            ("last sync", f"{dated(at) if at else 'never'}, {status.sync.last_sync_status or 'no status'}")
         )
     terminal.rows(rows)
     _show_secrets(terminal, status)
@@ -143,42 +130,28 @@ def show_status(terminal: Terminal, status: Status, found: Sequence[Alarm]) -> N
         terminal.say(f"  (!) {alarm.code}: {alarm.message}", "yellow")
     for note in status.notes:
         terminal.warn(note)
-    terminal.warnings(plan)
+    terminal.warnings(plan.warnings)
 
 
 def _show_secrets(terminal: Terminal, status: Status) -> None:
     if not status.secrets:
         return
     signs = UNICODE if terminal.unicode else PLAIN
-    scale = Scale.over(
-        [
-            status.seen_at,
-            *(
-                at
-                for item in status.secrets
-                for at in (item.secret.start_date_time, item.secret.end_date_time)
-            ),
-        ]
-    )
+    secrets = [item.secret for item in status.secrets]
+    ends = [at for secret in secrets for at in (secret.start_date_time, secret.end_date_time)]
+    scale = Scale.over([status.seen_at, *ends])
     terminal.say(f"  client secrets, {scale.start:%Y-%m-%d} to {scale.end:%Y-%m-%d}:")
     for item in status.secrets:
         secret = item.secret
         due = renew_at(secret, status.desired.renewal) if item.standing is Standing.CURRENT else None
         line = bar(scale, secret.start_date_time, secret.end_date_time, status.seen_at, due, signs)
-        ends = f"until {secret.end_date_time:%Y-%m-%d}"
-        terminal.say(
-            f"    {item.standing.value:<9}{secret.key_id}  {line}  {ends}{_goes(item)}{_elsewhere(item)}",
-            _STYLES[item.standing],
-        )
+        text = f"    {item.standing.value:<9}{secret.key_id}  {line}  until {secret.end_date_time:%Y-%m-%d}"
+        if item.retire_at:
+            text += f", stays to {item.retire_at:%Y-%m-%d}"
+        if item.holder == "service-principal":
+            text += ", on the service principal"
+        terminal.say(text, _STYLES[item.standing])
     terminal.say(f"    {'':<9}{signs.legend()}", "dim")
-
-
-def _goes(item: Placed) -> str:
-    return f", stays to {item.retire_at:%Y-%m-%d}" if item.retire_at else ""
-
-
-def _elsewhere(item: Placed) -> str:
-    return ", on the service principal" if item.holder == "service-principal" else ""
 
 
 def in_short(state: str, reason: str) -> str:
@@ -202,3 +175,37 @@ def _dated(at: datetime, now: datetime) -> str:
     else:
         distance = f"in {about(gap)}" if at > now else f"{about(gap)} ago"
     return f"{at:%Y-%m-%d %H:%M} UTC ({distance})"
+
+
+# --- metrics
+
+
+def exposition(document: Document) -> str:
+    """The gauges of every connection; one that could not be looked at has only that it is not healthy.
+
+    :param document: what ``status --output json`` prints.
+    """
+    sources: Mapping[tuple[str, str], Callable[[Document], float | None]] = {
+        EXPIRY: lambda item: _moment(item.get("current_secret"), "end"),
+        RENEW: lambda item: _moment(item.get("current_secret"), "renew_at"),
+        ROTATION: lambda item: _moment(item, "last_rotation"),
+        PROOF: lambda item: _moment(item.get("last_proof"), "seen_at"),
+        HEALTHY: lambda item: float(not item.get("error") and not item.get("alarms")),
+    }
+    lines = []
+    for (name, meaning), value_of in sources.items():
+        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
+        for item in connections_of(document):
+            value = value_of(item)
+            if value is not None:
+                lines.append(f'{name}{{connection="{_label(item.get("connection") or "")}"}} {value:.0f}')
+    return "\n".join(lines) + "\n"
+
+
+def _moment(item: Mapping[str, Any] | None, key: str) -> float | None:
+    value = (item or {}).get(key)
+    return parse_time(value).timestamp() if value else None
+
+
+def _label(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

@@ -18,8 +18,8 @@ import pytest
 from rich.console import Console
 
 from authentik_entra_bootstrap.cli import cli
-from authentik_entra_bootstrap.cli.embedded_services import PEOPLE_ONLY
 from authentik_entra_bootstrap.cli.runner import Embedded
+from authentik_entra_bootstrap.cli.sandbox import PEOPLE_ONLY
 from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.sandbox import Sandbox

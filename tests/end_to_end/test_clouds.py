@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from authentik_entra_bootstrap.cli.embedded_services import PEOPLE_ONLY
+from authentik_entra_bootstrap.cli.sandbox import PEOPLE_ONLY
 from authentik_entra_bootstrap.domain import CLOUDS
 
 HOSTS = {

@@ -250,7 +250,7 @@ def test_what_may_belong_to_others_is_told_and_kept(shell: Callable) -> None:
             f"{foreign['id']} of application 00000002-0000-0ff1-ce00-000000000000",
         ): "keep",
     }
-    assert "no drift, but to be known:" in run("status").out
+    assert "no drift. Notes:" in run("status").out
     assert run("bootstrap", "--yes").code == 0
     assert run.writes(mark) == []
 

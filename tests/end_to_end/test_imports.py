@@ -70,7 +70,9 @@ def test_help_and_bad_arguments_need_click_alone(arguments: list[str], code: int
         "_version",
         "cli",
         "cli.options",
+        "cli.prompts",
         "cli.rotate",
+        "cli.runner",
         "cli.status",
         "errors",
     }

@@ -433,7 +433,7 @@ def test_connections_of_two_tenants_have_no_rotator_in_common(
     assert run(["rotator", "token", "-", "--output", "json"]) == 3
     assert "name a file" in capsys.readouterr().out
     assert run(["rotator", "create", "--lifetime", "soon"]) == 3
-    assert "365d" in capsys.readouterr().err
+    assert "180d" in capsys.readouterr().err
 
 
 def test_a_rotation_runs_with_the_two_identities_alone_and_names_what_either_lacks(

@@ -119,7 +119,7 @@ def test_an_application_of_authentik_that_holds_more_stays(shell: Any) -> None:
     application["meta_launch_url"] = "https://portal.example"
     result = run("teardown", "--yes", "--purge")
     assert result.code == 0
-    assert "Stays: application microsoft-entra-id in authentik" in result.out
+    assert "Kept: application microsoft-entra-id in authentik" in result.out
     assert leftovers(run.sandbox) == {**NOTHING, "authentik": 1}
     assert run("bootstrap", "--yes").code == 0
 

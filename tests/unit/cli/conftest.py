@@ -17,7 +17,7 @@ import pytest
 import structlog
 from jsonschema import Draft202012Validator
 
-from authentik_entra_bootstrap.cli import run, runner
+from authentik_entra_bootstrap.cli import run
 from authentik_entra_bootstrap.config import ConnectionSettings
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def command(
         context.waiter.progress = runtime.reporter
         yield Session(settings, settings.desired(), context)
 
-    monkeypatch.setattr(runner, "open_session", open_session)
+    monkeypatch.setattr("authentik_entra_bootstrap.workflows.session.open_session", open_session)
     monkeypatch.setenv("AUTHENTIK_URL", "https://ak.example")
     monkeypatch.chdir(tmp_path)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from authentik_entra_bootstrap.cli import run
-from authentik_entra_bootstrap.cli.explain import entries
+from authentik_entra_bootstrap.cli.help import entries
 
 
 def test_an_error_code_is_explained(capsys: pytest.CaptureFixture[str]) -> None:

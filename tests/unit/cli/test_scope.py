@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
-from authentik_entra_bootstrap.cli import runner
+from authentik_entra_bootstrap.cli import prompts
 
 if TYPE_CHECKING:
     from memory_world import World
@@ -34,7 +34,7 @@ def filtered(command: Command, world: World, monkeypatch: pytest.MonkeyPatch) ->
 def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     """A terminal on which each question, by its first word, is answered so; others are answered no."""
     given: dict[str, bool] = {}
-    monkeypatch.setattr(runner, "_can_ask", lambda options: not options.json)
+    monkeypatch.setattr(prompts, "_can_ask", lambda options: not options.json)
     monkeypatch.setattr(click, "confirm", lambda question, **_: given.get(question.split()[0], False))
     return given
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from authentik_entra_bootstrap.errors import Denied, RequestTrace
+from authentik_entra_bootstrap.output.checks import show_check
 from authentik_entra_bootstrap.output.terminal import Terminal, clean
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.plan import Step
@@ -64,7 +65,7 @@ def everything(terminal: Terminal, text: str) -> None:
     terminal.say(text)
     terminal.step(step)
     terminal.evidence([Evidence("a", True, text), Evidence("b", False, text), Evidence("c", None, text)])
-    terminal.check([CheckLine(text, level, text, text, "code") for level in Level])
+    show_check(terminal, [CheckLine(text, level, text, text, "code") for level in Level])
     terminal.error(Denied("code", text, text, RequestTrace("graph", "GET", text, 403)))
     terminal.stop()
 
@@ -196,8 +197,9 @@ def test_an_error_without_remedy_and_request_is_short() -> None:
 
 def test_remedies_stand_only_where_something_is_to_be_done() -> None:
     terminal, out, _ = make()
-    terminal.check(
-        [CheckLine("a", Level.OK, "good", "not needed"), CheckLine("b", Level.FAILURE, "bad", "do it")]
+    show_check(
+        terminal,
+        [CheckLine("a", Level.OK, "good", "not needed"), CheckLine("b", Level.FAILURE, "bad", "do it")],
     )
     assert out.text() == "  (✓) a: good\n  (✗) b: bad\n      What to do: do it\n"
 
@@ -205,14 +207,14 @@ def test_remedies_stand_only_where_something_is_to_be_done() -> None:
 def test_permissions_that_are_all_held_are_one_line_and_a_missing_one_lists_them_all() -> None:
     held = [CheckLine(f"permission p{number}", Level.OK, "for it") for number in range(3)]
     terminal, out, _ = make()
-    terminal.check([CheckLine("token", Level.OK, "good"), *held, CheckLine("names", Level.OK, "free")])
+    show_check(terminal, [CheckLine("token", Level.OK, "good"), *held, CheckLine("names", Level.OK, "free")])
     assert out.text().splitlines() == [
         "  (✓) token: good",
         "  (✓) permissions in authentik: all 3 are held",
         "  (✓) names: free",
     ]
     terminal, out, _ = make()
-    terminal.check([*held, CheckLine("permission p3", Level.FAILURE, "missing", "Add it.")])
+    show_check(terminal, [*held, CheckLine("permission p3", Level.FAILURE, "missing", "Add it.")])
     assert len(out.text().splitlines()) == 5
 
 

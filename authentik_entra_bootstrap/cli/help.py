@@ -1,4 +1,4 @@
-"""``authentik-entra explain``."""
+"""``authentik-entra explain`` and ``authentik-entra completion``: help that asks no service."""
 
 from __future__ import annotations
 
@@ -14,18 +14,7 @@ from authentik_entra_bootstrap.errors import ConfigError, ExitCode
 _PAGE = "docs/reference/errors.md"
 _ENTRY = re.compile(r"^### (?P<code>\S+)\n+(?P<text>.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
-
-
-def _complete(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    return [code for code in entries() if code.startswith(incomplete)]
-
-
-@click.command()
-@click.argument("code", shell_complete=_complete)
-def command(code: str) -> int:
-    """Print what an error code means and what to do about it."""
-    click.echo(f"{code}\n\n{explanation(code)}")
-    return ExitCode.DONE
+_PROGRAMS = ("authentik-entra", "authentik-entra-bootstrap")
 
 
 def entries() -> Mapping[str, str]:
@@ -41,18 +30,22 @@ def entries() -> Mapping[str, str]:
     }
 
 
-def explanation(code: str) -> str:
-    """The entry of one code.
+def _complete(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    return [code for code in entries() if code.startswith(incomplete)]
 
-    :raises ConfigError: ``error-code-unknown``.
-    """
-    import difflib
 
+@click.command()
+@click.argument("code", shell_complete=_complete)
+def explain(code: str) -> int:
+    """Print what an error code means and what to do about it."""
     known = entries()
     for name, text in known.items():
         # A part in capitals is filled in when the error happens.
         if re.fullmatch(re.sub(r"[A-Z]+", r"[\\w-]+", name), code):
-            return text
+            click.echo(f"{code}\n\n{text}")
+            return ExitCode.DONE
+    import difflib
+
     near = difflib.get_close_matches(code, known, n=1)
     raise ConfigError(
         "error-code-unknown",
@@ -61,3 +54,22 @@ def explanation(code: str) -> str:
         if near
         else "Copy the code that stands in brackets.",
     )
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> int:
+    """Print the script with which a shell completes commands, options and the names of connections.
+
+    The script calls this program at every completion; it reads the settings file and asks nobody else.
+    bash from 4.4 on.
+    """
+    from click.shell_completion import get_completion_class
+
+    root = ctx.find_root()
+    name = root.info_name if root.info_name in _PROGRAMS else _PROGRAMS[0]
+    kind = get_completion_class(shell)
+    assert kind is not None  # noqa: S101 - click has all three
+    click.echo(kind(root.command, {}, name, f"_{name}_complete".replace("-", "_").upper()).source())
+    return ExitCode.DONE
