@@ -36,7 +36,7 @@ def error_codes() -> dict[str, frozenset[int]]:
             continue
         for code, kind in _Source(path).codes():
             found.setdefault(code, set()).add(int(kind.exit_code))
-    for module in ("entra.codes", "authentik.failures"):
+    for module in ("entra.error_codes", "authentik.failures"):
         table = importlib.import_module(f"authentik_entra_bootstrap.{module}").CODES
         for code, row in table.items():
             found.setdefault(code, set()).add(int(row.kind.exit_code))

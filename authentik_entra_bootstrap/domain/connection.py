@@ -167,6 +167,10 @@ class Network:
     user_agent: str = USER_AGENT
 
 
+INTERACTIVE_LOGINS = frozenset({"browser", "device-code"})
+"""Values of the setting ``login`` that need a person."""
+
+
 @dataclass(frozen=True)
 class OperatorIdentity:
     """An application as which the operator signs in, where the environment's is not the right one.

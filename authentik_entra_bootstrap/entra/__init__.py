@@ -3,7 +3,6 @@
 The adapter itself is imported from :mod:`~.adapter`, when a session opens: it takes half a second.
 """
 
-from authentik_entra_bootstrap.entra.code_table import CodeRow
-from authentik_entra_bootstrap.entra.codes import CODES
+from authentik_entra_bootstrap.entra.error_codes import CODES, CodeRow
 
 __all__ = ["CODES", "CodeRow"]

@@ -1,4 +1,4 @@
-"""The tenant behind :class:`~authentik_entra_bootstrap.ports.EntraPort`.
+"""The tenant behind :class:`~authentik_entra_bootstrap.entra.port.EntraPort`.
 
 Heavy (azure-identity, httpx, msgraph; half a second): imported when a session opens.
 """
@@ -26,17 +26,14 @@ from authentik_entra_bootstrap.domain import (
     TokenClaims,
 )
 from authentik_entra_bootstrap.entra.applications import Applications, Tenant
-from authentik_entra_bootstrap.entra.claims import read_claims
-from authentik_entra_bootstrap.entra.codes import fault
+from authentik_entra_bootstrap.entra.credentials import Credentials
+from authentik_entra_bootstrap.entra.error_codes import fault
 from authentik_entra_bootstrap.entra.graph import Graph
-from authentik_entra_bootstrap.entra.http_client import graph_client
-from authentik_entra_bootstrap.entra.identities import Identities
-from authentik_entra_bootstrap.entra.identities_port import EntraIdentities
-from authentik_entra_bootstrap.entra.local_credentials import check_environment, check_operator
-from authentik_entra_bootstrap.entra.logins import LOGINS
-from authentik_entra_bootstrap.entra.names import checked_guid
-from authentik_entra_bootstrap.entra.port import EntraPort
-from authentik_entra_bootstrap.entra.secrets import ClientSecrets
+from authentik_entra_bootstrap.entra.http_client import http_client
+from authentik_entra_bootstrap.entra.logins import LOGINS, check_environment, check_operator
+from authentik_entra_bootstrap.entra.operations import checked_guid
+from authentik_entra_bootstrap.entra.port import EntraIdentities, EntraPort
+from authentik_entra_bootstrap.entra.records import read_claims
 from authentik_entra_bootstrap.entra.service_principals import ServicePrincipals
 from authentik_entra_bootstrap.entra.sign_in import Kind, OperatorTokens, fresh_token
 from authentik_entra_bootstrap.entra.token_service import TokenService
@@ -45,7 +42,7 @@ from authentik_entra_bootstrap.support.trust import with_trust
 from authentik_entra_bootstrap.support.waiting import REQUEST_DEADLINE, Waiter
 
 
-class EntraAdapter(Tenant, Applications, ServicePrincipals, ClientSecrets, Identities):
+class EntraAdapter(Tenant, Applications, ServicePrincipals, Credentials):
     """Entra ID and Microsoft Graph as the operator identity: implements ``EntraPort`` and ``EntraIdentities``.
 
     Use it as an async context manager, within one event loop.
@@ -100,7 +97,7 @@ class EntraAdapter(Tenant, Applications, ServicePrincipals, ClientSecrets, Ident
             check_environment(self._signing_in["login"], os.environ)
         self._service = TokenService(self._cloud, network, deadline)
         self._tokens = OperatorTokens(self._service, self._waiter, **self._signing_in)
-        self._http = graph_client(self._cloud.graph, network, deadline, self._transport)
+        self._http = http_client(self._cloud.graph, network, deadline, transport=self._transport)
         self._opened = Graph(self._http, self._service, self._tokens, self._waiter)
         return self
 

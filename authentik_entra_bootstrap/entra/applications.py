@@ -1,4 +1,4 @@
-"""Applications (app registrations) and the tenant itself."""
+"""Applications (app registrations), their owners, and the tenant itself."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from msgraph.generated.models.application import Application as ApplicationModel
+from msgraph.generated.models.reference_create import ReferenceCreate
 from msgraph.generated.models.required_resource_access import RequiredResourceAccess
 from msgraph.generated.models.resource_access import ResourceAccess
 
@@ -18,14 +19,23 @@ from authentik_entra_bootstrap.domain import (
     DeletedApplication,
     Organization,
     RequestedAccess,
+    ServicePrincipalObjectId,
 )
 from authentik_entra_bootstrap.domain.application_tags import PREFIX
 from authentik_entra_bootstrap.entra import operations, records
-from authentik_entra_bootstrap.entra.answers import Json
-from authentik_entra_bootstrap.entra.codes import fault
-from authentik_entra_bootstrap.entra.graph import Builder, OnGraph, Query, record
-from authentik_entra_bootstrap.entra.graph_faults import SERVICE
-from authentik_entra_bootstrap.entra.names import as_guid, checked_guid, checked_unique_name
+from authentik_entra_bootstrap.entra.error_codes import GRAPH, fault
+from authentik_entra_bootstrap.entra.graph import OnGraph, Query
+from authentik_entra_bootstrap.entra.graph_errors import exists_already
+from authentik_entra_bootstrap.entra.http_client import Json
+from authentik_entra_bootstrap.entra.operations import (
+    Operation,
+    Target,
+    application_target,
+    as_guid,
+    checked_guid,
+    checked_unique_name,
+    principal_target,
+)
 from authentik_entra_bootstrap.errors import AlreadyExists, NotFound
 
 SINGLE_TENANT = "AzureADMyOrg"
@@ -40,13 +50,12 @@ class Tenant(OnGraph):
         """The tenant that the token belongs to: ``GET /organization`` has one entry."""
         found = await self._graph.pages(
             operations.READ_ORGANIZATION,
-            lambda graph: graph.organization,
-            what="the tenant",
+            Target("the tenant", lambda graph: graph.organization),
             query=Query(select=records.ORGANIZATION_PROPERTIES),
         )
         if not found:
-            raise fault("unexpected-answer", service=SERVICE, reason="no organization")
-        return record(records.organization, found[0])
+            raise fault("unexpected-answer", service=GRAPH, reason="no organization")
+        return records.organization(found[0])
 
 
 class Applications(OnGraph):
@@ -55,35 +64,34 @@ class Applications(OnGraph):
     async def find_application(self, unique_name: str) -> Application | None:
         """The application by ``uniqueName``."""
         key = checked_unique_name(unique_name)
-        return await self._application(lambda graph: graph.applications_with_unique_name(key), key)
+        return await self._application(
+            Target(f"the application {key}", lambda graph: graph.applications_with_unique_name(key))
+        )
 
     async def application_by_app_id(self, app_id: AppId) -> Application | None:
         """The application by client id."""
         key = checked_guid(app_id, "client id")
-        return await self._application(lambda graph: graph.applications_with_app_id(key), key)
+        return await self._application(
+            Target(f"the application {key}", lambda graph: graph.applications_with_app_id(key))
+        )
 
     async def application(self, app_object_id: AppObjectId) -> Application | None:
         """The application by object id."""
-        key = checked_guid(app_object_id, "object id")
-        return await self._application(lambda graph: graph.applications.by_application_id(key), key)
+        return await self._application(application_target(app_object_id))
 
-    async def _application(self, build: Builder, key: str) -> Application | None:
+    async def _application(self, target: Target) -> Application | None:
+        query = Query(select=records.APPLICATION_PROPERTIES)
         try:
-            body = await self._graph.call(
-                operations.READ_APPLICATION,
-                "get",
-                build,
-                what=f"the application {key}",
-                query=Query(select=records.APPLICATION_PROPERTIES),
+            return self._noted(
+                await self._graph.call(operations.READ_APPLICATION, "get", target, query=query)
             )
         except NotFound:
             return None
-        return self._met(body)
 
-    def _met(self, body: Json) -> Application:
-        application = record(records.application, body)
+    def _noted(self, body: Json) -> Application:
+        application = records.application(body)
         created, now = application.created_date_time, body.date
-        self._graph.made(age=max(0.0, (now - created).total_seconds()) if created and now else 0.0)
+        self._graph.note_creation(max(0.0, (now - created).total_seconds()) if created and now else 0.0)
         return application
 
     async def managed_applications(self) -> tuple[Application, ...]:
@@ -95,47 +103,36 @@ class Applications(OnGraph):
         return await self._tagged(tag)
 
     async def _tagged(self, tag: str, page_size: int | None = None) -> tuple[Application, ...]:
-        # Graph's filter compares without regard to letter case, so the answer is checked.
         literal = tag.replace("'", "''")
         found = await self._graph.pages(
             operations.READ_APPLICATION,
-            lambda graph: graph.applications,
-            what="applications by tag",
-            query=Query(
-                select=records.APPLICATION_PROPERTIES, filter=f"tags/any(t:t eq '{literal}')", top=page_size
-            ),
+            Target("applications by tag", lambda graph: graph.applications),
+            query=Query(records.APPLICATION_PROPERTIES, f"tags/any(t:t eq '{literal}')", page_size),
         )
-        return tuple(app for item in found if tag in (app := record(records.application, item)).tags)
+        # Graph's filter compares without regard to letter case, so the answer is checked.
+        return tuple(app for item in found if tag in (app := records.application(item)).tags)
 
     async def find_deleted_application(self, unique_name: str) -> DeletedApplication | None:
         """The deleted application with that name, read page by page: no filter on deleted items is documented."""
         checked_unique_name(unique_name)
         found = await self._graph.pages(
             operations.READ_DELETED,
-            lambda graph: graph.directory.deleted_items.graph_application,
-            what="deleted applications",
+            Target("deleted applications", lambda graph: graph.directory.deleted_items.graph_application),
             query=Query(select=records.DELETED_PROPERTIES, top=LISTING_PAGE),
         )
-        for item in found:
-            if item.get("uniqueName") == unique_name:
-                return record(records.deleted_application, item)
-        return None
+        named = (item for item in found if item.get("uniqueName") == unique_name)
+        return next((records.deleted_application(item) for item in named), None)
 
     async def restore_application(self, app_object_id: AppObjectId) -> None:
         """Bring it back; one that is back already is success."""
-        key = checked_guid(app_object_id, "object id")
+        restore = _deleted_target(app_object_id).at(lambda item: item.restore)
         try:
-            await self._graph.call(
-                operations.RESTORE_APPLICATION,
-                "post",
-                lambda graph: graph.directory.deleted_items.by_directory_object_id(key).restore,
-                what=f"the deleted application {key}",
-            )
+            await self._graph.call(operations.RESTORE_APPLICATION, "post", restore)
         except NotFound:
             # After a lost reply the second try finds it no longer among the deleted.
             if await self.application(app_object_id) is None:
                 raise
-        self._graph.made()
+        self._graph.note_creation()
 
     async def create_application(self, spec: ApplicationSpec) -> Application:
         """Create it with its owners bound in the body."""
@@ -147,32 +144,23 @@ class Applications(OnGraph):
             notes=spec.notes,
             required_resource_access=_required_resource_access(spec.requested_access),
             service_management_reference=spec.service_management_reference,
+            # The only way to own it for certain: whether an app-only creator becomes owner by itself is disputed,
+            # and an explicit list replaces that default.
             additional_data={
-                # The only way to own it for certain: whether an app-only creator becomes owner by itself is
-                # disputed, and an explicit list replaces that default.
-                "owners@odata.bind": [
-                    f"{self._graph.base_url}/directoryObjects/{checked_guid(owner, 'owner')}"
-                    for owner in spec.owner_object_ids
-                ]
+                "owners@odata.bind": [self._owner_url(owner) for owner in spec.owner_object_ids]
             },
         )
+        target = Target("the owners of the new application", lambda graph: graph.applications)
         try:
-            answer = await self._graph.call(
-                operations.CREATE_APPLICATION,
-                "post",
-                lambda graph: graph.applications,
-                body,
-                what="the owners of the new application",
-                exists=True,
-            )
+            answer = await self._graph.call(operations.CREATE_APPLICATION, "post", target, body, exists=True)
         except AlreadyExists as error:
             if error.code != "unique-name-taken":
                 raise
             taken = error.trace
         else:
-            made = self._met(answer)
+            created = self._noted(answer)
             # The documented answer to a create leaves uniqueName out.
-            return replace(made, unique_name=made.unique_name or spec.unique_name)
+            return replace(created, unique_name=created.unique_name or spec.unique_name)
         raise fault("unique-name-taken", trace=taken, unique_name=spec.unique_name)
 
     async def update_application(
@@ -187,7 +175,6 @@ class Applications(OnGraph):
         enable: bool = False,
     ) -> None:
         """Replace the given properties. Lists are replaced whole."""
-        key = checked_guid(app_object_id, "object id")
         body = ApplicationModel(
             display_name=display_name,
             tags=None if tags is None else list(tags),
@@ -198,43 +185,55 @@ class Applications(OnGraph):
             unique_name=None if unique_name is None else checked_unique_name(unique_name),
             is_disabled=False if enable else None,
         )
-        await self._graph.call(
-            operations.UPDATE_APPLICATION,
-            "patch",
-            lambda graph: graph.applications.by_application_id(key),
-            body,
-            what=f"the application {key}",
-            exists=True,
-        )
+        target = application_target(app_object_id)
+        await self._graph.call(operations.UPDATE_APPLICATION, "patch", target, body, exists=True)
 
     async def owners(self, app_object_id: AppObjectId) -> frozenset[str]:
         """Object ids of its owners."""
-        key = checked_guid(app_object_id, "object id")
+        owners = application_target(app_object_id).at(lambda application: application.owners)
         found = await self._graph.pages(
-            operations.READ_APPLICATION,
-            lambda graph: graph.applications.by_application_id(key).owners,
-            what=f"the application {key}",
-            exists=True,
-            query=Query(select=["id"]),
+            operations.READ_APPLICATION, owners, exists=True, query=Query(select=["id"])
         )
         return frozenset(item["id"] for item in found if isinstance(item.get("id"), str))
 
+    async def add_owner(self, app_object_id: AppObjectId, principal: ServicePrincipalObjectId) -> None:
+        """Make a service principal an owner."""
+        application = application_target(app_object_id)
+        target = Target(
+            f"{application.what} or its new owner", application.at(lambda item: item.owners.ref).build
+        )
+        body = ReferenceCreate(odata_id=self._owner_url(principal))
+        try:
+            await self._graph.call(operations.ADD_OWNER, "post", target, body, exists=True, maybe_new=True)
+        except AlreadyExists as error:
+            if not exists_already(error):
+                raise
+
+    def _owner_url(self, object_id: str) -> str:
+        return f"{self._graph.base_url}/directoryObjects/{checked_guid(object_id)}"
+
+    async def owned_applications(self, principal: ServicePrincipalObjectId) -> frozenset[AppId]:
+        """Client ids of what a service principal owns."""
+        owned = principal_target(principal).at(lambda item: item.owned_objects)
+        found = await self._graph.pages(operations.READ_OWNED, owned, exists=True)
+        return frozenset(
+            AppId(str(item["appId"]))
+            for item in found
+            if item.get("@odata.type") == "#microsoft.graph.application" and item.get("appId")
+        )
+
     async def delete_application(self, app_object_id: AppObjectId) -> None:
         """Move it to the deleted items; one that is gone already is success, once several reads agree."""
-        key = checked_guid(app_object_id, "object id")
+        target = application_target(app_object_id)
 
-        async def delete() -> bool:
-            return await self._removed(
-                operations.DELETE_APPLICATION, lambda graph: graph.applications.by_application_id(key), key
-            )
-
-        async def gone() -> bool | None:
+        async def is_deleted() -> bool | None:
             # Either an earlier try was carried out and its reply lost, or this replica lags behind.
-            return True if await self.application(app_object_id) is None or await delete() else None
+            deleted = await self.application(app_object_id) is None
+            return True if deleted or await self._delete(operations.DELETE_APPLICATION, target) else None
 
-        if not await delete():
+        if not await self._delete(operations.DELETE_APPLICATION, target):
             await self._graph.waiter.until(
-                gone,
+                is_deleted,
                 what="Microsoft Graph to forget the application",
                 code="application-not-gone",
                 confirmations=3,
@@ -245,34 +244,36 @@ class Applications(OnGraph):
 
         A next bootstrap must not be told of it by a late replica, hence more reads in a row than elsewhere.
         """
-        key = checked_guid(app_object_id, "object id")
+        target = _deleted_target(app_object_id)
 
-        async def purge() -> bool:
-            return await self._removed(
-                operations.PURGE_APPLICATION,
-                lambda graph: graph.directory.deleted_items.by_directory_object_id(key),
-                key,
-            )
-
-        async def gone() -> bool | None:
+        async def is_purged() -> bool | None:
             # Not found: purged by an earlier try, or this replica has not heard of the deletion yet.
-            return None if await purge() or await self.application(app_object_id) else True
+            there = await self._delete(operations.PURGE_APPLICATION, target)
+            return None if there or await self.application(app_object_id) else True
 
-        await purge()
+        await self._delete(operations.PURGE_APPLICATION, target)
         await self._graph.waiter.until(
-            gone,
+            is_purged,
             what="Microsoft Graph to forget the deleted application",
             code="application-not-gone",
             confirmations=6,
         )
 
-    async def _removed(self, operation: operations.Operation, build: Builder, key: str) -> bool:
+    async def _delete(self, operation: Operation, target: Target) -> bool:
         """Delete an object; ``False`` where the replica asked knows none."""
         try:
-            await self._graph.call(operation, "delete", build, what=f"the application {key}")
+            await self._graph.call(operation, "delete", target)
         except NotFound:
             return False
         return True
+
+
+def _deleted_target(app_object_id: AppObjectId) -> Target:
+    key = checked_guid(app_object_id)
+    return Target(
+        f"the deleted application {key}",
+        lambda graph: graph.directory.deleted_items.by_directory_object_id(key),
+    )
 
 
 def _required_resource_access(access: Iterable[RequestedAccess]) -> list[RequiredResourceAccess]:

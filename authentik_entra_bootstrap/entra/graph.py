@@ -1,4 +1,4 @@
-"""Requests to Microsoft Graph: msgraph-sdk's request builders on one HTTP client, with our own patience.
+"""Requests to Microsoft Graph: msgraph-sdk's request builders on one HTTP client, repeated in one place.
 
 Heavy (httpx, kiota, msgraph).
 """
@@ -6,11 +6,11 @@ Heavy (httpx, kiota, msgraph).
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -28,12 +28,10 @@ from msgraph.graph_service_client import GraphServiceClient
 
 from authentik_entra_bootstrap.domain import TokenClaims
 from authentik_entra_bootstrap.domain.times import http_date
-from authentik_entra_bootstrap.entra import records
-from authentik_entra_bootstrap.entra.answers import Json, answered, refusal
-from authentik_entra_bootstrap.entra.codes import fault
-from authentik_entra_bootstrap.entra.graph_faults import SERVICE, graph_fault, not_replicated
-from authentik_entra_bootstrap.entra.network import broken, worth_another_try
-from authentik_entra_bootstrap.entra.operations import Operation
+from authentik_entra_bootstrap.entra.error_codes import GRAPH, fault
+from authentik_entra_bootstrap.entra.graph_errors import graph_fault, not_replicated, refusal
+from authentik_entra_bootstrap.entra.http_client import Json, answered, connection_fault, worth_another_try
+from authentik_entra_bootstrap.entra.operations import Operation, Target
 from authentik_entra_bootstrap.entra.token_service import TokenService
 from authentik_entra_bootstrap.errors import BootstrapError, Denied, RequestTrace, Unreachable
 from authentik_entra_bootstrap.support.waiting import (
@@ -48,11 +46,9 @@ from authentik_entra_bootstrap.support.waiting import (
 
 T = TypeVar("T")
 
-NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-"""What httpx raises when a request cannot have reached its host."""
 _GUID = re.compile(r" [0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 """Left out of what people read while they wait; errors name the object."""
-_REFUSED_YOUNG = Backoff(budget=60.0, first=0.5, factor=1.5, ceiling=5.0)
+_OWNERSHIP = Backoff(budget=60.0, first=0.5, factor=1.5, ceiling=5.0)
 """For 403 on an object made a moment ago (HMCTS API marketplace, 2026-10); short, because it may also be true."""
 
 
@@ -86,20 +82,6 @@ class Query:
         return f"%24{original_name}"
 
 
-Builder = Callable[[GraphServiceClient], Any]
-"""Gives the request builder of an address."""
-
-
-@dataclass(frozen=True)
-class _Request:
-    operation: Operation
-    method: str
-    build: Builder
-    body: object
-    what: str
-    query: Query | None
-
-
 class Graph:
     """Requests to Microsoft Graph as one bearer: sent, retried, and answered with JSON or our errors.
 
@@ -111,7 +93,7 @@ class Graph:
         self, http: httpx.AsyncClient, service: TokenService, bearer: Bearer, waiter: Waiter
     ) -> None:
         cloud = service.cloud
-        self._service = service
+        self._network = service.network
         self._http = http
         self.base_url = f"{cloud.graph.rstrip('/')}/v1.0"
         self.bearer = bearer
@@ -124,31 +106,32 @@ class Graph:
         self._adapter = GraphRequestAdapter(provider, http)
         # Without this kiota would put two slashes before the path.
         self._adapter.base_url = self.base_url
-        self._born: float | None = None
+        self._youngest: float | None = None
         self._reached = False
 
-    def made(self, age: float = 0.0) -> None:
-        """An application or service principal of this run was made so many seconds ago.
+    def note_creation(self, age: float = 0.0) -> None:
+        """An application or service principal of this run was created so many seconds ago.
 
-        While the youngest one is young, a replica may not know it yet.
+        A replica may not know it yet.
         """
         moment = self.waiter.monotonic() - age
-        self._born = moment if self._born is None else max(self._born, moment)
+        self._youngest = moment if self._youngest is None else max(self._youngest, moment)
 
-    def _young(self, backoff: Backoff) -> bool:
-        born = self._born
-        return born is not None and self.waiter.monotonic() - born < backoff.budget * self.waiter.scale
+    def _just_created(self, backoff: Backoff) -> bool:
+        youngest = self._youngest
+        return (
+            youngest is not None and self.waiter.monotonic() - youngest < backoff.budget * self.waiter.scale
+        )
 
     async def call(
         self,
         operation: Operation,
         method: str,
-        build: Builder,
+        target: Target,
         body: object = None,
         *,
-        what: str,
         exists: bool = False,
-        young: bool = False,
+        maybe_new: bool = False,
         query: Query | None = None,
         when: Callable[[BaseException], bool] = worth_another_try,
     ) -> Json:
@@ -156,36 +139,37 @@ class Graph:
 
         :param method: of the request builder: ``get``, ``post``, ``patch`` or ``delete``.
         :param body: the SDK's model of it.
-        :param what: the object asked about, for people.
-        :param exists: whether the object is known to exist: where this run's are young, a 404 is then a replica
+        :param exists: whether the object is known to exist: where this run's are new, a 404 is then a replica
             that lags behind, and so may be a 403 about ownership.
-        :param young: whether the object may be young although this run has not seen it made.
+        :param maybe_new: whether the object may be new although this run has not seen it created.
         :param when: which errors allow another try besides.
         :returns: the JSON body, an empty one where there is none; only a ``get`` has to have one.
         :raises BootstrapError: ours, whatever the SDK raised.
         """
-        request = _Request(operation, method, build, body, what, query)
 
         def unreached(error: BaseException) -> bool:
             return isinstance(error, Unreachable) and not error.sent and not self._reached and when(error)
 
         def owner_unknown(error: BaseException) -> bool:
             refused = isinstance(error, Denied) and error.code == "entra-permission-missing"
-            return refused and exists and operation.ownership and self._young(_REFUSED_YOUNG)
+            return refused and exists and bool(operation.rule.owned) and self._just_created(_OWNERSHIP)
 
         def unknown(error: BaseException) -> bool:
-            return not_replicated(error) and exists and (young or self._young(REPLICATION))
+            return not_replicated(error) and exists and (maybe_new or self._just_created(REPLICATION))
 
+        known = f"Microsoft Graph to know {_GUID.sub('', target.what)} everywhere"
         retrying = self.waiter.retrying(
             Condition("Microsoft Graph to be reached", unreached, FIRST_CONTACT),
             Condition("Microsoft Graph to take the request", when),
-            Condition("Microsoft Graph to know who owns the new application", owner_unknown, _REFUSED_YOUNG),
-            Condition(f"Microsoft Graph to know {_GUID.sub('', what)} everywhere", unknown, REPLICATION),
+            Condition("Microsoft Graph to know who owns the new application", owner_unknown, _OWNERSHIP),
+            Condition(known, unknown, REPLICATION),
         )
-        answer: Json = await retrying(self._attempt, request)
+        answer: Json = await retrying(self._attempt, operation, method, target, body, query)
         return answer
 
-    async def pages(self, operation: Operation, build: Builder, **options: Any) -> list[Json]:
+    async def pages(
+        self, operation: Operation, target: Target, *, query: Query | None = None, exists: bool = False
+    ) -> list[Json]:
         """Every entry of a collection, page by page.
 
         The SDK's own page iterator stops at an empty page and maps no errors.
@@ -195,20 +179,20 @@ class Graph:
         started = self.waiter.monotonic()
         found: list[Json] = []
         followed: set[str] = set()
-        body = await self.call(operation, "get", build, **options)
+        page = target
         while True:
+            body = await self.call(operation, "get", page, query=query, exists=exists)
             items = body.get("value")
             found += (
                 [Json(item) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
             )
-            link = body.get("@odata.nextLink")
-            if not link:
+            if not body.get("@odata.nextLink"):
                 return found
-            self._check(str(link), followed, started)
-            followed.add(str(link))
+            link = str(body["@odata.nextLink"])
+            self._check(link, followed, started)
+            followed.add(link)
             # The link is opaque and holds the query already: it is followed as it is.
-            options["query"] = None
-            body = await self.call(operation, "get", partial(_page, build, str(link)), **options)
+            page, query = target.at(partial(_page, link)), None
 
     def _check(self, link: str, followed: set[str], started: float) -> None:
         ours, theirs = urlsplit(self.base_url), urlsplit(link)
@@ -221,9 +205,11 @@ class Graph:
         ):
             reason = f"a list that does not end after {len(followed) + 1} pages"
         if reason:
-            raise fault("unexpected-answer", service=SERVICE, reason=reason)
+            raise fault("unexpected-answer", service=GRAPH, reason=reason)
 
-    async def _attempt(self, request: _Request) -> Json:
+    async def _attempt(
+        self, operation: Operation, method: str, target: Target, body: object, query: Query | None
+    ) -> Json:
         """Send once; with a new token once more where the present one is refused, as nothing was carried out then."""
         answer: Json | BootstrapError
         for last in (False, True):
@@ -233,23 +219,23 @@ class Graph:
             try:
                 # A client of its own: builders by key write the key into their client's parameters and read it when
                 # the request leaves. Of two that are asked side by side, both would ask for the second one's object.
-                builder = request.build(GraphServiceClient(request_adapter=self._adapter))
-                given = () if request.body is None else (request.body,)
-                response = await getattr(builder, request.method)(*given, _options(request, correlation_id))
+                builder = target.build(GraphServiceClient(request_adapter=self._adapter))
+                given = () if body is None else (body,)
+                response = await getattr(builder, method)(*given, _options(query, correlation_id))
                 self._reached = True
-                trace = self._trace(response, correlation_id)
+                trace = self._trace(response.request, correlation_id, response)
                 if response.is_success:
                     answer = answered(response, trace)
                 else:
                     refused = refusal(response, trace)
-                    answer = graph_fault(request.operation, refused, self.bearer.known_claims, request.what)
+                    answer = graph_fault(operation, refused, self.bearer.known_claims, target.what)
             except BootstrapError as error:
                 answer = error
             except httpx.RequestError as error:
-                answer = self._broken(error, correlation_id)
+                answer = connection_fault(error, self._network, self._trace(error.request, correlation_id))
             except Exception as error:  # noqa: BLE001  # the SDK documents no complete list; nothing may leak out
                 reason = f"msgraph-sdk failed with {type(error).__name__}"
-                answer = fault("unexpected-answer", trace=trace, service=SERVICE, reason=reason)
+                answer = fault("unexpected-answer", trace=trace, service=GRAPH, reason=reason)
             if last or isinstance(answer, Json) or answer.code != "operator-token-refused":
                 break
             self.bearer.forget()
@@ -267,48 +253,35 @@ class Graph:
         try:
             response = await self._http.get(self.base_url, headers={"client-request-id": correlation_id})
         except httpx.RequestError as error:
-            failure = self._broken(error, correlation_id)
+            failure = connection_fault(error, self._network, self._trace(error.request, correlation_id))
         else:
             return http_date(response.headers.get("date"))
         raise failure
 
-    def _trace(self, response: httpx.Response, correlation_id: str) -> RequestTrace:
-        request = response.request
+    def _trace(
+        self, request: httpx.Request, correlation_id: str, response: httpx.Response | None = None
+    ) -> RequestTrace:
+        headers = {} if response is None else response.headers
         return RequestTrace(
             "graph",
             request.method,
-            self._path(request),
-            response.status_code,
-            request_id=response.headers.get("request-id"),
-            correlation_id=response.headers.get("client-request-id") or correlation_id,
+            request.url.path.removeprefix(urlsplit(self.base_url).path),
+            None if response is None else response.status_code,
+            request_id=headers.get("request-id"),
+            correlation_id=headers.get("client-request-id") or correlation_id,
         )
 
-    def _path(self, request: httpx.Request) -> str:
-        return request.url.path.removeprefix(urlsplit(self.base_url).path)
 
-    def _broken(self, error: httpx.RequestError, correlation_id: str) -> BootstrapError:
-        request = error.request
-        trace = RequestTrace("graph", request.method, self._path(request), correlation_id=correlation_id)
-        if isinstance(error, httpx.DecodingError):
-            return fault("unexpected-answer", trace=trace, service=SERVICE, reason=error)
-        why = broken(
-            error, sent=not isinstance(error, NOT_SENT), url=str(request.url), network=self._service.network
-        )
-        return why.fault(request.url.netloc.decode(), trace)
-
-
-def _options(request: _Request, correlation_id: str) -> RequestConfiguration[Any]:
+def _options(query: Query | None, correlation_id: str) -> RequestConfiguration[Any]:
     headers = HeadersCollection()
     headers.add("client-request-id", correlation_id)
     return RequestConfiguration(
-        headers=headers,
-        options=[ResponseHandlerOption(NativeResponseHandler())],
-        query_parameters=request.query,
+        headers=headers, options=[ResponseHandlerOption(NativeResponseHandler())], query_parameters=query
     )
 
 
-def _page(build: Builder, link: str, graph: GraphServiceClient) -> Any:
-    return build(graph).with_url(link)
+def _page(link: str, builder: Any) -> Any:
+    return builder.with_url(link)
 
 
 class OnGraph:
@@ -323,41 +296,13 @@ class OnGraph:
         return self._opened
 
 
-@dataclass
-class Outcome(Generic[T]):
-    """The result of a read, or the error that it failed with."""
+def result(read: T | BaseException) -> T:
+    """What a read among others gave, of ``asyncio.gather(..., return_exceptions=True)``.
 
-    result: T | None = None
-    error: BootstrapError | None = None
+    For reads only: the interruption of one write must not interrupt another.
 
-    def get(self) -> T:
-        """The result.
-
-        :raises BootstrapError: there is none.
-        """
-        if self.error is not None:
-            raise self.error
-        return self.result  # type: ignore[return-value]  # there is one where there is no error
-
-
-async def outcome(read: Awaitable[T]) -> Outcome[T]:
-    """What comes of a read. Side by side in a ``TaskGroup``: of several that fail, the first one would be told.
-
-    Reads only: the interruption of one write must not interrupt another.
+    :raises BaseException: the error that it failed with.
     """
-    try:
-        return Outcome(await read)
-    except BootstrapError as error:
-        return Outcome(error=error)
-
-
-def record(reader: Callable[[Json], T], body: Json) -> T:
-    """A record of an answer.
-
-    :raises UnexpectedAnswer: a property is missing that the record cannot do without.
-    """
-    try:
-        return reader(body)
-    except records.Incomplete as error:
-        missing = str(error)
-    raise fault("unexpected-answer", trace=body.trace, service=SERVICE, reason=f"an answer without {missing}")
+    if isinstance(read, BaseException):
+        raise read
+    return read

@@ -1,59 +1,164 @@
-"""The HTTP client for Microsoft Graph: answers arrive whole, within a deadline and a limit of size, or not at all.
+"""HTTP clients for Microsoft Graph and the token service: proxies, TLS, limits, the JSON of an answer, and failures of the network.
 
-Heavy (httpx): imported when Graph is asked.
+Heavy (httpx): imported when Microsoft is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import socket
 import ssl
+import zlib
+from datetime import datetime
 from typing import Any
 
 import httpx
 
 from authentik_entra_bootstrap.domain import Network
-from authentik_entra_bootstrap.entra.network import unpacked
-from authentik_entra_bootstrap.support.addresses import Proxy, proxy_for
-from authentik_entra_bootstrap.support.trust import client_context
-from authentik_entra_bootstrap.support.waiting import ANSWER_LIMIT
+from authentik_entra_bootstrap.domain.times import http_date
+from authentik_entra_bootstrap.entra.error_codes import GRAPH, fault
+from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace
+from authentik_entra_bootstrap.support.addresses import (
+    Proxy,
+    host_and_port,
+    proxy_for,
+    proxy_refusal,
+    status_from_proxy,
+)
+from authentik_entra_bootstrap.support.trust import causes, client_context, not_trusted, untrusted
+from authentik_entra_bootstrap.support.waiting import ANSWER_LIMIT, is_transient
 
 _KEEP_ALIVE = 30.0
+_LINK_LOCAL = "169.254.169.254"
+"""The instance metadata service of a virtual machine; never behind a proxy."""
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+"""What httpx raises when a request cannot have reached its host."""
 
 
-def graph_client(
-    url: str, network: Network, deadline: float, transport: httpx.AsyncBaseTransport | None = None
+def http_client(
+    url: str,
+    network: Network,
+    deadline: float,
+    *,
+    limit: int = ANSWER_LIMIT,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> httpx.AsyncClient:
-    """One client with keep-alive for every token; it follows no redirect and repeats nothing.
+    """A client with keep-alive. It follows no redirect, repeats no request, and reads every answer to its end.
 
-    :param url: of Microsoft Graph.
+    :param url: of the service; decides about the proxy.
     :param deadline: seconds from connecting to the last byte of an answer.
+    :param limit: bytes of an answer, after decompression.
     :param transport: replaces the network, for embedding and tests; its owner closes it.
     """
-    context, proxy = client_context(network.ca_file), proxy_for(url, network.proxy, os.environ)
+    context, proxy = client_context(network.ca_file), _proxy(url, network)
     inner = transport or httpx.AsyncHTTPTransport(
         verify=context,
-        proxy=_behind(proxy, context) if proxy else None,
+        proxy=_httpx_proxy(proxy, context) if proxy else None,
         limits=httpx.Limits(max_connections=20, keepalive_expiry=_KEEP_ALIVE),
     )
     return httpx.AsyncClient(
-        transport=_Bounded(inner, deadline, owned=transport is None),
+        transport=_Bounded(inner, deadline, limit, owned=transport is None),
         timeout=httpx.Timeout(network.read_timeout, connect=network.connect_timeout),
         headers={"User-Agent": network.user_agent, "Accept-Encoding": "gzip"},
     )
 
 
-def _behind(proxy: Proxy, context: ssl.SSLContext) -> httpx.Proxy:
+def connection_fault(error: httpx.RequestError, network: Network, trace: RequestTrace) -> BootstrapError:
+    """The error of a request that got no answer. ``sent`` is false unless the request may have arrived.
+
+    The exceptions inside decide. A text decides only where a proxy refused.
+    """
+    url, inside = str(error.request.url), list(causes(error))
+    host = error.request.url.netloc.decode()
+    where = host_and_port(f"https://{host}")
+    sent = not isinstance(error, _NOT_SENT)
+    if isinstance(error, httpx.DecodingError):
+        return fault("unexpected-answer", trace=trace, service=where, reason=error)
+    if reason := untrusted(error):
+        return not_trusted(where, reason, trace)
+    if not sent and (status := status_from_proxy(inside)):
+        return proxy_refusal(status, where, _proxy(url, network), trace)
+    code, reason = ("entra-reply-lost" if sent else "entra-unreachable"), _reason(error, inside)
+    for cause in inside:
+        # "Try again" of a resolver is an ordinary lost connection; every other answer is final.
+        if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
+            code = "host-not-found"
+    failure = fault(code, trace=trace, host=where, reason=reason, facts={"host": host})
+    failure.sent = sent  # type: ignore[attr-defined]  # each of these codes is an Unreachable
+    return failure
+
+
+class Json(dict[str, Any]):
+    """The JSON object of an answer, with the trace of its request."""
+
+    trace: RequestTrace | None = None
+    date: datetime | None = None
+    """When it was answered, by the service's clock."""
+
+
+def answered(response: httpx.Response, trace: RequestTrace) -> Json:
+    """The JSON object of a success; an empty one where the answer has no body, and none was asked for.
+
+    :raises UnexpectedAnswer: it is something else, e.g. a proxy's page.
+    """
+    value = json_of(response.content) if response.content else None if trace.method == "GET" else {}
+    if not isinstance(value, dict):
+        kind = response.headers.get("content-type", "no content type")
+        reason = f"HTTP {response.status_code} with {kind} instead of the JSON expected"
+        raise fault("unexpected-answer", trace=trace, service=GRAPH, reason=reason)
+    found = Json(value)
+    found.trace, found.date = trace, http_date(response.headers.get("date"))
+    return found
+
+
+def json_of(content: bytes) -> object:
+    """What JSON text stands for; ``None`` for everything that is none, or nested too deeply to be read.
+
+    Halves of surrogate pairs, which nothing can write again, become question marks.
+    """
+    try:
+        value: object = json.loads(content.decode("utf-8-sig"))
+        if b"\\u" in content:
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def worth_another_try(error: BaseException) -> bool:
+    """Whether a repeatable request may simply be sent again: transient, and not a misspelt host."""
+    return is_transient(error) and not (isinstance(error, BootstrapError) and error.code == "host-not-found")
+
+
+def _proxy(url: str, network: Network) -> Proxy | None:
+    local = httpx.URL(url).host == _LINK_LOCAL
+    return None if local else proxy_for(url, network.proxy, os.environ)
+
+
+def _httpx_proxy(proxy: Proxy, context: ssl.SSLContext) -> httpx.Proxy:
     tls = context if proxy.url.startswith("https:") else None
     return httpx.Proxy(proxy.url, headers=proxy.headers, ssl_context=tls)
+
+
+def _reason(error: httpx.RequestError, inside: list[BaseException]) -> str:
+    # Only the operating system's own words are shown: library texts may quote addresses with credentials.
+    for cause in inside:
+        if isinstance(cause, TimeoutError):
+            return "timed out"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+    return "timed out" if isinstance(error, httpx.TimeoutException) else type(error).__name__
 
 
 class _Bounded(httpx.AsyncBaseTransport):
     """Reads each answer to its end."""
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, deadline: float, *, owned: bool) -> None:
+    def __init__(self, inner: httpx.AsyncBaseTransport, deadline: float, limit: int, *, owned: bool) -> None:
         self._inner = inner
         self._deadline = deadline
+        self._limit = limit
         self._owned = owned
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -67,17 +172,28 @@ class _Bounded(httpx.AsyncBaseTransport):
             async with asyncio.timeout(self._deadline):
                 response = await self._inner.handle_async_request(request)
                 try:
-                    content = await _whole(response, request)
+                    content = await self._whole(response, request)
                 finally:
                     await response.aclose()
         except TimeoutError:
-            text = f"no whole answer within {self._deadline:.0f} s"
-            raise httpx.ReadTimeout(text, request=request) from None
+            raise httpx.ReadTimeout("no whole answer in time", request=request) from None
         packed = {b"content-encoding", b"content-length", b"transfer-encoding"}
         headers = [(name, value) for name, value in response.headers.raw if name.lower() not in packed]
         return httpx.Response(
             response.status_code, headers=headers, content=content, extensions=response.extensions
         )
+
+    async def _whole(self, response: httpx.Response, request: httpx.Request) -> bytes:
+        received = bytearray()
+        stream: Any = response.stream
+        async for part in stream:
+            received += part
+            if len(received) > self._limit:
+                break
+        try:
+            return _unpacked(bytes(received), response.headers.get("content-encoding", ""), self._limit)
+        except ValueError as error:
+            raise httpx.DecodingError(str(error), request=request) from None
 
     async def aclose(self) -> None:
         """Close every connection that is ours."""
@@ -85,17 +201,21 @@ class _Bounded(httpx.AsyncBaseTransport):
             await self._inner.aclose()
 
 
-async def _whole(response: httpx.Response, request: httpx.Request) -> bytes:
-    content = bytearray()
-    stream: Any = response.stream
-    async for part in stream:
-        content += part
-        if len(content) > ANSWER_LIMIT:
-            break
+def _unpacked(content: bytes, encoding: str, limit: int) -> bytes:
+    """The body of an answer. No more than the limit is unpacked, because a little can become very much.
+
+    :raises ValueError: it is longer, or cannot be unpacked.
+    """
+    kind = encoding.strip().lower() or "identity"
+    if kind not in {"identity", "gzip"}:
+        raise ValueError(f"an answer in the encoding {kind[:40]}")
     try:
-        return unpacked(bytes(content), response.headers.get("content-encoding", ""), ANSWER_LIMIT)
-    except ValueError as error:
-        raise httpx.DecodingError(str(error), request=request) from None
+        whole = zlib.decompressobj(wbits=31).decompress(content, limit + 1) if kind == "gzip" else content
+    except zlib.error:
+        raise ValueError("an answer that cannot be unpacked") from None
+    if max(len(content), len(whole)) > limit:
+        raise ValueError(f"an answer of more than {limit >> 20} MB")
+    return whole
 
 
 class _Handshake:

@@ -7,12 +7,12 @@ An asynchronous one where azure-identity has it and no person is needed: it asks
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from azure.core.pipeline.transport import AsyncioRequestsTransport, RequestsTransport
 from azure.identity import (
     AzureCliCredential,
     DefaultAzureCredential,
@@ -23,9 +23,10 @@ from azure.identity import (
     aio,
 )
 
-from authentik_entra_bootstrap.domain import OperatorIdentity, TenantId
-from authentik_entra_bootstrap.entra.local_credentials import operator_certificate, operator_secret
-from authentik_entra_bootstrap.entra.token_service import Attempt
+from authentik_entra_bootstrap.domain import OperatorIdentity, SecretText, TenantId
+from authentik_entra_bootstrap.entra.token_service import Attempt, BlockingAttempt
+from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.support.private_files import Unreadable, read_file, read_line
 
 Prompt = Callable[[str, str, datetime], None]
 Maker = Callable[[Attempt, TenantId | None, Prompt], Any]
@@ -36,24 +37,20 @@ _CLI_TIMEOUT = 30
 
 def awaited(attempt: Attempt) -> dict[str, Any]:
     """Options of a credential of ``azure.identity.aio``."""
-    return _options(attempt, AsyncioRequestsTransport(session=attempt.session()))
-
-
-def _blocking(attempt: Attempt) -> dict[str, Any]:
-    """Options of a credential of ``azure.identity``."""
-    return _options(attempt, RequestsTransport(session=attempt.session()))
-
-
-def _options(attempt: Attempt, transport: object) -> dict[str, Any]:
     cloud = attempt.service.cloud
     return {
         "authority": cloud.authority,
         # With discovery on, MSAL would ask the global host about every other authority.
         "disable_instance_discovery": not cloud.discovers,
-        "transport": transport,
+        "transport": attempt,
         "retry_total": 0,
         "user_agent": attempt.service.network.user_agent,
     }
+
+
+def _blocking(attempt: Attempt) -> dict[str, Any]:
+    """Options of a credential of ``azure.identity``."""
+    return awaited(attempt) | {"transport": BlockingAttempt(attempt)}
 
 
 def _sends_chain() -> bool:
@@ -85,17 +82,18 @@ def _environment(attempt: Attempt, _tenant: TenantId | None, _prompt: Prompt) ->
 
 
 def _workload_identity(attempt: Attempt, tenant: TenantId | None, _prompt: Prompt) -> Any:
-    chosen = {"tenant_id": tenant} if tenant and not os.environ.get("AZURE_TENANT_ID") else {}
-    return aio.WorkloadIdentityCredential(**chosen, **awaited(attempt))
+    chosen = None if os.environ.get("AZURE_TENANT_ID") else tenant
+    return aio.WorkloadIdentityCredential(**_in(chosen), **awaited(attempt))
 
 
 def _managed_identity(attempt: Attempt, _tenant: TenantId | None, _prompt: Prompt) -> Any:
-    client_id = os.environ.get("AZURE_CLIENT_ID")
-    options = _blocking(attempt) if _service_fabric() else awaited(attempt)
+    make, options = (
+        (ManagedIdentityCredential, _blocking(attempt))
+        if _service_fabric()
+        else (aio.ManagedIdentityCredential, awaited(attempt))
+    )
     chosen = {name: options[name] for name in ("transport", "retry_total", "user_agent")}
-    if _service_fabric():
-        return ManagedIdentityCredential(client_id=client_id, **chosen)
-    return aio.ManagedIdentityCredential(client_id=client_id, **chosen)
+    return make(client_id=os.environ.get("AZURE_CLIENT_ID"), **chosen)
 
 
 def _azure_cli(_attempt: Attempt, tenant: TenantId | None, _prompt: Prompt) -> Any:
@@ -103,13 +101,15 @@ def _azure_cli(_attempt: Attempt, tenant: TenantId | None, _prompt: Prompt) -> A
 
 
 def _browser(attempt: Attempt, tenant: TenantId | None, _prompt: Prompt) -> Any:
-    chosen: dict[str, Any] = {"tenant_id": tenant} if tenant else {}
-    return InteractiveBrowserCredential(**chosen, timeout=_BROWSER_TIMEOUT, **_blocking(attempt))
+    return InteractiveBrowserCredential(**_in(tenant), timeout=_BROWSER_TIMEOUT, **_blocking(attempt))
 
 
 def _device_code(attempt: Attempt, tenant: TenantId | None, prompt: Prompt) -> Any:
-    chosen: dict[str, Any] = {"tenant_id": tenant} if tenant else {}
-    return DeviceCodeCredential(**chosen, prompt_callback=prompt, **_blocking(attempt))
+    return DeviceCodeCredential(**_in(tenant), prompt_callback=prompt, **_blocking(attempt))
+
+
+def _in(tenant: TenantId | None) -> dict[str, Any]:
+    return {"tenant_id": tenant} if tenant else {}
 
 
 def sign_in_as_application(
@@ -136,14 +136,152 @@ def sign_in_as_application(
 LOGINS: Mapping[str, Maker] = {
     "default": _default,
     "environment": _environment,
-    "certificate": _environment,
     "workload-identity": _workload_identity,
     "managed-identity": _managed_identity,
     "azure-cli": _azure_cli,
     "browser": _browser,
     "device-code": _device_code,
 }
-"""Name of ``--login`` -> maker of the credential. ``default`` is azure-identity's own chain; ``certificate`` is
-the environment with ``AZURE_CLIENT_CERTIFICATE_PATH``. Those take their tenant from the environment."""
-INTERACTIVE = frozenset({"browser", "device-code"})
-"""Logins that need a person, and whose credential is kept as long as possible."""
+"""Name of ``--login`` -> maker of the credential. ``default`` is azure-identity's own chain; it and ``environment`` take
+their tenant from the environment."""
+
+
+# --- what this machine holds, looked at before any request: azure-identity would hand it to Microsoft as it is, or fail
+# with words that name neither variable nor file
+
+_APPLICATION = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH")
+_READ_BY = {
+    "default": _APPLICATION,
+    "environment": _APPLICATION,
+    "workload-identity": ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE"),
+    "managed-identity": ("AZURE_CLIENT_ID",),
+}
+"""Login -> the variables that azure-identity reads for it."""
+_INSTEAD_OF_A_SECRET = ("AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_PASSWORD")
+
+
+def check_environment(login: str, environ: MutableMapping[str, str]) -> None:
+    """Refuse variables that azure-identity could only fail with, and unset the empty ones, which it takes for set.
+
+    :param environ: the process's own, which azure-identity reads.
+    :raises ConfigError: ``operator-credential-unusable``.
+    """
+    names = _READ_BY.get(login, ())
+    for name in names:
+        value = environ.get(name, "")
+        if value.strip() and (value != value.strip() or not value.isprintable()):
+            raise _unusable(
+                f"The environment variable {name}", "it holds blanks, a line end or control characters"
+            )
+    empty = {name for name, value in environ.items() if name.startswith("AZURE_") and not value.strip()}
+    for name in empty:
+        del environ[name]
+    if (
+        {"AZURE_CLIENT_SECRET"} <= empty.intersection(names)
+        and all(name in environ for name in names[:2])
+        and not any(name in environ for name in _INSTEAD_OF_A_SECRET)
+    ):
+        raise _unusable("The environment variable AZURE_CLIENT_SECRET", "it is empty")
+    certificate, token = "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"
+    if certificate in names and certificate in environ:
+        password = environ.get("AZURE_CLIENT_CERTIFICATE_PASSWORD")
+        read_certificate(
+            Path(environ[certificate]),
+            certificate,
+            SecretText(password) if password else None,
+            "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+        )
+    if token in names and token in environ:
+        _line(Path(environ[token]), token)
+
+
+def operator_secret(operator: OperatorIdentity) -> SecretText:
+    """The client secret of the operator's application.
+
+    :raises ConfigError: ``operator-credential-unusable``.
+    """
+    return _line(Path(operator.secret_file or ""), "operator_secret_file")
+
+
+def operator_certificate(operator: OperatorIdentity) -> tuple[SecretText | None, bytes]:
+    """Password and content of the operator's certificate file.
+
+    :raises ConfigError: ``operator-credential-unusable``.
+    """
+    password = None
+    if operator.certificate_password_file:
+        password = _line(Path(operator.certificate_password_file), "operator_certificate_password_file")
+    path = Path(operator.certificate_file or "")
+    return password, read_certificate(
+        path, "operator_certificate_file", password, "operator_certificate_password_file"
+    )
+
+
+def check_operator(operator: OperatorIdentity) -> None:
+    """Read what the operator's application signs in with.
+
+    :raises ConfigError: ``operator-credential-unusable``.
+    """
+    if operator.certificate_file:
+        operator_certificate(operator)
+    else:
+        operator_secret(operator)
+
+
+def read_certificate(path: Path, name: str, password: SecretText | None, password_name: str) -> bytes:
+    """A certificate with its private key, in PEM or PKCS12.
+
+    :param name: of the setting or variable that names the file, and of the one for its password.
+    :raises ConfigError: ``operator-credential-unusable``.
+    """
+    where = f"The file {path} ({name})"
+    try:
+        data = read_file(path)
+    except Unreadable as error:
+        raise _unusable(where, str(error)) from None
+    secret = password.reveal().encode() if password else None
+    try:
+        _load(data, secret)
+    except TypeError:
+        # cryptography's way to tell a password that is missing, or not needed.
+        if secret is None:
+            raise _unusable(
+                where, f"its private key needs a password, and {password_name} is not set"
+            ) from None
+        raise _unusable(where, f"its private key has no password, and {password_name} is set") from None
+    except ValueError:
+        wrong = f"; or the password in {password_name} is wrong" if secret else ""
+        raise _unusable(where, f"it holds no certificate with its private key{wrong}") from None
+    return data
+
+
+def _load(data: bytes, password: bytes | None) -> None:
+    # A tenth of a second, for those who sign in by a certificate.
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12  # noqa: PLC0415
+
+    if b"-----BEGIN" in data:
+        load_pem_private_key(data, password)
+        x509.load_pem_x509_certificate(data)
+        return
+    key, certificate, _ = pkcs12.load_key_and_certificates(data, password)
+    if key is None or certificate is None:
+        raise ValueError
+
+
+def _line(path: Path, name: str) -> SecretText:
+    try:
+        text = read_line(path)
+    except Unreadable as error:
+        raise _unusable(f"The file {path} ({name})", str(error)) from None
+    if not text:
+        raise _unusable(f"The file {path} ({name})", "it is empty")
+    return SecretText(text)
+
+
+def _unusable(where: str, reason: str) -> ConfigError:
+    return ConfigError(
+        "operator-credential-unusable",
+        f"{where} cannot be used for signing in: {reason}.",
+        "Correct it; nothing was asked yet.",
+    )

@@ -1,11 +1,18 @@
-"""What we ask of Microsoft Graph, each request with its line of the table of permissions."""
+"""What we ask of Microsoft Graph: each operation with its line of the table of permissions, and what it is done to."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
 
-from authentik_entra_bootstrap.domain import TokenClaims
+from authentik_entra_bootstrap.domain import AppObjectId, ServicePrincipalObjectId, TokenClaims
+from authentik_entra_bootstrap.entra.error_codes import fault
 from authentik_entra_bootstrap.planning.permissions import RULES, Lack, Rule
+
+_UNIQUE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -28,11 +35,6 @@ class Operation:
         """What the request needs."""
         return RULES[self.rule_key]
 
-    @property
-    def ownership(self) -> bool:
-        """Whether an owner needs less than others."""
-        return bool(self.rule.owned)
-
     def lack(self, claims: TokenClaims | None) -> tuple[str, str]:
         """Why the request was refused, in words, and the bare name of the permission or role to ask for.
 
@@ -54,11 +56,6 @@ class Operation:
                 lack.name,
             )
         return f"the {lack} is missing", lack.name
-
-    @property
-    def enough(self) -> str:
-        """The smallest rights that would do, for service principals and for users."""
-        return self.rule.enough
 
 
 READ_ORGANIZATION = Operation("read-organization", "read the tenant's name", "organization.read")
@@ -96,28 +93,66 @@ READ_OWNED = Operation("read-owned-objects", "read what a service principal owns
 READ_FEDERATED = Operation("read-federated-credentials", "read federated credentials", "application.read")
 FEDERATE = Operation("federate", "write federated credentials of the application", "application.update")
 
-OPERATIONS = (
-    READ_ORGANIZATION,
-    READ_APPLICATION,
-    READ_DELETED,
-    CREATE_APPLICATION,
-    UPDATE_APPLICATION,
-    DELETE_APPLICATION,
-    RESTORE_APPLICATION,
-    PURGE_APPLICATION,
-    READ_SERVICE_PRINCIPAL,
-    CREATE_SERVICE_PRINCIPAL,
-    UPDATE_SERVICE_PRINCIPAL,
-    READ_ASSIGNMENTS,
-    ASSIGN_ROLE,
-    READ_GRANTS,
-    GRANT_SCOPES,
-    READ_POLICY,
-    ADD_SECRET,
-    REMOVE_SECRET,
-    ADD_OWNER,
-    READ_OWNED,
-    READ_FEDERATED,
-    FEDERATE,
-)
-"""Every operation, in the order in which bootstrap needs them; then the rotator's."""
+
+# The SDK escapes neither quotes nor slashes in the keys of an address, so they are checked here.
+
+
+def checked_unique_name(name: str) -> str:
+    """A ``uniqueName`` that can be a key.
+
+    :raises ConfigError: ``unique-name-invalid``.
+    """
+    if not _UNIQUE_NAME.fullmatch(name):
+        raise fault("unique-name-invalid", name=name)
+    return name
+
+
+def as_guid(value: str, what: str) -> UUID:
+    """A GUID as the SDK's models want it.
+
+    :param what: which id it is, for people.
+    :raises ConfigError: ``id-invalid``.
+    """
+    try:
+        return UUID(value)
+    except ValueError:
+        pass
+    raise fault("id-invalid", what=what, value=value)
+
+
+def checked_guid(value: str, what: str = "object id") -> str:
+    """A GUID in its usual form; see :func:`as_guid`."""
+    return str(as_guid(value, what))
+
+
+Builder = Callable[[Any], Any]
+"""Gives the request builder of an address from a ``GraphServiceClient``."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a request is about.
+
+    :param what: the object, for people.
+    """
+
+    what: str
+    build: Builder
+
+    def at(self, part: Callable[[Any], Any]) -> Target:
+        """The address of a part of it, or of an action on it."""
+        return Target(self.what, lambda graph: part(self.build(graph)))
+
+
+def application_target(app_object_id: AppObjectId) -> Target:
+    """An application by its object id."""
+    key = checked_guid(app_object_id)
+    return Target(f"the application {key}", lambda graph: graph.applications.by_application_id(key))
+
+
+def principal_target(principal: ServicePrincipalObjectId) -> Target:
+    """A service principal by its object id."""
+    key = checked_guid(principal)
+    return Target(
+        f"the service principal {key}", lambda graph: graph.service_principals.by_service_principal_id(key)
+    )

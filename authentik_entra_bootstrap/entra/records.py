@@ -1,7 +1,14 @@
-"""From Microsoft Graph's JSON to our records. Pure; tolerant of properties that are missing, null or new."""
+"""From Microsoft's JSON, answers of Graph and claims of a token, to our records.
+
+Tolerant of properties that are missing, null or new. Where a record cannot do without a property, its function raises
+``unexpected-answer``.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -26,8 +33,11 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipal,
     ServicePrincipalObjectId,
     TenantId,
+    TokenClaims,
 )
 from authentik_entra_bootstrap.domain.times import read_time
+from authentik_entra_bootstrap.entra.error_codes import GRAPH, LOGIN_SERVICE, fault
+from authentik_entra_bootstrap.errors import BootstrapError
 
 Json = Mapping[str, Any]
 
@@ -55,15 +65,8 @@ RESOURCE_PROPERTIES = ["id", "appId", "appRoles", "oauth2PermissionScopes"]
 ORGANIZATION_PROPERTIES = ["id", "displayName", "verifiedDomains"]
 
 
-class Incomplete(ValueError):
-    """A property that a record cannot do without is missing."""
-
-
 def application(body: Json) -> Application:
-    """An application.
-
-    :raises Incomplete: without its ids.
-    """
+    """An application."""
     return Application(
         app_object_id=AppObjectId(_id(body, "id")),
         app_id=AppId(_id(body, "appId")),
@@ -86,10 +89,7 @@ def application(body: Json) -> Application:
 
 
 def key_credential(body: Json) -> KeyCredential:
-    """A keyCredential without its key.
-
-    :raises Incomplete: without ``keyId``.
-    """
+    """A keyCredential without its key."""
     return KeyCredential(
         key_id=KeyId(_id(body, "keyId")),
         display_name=body.get("displayName"),
@@ -102,10 +102,7 @@ def key_credential(body: Json) -> KeyCredential:
 
 
 def federated_credential(body: Json) -> FederatedCredential:
-    """A federated identity credential.
-
-    :raises Incomplete: without its name.
-    """
+    """A federated identity credential."""
     audiences = list(_texts(body.get("audiences")))
     return FederatedCredential(
         _id(body, "name"), body.get("issuer") or "", body.get("subject") or "", next(iter(audiences), "")
@@ -113,10 +110,7 @@ def federated_credential(body: Json) -> FederatedCredential:
 
 
 def deleted_application(body: Json) -> DeletedApplication:
-    """An application among the deleted items.
-
-    :raises Incomplete: without its ids.
-    """
+    """An application among the deleted items."""
     return DeletedApplication(
         app_object_id=AppObjectId(_id(body, "id")),
         app_id=AppId(_id(body, "appId")),
@@ -131,8 +125,6 @@ def client_secret(body: Json) -> ClientSecret:
     """A passwordCredential without its text.
 
     Very old ones may lack a date: they count from the beginning, or as expired.
-
-    :raises Incomplete: without ``keyId``.
     """
     return ClientSecret(
         key_id=KeyId(_id(body, "keyId")),
@@ -144,21 +136,15 @@ def client_secret(body: Json) -> ClientSecret:
 
 
 def new_client_secret(body: Json) -> NewClientSecret:
-    """The reply to ``addPassword``.
-
-    :raises Incomplete: without ``keyId``, text or dates.
-    """
+    """The reply to ``addPassword``."""
     text = body.get("secretText")
     if not isinstance(text, str) or not text or not read_time(body.get("endDateTime")):
-        raise Incomplete("secretText or endDateTime")
+        raise _incomplete(body, "secretText or endDateTime")
     return NewClientSecret(client_secret(body), SecretText(text))
 
 
 def service_principal(body: Json) -> ServicePrincipal:
-    """A service principal.
-
-    :raises Incomplete: without its ids.
-    """
+    """A service principal."""
     enabled = body.get("accountEnabled")
     return ServicePrincipal(
         ServicePrincipalObjectId(_id(body, "id")),
@@ -169,10 +155,7 @@ def service_principal(body: Json) -> ServicePrincipal:
 
 
 def resource_principal(body: Json) -> ResourcePrincipal:
-    """A resource's service principal with the permissions that can be granted.
-
-    :raises Incomplete: without its ids.
-    """
+    """A resource's service principal with the permissions that can be granted."""
     return ResourcePrincipal(
         ServicePrincipalObjectId(_id(body, "id")),
         AppId(_id(body, "appId")),
@@ -187,10 +170,7 @@ def resource_principal(body: Json) -> ResourcePrincipal:
 
 
 def role_assignment(body: Json) -> AppRoleAssignment:
-    """An app role assignment.
-
-    :raises Incomplete: without its ids.
-    """
+    """An app role assignment."""
     return AppRoleAssignment(
         assignment_id=_id(body, "id"),
         app_role_id=_id(body, "appRoleId"),
@@ -200,10 +180,7 @@ def role_assignment(body: Json) -> AppRoleAssignment:
 
 
 def delegated_grant(body: Json) -> DelegatedGrant:
-    """An oauth2PermissionGrant.
-
-    :raises Incomplete: without its ids.
-    """
+    """An oauth2PermissionGrant."""
     return DelegatedGrant(
         grant_id=_id(body, "id"),
         client_id=ServicePrincipalObjectId(_id(body, "clientId")),
@@ -213,10 +190,7 @@ def delegated_grant(body: Json) -> DelegatedGrant:
 
 
 def organization(body: Json) -> Organization:
-    """The tenant.
-
-    :raises Incomplete: without its id.
-    """
+    """The tenant."""
     domains = _items(body, "verifiedDomains")
     return Organization(
         TenantId(_id(body, "id")),
@@ -225,11 +199,37 @@ def organization(body: Json) -> Organization:
     )
 
 
+def read_claims(token: str) -> TokenClaims:
+    """The claims of a Microsoft Graph access token. Not validated: Microsoft Graph does that."""
+    claims = _payload(token)
+    tenant = claims.get("tid") if claims else None
+    if not claims or not isinstance(tenant, str):
+        raise fault("unexpected-answer", service=LOGIN_SERVICE, reason="the access token cannot be read")
+    expires = claims.get("exp")
+    return TokenClaims(
+        tenant_id=TenantId(tenant),
+        object_id=_text(claims.get("oid")) or "",
+        app_id=AppId(_text(claims.get("appid")) or _text(claims.get("azp")) or ""),
+        roles=_set(claims.get("roles")),
+        scopes=_set(claims.get("scp")),
+        directory_roles=_set(claims.get("wids")),
+        user_principal_name=_text(claims.get("upn"))
+        or _text(claims.get("preferred_username"))
+        or _text(claims.get("unique_name")),
+        expires_on=datetime.fromtimestamp(expires, UTC) if isinstance(expires, int | float) else None,
+    )
+
+
 def _id(body: Json, name: str) -> str:
     value = body.get(name)
     if not isinstance(value, str) or not value:
-        raise Incomplete(name)
+        raise _incomplete(body, name)
     return value
+
+
+def _incomplete(body: Json, name: str) -> BootstrapError:
+    trace = getattr(body, "trace", None)
+    return fault("unexpected-answer", trace=trace, service=GRAPH, reason=f"an answer without {name}")
 
 
 def _items(body: Json, name: str) -> Iterator[Json]:
@@ -264,3 +264,26 @@ def _redirects(body: Json) -> Iterator[str]:
         platform = body.get(name)
         if isinstance(platform, Mapping):
             yield from _texts(platform.get("redirectUris"))
+
+
+def _payload(token: str) -> dict[str, object] | None:
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        value = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (binascii.Error, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _set(value: object) -> frozenset[str]:
+    if isinstance(value, str):
+        return frozenset(value.split())
+    if isinstance(value, list):
+        return frozenset(item for item in value if isinstance(item, str))
+    return frozenset()

@@ -22,12 +22,19 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity.aio import CertificateCredential, ClientAssertionCredential, ClientSecretCredential
 
-from authentik_entra_bootstrap.domain import AppId, OperatorIdentity, SecretText, TenantId, TokenClaims
-from authentik_entra_bootstrap.entra.claims import read_claims
-from authentik_entra_bootstrap.entra.codes import fault
-from authentik_entra_bootstrap.entra.logins import INTERACTIVE, LOGINS, awaited, sign_in_as_application
-from authentik_entra_bootstrap.entra.network import worth_another_try
-from authentik_entra_bootstrap.entra.token_faults import SignIn, token_fault
+from authentik_entra_bootstrap.domain import (
+    INTERACTIVE_LOGINS,
+    AppId,
+    OperatorIdentity,
+    SecretText,
+    TenantId,
+    TokenClaims,
+)
+from authentik_entra_bootstrap.entra.error_codes import fault
+from authentik_entra_bootstrap.entra.http_client import worth_another_try
+from authentik_entra_bootstrap.entra.logins import LOGINS, awaited, sign_in_as_application
+from authentik_entra_bootstrap.entra.records import read_claims
+from authentik_entra_bootstrap.entra.token_errors import SignIn, token_fault
 from authentik_entra_bootstrap.entra.token_service import Attempt, TokenService
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, Unreachable
 from authentik_entra_bootstrap.support.waiting import FIRST_CONTACT, Backoff, Condition, Waiter
@@ -54,7 +61,7 @@ async def fresh_token(
     """One client-credentials sign-in that uses no cache, and a connection of its own.
 
     :param proof: client secret, PEM of key and certificate, or a federated identity's token.
-    :raises Denied: ``secret-not-accepted`` and the like, see :mod:`~.token_faults`.
+    :raises Denied: ``secret-not-accepted`` and the like, see :mod:`~.token_errors`.
     """
     who = SignIn("sync" if kind is Kind.SECRET else "operator", tenant, app_id, service.host)
 
@@ -109,9 +116,6 @@ async def _guarded(who: SignIn, attempt: Attempt, ask: Callable[[], Awaitable[T]
     try:
         return await ask()
     except BootstrapError:
-        raise
-    except asyncio.CancelledError:
-        attempt.hang_up()
         raise
     except Exception as error:  # noqa: BLE001  # the library documents no complete list; nothing may leak out
         failure = _failure(who, attempt, error)
@@ -208,7 +212,7 @@ class OperatorTokens:
         async with self._lock:
             if self._token is not None and self._token is self._refused:
                 self._token = None
-                if self._login not in INTERACTIVE:
+                if self._login not in INTERACTIVE_LOGINS:
                     # The credential would hand out the same token again: its cache goes by the wall clock.
                     await self._drop()
             elif claims and _is_awaited(self._credential):
@@ -264,7 +268,7 @@ class OperatorTokens:
         except BootstrapError as error:
             # A new credential for the next try: MSAL replays refusals from its own cache for a while. A
             # person is not asked twice because the service was busy.
-            if not (self._login in INTERACTIVE and isinstance(error, Temporary)):
+            if not (self._login in INTERACTIVE_LOGINS and isinstance(error, Temporary)):
                 await self._drop()
             raise
 
@@ -273,7 +277,7 @@ class OperatorTokens:
         known = [os.environ.get("AZURE_TENANT_ID"), self._tenant_id]
         if self._operator is not None:
             app_id = self._operator.app_id
-        if self._operator is not None or self._login in {*INTERACTIVE, "azure-cli"}:
+        if self._operator is not None or self._login in {*INTERACTIVE_LOGINS, "azure-cli"}:
             known.reverse()
         return SignIn("operator", known[0] or known[1] or "of the operator", app_id, self._service.host)
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from authentik_entra_bootstrap.config import ConnectionSettings
-from authentik_entra_bootstrap.domain import Application, Desired
+from authentik_entra_bootstrap.domain import INTERACTIVE_LOGINS, Application, Desired
 from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.entra.port import EntraPort
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied
@@ -33,7 +33,6 @@ _AT_ONCE = 8
 """Tenants that one sweep reads at the same time."""
 _LATE = timedelta(minutes=1)
 """How much later than the sweep before a sweep may come without leaving out a connection's verification."""
-_INTERACTIVE = frozenset({"browser", "device-code"})
 ROTATE, VERIFY = "rotate", "verify"
 _ALWAYS = datetime.max.replace(tzinfo=UTC)
 
@@ -226,7 +225,7 @@ async def _session(settings: Settings, connection: str, runtime: Runtime) -> Asy
 
 
 def _unattended(settings: ConnectionSettings) -> ConnectionSettings:
-    if settings.login in _INTERACTIVE:
+    if settings.login in INTERACTIVE_LOGINS:
         raise ConfigError(
             "login-needs-a-person",
             f"The connection {settings.name} signs in by {settings.login}, and nobody sits at the worker.",

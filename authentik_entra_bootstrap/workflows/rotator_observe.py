@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from authentik_entra_bootstrap.domain import Desired
-from authentik_entra_bootstrap.entra.identities_port import EntraIdentities
-from authentik_entra_bootstrap.entra.port import EntraPort
+from authentik_entra_bootstrap.entra.port import EntraIdentities, EntraPort
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant
 from authentik_entra_bootstrap.rotator.observation import UNIQUE_NAME, ConnectionSeen, RotatorSeen
 from authentik_entra_bootstrap.support.waiting import Waiter

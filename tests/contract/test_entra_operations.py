@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from authentik_entra_bootstrap.entra import operations as ops
-from authentik_entra_bootstrap.entra.operations import OPERATIONS, Operation
+from authentik_entra_bootstrap.entra.operations import Operation
 
+OPERATIONS = [value for value in vars(ops).values() if isinstance(value, Operation)]
 REQUESTS: dict[Operation, list[tuple[str, str]]] = {
     ops.READ_ORGANIZATION: [("get", "/organization")],
     ops.READ_APPLICATION: [

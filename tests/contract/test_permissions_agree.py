@@ -14,8 +14,8 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from authentik_entra_bootstrap.entra import operations as ops
-from authentik_entra_bootstrap.entra.claims import read_claims
-from authentik_entra_bootstrap.entra.operations import OPERATIONS, Operation
+from authentik_entra_bootstrap.entra.operations import Operation
+from authentik_entra_bootstrap.entra.records import read_claims
 from authentik_entra_bootstrap.planning import permissions
 from authentik_entra_bootstrap.sandbox.clock import SandboxClock
 from authentik_entra_bootstrap.sandbox.microsoft.graph import graph_routes
@@ -24,6 +24,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.seed import PEOPLE, seed_tenant
 from authentik_entra_bootstrap.sandbox.microsoft.tokens import app_token, user_token
 from authentik_entra_bootstrap.sandbox.world import World
 
+OPERATIONS = [value for value in vars(ops).values() if isinstance(value, Operation)]
 GRAPH = "https://graph.microsoft.com"
 ROLE = "bf7b1a76-6e77-406b-b258-bf5c7720e98f"
 SPENDS = {ops.DELETE_APPLICATION, ops.PURGE_APPLICATION, ops.RESTORE_APPLICATION}

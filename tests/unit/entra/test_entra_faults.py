@@ -28,11 +28,9 @@ from authentik_entra_bootstrap.domain import (
 )
 from authentik_entra_bootstrap.entra import CODES, operations
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
-from authentik_entra_bootstrap.entra.claims import read_claims
-from authentik_entra_bootstrap.entra.codes import fault
-from authentik_entra_bootstrap.entra.network import Broken
-from authentik_entra_bootstrap.entra.token_faults import NUMBERS, SignIn, token_fault
-from authentik_entra_bootstrap.entra.token_service import Exchange, noted
+from authentik_entra_bootstrap.entra.error_codes import fault
+from authentik_entra_bootstrap.entra.records import read_claims
+from authentik_entra_bootstrap.entra.token_errors import NUMBERS, Exchange, SignIn, exchange, token_fault
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     AlreadyExists,
@@ -731,7 +729,7 @@ def test_every_number_has_its_error(row: tuple[int, str, str], identity: str) ->
 
 
 @pytest.mark.parametrize(
-    ("exchange", "code"),
+    ("answer", "code"),
     [
         (answered(status=429, retry_after=9.0), "entra-throttled"),
         (answered(status=429, readable=False, error=""), "entra-throttled"),
@@ -742,18 +740,15 @@ def test_every_number_has_its_error(row: tuple[int, str, str], identity: str) ->
         (answered(status=403, readable=False, error="", content_type="text/html"), "unexpected-answer"),
         (answered(status=302, error=""), "unexpected-answer"),
         (answered(error="invalid_scope"), "sign-in-failed"),
-        (answered(status=0, broken=Broken("tls", "self-signed certificate")), "tls-not-trusted"),
-        (answered(status=0, broken=Broken("dns", "unknown")), "host-not-found"),
-        (answered(status=0, broken=Broken("connect", "refused")), "entra-unreachable"),
-        (answered(status=0, broken=Broken("lost", "timed out")), "entra-reply-lost"),
+        (answered(status=0, unanswered=fault("entra-reply-lost")), "entra-reply-lost"),
     ],
 )
-def test_other_answers_of_the_token_service(exchange: Exchange, code: str) -> None:
-    error = token_fault(WHO["operator"], [answered(7000215), exchange], "library text")
+def test_other_answers_of_the_token_service(answer: Exchange, code: str) -> None:
+    error = token_fault(WHO["operator"], [answered(7000215), answer], "library text")
     assert error.code == code
     if code == "entra-throttled":
         assert isinstance(error, Throttled)
-        assert error.retry_after == exchange.retry_after
+        assert error.retry_after == answer.retry_after
 
 
 def test_a_request_loop_is_temporary_although_the_answer_is_400() -> None:
@@ -797,18 +792,21 @@ def test_an_assertion_out_of_its_time_range_with_a_good_clock_is_the_credentials
     ],
 )
 def test_a_success_without_a_token_is_an_unexpected_answer(content: bytes, content_type: str) -> None:
-    headers = {"Content-Type": content_type}
-    exchange = noted("POST", "login.example", "/t/oauth2/v2.0/token", 200, headers, content)
-    error = token_fault(WHO["operator"], [exchange], "ClientSecretCredential: no token")
+    answer = reply(200, content, {"Content-Type": content_type})
+    error = token_fault(WHO["operator"], [answer], "ClientSecretCredential: no token")
     assert error.code == "unexpected-answer"
     assert "HTTP 200" in error.message
 
 
 def test_the_time_that_the_token_service_tells_is_kept() -> None:
-    headers = {"Date": "Sun, 01 Nov 2026 12:00:00 GMT"}
-    exchange = noted("POST", "login.example", "/t/oauth2/v2.0/token", 400, headers, b"{}")
-    assert exchange.date == datetime(2026, 11, 1, 12, tzinfo=UTC)
-    assert noted("POST", "h", "/", 400, {"Date": "soon"}, b"{}").date is None
+    answer = reply(400, b"{}", {"Date": "Sun, 01 Nov 2026 12:00:00 GMT"})
+    assert answer.date == datetime(2026, 11, 1, 12, tzinfo=UTC)
+    assert reply(400, b"{}", {"Date": "soon"}).date is None
+
+
+def reply(status: int, content: bytes, headers: dict[str, str]) -> Exchange:
+    request = httpx.Request("POST", "https://login.example/t/oauth2/v2.0/token")
+    return exchange(httpx.Response(status, content=content, headers=headers, request=request))
 
 
 def test_nobody_signed_in_says_what_was_tried() -> None:
@@ -819,7 +817,7 @@ def test_nobody_signed_in_says_what_was_tried() -> None:
         "\tAzureCliCredential: Azure CLI not found on path\n"
         "To mitigate this issue, please refer to …"
     )
-    metadata = replace(answered(), host="169.254.169.254", broken=Broken("connect", "no route"))
+    metadata = replace(answered(), host="169.254.169.254", unanswered=fault("entra-unreachable"))
     error = token_fault(WHO["operator"], [metadata], text)
     assert error.code == "no-operator-identity"
     assert error.facts["tried"] == (
@@ -834,7 +832,7 @@ def test_all_codes_in_use_are_in_the_table() -> None:
     folder = Path(__file__).parents[3] / "authentik_entra_bootstrap" / "entra"
     used = {code for pair in NUMBERS.values() for code in pair}
     assert used <= set(CODES)
-    source = "".join(path.read_text() for path in folder.glob("*.py") if path.name != "code_table.py")
+    source = "".join(path.read_text() for path in folder.glob("*.py") if path.name != "error_codes.py")
     assert [code for code in CODES if f'"{code}"' not in source] == []
 
 

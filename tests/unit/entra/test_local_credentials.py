@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from authentik_entra_bootstrap.domain import CLOUDS, AppId, Network, OperatorIdentity, TenantId
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
-from authentik_entra_bootstrap.entra.local_credentials import (
+from authentik_entra_bootstrap.entra.logins import (
     check_environment,
     check_operator,
     operator_certificate,
@@ -105,9 +105,9 @@ def test_a_secret_file_that_cannot_be_used_is_named(data: bytes | None, why: str
 def test_a_certificate_that_cannot_be_used_is_named(pem: bytes, encrypted: bytes, tmp_path: Path) -> None:
     file, missing = tmp_path / "certificate.pem", tmp_path / "missing.pem"
     path = {**SET, "AZURE_CLIENT_CERTIFICATE_PATH": str(file)}
-    assert "no such file" in refused("certificate", **{**path, "AZURE_CLIENT_CERTIFICATE_PATH": str(missing)})
+    assert "no such file" in refused("environment", **{**path, "AZURE_CLIENT_CERTIFICATE_PATH": str(missing)})
     file.write_bytes(b"-----BEGIN nothing")
-    assert "holds no certificate with its private key" in refused("certificate", **path)
+    assert "holds no certificate with its private key" in refused("environment", **path)
     file.write_bytes(pem[: pem.index(b"-----BEGIN CERTIFICATE")])
     assert "holds no certificate with its private key" in refused("environment", **path)
     file.write_bytes(encrypted)

@@ -6,14 +6,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from authentik_entra_bootstrap.entra.codes import fault
+import httpx
+
+from authentik_entra_bootstrap.domain.times import http_date
+from authentik_entra_bootstrap.entra.error_codes import LOGIN_SERVICE, fault
+from authentik_entra_bootstrap.entra.http_client import json_of
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary
 from authentik_entra_bootstrap.support.addresses import proxy_refusal
-
-if TYPE_CHECKING:
-    from authentik_entra_bootstrap.entra.token_service import Exchange
+from authentik_entra_bootstrap.support.waiting import retry_after
 
 Identity = Literal["operator", "sync"]
 
@@ -63,7 +65,74 @@ OAUTH: dict[str, str] = {
 """For answers whose number is not in the table."""
 
 _AADSTS = re.compile(r"AADSTS(\d+)")
-_SERVICE = "The token service"
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request that azure-identity made, and its outcome. Holds neither bodies nor credentials."""
+
+    method: str
+    host: str
+    path: str
+    status: int | None = None
+    readable: bool = False
+    """Whether the answer was a JSON object."""
+    error: str = ""
+    """OAuth's error code."""
+    numbers: tuple[int, ...] = ()
+    """The numbers behind AADSTS."""
+    text: str = ""
+    """First line of the error description."""
+    request_id: str | None = None
+    correlation_id: str | None = None
+    retry_after: float | None = None
+    content_type: str = ""
+    date: datetime | None = None
+    """The service's own time, from the answer's ``Date``."""
+    usable: bool = True
+    """False for a success that is no JSON object, or no token where one was asked for."""
+    unanswered: BootstrapError | None = None
+    """Why there is no answer."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it gave no token and no metadata."""
+        return self.unanswered is not None or (self.status or 0) >= 300
+
+    @property
+    def trace(self) -> RequestTrace:
+        """For the error."""
+        number = f"AADSTS{self.numbers[0]}" if self.numbers else (self.error or None)
+        return RequestTrace(
+            "entra", self.method, self.path, self.status, number, self.request_id, self.correlation_id
+        )
+
+
+def exchange(response: httpx.Response) -> Exchange:
+    """An answered request. Of a success's body nothing is kept."""
+    request, status, headers = response.request, response.status_code, response.headers
+    path = request.url.path
+    found = json_of(response.content)
+    answer = found if isinstance(found, dict) else None
+    token = answer.get("access_token") if answer else None
+    body = answer if answer and status >= 400 else {}
+    numbers = body.get("error_codes")
+    return Exchange(
+        request.method,
+        request.url.netloc.decode(),
+        path,
+        status,
+        readable=answer is not None or status < 400,
+        error=str(body.get("error") or ""),
+        numbers=tuple(item for item in numbers if isinstance(item, int)) if isinstance(numbers, list) else (),
+        text=str(body.get("error_description") or "").partition("\n")[0].strip(),
+        request_id=body.get("trace_id") or headers.get("x-ms-request-id"),
+        correlation_id=body.get("correlation_id") or headers.get("client-request-id"),
+        retry_after=retry_after(headers.get("retry-after")),
+        content_type=headers.get("content-type", ""),
+        date=http_date(headers.get("date")),
+        usable=answer is not None and (isinstance(token, str) or not path.endswith("/oauth2/v2.0/token")),
+    )
 
 
 @dataclass(frozen=True)
@@ -93,11 +162,11 @@ def token_fault(
     if last is not None and not last.failed and not last.usable:
         # A proxy's page, or a 200 without a token; the library only says that it could not sign in.
         reason = f"HTTP {last.status} with {last.content_type or 'no content type'} and without a token"
-        return fault("unexpected-answer", trace=last.trace, service=_SERVICE, reason=reason)
+        return fault("unexpected-answer", trace=last.trace, service=LOGIN_SERVICE, reason=reason)
     if last is None or not last.failed:
         return _nobody(sign_in, text)
-    if last.broken is not None:
-        return last.broken.fault(last.host, last.trace)
+    if last.unanswered is not None:
+        return last.unanswered
     if last.status == 407:
         return proxy_refusal(407, last.host, trace=last.trace)
     words = _words(sign_in, last.text or last.error)
@@ -107,7 +176,7 @@ def token_fault(
         code, words = (code, {**words, "off": off}) if off else ("operator-credential-invalid", words)
     if code == "unexpected-answer":
         reason = f"HTTP {last.status} with {last.content_type or 'no content type'}"
-        return fault(code, trace=last.trace, service=_SERVICE, reason=reason)
+        return fault(code, trace=last.trace, service=LOGIN_SERVICE, reason=reason)
     error = fault(code, trace=last.trace, status=f"HTTP {last.status}", facts=_facts(last), **words)
     if isinstance(error, Temporary):
         error.retry_after = last.retry_after
@@ -160,7 +229,7 @@ def _nobody(sign_in: SignIn, text: str) -> BootstrapError:
 def _words(sign_in: SignIn, reason: str) -> dict[str, Any]:
     # What the message does not name is harmless: the table's texts take only what they need.
     return {
-        "service": _SERVICE,
+        "service": LOGIN_SERVICE,
         "tenant": sign_in.tenant,
         "app_id": sign_in.app_id,
         "reason": reason.partition("Trace ID:")[0],

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
 
 from authentik_entra_bootstrap.domain import TokenClaims
-from authentik_entra_bootstrap.entra.answers import Refusal
-from authentik_entra_bootstrap.entra.codes import fault
+from authentik_entra_bootstrap.entra.error_codes import GRAPH, fault
+from authentik_entra_bootstrap.entra.http_client import json_of
 from authentik_entra_bootstrap.entra.operations import (
     ASSIGN_ROLE,
     CREATE_APPLICATION,
@@ -15,10 +20,10 @@ from authentik_entra_bootstrap.entra.operations import (
     UPDATE_APPLICATION,
     Operation,
 )
-from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, NotFound, Temporary
+from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, RequestTrace, Temporary
 from authentik_entra_bootstrap.support.addresses import proxy_refusal
+from authentik_entra_bootstrap.support.waiting import retry_after
 
-SERVICE = "Microsoft Graph"
 SAME_KEY = "Request_MultipleObjectsWithSameKeyValue"
 NOT_FOUND = "Request_ResourceNotFound"
 CONCURRENCY = "Directory_ConcurrencyViolation"
@@ -42,6 +47,63 @@ _EXISTS = (
 """Texts of 400 Request_BadRequest for a grant, or an owner, that exists already."""
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """An error answer of Microsoft Graph as plain data."""
+
+    status: int
+    code: str = ""
+    message: str = ""
+    details: tuple[tuple[str, str], ...] = ()
+    """(code, target) pairs."""
+    retry_after: float | None = None
+    trace: RequestTrace = field(default_factory=lambda: RequestTrace("graph"))
+    content_type: str = ""
+
+    def has(self, *codes: str) -> bool:
+        """Whether one of the codes is the error's own or one of its details'."""
+        return self.code in codes or any(code in codes for code, _ in self.details)
+
+    def says(self, *texts: str) -> bool:
+        """Whether the message holds one of the texts. Only for where Graph gives no code of its own."""
+        message = self.message.casefold()
+        return any(text.casefold() in message for text in texts)
+
+
+def refusal(response: httpx.Response, trace: RequestTrace) -> Refusal:
+    """An answer that is no success.
+
+    :param trace: of its request; gets Graph's code, and ids that stand only in the body.
+    """
+    body = json_of(response.content)
+    error = _mapping(body, "error")
+    # Graph spells it innerError, innererror and InnerError.
+    inner = next((_mapping(error, name) for name in error if name.lower() == "innererror"), {})
+    details = error.get("details")
+    code = _text(error, "code")
+    headers = response.headers
+    return Refusal(
+        response.status_code,
+        code,
+        _text(error, "message"),
+        tuple(
+            (_text(item, "code"), _text(item, "target"))
+            for item in (details if isinstance(details, list) else ())
+            if isinstance(item, Mapping)
+        ),
+        retry_after(headers.get("retry-after")),
+        replace(
+            trace,
+            service_code=code or None,
+            request_id=trace.request_id or _text(inner, "request-id") or None,
+            correlation_id=headers.get("client-request-id")
+            or _text(inner, "client-request-id")
+            or trace.correlation_id,
+        ),
+        headers.get("content-type", ""),
+    )
+
+
 def graph_fault(
     operation: Operation, refused: Refusal, claims: TokenClaims | None, what: str
 ) -> BootstrapError:
@@ -62,15 +124,15 @@ def graph_fault(
 def _temporary(refused: Refusal) -> BootstrapError | None:
     error: BootstrapError | None = None
     if refused.status == 407:
-        return proxy_refusal(407, SERVICE, trace=refused.trace)
+        return proxy_refusal(407, GRAPH, trace=refused.trace)
     if refused.has(CONCURRENCY):
         # Seen with 503 and with 409 (Azure/azure-cli#23081, nais/azurerator#448).
         error = fault("entra-concurrent-change", trace=refused.trace)
     elif refused.status == 429:
-        error = fault("entra-throttled", trace=refused.trace, service=SERVICE)
+        error = fault("entra-throttled", trace=refused.trace, service=GRAPH)
     elif refused.status >= 500 or refused.status in {408, 424}:
         error = fault(
-            "entra-unavailable", trace=refused.trace, service=SERVICE, status=f"HTTP {refused.status}"
+            "entra-unavailable", trace=refused.trace, service=GRAPH, status=f"HTTP {refused.status}"
         )
     if isinstance(error, Temporary):
         error.retry_after = refused.retry_after
@@ -95,7 +157,7 @@ def _denied(operation: Operation, refused: Refusal, claims: TokenClaims | None) 
         # A 403 without Graph's own code comes from something in between.
         return None
     lack, missing = operation.lack(claims)
-    facts = {"operation": operation.key, "missing_permission": missing, "enough": operation.enough}
+    facts = {"operation": operation.key, "missing_permission": missing, "enough": operation.rule.enough}
     if operation is CREATE_SERVICE_PRINCIPAL and refused.says(BACKING_APPLICATION):
         # The same code as for every other 403: only the text tells it apart.
         facts["backing_application"] = "unknown"
@@ -105,7 +167,7 @@ def _denied(operation: Operation, refused: Refusal, claims: TokenClaims | None) 
         facts=facts,
         purpose=operation.purpose,
         lack=lack,
-        enough=operation.enough,
+        enough=operation.rule.enough,
     )
 
 
@@ -157,14 +219,26 @@ def _unexpected(refused: Refusal) -> BootstrapError:
         reason = (
             f"HTTP {refused.status} with {refused.content_type or 'no content type'}, not Graph's own words"
         )
-    return fault("unexpected-answer", trace=refused.trace, service=SERVICE, reason=reason)
+    return fault("unexpected-answer", trace=refused.trace, service=GRAPH, reason=reason)
 
 
 def not_replicated(error: BaseException) -> bool:
-    """Whether the replica asked does not know an object yet that the request needs."""
-    return isinstance(error, NotFound) and error.code == "entra-object-not-found"
+    """Whether the replica asked does not know an object yet that the request needs, in each of Graph's ways to say so."""
+    return isinstance(error, BootstrapError) and (
+        error.code == "entra-object-not-found" or error.facts.get("backing_application") == "unknown"
+    )
 
 
 def exists_already(error: BaseException) -> bool:
     """Whether Graph holds the object already; only a re-read tells whether it is the same."""
     return isinstance(error, AlreadyExists) and error.code == "object-exists"
+
+
+def _mapping(body: object, name: str) -> Mapping[str, Any]:
+    value = body.get(name) if isinstance(body, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    return value if isinstance(value, str) else ""
