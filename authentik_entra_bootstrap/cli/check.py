@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 def check(options: Options, purpose: str | None) -> int:
     """Look at everything that bootstrap will need, or a rotation. Read-only; each line says what to do."""
     from authentik_entra_bootstrap.output.checks import check_document, show_check
-    from authentik_entra_bootstrap.workflows.check import check, worst
-    from authentik_entra_bootstrap.workflows.check_rotation import check_rotation
+    from authentik_entra_bootstrap.workflows.check import check, check_rotation, worst
 
     async def body(session: Session, terminal: Terminal) -> Result:
         look = check_rotation if purpose == "rotation" else check

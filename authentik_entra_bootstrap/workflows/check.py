@@ -1,16 +1,16 @@
-"""Preflight: read-only, goes on after a failure, says what to do about each."""
+"""Preflight of a bootstrap or a rotation: read-only, goes on after a failure, says what to do about each."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import partial
 from typing import TypeVar
 
 from authentik_entra_bootstrap.authentik.port import AuthentikPort
 from authentik_entra_bootstrap.domain import (
+    Application,
     AuthentikUser,
     Desired,
     LicenseInfo,
@@ -19,21 +19,37 @@ from authentik_entra_bootstrap.domain import (
 )
 from authentik_entra_bootstrap.domain.policy import grantable_end
 from authentik_entra_bootstrap.domain.times import in_words
-from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode
+from authentik_entra_bootstrap.errors import (
+    AdminActionRequired,
+    BootstrapError,
+    ConfigError,
+    Denied,
+    ExitCode,
+)
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.planning.permissions import GRANT_ROLES, GRANT_SCOPES, REGISTER, Right, resolve
-from authentik_entra_bootstrap.planning.preflight import refuse
+from authentik_entra_bootstrap.planning.permissions import (
+    GRANT_ROLES,
+    GRANT_SCOPES,
+    REGISTER,
+    ROTATE,
+    Right,
+    needs_ownership,
+    resolve,
+)
+from authentik_entra_bootstrap.planning.preflight import refuse, refuse_tenant
+from authentik_entra_bootstrap.rotator.observation import ROLE
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.delivery import THREADS, threads_for
-from authentik_entra_bootstrap.workflows.lookup import match
+from authentik_entra_bootstrap.workflows.lookup import application_by_marks, match
 from authentik_entra_bootstrap.workflows.observe import observe_authentik, observe_entra
+from authentik_entra_bootstrap.workflows.token_permissions import not_an_owner
 
 T = TypeVar("T")
 
 _FEW_NAMES = 5
 PERMISSION = "permission "
-"""How the name of a line about one of authentik's permissions begins."""
+"""Prefix of the name of a line about one of authentik's permissions."""
 DOUBTFUL_SKEW = timedelta(minutes=2)
 REFUSED_SKEW = timedelta(minutes=5)
 """Token services refuse assertions beyond it."""
@@ -62,6 +78,32 @@ class CheckLine:
     exit_code: ExitCode = ExitCode.DONE
 
 
+def _ok(name: str, detail: str) -> CheckLine:
+    return CheckLine(name, Level.OK, detail)
+
+
+def _warning(name: str, detail: str, remedy: str = "") -> CheckLine:
+    return CheckLine(name, Level.WARNING, detail, remedy)
+
+
+def _failure(name: str, error: BootstrapError) -> CheckLine:
+    return CheckLine(name, Level.FAILURE, error.message, error.remedy, error.code, error.exit_code)
+
+
+async def _caught(job: Awaitable[T]) -> tuple[T | None, BootstrapError | None]:
+    """What a job returns, or the error of ours that it raises."""
+    try:
+        return await job, None
+    except BootstrapError as error:
+        return None, error
+
+
+async def _lines(name: str, job: Awaitable[list[CheckLine]]) -> list[CheckLine]:
+    """The lines that a job returns, or one for the error that it raises."""
+    lines, error = await _caught(job)
+    return [_failure(name, error)] if error else lines or []
+
+
 async def check(
     context: Context, desired: Desired, sharing: frozenset[str] = frozenset()
 ) -> tuple[CheckLine, ...]:
@@ -70,32 +112,44 @@ async def check(
     :param sharing: names of the providers of further connections to the same authentik, by the settings.
     """
     (entra, entra_error), (other, authentik_error) = await both(
-        caught(partial(observe_entra, context.entra, desired)),
-        caught(partial(_see_authentik, context.authentik, desired)),
+        _caught(observe_entra(context.entra, desired)),
+        _caught(both(observe_authentik(context.authentik, desired), context.authentik.me())),
     )
-    lines: list[CheckLine] = await clock_lines(context)
+    lines = await _clock_lines(context)
     if entra is not None:
-        lines += _entra(context, desired, entra)
+        lines += _tenant_lines(context, desired, entra)
     elif entra_error is not None:
-        lines.append(failed("Entra ID", entra_error))
-    authentik, user = other or (None, None)
-    if authentik is not None and user is not None:
-        lines += server_lines(authentik.server, authentik.license, user)
-        lines += await permission_lines(context, "bootstrap")
-        lines += await thread_lines(context, desired, sharing)
-    elif authentik_error is not None:
-        lines.append(failed("authentik", authentik_error))
-        if not isinstance(authentik_error, ConfigError):
-            lines += await _server_alone(context, authentik_error)
-    if entra is not None and authentik is not None:
-        try:
-            matched = await match(context.authentik, desired, entra, authentik)
-            refuse(desired, entra, matched)
-            lines.append(_names_line(matched))
-        except BootstrapError as error:
+        lines.append(_failure("Entra ID", entra_error))
+    if other is not None:
+        authentik, user = other
+        lines += _server_lines(authentik.server, authentik.license, user)
+        lines += await _permission_lines(context.authentik, "bootstrap")
+        lines += await _thread_lines(context.authentik, desired, sharing)
+        if entra is not None:
+            names = await _lines("names", _names_lines(context, desired, entra, authentik))
             known = {line.code for line in lines if line.code}
-            lines += [] if error.code in known else [failed("names", error)]
+            lines += [line for line in names if line.code not in known]
+    elif authentik_error is not None:
+        lines.append(_failure("authentik", authentik_error))
+        if not isinstance(authentik_error, ConfigError) and (await _caught(context.authentik.server()))[0]:
+            # When reading failed for lack of a permission, the list of permissions says more than the first 403.
+            refused = authentik_error.facts.get("missing_permission", "")
+            lines += await _permission_lines(context.authentik, "bootstrap", refused)
     return tuple(lines)
+
+
+async def check_rotation(
+    context: Context, desired: Desired, sharing: frozenset[str] = frozenset()
+) -> tuple[CheckLine, ...]:
+    """Look at everything that a rotation will need. Changes nothing, raises nothing of ours.
+
+    :param sharing: see :func:`check`.
+    """
+    entra, authentik = await both(
+        _lines("Entra ID", _rotation_tenant_lines(context, desired)),
+        _lines("authentik", _rotation_authentik_lines(context, desired, sharing)),
+    )
+    return (*await _clock_lines(context), *entra, *authentik)
 
 
 def worst(lines: tuple[CheckLine, ...]) -> ExitCode:
@@ -103,191 +157,195 @@ def worst(lines: tuple[CheckLine, ...]) -> ExitCode:
     return next((line.exit_code for line in lines if line.level is Level.FAILURE), ExitCode.DONE)
 
 
-def _names_line(authentik: ObservedAuthentik) -> CheckLine:
-    """What the names are that were not refused: application and provider free or ours; the slug may be another's."""
+async def _names_lines(
+    context: Context, desired: Desired, entra: ObservedEntra, seen: ObservedAuthentik
+) -> list[CheckLine]:
+    """Whether application and provider are free or ours; the slug may be another application's."""
+    authentik = await match(context.authentik, desired, entra, seen)
+    refuse(desired, entra, authentik)
     application, provider = authentik.application, authentik.provider
     if application is None or (provider is not None and provider.application_slug == application.slug):
-        return CheckLine("names", Level.OK, "application, provider and slug are free or ours")
-    detail = (
-        f"application and provider are free or ours; the slug {application.slug} belongs to the authentik application "
-        f"“{application.name}”, which keeps what it has and gets the provider added"
-    )
+        return [_ok("names", "application, provider and slug are free or ours")]
     if provider is not None and provider.application_slug is not None:
         detail = (
-            "application and provider are free or ours; the provider is assigned to the authentik application "
-            f"{provider.application_slug}, and another one has the slug {application.slug}"
+            f"the provider is assigned to the authentik application {provider.application_slug}, and another one "
+            f"has the slug {application.slug}"
         )
-    return CheckLine(
-        "names",
-        Level.WARNING,
-        detail,
-        "If that is not meant, set authentik_application_slug to another slug.",
-    )
+    else:
+        detail = (
+            f"the slug {application.slug} belongs to the authentik application “{application.name}”, which keeps "
+            "what it has and gets the provider added"
+        )
+    remedy = "If that is not meant, set authentik_application_slug to another slug."
+    return [_warning("names", f"application and provider are free or ours; {detail}", remedy)]
 
 
-async def _see_authentik(port: AuthentikPort, desired: Desired) -> tuple[ObservedAuthentik, AuthentikUser]:
-    return await both(observe_authentik(port, desired), port.me())
-
-
-async def caught(job: Callable[[], Awaitable[T]]) -> tuple[T | None, BootstrapError | None]:
-    """What a job returns, or the error of ours that it raises."""
-    try:
-        return await job(), None
-    except BootstrapError as error:
-        return None, error
-
-
-def failed(name: str, error: BootstrapError) -> CheckLine:
-    """A line for an error."""
-    return CheckLine(name, Level.FAILURE, error.message, error.remedy, error.code, error.exit_code)
-
-
-def _entra(context: Context, desired: Desired, seen: ObservedEntra) -> list[CheckLine]:
-    operator = seen.operator
+def _operator_lines(operator: TokenClaims, where: str = "") -> list[CheckLine]:
     who = operator.user_principal_name or f"service principal {operator.object_id}"
+    return [_ok("operator identity", who + where), _ok("tenant", operator.tenant_id)]
+
+
+def _tenant_lines(context: Context, desired: Desired, seen: ObservedEntra) -> list[CheckLine]:
+    operator = seen.operator
     lines = [
-        CheckLine("operator identity", Level.OK, f"{who} in {seen.organization.display_name}"),
-        CheckLine("tenant", Level.OK, operator.tenant_id),
+        *_operator_lines(operator, f" in {seen.organization.display_name}"),
+        _right_line(REGISTER, operator, needed=True),
+        *(_right_line(right, operator, needed=False) for right in (GRANT_ROLES, GRANT_SCOPES)),
     ]
-    lines.append(right_line(REGISTER, operator, needed=True))
-    lines += [right_line(right, operator, needed=False) for right in (GRANT_ROLES, GRANT_SCOPES)]
     try:
         resolve(desired.permissions, seen.graph)
-        lines.append(CheckLine("permissions", Level.OK, ", ".join(desired.permissions)))
+        lines.append(_ok("permissions", ", ".join(desired.permissions)))
         end = grantable_end(context.now(), desired.secret_lifetime, seen.policy)
     except BootstrapError as error:
-        return [*lines, failed("permissions and secret policy", error)]
+        return [*lines, _failure("permissions and secret policy", error)]
+    policy = _ok("secret policy", f"allows {in_words(desired.secret_lifetime)}")
     if not seen.policy.known:
         detail = "the app management policy may not be read; its limits show when they bite"
-        lines.append(CheckLine("secret policy", Level.WARNING, detail, "Policy.Read.All would show it."))
+        policy = _warning("secret policy", detail, "Policy.Read.All would show it.")
     elif end.clamped and seen.policy.greatest_lifetime is not None:
-        detail = f"shortens client secrets to {in_words(seen.policy.greatest_lifetime)}"
-        lines.append(CheckLine("secret policy", Level.WARNING, detail))
-    else:
-        lines.append(CheckLine("secret policy", Level.OK, f"allows {in_words(desired.secret_lifetime)}"))
-    return lines
+        limit = in_words(seen.policy.greatest_lifetime)
+        policy = _warning("secret policy", f"shortens client secrets to {limit}")
+    return [*lines, policy]
 
 
-def right_line(right: Right, operator: TokenClaims, *, needed: bool) -> CheckLine:
+async def _rotation_tenant_lines(context: Context, desired: Desired) -> list[CheckLine]:
+    operator = await context.entra.operator()
+    refuse_tenant(desired, operator)
+    lines = [*_operator_lines(operator), _right_line(ROTATE, operator, needed=True)]
+    lines += await _lines("application", _application_lines(context, desired, operator))
+    if more := sorted((operator.roles if operator.is_app_only else operator.scopes) - {ROLE}):
+        detail = f"holds more than rotation needs: {', '.join(more)}"
+        remedy = "Rotate as the rotator: `authentik-entra rotator create` makes it."
+        return [*lines, _warning("no more than needed", detail, remedy)]
+    return [*lines, _ok("no more than needed", f"{ROLE} and nothing else")]
+
+
+async def _application_lines(context: Context, desired: Desired, operator: TokenClaims) -> list[CheckLine]:
+    application = await context.entra.find_application(desired.unique_name)
+    application = application or await application_by_marks(context.entra, desired)
+    if application is None:
+        remedy = "Run `authentik-entra bootstrap` first."
+        return [_warning("application", "there is none to rotate yet", remedy)]
+    return await _lines("owns the application", _ownership_lines(context, application, operator))
+
+
+async def _ownership_lines(
+    context: Context, application: Application, operator: TokenClaims
+) -> list[CheckLine]:
+    name = "owns the application"
+    if not needs_ownership(operator):
+        return [_ok(name, "not needed with what the token holds")]
+    if operator.object_id not in await context.entra.owners(application.app_object_id):
+        raise not_an_owner(application)
+    return [_ok(name, application.app_id)]
+
+
+async def _rotation_authentik_lines(
+    context: Context, desired: Desired, sharing: frozenset[str]
+) -> list[CheckLine]:
+    port = context.authentik
+    server = await port.server()
+    lines = _server_lines(server, *await both(port.license(), port.me()))
+    provider, error = await _caught(port.find_provider(desired.provider_name))
+    if provider is not None:
+        lines.append(_ok("provider", f"{provider.name} (pk {provider.pk})"))
+    elif error is None:
+        remedy = "Run `authentik-entra bootstrap` first, or check the setting provider_name."
+        lines.append(_warning("provider", f"none called {desired.provider_name}", remedy))
+    elif error.code != "authentik-permission-missing":
+        # A missing permission has a line of its own.
+        lines.append(_failure("provider", error))
+    lines += await _permission_lines(port, "rotation")
+    return [*lines, *await _thread_lines(port, desired, sharing)]
+
+
+def _right_line(right: Right, operator: TokenClaims, *, needed: bool) -> CheckLine:
     """Whether the operator's token shows a right.
 
     :param needed: whether nobody else can do it afterwards.
     """
     name, lack = f"may {right.purpose}", right.lack(operator)
     if lack is None:
-        return CheckLine(name, Level.OK, "shown by the token")
+        return _ok(name, "shown by the token")
     detail = f"the token lacks the {lack}"
     if needed and operator.is_app_only:
-        remedy, code = f"Grant the {lack}.", "entra-permission-missing"
-        return CheckLine(name, Level.FAILURE, detail, remedy, code, ExitCode.DENIED)
-    remedy = f"Ask for the {lack}, or let an administrator grant consent afterwards."
-    return CheckLine(name, Level.WARNING, detail, remedy)
+        return _failure(name, Denied("entra-permission-missing", detail, f"Grant the {lack}."))
+    return _warning(name, detail, f"Ask for the {lack}, or let an administrator grant consent afterwards.")
 
 
-async def clock_lines(context: Context) -> list[CheckLine]:
+async def _clock_lines(context: Context) -> list[CheckLine]:
     """Whether this machine's clock agrees with both services'; each is asked anew."""
-    entra, authentik = await both(caught(context.entra.service_time), caught(context.authentik.service_time))
-    return [
-        clock_line(name, told, error, context.now())
-        for name, (told, error) in (("Entra ID", entra), ("authentik", authentik))
-    ]
+    entra, authentik = context.entra.service_time(), context.authentik.service_time()
+    lines = both(_clock_line(context, "Entra ID", entra), _clock_line(context, "authentik", authentik))
+    return list(await lines)
 
 
-def clock_line(service: str, told: datetime | None, error: BootstrapError | None, now: datetime) -> CheckLine:
-    """Whether two clocks agree.
-
-    :param told: the ``Date`` of a fresh reply.
-    :param error: why there is none.
-    """
+async def _clock_line(context: Context, service: str, clock: Awaitable[datetime | None]) -> CheckLine:
     name = f"clock: {service}"
+    told, error = await _caught(clock)
     if told is None:
-        detail = error.message if error else f"{service} does not tell its time"
-        return CheckLine(name, Level.WARNING, detail)
+        return _warning(name, error.message if error else f"{service} does not tell its time")
+    now = context.now()
     off = abs(now - told)
     if off < DOUBTFUL_SKEW:
-        return CheckLine(name, Level.OK, f"agrees with {service}'s")
+        return _ok(name, f"agrees with {service}'s")
     # Whole minutes read as a span from here on: the header tells whole seconds.
     span = in_words(timedelta(minutes=round(off / timedelta(minutes=1))))
     detail = f"this machine's clock is {span} {'ahead of' if now > told else 'behind'} {service}'s"
     remedy = "Synchronise the clocks (NTP), first of all this machine's."
     if off < REFUSED_SKEW:
-        return CheckLine(name, Level.WARNING, detail, remedy)
-    return CheckLine(name, Level.FAILURE, detail, remedy, "clock-off", ExitCode.DENIED)
+        return _warning(name, detail, remedy)
+    return _failure(name, Denied("clock-off", detail, remedy))
 
 
-def server_lines(server: ServerInfo, licence: LicenseInfo, user: AuthentikUser) -> list[CheckLine]:
+def _server_lines(server: ServerInfo, licence: LicenseInfo, user: AuthentikUser) -> list[CheckLine]:
     """What authentik is, whose the token is, and whether a provider can be saved."""
-    good = licence.allows_saving
-    level = Level.OK if licence.status == "valid" else Level.WARNING if good else Level.FAILURE
-    return [
-        CheckLine("authentik", Level.OK, f"version {server.version}"),
-        CheckLine("token", Level.OK, f"belongs to {user.username}"),
-        CheckLine(
-            "licence",
-            level,
-            licence.status,
-            "" if level is Level.OK else "See Enterprise > Licenses in authentik.",
-            "" if good else "licence-required",
-            ExitCode.DONE if good else ExitCode.ADMIN_ACTION,
-        ),
-    ]
+    lines = [_ok("authentik", f"version {server.version}"), _ok("token", f"belongs to {user.username}")]
+    if licence.status == "valid":
+        return [*lines, _ok("licence", licence.status)]
+    remedy = "See Enterprise > Licenses in authentik."
+    if licence.allows_saving:
+        return [*lines, _warning("licence", licence.status, remedy)]
+    return [*lines, _failure("licence", AdminActionRequired("licence-required", licence.status, remedy))]
 
 
-async def thread_lines(context: Context, desired: Desired, sharing: frozenset[str]) -> list[CheckLine]:
+async def _thread_lines(port: AuthentikPort, desired: Desired, sharing: frozenset[str]) -> list[CheckLine]:
     """How many threads authentik's worker should have; nothing for a single provider, for which two are enough."""
-    providers, _ = await caught(context.authentik.providers)
+    providers, _ = await _caught(port.providers())
     assigned = {item.name for item in providers or () if item.application_slug}
     names = sorted(assigned | sharing | {desired.provider_name})
     if len(names) < 2:
         return []
     shown = ", ".join(names[:_FEW_NAMES]) + (", …" if len(names) > _FEW_NAMES else "")
-    number = threads_for(len(names))
-    return [
-        CheckLine(
-            "authentik's worker",
-            Level.WARNING,
-            f"{len(names)} Microsoft Entra providers share it ({shown}); a full sync holds one of its threads, and the "
-            "schedule may start all at once. It has two by default; how many it has, authentik does not tell",
-            f"Give it {number} threads ({THREADS}={number}): one for the sync of each provider, one for their pages, one "
-            "for proofs, events and blueprints.",
-        )
-    ]
+    detail = (
+        f"{len(names)} Microsoft Entra providers share it ({shown}); a full sync holds one of its threads, and the "
+        "schedule may start all at once. It has two by default; how many it has, authentik does not tell"
+    )
+    remedy = (
+        f"Give it {threads_for(len(names))} threads ({THREADS}={threads_for(len(names))}): one for the sync of each "
+        "provider, one for their pages, one for proofs, events and blueprints."
+    )
+    return [_warning("authentik's worker", detail, remedy)]
 
 
-async def permission_lines(context: Context, purpose: str, refused: str = "") -> list[CheckLine]:
+async def _permission_lines(port: AuthentikPort, purpose: str, refused: str = "") -> list[CheckLine]:
     """Each permission of authentik that a purpose needs, held or missing.
 
     :param refused: a permission for lack of which authentik has just refused a read: it is missing, whatever else
         seems to show it.
     """
-    try:
-        checks = await context.authentik.permissions(purpose)
-    except BootstrapError as error:
-        return [failed("authentik permissions", error)]
+    checks, error = await _caught(port.permissions(purpose))
+    if error is not None:
+        return [_failure("authentik permissions", error)]
     lines = []
-    for item in checks:
+    for item in checks or ():
         name = f"{PERMISSION}{item.permission}"
-        if item.held and item.permission != refused:
-            lines.append(CheckLine(name, Level.OK, item.needed_for))
-        elif item.held is None and item.permission != refused:
-            lines.append(CheckLine(name, Level.WARNING, "cannot be told without changing something"))
+        if item.permission == refused or item.held is False:
+            detail = f"missing; needed for {item.needed_for}"
+            remedy = "Add it to the role of the token's user."
+            lines.append(_failure(name, Denied("authentik-permission-missing", detail, remedy)))
+        elif item.held:
+            lines.append(_ok(name, item.needed_for))
         else:
-            lines.append(
-                CheckLine(
-                    name,
-                    Level.FAILURE,
-                    f"missing; needed for {item.needed_for}",
-                    "Add it to the role of the token's user.",
-                    "authentik-permission-missing",
-                    ExitCode.DENIED,
-                )
-            )
+            lines.append(_warning(name, "cannot be told without changing something"))
     return lines
-
-
-async def _server_alone(context: Context, why: BootstrapError) -> list[CheckLine]:
-    """When reading failed for lack of a permission, the list of permissions says more than the first 403."""
-    server, error = await caught(context.authentik.server)
-    if server is None or error is not None:
-        return []
-    return await permission_lines(context, "bootstrap", why.facts.get("missing_permission", ""))

@@ -1,4 +1,4 @@
-"""Looking at admin consent, and waiting for it."""
+"""The state of admin consent, and waiting for an administrator to grant it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.observe import observe_entra
 
 ADMINISTRATOR = Backoff(budget=3600.0, first=3.0, factor=1.4, ceiling=30.0)
-"""How long to wait for a person to consent."""
+"""For a person to consent."""
 _LOOKS = 3
 """Looks in a row that must agree before consent is believed: replicas learn of it at different times."""
 _FRESH = Backoff(budget=8.0, first=0.5, factor=1.5, ceiling=2.0)
-"""How long an answer without the application, or without grants, is taken for an out-of-date replica's."""
+"""For an out-of-date replica to show the application, or grants."""
 
 
 async def see_consent(context: Context, desired: Desired) -> ConsentState:
@@ -25,30 +25,21 @@ async def see_consent(context: Context, desired: Desired) -> ConsentState:
     :raises AdminActionRequired: ``no-application-yet``.
     :raises BootstrapError: sign-in, permissions, network.
     """
-    start = context.waiter.monotonic()
-    pause = _FRESH.first
+    wait = context.waiter.begin(_FRESH)
     while True:
         entra = await observe_entra(context.entra, desired)
         if entra.application is not None:
             return consent_state(desired, entra, entra.application)
-        elapsed = context.waiter.monotonic() - start
-        if entra.deleted is not None or elapsed >= _FRESH.budget * context.waiter.scale:
-            raise _no_application(desired)
-        context.reporter.waiting("Entra ID to show the application", elapsed, "seconds")
-        await context.waiter.sleep(pause)
-        pause = min(pause * _FRESH.factor, _FRESH.ceiling)
-
-
-def _no_application(desired: Desired) -> AdminActionRequired:
-    return AdminActionRequired(
-        "no-application-yet",
-        f"The tenant has no application {desired.unique_name} to consent to.",
-        "Run `authentik-entra bootstrap` first; it makes the application also where it may not grant consent.",
-    )
+        if entra.deleted is not None or not await wait.pause("Entra ID to show the application"):
+            raise AdminActionRequired(
+                "no-application-yet",
+                f"The tenant has no application {desired.unique_name} to consent to.",
+                "Run `authentik-entra bootstrap` first; it makes the application also where it may not grant consent.",
+            )
 
 
 async def await_consent(context: Context, desired: Desired, seen: ConsentState) -> ConsentState:
-    """Look again and again until everything is granted, and say what is missing each time.
+    """Look until everything is granted, and say what is missing each time.
 
     Temporary failures of a look do not end the wait.
 
@@ -56,9 +47,7 @@ async def await_consent(context: Context, desired: Desired, seen: ConsentState) 
     :raises ConsentRequired: the budget is used up.
     :raises BootstrapError: what waiting does not mend.
     """
-    waiter = context.waiter
-    start = waiter.monotonic()
-    pause = ADMINISTRATOR.first
+    wait = context.waiter.begin(ADMINISTRATOR)
     agreeing = 0
     while True:
         try:
@@ -67,21 +56,16 @@ async def await_consent(context: Context, desired: Desired, seen: ConsentState) 
         except Temporary as error:
             context.reporter.warn(f"Could not look just now: {error.message}")
         if agreeing >= _LOOKS:
-            waiter.progress.waited("an administrator's consent", waiter.monotonic() - start)
+            context.waiter.progress.waited("an administrator's consent", wait.elapsed)
             return seen
-        elapsed = waiter.monotonic() - start
-        if elapsed >= ADMINISTRATOR.budget * waiter.scale:
+        names = ", ".join(item.name for item in seen.missing)
+        what = (
+            "Entra ID to show the consent everywhere"
+            if seen.complete
+            else f"an administrator to grant {len(seen.missing)} of {len(seen.permissions)} permissions ({names})"
+        )
+        if not await wait.pause(what, "as long as an administrator takes", confirming=agreeing > 0):
             raise consent_required(seen)
-        context.reporter.waiting(_missing(seen), elapsed, "as long as an administrator takes")
-        await waiter.sleep(ADMINISTRATOR.first if agreeing else pause)
-        pause = min(pause * ADMINISTRATOR.factor, ADMINISTRATOR.ceiling)
-
-
-def _missing(seen: ConsentState) -> str:
-    if seen.complete:
-        return "Entra ID to show the consent everywhere"
-    names = ", ".join(item.name for item in seen.missing)
-    return f"an administrator to grant {len(seen.missing)} of {len(seen.permissions)} permissions ({names})"
 
 
 async def missing_consent(
@@ -97,15 +81,8 @@ async def missing_consent(
     if entra.application is None:
         # Made by this very run: nobody can have consented to it.
         return state
-    start = context.waiter.monotonic()
-    pause = _FRESH.first
-    while not state.complete:
-        elapsed = context.waiter.monotonic() - start
-        if elapsed >= _FRESH.budget * context.waiter.scale:
-            break
-        context.reporter.waiting("Entra ID to show consent that was given a moment ago", elapsed, "seconds")
-        await context.waiter.sleep(pause)
-        pause = min(pause * _FRESH.factor, _FRESH.ceiling)
+    wait = context.waiter.begin(_FRESH)
+    while not state.complete and await wait.pause("Entra ID to show consent that was given a moment ago"):
         again = await observe_entra(context.entra, plan.desired)
         state = consent_state(plan.desired, again, application, granted)
     return state

@@ -66,7 +66,7 @@ async def _in_the_tenant(
     context: Context, desired: Desired
 ) -> tuple[Application | None, DeletedApplication | None]:
     """The live and the deleted application, asked again while replicas contradict each other."""
-    start, pause, absent = context.waiter.monotonic(), SETTLING.first, 0
+    wait, absent = context.waiter.begin(SETTLING), 0
     while True:
         live, deleted = await both(
             _live(context, desired), context.entra.find_deleted_application(desired.unique_name)
@@ -75,12 +75,9 @@ async def _in_the_tenant(
         absent = absent + 1 if live is None and deleted is None else 0
         if not twice and absent in {0, ABSENT}:
             return live, deleted
-        elapsed = context.waiter.monotonic() - start
-        if elapsed >= SETTLING.budget * context.waiter.scale:
+        if not await wait.pause("Entra ID to show whether the application was deleted"):
             # Deleting what is deleted already is success, so the live one may be wrong without harm.
             return live, None if twice else deleted
-        await context.waiter.sleep(pause)
-        pause = min(pause * SETTLING.factor, SETTLING.ceiling)
 
 
 async def _live(context: Context, desired: Desired) -> Application | None:

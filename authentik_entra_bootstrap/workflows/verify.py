@@ -38,12 +38,9 @@ async def consumer_proof(
         ``provider-not-assigned``.
     :raises Temporary: ``proof-not-available``: authentik's worker did not run the task in time.
     """
-    waiter = context.waiter
-    start = waiter.monotonic()
-    budget = CONSUMER.budget * waiter.scale
+    wait = context.waiter.begin(CONSUMER)
     probe = context.rng.randrange(*_PROBE_RANGE)
     await context.authentik.request_proof(provider.pk, probe)
-    pause = CONSUMER.first
     failed: Reading | None = None
     while True:
         look = context.authentik.proof_task(provider.pk, provider.name, probe)
@@ -60,20 +57,14 @@ async def consumer_proof(
             raise _failure(reading, provider)
         if reading.verdict is not Verdict.OPEN and not (failed is not None and failed.refused):
             failed = reading
-        elapsed = waiter.monotonic() - start
-        if elapsed >= budget:
+        if not await wait.pause("authentik's worker to sign in with the secret it stores"):
             break
-        context.reporter.waiting(
-            "authentik's worker to sign in with the secret it stores", elapsed, "seconds"
-        )
-        await waiter.sleep(pause)
-        pause = min(pause * CONSUMER.factor, CONSUMER.ceiling)
         if reading.verdict is Verdict.OVER:
             probe = context.rng.randrange(*_PROBE_RANGE)
             await context.authentik.request_proof(provider.pk, probe)
     if failed is not None:
         raise _failure(failed, provider)
-    raise await _not_available(context, budget, reading)
+    raise await _not_available(context, wait.elapsed, reading)
 
 
 async def _not_available(context: Context, waited: float, reading: Reading) -> Temporary:

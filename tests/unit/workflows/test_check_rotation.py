@@ -9,8 +9,7 @@ import pytest
 
 from authentik_entra_bootstrap.domain import TenantId
 from authentik_entra_bootstrap.errors import Denied, ExitCode, Unreachable
-from authentik_entra_bootstrap.workflows.check import CheckLine, Level, worst
-from authentik_entra_bootstrap.workflows.check_rotation import check_rotation
+from authentik_entra_bootstrap.workflows.check import CheckLine, Level, check_rotation, worst
 
 if TYPE_CHECKING:
     from memory_world import World
