@@ -3,22 +3,19 @@
 What tags mean is authentik's: its blueprint documentation, and the importer of 2025.12 to 2026.5.
 """
 
-from authentik_entra_bootstrap.blueprinting.check import Problem, check
-from authentik_entra_bootstrap.blueprinting.export import export_connection
-from authentik_entra_bootstrap.blueprinting.fill import filled
+from authentik_entra_bootstrap.blueprinting.check import Problem, Reference, check, references, refusal
+from authentik_entra_bootstrap.blueprinting.document import Tag, dump, filled, load
 from authentik_entra_bootstrap.blueprinting.provider import (
     attaching,
     connection_values,
     creating,
+    export_connection,
     keeping,
     placeholder_for,
     spec_values,
     without_secret,
 )
-from authentik_entra_bootstrap.blueprinting.references import Reference, references
-from authentik_entra_bootstrap.blueprinting.refusals import refusal
 from authentik_entra_bootstrap.blueprinting.shipped import Shipped, shipped, shipped_blueprints
-from authentik_entra_bootstrap.blueprinting.yaml_tags import Tag, dump, load
 
 __all__ = [
     "Problem",

@@ -1,4 +1,4 @@
-"""What is wrong with a blueprint, as far as the document itself shows it.
+"""What is wrong with a blueprint, what it expects to find on the server, and what its importer refused.
 
 authentik answers an unknown tag with an empty server error, and its validation knows nothing of a secret that
 stands in a file: both are better said before anything is sent.
@@ -7,11 +7,12 @@ stands in a file: both are better said before anything is sent.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from authentik_entra_bootstrap.blueprinting.yaml_tags import Tag, walk
+from authentik_entra_bootstrap.blueprinting.document import Tag, walk
+from authentik_entra_bootstrap.errors import AdminActionRequired, AlreadyExists, BootstrapError, Conflict
 
 TAGS: Mapping[str, tuple[int, int]] = {
     "!AtIndex": (2, 3),
@@ -30,6 +31,7 @@ TAGS: Mapping[str, tuple[int, int]] = {
     "!Value": (1, 1),
 }
 """authentik's tags with the least and the greatest number of values (its blueprint documentation)."""
+_UNKNOWN = object()
 STATES = frozenset({"present", "created", "must_created", "absent"})
 META_APPLY = "authentik_blueprints.metaapplyblueprint"
 _SECRET_FIELDS = re.compile(r"(?i)(?:secret|password|passwd|api_?key|private_?key)$")
@@ -49,6 +51,22 @@ class Problem:
     code: str
     where: str
     what: str
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One object that must exist.
+
+    :param model: ``authentik_core.group``.
+    :param conditions: field and value.
+    """
+
+    model: str
+    conditions: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        wanted = ", ".join(f"{field} {value!r}" for field, value in self.conditions)
+        return f"{self.model.rpartition('.')[2]} with {wanted}"
 
 
 def check(document: Mapping[str, Any], given: Iterable[str] = ()) -> tuple[Problem, ...]:
@@ -128,3 +146,115 @@ def _of_value(where: str, value: Any, known: set[str], ids: set[str]) -> Iterato
 def _of_text(where: str, value: Any) -> Iterator[Problem]:
     if isinstance(value, str) and _ENTRA_SECRET.search(value):
         yield Problem("secret", where, "something that looks like a client secret stands in the file")
+
+
+def references(document: Mapping[str, Any], values: Mapping[str, object]) -> tuple[Reference, ...]:
+    """Every object that the attributes of its entries refer to by ``!Find``, as far as the context tells.
+
+    Conditions are left out: there a ``!Find`` that finds nothing is an answer. So is what the blueprint makes itself.
+
+    :param values: context that is given besides the document's own, and wins.
+    """
+    context = {**(document.get("context") or {}), **values}
+    found: dict[Reference, None] = {}
+    for entry in document.get("entries") or ():
+        for part in ("identifiers", "attrs"):
+            found.update(dict.fromkeys(_in(entry.get(part), context, ())))
+    made = {
+        (str(entry.get("model")), str(field), str(_value(value, context, ())))
+        for entry in document.get("entries") or ()
+        for field, value in (entry.get("identifiers") or {}).items()
+    }
+    return tuple(item for item in found if not {(item.model, *pair) for pair in item.conditions} <= made)
+
+
+def _in(value: Any, context: Mapping[str, Any], loops: tuple[Any, ...]) -> Iterator[Reference]:
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from _in(inner, context, loops)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _in(inner, context, loops)
+    elif isinstance(value, Tag):
+        yield from _in_tag(value, context, loops)
+
+
+def _in_tag(tag: Tag, context: Mapping[str, Any], loops: tuple[Any, ...]) -> Iterator[Reference]:
+    parts = tag.arguments
+    if tag.name in {"!Find", "!FindObject"}:
+        known = _reference(parts, context, loops)
+        if known is not None:
+            yield known
+    elif tag.name == "!If" and len(parts) == 3:
+        chosen = _value(parts[0], context, loops)
+        if isinstance(parts[0], Tag) and parts[0].name == "!Find":
+            # "If there is one, that one": it is the same reference.
+            yield from _in(parts[0], context, loops)
+        elif chosen is not _UNKNOWN:
+            yield from _in(parts[1] if chosen else parts[2], context, loops)
+    elif tag.name == "!Enumerate" and len(parts) == 3:
+        items = _value(parts[0], context, loops)
+        for item in items if isinstance(items, list) else ():
+            yield from _in(parts[2], context, (item, *loops))
+    elif tag.name == "!Context":
+        yield from _in(_context(parts, context), context, loops)
+    else:
+        yield from _in(parts, context, loops)
+
+
+def _reference(parts: list[Any], context: Mapping[str, Any], loops: tuple[Any, ...]) -> Reference | None:
+    pairs = [
+        (_value(pair[0], context, loops), _value(pair[1], context, loops))
+        for pair in parts[1:]
+        if isinstance(pair, list) and len(pair) == 2
+    ]
+    model = _value(parts[0], context, loops)
+    if not pairs or model is _UNKNOWN or any(_UNKNOWN in pair for pair in pairs):
+        return None
+    return Reference(str(model), tuple((str(field), str(value)) for field, value in pairs))
+
+
+def _value(value: Any, context: Mapping[str, Any], loops: tuple[Any, ...]) -> Any:
+    """The value as far as it is known here; ``_UNKNOWN`` where only the server knows."""
+    if not isinstance(value, Tag):
+        return value
+    if value.name == "!Context":
+        return _value(_context(value.arguments, context), context, loops)
+    if value.name == "!Value" and str(value.value).isdigit() and int(value.value) < len(loops):
+        return loops[int(value.value)]
+    if value.name == "!Format":
+        text, *inner = [_value(part, context, loops) for part in value.arguments]
+        return _UNKNOWN if _UNKNOWN in inner else str(text) % tuple(inner)
+    return _UNKNOWN
+
+
+def _context(parts: list[Any], context: Mapping[str, Any]) -> Any:
+    return context.get(parts[0], parts[1] if len(parts) > 1 else None)
+
+
+def refusal(lines: Sequence[str]) -> BootstrapError:
+    """What authentik's importer says when it refuses a blueprint, as one of our errors.
+
+    The importer answers in log lines alone; there are no codes to go by (recorded imports of 2026.5).
+
+    :param lines: its log lines, secrets redacted.
+    """
+    text = "; ".join(lines) or "it gave no reason"
+    if "enterprise is required" in text.lower():
+        return AdminActionRequired(
+            "licence-required",
+            "authentik has no valid enterprise licence; creating and saving the Microsoft Entra provider needs one.",
+            "Install or renew the licence in authentik (Admin interface, Enterprise, Licenses).",
+        )
+    if "already exists" in text.lower() or "object exists already" in text.lower():
+        return AlreadyExists(
+            "blueprint-object-exists",
+            f"The blueprint makes something that exists in authentik already: {text}",
+            "Run the same command again; it looks at what exists.",
+        )
+    return Conflict(
+        "blueprint-refused",
+        f"authentik refused the blueprint, and nothing of it was applied: {text}",
+        "Correct what the lines name. Secrets and the entries' attributes are left out of them.",
+        facts={"lines": text},
+    )

@@ -7,7 +7,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from authentik_entra_bootstrap.blueprinting.yaml_tags import load
+from authentik_entra_bootstrap.blueprinting.document import load
 from authentik_entra_bootstrap.errors import ConfigError
 
 PACKAGE = "authentik_entra_bootstrap"

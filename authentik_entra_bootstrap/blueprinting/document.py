@@ -1,14 +1,18 @@
-"""Blueprint YAML with its tags kept as they are, so that a document can be looked at, changed and written again."""
+"""Blueprints as YAML documents: read with their tags kept as they are, filled in, and written again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from authentik_entra_bootstrap.errors import ConfigError
+
+_CONTEXT = re.compile(r"^context:[^\n]*\n(?:[ \t#][^\n]*\n|\n)*", re.MULTILINE)
+_ENTRIES = re.compile(r"^entries:", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -58,18 +62,12 @@ def _write_tag(dumper: _Dumper, tag: Tag) -> yaml.Node:
 
 
 def _is_short(value: list[Any]) -> bool:
-    def texts(item: Any) -> Iterator[str]:
-        if isinstance(item, Tag):
-            yield item.name
-            item = item.value
-        if isinstance(item, list):
-            for inner in item:
-                yield from texts(inner)
-        else:
-            yield str(item)
-
-    found = list(texts(value))
-    return sum(len(text) + 2 for text in found) < 90 and not any("\n" in text for text in found)
+    texts = [
+        item.name if isinstance(item, Tag) else str(item)
+        for _, item in walk(value)
+        if not isinstance(item, list)
+    ]
+    return sum(len(text) + 2 for text in texts) < 90 and not any("\n" in text for text in texts)
 
 
 def _write_text(dumper: _Dumper, text: str) -> yaml.Node:
@@ -100,6 +98,26 @@ def load(text: str) -> dict[str, Any]:
 def dump(document: dict[str, Any]) -> str:
     """The document as YAML, its keys in their order."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def filled(text: str, values: Mapping[str, object]) -> str:
+    """The blueprint with these values in its context; they win over those that stand there.
+
+    A value does not become part of an entry, so authentik's log lines, which show refused entries, do not show it.
+
+    :param values: by name; those that are ``None`` are left out.
+    :raises ConfigError: ``blueprint-unreadable``.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    if not given:
+        return text
+    before = load(text).get("context") or {}
+    block = dump({"context": {**before, **given}})
+    found = _CONTEXT.search(text)
+    if found is not None:
+        return text[: found.start()] + block + text[found.end() :]
+    at = _ENTRIES.search(text)
+    return text + block if at is None else text[: at.start()] + block + text[at.start() :]
 
 
 def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
