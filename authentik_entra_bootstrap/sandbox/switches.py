@@ -54,4 +54,4 @@ class Switches:
     users_can_register_applications: bool = True
     require_service_management_reference: bool = False
     object_quota: int | None = None
-    """Objects one non-admin principal may create (403 Directory_QuotaExceeded beyond)."""
+    """Objects one principal may create (403 Directory_QuotaExceeded beyond)."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 from datetime import datetime
-from typing import Any
 
+from authentik_entra_bootstrap.sandbox.microsoft.model import APPLICATION, COMPLEX, unset
 from authentik_entra_bootstrap.sandbox.store import Object
 from authentik_entra_bootstrap.sandbox.world import World
 
 MICROSOFT_TENANT = "f8cdef31-a31e-4b4a-93e4-5f571e91255a"
 """The tenant that owns Microsoft's own applications."""
+_PUBLISHER = ("displayName", "verifiedPublisherId", "addedDateTime")
+_LISTS = ("appRoles", "keyCredentials", "passwordCredentials", "tags", "_owners")
 
 
 def new_secret(world: World) -> str:
@@ -50,7 +52,7 @@ def service_principal(
     object_id: str, app_id: str, display_name: str, owner_tenant: str, created: str
 ) -> Object:
     """A servicePrincipal with the properties that the real service fills; ``created`` is ISO 8601."""
-    value: dict[str, Any] = {
+    return {
         "id": object_id,
         "accountEnabled": True,
         "appDisplayName": display_name,
@@ -62,67 +64,39 @@ def service_principal(
         "servicePrincipalNames": [app_id],
         "servicePrincipalType": "Application",
         "signInAudience": "AzureADMyOrg" if owner_tenant != MICROSOFT_TENANT else "AzureADMultipleOrgs",
-        "tags": [],
-        "verifiedPublisher": dict.fromkeys(("displayName", "verifiedPublisherId", "addedDateTime")),
-        "appRoles": [],
-        "keyCredentials": [],
-        "oauth2PermissionScopes": [],
-        "passwordCredentials": [],
-        "_ownTags": [],
+        "verifiedPublisher": dict.fromkeys(_PUBLISHER),
+        **{name: [] for name in (*_LISTS, "oauth2PermissionScopes", "_ownTags")},
         "_secrets": {},
         "_certificates": {},
-        "_owners": [],
     }
-    return value
 
 
 def application(
     object_id: str, app_id: str, display_name: str, publisher_domain: str, created: str
 ) -> Object:
     """An application with the defaults of a fresh registration; ``created`` is ISO 8601."""
+    complex_values = {
+        name: unset(COMPLEX[APPLICATION.props[name][1:]])
+        for name in ("api", "info", "publicClient", "spa", "web")
+    }
+    complex_values["web"]["implicitGrantSettings"] = {
+        "enableIdTokenIssuance": False,
+        "enableAccessTokenIssuance": False,
+    }
     return {
         "id": object_id,
         "appId": app_id,
         "uniqueName": None,
-        "identifierUris": [],
         "createdDateTime": created,
         "displayName": display_name,
         "publisherDomain": publisher_domain,
         "signInAudience": "AzureADMyOrg",
-        "tags": [],
-        "api": {
-            "requestedAccessTokenVersion": None,
-            "acceptMappedClaims": None,
-            "knownClientApplications": [],
-            "oauth2PermissionScopes": [],
-            "preAuthorizedApplications": [],
-        },
-        "appRoles": [],
-        "publicClient": {"redirectUris": []},
-        "spa": {"redirectUris": []},
-        "verifiedPublisher": dict.fromkeys(("displayName", "verifiedPublisherId", "addedDateTime")),
-        "info": {
-            "termsOfServiceUrl": None,
-            "supportUrl": None,
-            "privacyStatementUrl": None,
-            "marketingUrl": None,
-            "logoUrl": None,
-        },
-        "keyCredentials": [],
+        "verifiedPublisher": dict.fromkeys(_PUBLISHER),
         "parentalControlSettings": {"countriesBlockedForMinors": [], "legalAgeGroupRule": "Allow"},
-        "passwordCredentials": [],
-        "requiredResourceAccess": [],
-        "web": {
-            "redirectUris": [],
-            "homePageUrl": None,
-            "logoutUrl": None,
-            "implicitGrantSettings": {"enableIdTokenIssuance": False, "enableAccessTokenIssuance": False},
-            "redirectUriSettings": [],
-        },
+        **complex_values,
+        **{name: [] for name in (*_LISTS, "identifierUris", "requiredResourceAccess", "_federated")},
         "_secrets": {},
         "_certificates": {},
-        "_federated": [],
-        "_owners": [],
     }
 
 

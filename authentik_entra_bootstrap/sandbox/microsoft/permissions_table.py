@@ -1,11 +1,15 @@
-"""Microsoft Graph's permissions that the sandbox's tenant knows, with their world-wide ids.
+"""Microsoft Graph's permissions with their world-wide ids, and which of them each operation takes.
 
-Source: microsoftgraph/microsoft-graph-devx-content, permissions/permissions-descriptions.json.
+Source of the ids: microsoftgraph/microsoft-graph-devx-content, permissions/permissions-descriptions.json. Operations
+and directory roles come from the data file that also tells people what to grant; it names its sources.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, NamedTuple
 
 GRAPH_APP_ID = "00000003-0000-0000-c000-000000000000"
 """Microsoft Graph's application id in every tenant and cloud."""
@@ -92,3 +96,33 @@ SCOPES = tuple(
     Scope(value, id_, name, who == "admin")
     for value, id_, who, name in (line.split(maxsplit=3) for line in _SCOPES.splitlines())
 )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a caller needs for one operation; ``_fields`` in the file says what each field means."""
+
+    application: frozenset[str] = frozenset()
+    owned: frozenset[str] = frozenset()
+    delegated: frozenset[str] = frozenset()
+    also: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
+    role_by_setting: bool = False
+    owner_without_role: bool = False
+    as_user: bool = True
+
+
+def _field(value: list[str] | bool) -> Any:
+    return value if isinstance(value, bool) else frozenset(value)
+
+
+_TABLE: dict[str, Any] = json.loads(
+    files("authentik_entra_bootstrap").joinpath("planning", "graph_permissions.json").read_bytes()
+)
+DIRECTORY_ROLES: dict[str, str] = _TABLE["directory_roles"]
+"""Directory roles by display name, with the template ids that tokens carry as ``wids``."""
+RULES = {
+    name: Rule(**{key: _field(value) for key, value in entry.items()})
+    for name, entry in _TABLE["operations"].items()
+}
+"""Operation to rule."""

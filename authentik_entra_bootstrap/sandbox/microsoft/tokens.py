@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from importlib.resources import files
 from typing import Any, Literal
 
 import jwt
@@ -17,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.types import Options
 
-from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import GRAPH_APP_ID
+from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import DIRECTORY_ROLES, GRAPH_APP_ID
 from authentik_entra_bootstrap.sandbox.requestlog import note_caller
 from authentik_entra_bootstrap.sandbox.store import Object
 from authentik_entra_bootstrap.sandbox.world import World
@@ -36,12 +34,6 @@ LIFETIME = 3599
 BACKDATED = 300
 """Seconds by which the real service dates tokens back, against clock skew."""
 
-ROLE_TEMPLATES: dict[str, str] = json.loads(
-    files("authentik_entra_bootstrap")
-    .joinpath("planning", "graph_permissions.json")
-    .read_text(encoding="utf-8")
-)["directory_roles"]
-"""Directory roles by display name, with the template ids that tokens carry as ``wids``."""
 SIGNATURE_ONLY: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
 """The lifetime is judged on the sandbox's clock, which the library does not know."""
 DEFAULT_USER_WID = "b79fbf4d-3ef9-4689-8143-76b194e85509"
@@ -185,7 +177,7 @@ def user_token(
 
 
 def _role_ids(holder: Object) -> list[str]:
-    return [ROLE_TEMPLATES[name] for name in holder.get("_directoryRoles", ()) if name in ROLE_TEMPLATES]
+    return [DIRECTORY_ROLES[name] for name in holder.get("_directoryRoles", ()) if name in DIRECTORY_ROLES]
 
 
 def _common(now: datetime, tenant_id: str, audience: str, app_id: str, jti: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import RULES
+from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import RULES
 
 DENIED = (403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
 SCOPES_MISSING = (
@@ -214,15 +214,6 @@ def test_the_permissions_of_the_sync_identity(graph: Any, errors: Any) -> None:
     assert (
         graph.as_app("User.ReadWrite.All").patch(f"users/{user['id']}", {"jobTitle": "x"}).status_code == 204
     )
-
-
-def test_special_permissions_for_single_properties_of_users(graph: Any, errors: Any) -> None:
-    path = f"users/{graph.new_user('ada')['id']}"
-    enabler = graph.as_app("User.EnableDisableAccount.All")
-    assert enabler.patch(path, {"accountEnabled": False}).status_code == 204
-    assert errors(enabler.patch(path, {"accountEnabled": False, "jobTitle": "x"})) == DENIED
-    password = {"passwordProfile": {"password": "xWwvJ]6NMw+bWH-d"}}
-    assert graph.as_app("User-PasswordProfile.ReadWrite.All").patch(path, password).status_code == 204
 
 
 def test_me_and_the_organization_with_user_read_only(graph: Any, errors: Any) -> None:

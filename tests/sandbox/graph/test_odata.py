@@ -46,28 +46,11 @@ def test_filters_without_a_header(graph: Any, apps: Any, text: str, found: list[
     assert names(graph.get(f"applications?$filter={quote(text)}")) == found
 
 
-@pytest.mark.parametrize(
-    ("query", "found"),
-    [
-        ("$filter=startswith(displayName,'al') and displayName ne 'Alpha'", ["alphabet"]),
-        ("$filter=not(startswith(displayName,'a')) and startswith(displayName,'O')", ["O'Neil"]),
-        ("$filter=not tags/any() and uniqueName eq 'it''s'", ["O'Neil"]),
-    ],
-)
-def test_advanced_queries_need_header_and_count(
-    graph: Any, errors: Any, apps: Any, query: str, found: list[str]
-) -> None:
-    path = f"applications?{query}"
-    counted = graph.get(f"{path}&$count=true", **EVENTUAL)
-    assert names(counted) == found
-    assert counted.json()["@odata.count"] == len(found)
-    assert errors(graph.get(path))[:2] == (400, "Request_UnsupportedQuery")
-    assert errors(graph.get(path, **EVENTUAL))[:2] == (400, "Request_UnsupportedQuery")
-    assert errors(graph.get(f"{path}&$count=true"))[:2] == (400, "Request_UnsupportedQuery")
-
-
 def test_a_count_needs_the_header(graph: Any, apps: Any) -> None:
-    assert graph.get("applications?$count=true", **EVENTUAL).json()["@odata.count"] == 4
+    first = graph.get("applications?$count=true&$top=3", **EVENTUAL).json()
+    second = graph.get(first["@odata.nextLink"].partition("/v1.0/")[2], **EVENTUAL).json()
+    assert (first["@odata.count"], len(second["value"])) == (4, 1)
+    assert "@odata.count" not in second
     assert "@odata.count" not in graph.get("applications?$count=true").json()
 
 
@@ -76,8 +59,11 @@ def test_a_count_needs_the_header(graph: Any, apps: Any) -> None:
     [
         ('$search="displayName:alpha"', "$search"),
         ("$orderby=displayName", "$orderby"),
+        ("$expand=owners", "$expand"),
         ("$filter=endswith(displayName,'bet')", "endswith"),
         ("$filter=tags/all(t:t eq 'x')", "all"),
+        ("$filter=displayName ne 'Alpha'", "ne"),
+        ("$filter=not(startswith(displayName,'a'))", "not"),
     ],
 )
 def test_what_the_sandbox_does_not_serve_it_says(
@@ -103,9 +89,8 @@ def test_what_the_sandbox_does_not_serve_it_says(
         ("$filter=contains(displayName,'x')", "Request_UnsupportedQuery"),
         ("$filter=passwordCredentials/any(x:x/displayName eq 'y')", "Request_UnsupportedQuery"),
         ("$filter=notes eq 'x'", "Request_UnsupportedQuery"),
-        ("$filter=" + " or ".join(["appId eq 'x'"] * 16), "Request_UnsupportedQuery"),
+        ("$filter=" + "(" * 3000 + "appId eq '1'", "BadRequest"),
         ("$select=nothing", "BadRequest"),
-        ("$expand=nothing", "BadRequest"),
         ("$top=0", "Request_BadRequest"),
         ("$top=1000", "Request_BadRequest"),
         ("$top=many", "BadRequest"),
@@ -124,7 +109,6 @@ def test_refusals_name_the_clause_and_the_types(graph: Any, errors: Any) -> None
     types = "A binary operator with incompatible types was detected. Found operand types 'Edm.String' and "
     for query, message in (
         ("$select=id,nothing", f"Parsing OData Select and Expand failed: {unknown}"),
-        ("$expand=nothing", f"Parsing OData Select and Expand failed: {unknown}"),
         ("$filter=nothing eq 1", f"Invalid filter clause: {unknown}"),
         (
             "$filter=appId ge 00000003-0000-0000-c000-000000000000",
@@ -135,12 +119,6 @@ def test_refusals_name_the_clause_and_the_types(graph: Any, errors: Any) -> None
         assert errors(graph.get(f"applications?{query}")) == (400, "BadRequest", message)
     tenant = f"servicePrincipals?$select=id&$filter=appOwnerOrganizationId eq {graph.operator.tenant_id}"
     assert [item["id"] for item in graph.get(tenant).json()["value"]] == [graph.oid]
-
-
-def test_only_one_relation_can_be_expanded(graph: Any, errors: Any, apps: Any) -> None:
-    query = "$expand=owners($select=id;$top=1),appManagementPolicies"
-    message = "The result of parsing $expand contained at least 2 items, but the maximum allowed is 1."
-    assert errors(graph.get(f"applications?{query}")) == (400, "BadRequest", message)
 
 
 def test_select_and_contexts(graph: Any, apps: Any) -> None:
@@ -156,16 +134,6 @@ def test_select_and_contexts(graph: Any, apps: Any) -> None:
     assert listed["@odata.context"] == "https://sandbox.test/v1.0/$metadata#applications(appId)"
 
 
-def test_expand_owners(graph: Any, apps: Any) -> None:
-    path = f"applications/{apps['Alpha']['id']}"
-    (owner,) = graph.get(f"{path}?$select=id&$expand=owners($select=id,appId)").json()["owners"]
-    assert owner == {
-        "@odata.type": "#microsoft.graph.servicePrincipal",
-        "id": graph.operator.service_principal_object_id,
-        "appId": graph.operator.app_id,
-    }
-
-
 def test_pages_hold_everything_once_even_when_objects_vanish_between_them(graph: Any) -> None:
     made = [graph.new_user(f"u{number:03}")["id"] for number in range(7)]
     reply = graph.get("users?$top=3&$select=id&$filter=startswith(mailNickname,'u0')").json()
@@ -177,16 +145,6 @@ def test_pages_hold_everything_once_even_when_objects_vanish_between_them(graph:
         reply = graph.http.get(link, headers={"Authorization": f"Bearer {graph.token}"}).json()
         seen += [item["id"] for item in reply["value"]]
     assert seen == made
-
-
-def test_only_the_first_page_tells_the_count(graph: Any, errors: Any, apps: Any) -> None:
-    query = "$filter=displayName ne 'x'&$count=true&$top=2&$select=id"
-    first = graph.get(f"applications?{query}", **EVENTUAL).json()
-    link = first["@odata.nextLink"].partition("/v1.0/")[2]
-    second = graph.get(link, **EVENTUAL).json()
-    assert (first["@odata.count"], len(second["value"])) == (4, 2)
-    assert "@odata.count" not in second
-    assert errors(graph.get(link))[1] == "Request_UnsupportedQuery"  # the header has to be sent again
 
 
 def test_default_page_is_one_hundred(graph: Any) -> None:

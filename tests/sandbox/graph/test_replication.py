@@ -163,17 +163,6 @@ def test_what_a_just_created_application_answers(
     assert slow.post("servicePrincipals", {"appId": app["appId"]}).status_code == 201
 
 
-def test_advanced_queries_read_the_slowest_index(slow: Any, world: Any) -> None:
-    slow.new_app(displayName="Fresh")
-    tenant = world.default_tenant
-    tenant.replica = lambda: tenant.as_of(world.clock.now())
-    plain = slow.get("applications?$filter=displayName eq 'Fresh'").json()["value"]
-    advanced = slow.get(
-        "applications?$filter=displayName eq 'Fresh'&$count=true", ConsistencyLevel="eventual"
-    ).json()
-    assert (len(plain), advanced["@odata.count"]) == (1, 0)
-
-
 LIFETIME = {"restrictionType": "passwordLifetime", "maxLifetime": "P90D", "state": "enabled"}
 ADDITION = {"restrictionType": "passwordAddition", "state": "enabled"}
 DEFAULT = "00000000-0000-0000-0000-000000000000"
@@ -237,17 +226,3 @@ def test_bad_policies(graph: Any, rule: dict[str, Any]) -> None:
     body = {"isEnabled": True, "applicationRestrictions": {"passwordCredentials": [rule]}}
     assert graph.patch("policies/defaultAppManagementPolicy", body).status_code == 400
     assert graph.get("policies/defaultAppManagementPolicy").json()["isEnabled"] is False
-
-
-def test_applications_for_personal_accounts_can_be_changed_only_later(
-    slow: Any, errors: Any, world: Any
-) -> None:
-    world.switches.lag = 0.0
-    app = slow.new_app(signInAudience="AzureADandPersonalMicrosoftAccount")
-    world.switches.lag = LAG
-    tenant = world.default_tenant
-    tenant.replica = lambda: tenant.as_of(world.clock.now())
-    path = f"applications/{app['id']}"
-    assert errors(slow.patch(path, {"tags": []}))[:2] == (409, "Error_MsaAppDoesNotExist")
-    world.clock.advance(LAG)
-    assert slow.patch(path, {"tags": []}).status_code == 204

@@ -69,22 +69,6 @@ def test_properties_in_filters_are_taken_in_any_case(graph: Any, query: str) -> 
     assert [item["id"] for item in reply.json()["value"]] == [app["id"]]
 
 
-def test_expansions_are_taken_in_any_case(graph: Any) -> None:
-    assert "owners" in graph.get(f"applications/{graph.new_app()['id']}?$expand=Owners").json()
-
-
-def test_numbers_as_ids_of_a_batch_are_answered_as_text(graph: Any, errors: Any) -> None:
-    requests = [
-        {"id": 1, "method": "GET", "url": "/organization"},
-        {"id": "2", "method": "GET", "url": "/users?$top=1", "dependsOn": [1]},
-    ]
-    reply = graph.post("$batch", {"requests": requests})
-    assert [(item["id"], item["status"]) for item in reply.json()["responses"]] == [("1", 200), ("2", 200)]
-    twice = [requests[0], {**requests[1], "id": "1", "dependsOn": []}]
-    assert errors(graph.post("$batch", {"requests": twice}))[0] == 400
-    assert errors(graph.post("$batch", {"requests": [{**requests[0], "id": True}]}))[0] == 400
-
-
 def test_a_property_is_addressed_as_a_path_segment(graph: Any, errors: Any) -> None:
     resource = graph.graph_principal_id
     reply = graph.get(f"servicePrincipals/{resource}/appRoles")
@@ -147,23 +131,6 @@ def test_any_principal_by_its_id(graph: Any, errors: Any) -> None:
         assert set(found) == {"@odata.context", "@odata.type", "id", "displayName"}
     missing = graph.get("directoryObjects/00000000-1111-2222-3333-444444444444")
     assert errors(missing)[:2] == (404, "Request_ResourceNotFound")
-
-
-def test_actions_by_their_qualified_names(graph: Any, errors: Any) -> None:
-    app = graph.new_app()
-    path = f"applications/{app['id']}"
-    secret = graph.post(f"{path}/microsoft.graph.addPassword", {}).json()
-    removal = {"keyId": secret["keyId"]}
-    assert graph.post(f"{path}/graph.removePassword", removal).status_code == 204
-    graph.delete(path)
-    assert graph.post(f"directory/deletedItems/{app['id']}/microsoft.graph.restore").status_code == 200
-    assert errors(graph.get("microsoft.graph.applications"))[:2] == (400, "BadRequest")
-    assert errors(graph.get(f"{path}/microsoft.graph.addPassword"))[0] == 405
-
-
-@pytest.mark.parametrize("path", ["users/delta", "groups/delta()", "applications/microsoft.graph.delta"])
-def test_delta_queries_are_said_not_to_be_served(graph: Any, errors: Any, path: str) -> None:
-    assert errors(graph.get(path)) == (501, "notSupported", "The sandbox does not serve delta queries.")
 
 
 def test_the_location_of_a_new_object_names_its_type_in_the_directory(graph: Any) -> None:

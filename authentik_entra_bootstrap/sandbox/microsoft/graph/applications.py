@@ -3,55 +3,51 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import RULES, authorize
+from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import (
     PERSONAL_AUDIENCES,
-    check_size,
     new_password,
     password_routes,
     replace_keys,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import check_name_free, deletion_route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import (
+    check_name_free,
+    deletion_route,
+    initial_owners,
+    owner_routes,
+)
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     GraphError,
     bad_request,
-    conflict,
     denied,
-    duplicate_value,
     invalid_value,
     required_value,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model import APPLICATION
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, read_routes
-from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import initial_owners
 from authentik_entra_bootstrap.sandbox.microsoft.graph.service_principals import follow_application
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, is_guid, merge, require
+from authentik_entra_bootstrap.sandbox.microsoft.model import APPLICATION
 from authentik_entra_bootstrap.sandbox.microsoft.objects import application
+from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import RULES
 from authentik_entra_bootstrap.sandbox.store import Object
 
 KIND = "application"
-AUDIENCES = frozenset(
-    {
-        "AzureADMyOrg",
-        "AzureADMultipleOrgs",
-        "AzureADandPersonalMicrosoftAccount",
-        "PersonalMicrosoftAccount",
-    }
-)
+AUDIENCES = frozenset({"AzureADMyOrg", "AzureADMultipleOrgs", *PERSONAL_AUDIENCES})
 
 
-def create(call: Call) -> Reply:
-    """``POST /applications``. Does not create the service principal."""
-    authorize(call.caller, "application.create")
+def _post(call: Call) -> Reply:
+    call.authorize("application.create")
     return _create(call, call.json())
 
 
 def _create(call: Call, body: dict[str, Any]) -> Reply:
-    _check_may_register(call)
+    """Make an application. Does not create the service principal."""
+    caller = call.caller
+    ordinary = caller.kind == "user" and not caller.directory_roles & RULES["application.create"].roles
+    if ordinary and not call.world.switches.users_can_register_applications:
+        raise denied()
     checked = check_entity(APPLICATION, body, binds=("owners",))
     props = checked.props
     require(props, APPLICATION.label, "displayName")
@@ -68,19 +64,16 @@ def _create(call: Call, body: dict[str, Any]) -> Reply:
     app = call.new_object()
     passwords = props.pop("passwordCredentials", [])
     keys = props.pop("keyCredentials", [])
+    domain = call.verified_domains()[0]
     fresh = {
-        **APPLICATION.empty(),
-        **application(app["id"], call.world.guid("graph"), "", call.default_domain(), app["createdDateTime"]),
+        **application(app["id"], call.world.guid("graph"), "", domain, app["createdDateTime"]),
         **app,
         "createdByAppId": call.caller.app_id,
         "_owners": initial_owners(call, checked.binds.get("owners")),
     }
-    if props.get("signInAudience") in PERSONAL_AUDIENCES:
-        fresh["api"]["requestedAccessTokenVersion"] = 2
     created = _merged(fresh, props)
     created = replace_keys(call, KIND, created, keys) if keys else created
     created, shown = _with_passwords(call, created, passwords)
-    check_size(created)
     call.directory.put(KIND, created["id"], created)
     return entity_reply(call, APPLICATION, {**created, "passwordCredentials": shown}, status=201)
 
@@ -104,31 +97,15 @@ def _merged(before: dict[str, Any], props: dict[str, Any]) -> dict[str, Any]:
     return {**after, "appRoles": [{**role, "origin": "Application"} for role in after.get("appRoles", ())]}
 
 
-def _check_may_register(call: Call) -> None:
-    caller = call.caller
-    if caller.kind != "user" or caller.directory_roles & RULES["application.create"].roles:
-        return
-    if not call.world.switches.users_can_register_applications:
-        raise denied()
-
-
-def update(call: Call) -> Reply:
+def _patch(call: Call) -> Reply:
     """``PATCH``: by ``uniqueName`` with ``Prefer: create-if-missing`` it also creates."""
-    new = call.missing(KIND, "uniqueName", APPLICATION.label)
+    new = call.missing(KIND, "uniqueName")
     if new is not None:
         return _create(call, new)
     target = call.target(KIND, call.keys[0], "application.update")
-    if target["signInAudience"] in PERSONAL_AUDIENCES and call.just_created(target):
-        # The side for personal accounts follows later (hashicorp/terraform-provider-azuread#1764).
-        raise GraphError(409, "Error_MsaAppDoesNotExist", "The corresponding MSA application does not exist.")
     body = call.json()
     if call.upserts("uniqueName") and not body.get("displayName"):
         raise required_value("displayName", APPLICATION.label)
-    _store(call, target, body)
-    return NO_CONTENT
-
-
-def _store(call: Call, target: Object, body: dict[str, Any]) -> None:
     props = check_entity(APPLICATION, body).props
     if "passwordCredentials" in props:
         _refuse_passwords(props["passwordCredentials"])
@@ -139,9 +116,9 @@ def _store(call: Call, target: Object, body: dict[str, Any]) -> None:
     changed = _merged(target, props)
     if keys is not None:
         changed = replace_keys(call, KIND, changed, keys)
-    check_size(changed)
     call.directory.put(KIND, target["id"], changed)
     follow_application(call.directory, changed)
+    return NO_CONTENT
 
 
 def _refuse_passwords(wanted: list[dict[str, Any]]) -> None:
@@ -165,92 +142,28 @@ def _check_properties(call: Call, props: dict[str, Any], target: Object | None) 
     """
     if "signInAudience" in props and props["signInAudience"] not in AUDIENCES:
         raise invalid_value("signInAudience", APPLICATION.label)
-    _check_token_version(props, target)
-    _check_resource_access(props.get("requiredResourceAccess") or [])
-    _check_unique_name(call, props, target)
-    _check_uris(call, props, target)
-
-
-def _check_token_version(props: dict[str, Any], target: Object | None) -> None:
-    """Applications for personal accounts take tokens of version 2 only; a new one does by default."""
-    before = target or {"api": {"requestedAccessTokenVersion": 2}}
-    audience = props.get("signInAudience", before.get("signInAudience"))
-    versions = {**(before.get("api") or {}), **(props.get("api") or {})}
-    if audience in PERSONAL_AUDIENCES and versions.get("requestedAccessTokenVersion") != 2:
-        name = "api.requestedAccessTokenVersion"
-        raise GraphError(
-            400,
-            "InvalidAccessTokenVersion",
-            f"Property {name} is invalid.",
-            details=[("GenericError", name)],
-        )
-
-
-def _check_resource_access(wanted: list[dict[str, Any]]) -> None:
-    for resource in wanted:
+    for resource in props.get("requiredResourceAccess") or ():
         if not is_guid(resource.get("resourceAppId")):
-            raise bad_request(
-                "Invalid value specified for property 'resourceAppId' of resource 'RequiredResourceAccess'.",
-                ("InvalidValue", "resourceAppId"),
-            )
-        if any(
-            access.get("type") not in ("Role", "Scope") for access in resource.get("resourceAccess") or ()
-        ):
+            raise invalid_value("resourceAppId", "RequiredResourceAccess")
+        if any(entry.get("type") not in ("Role", "Scope") for entry in resource.get("resourceAccess") or ()):
             raise invalid_value("requiredResourceAccess", APPLICATION.label)
-    names = [str(resource.get("resourceAppId")).lower() for resource in wanted]
-    if len(set(names)) != len(names):
-        raise invalid_value("requiredResourceAccess", APPLICATION.label, "DuplicateValue")
-
-
-def _check_unique_name(call: Call, props: dict[str, Any], target: Object | None) -> None:
-    if "uniqueName" not in props:
+    wanted, before = props.get("uniqueName"), (target or {}).get("uniqueName")
+    if "uniqueName" not in props or wanted == before:
         return
-    wanted = props["uniqueName"]
-    before = (target or {}).get("uniqueName")
-    if before is not None and wanted != before:
+    if before is not None:
         raise bad_request(
             "Property 'uniqueName' is immutable and cannot be changed.", ("PropertyReadOnly", "uniqueName")
         )
     if wanted == "":
         raise invalid_value("uniqueName", APPLICATION.label)
-    if wanted is not None and wanted != before:
-        check_name_free(call, "application", wanted)
+    check_name_free(call, KIND, str(wanted))
 
 
-def _check_uris(call: Call, props: dict[str, Any], target: Object | None) -> None:
-    uris = [uri.casefold() for uri in props.get("identifierUris") or ()]
-    if not uris:
-        return
-    if len(set(uris)) != len(uris):
-        raise duplicate_value("identifierUris")
-    own = (target or {}).get("id")
-    for other in call.directory.all("application"):
-        if other["id"] != own and {uri.casefold() for uri in other.get("identifierUris") or ()} & set(uris):
-            raise conflict("identifierUris")
-    domains = call.verified_domains()
-    for uri in uris:
-        try:
-            parts = urlsplit(uri)
-        except ValueError as error:
-            raise invalid_value("identifierUris", APPLICATION.label) from error
-        if not parts.scheme:
-            raise invalid_value("identifierUris", APPLICATION.label)
-        host = parts.hostname or ""
-        verified = any(host == domain or host.endswith(f".{domain}") for domain in domains)
-        if parts.scheme in ("http", "https") and not verified:
-            raise GraphError(
-                400,
-                "HostNameNotOnVerifiedDomain",
-                "Values of identifierUris property must use a verified domain of the organization or its subdomain: "
-                f"'{uri}'",
-                details=[("HostNameNotOnVerifiedDomain", "identifierUris")],
-            )
-
-
-ROUTES: list[Route[Call]] = [
+ROUTES: list[Route] = [
     *read_routes(APPLICATION),
-    deletion_route(KIND, "applications"),
-    *password_routes(KIND, "applications"),
-    Route("POST", "applications", create),
-    Route("PATCH", "applications/{application}", update),
+    deletion_route(KIND),
+    *password_routes(KIND),
+    *owner_routes(KIND),
+    Route("POST", "applications", _post),
+    Route("PATCH", "applications/{application}", _patch),
 ]

@@ -1,4 +1,4 @@
-"""One operation on a tenant's directory: what the handlers get, and how they find objects."""
+"""One operation on a tenant's directory: who calls, what they may do, and how handlers find objects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize, is_administrator
+from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Key, Query
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     GraphError,
     bad_request,
@@ -16,17 +16,15 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     invalid_value,
     missing_reference,
     not_found,
-    quota_exceeded,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model import ENTITIES
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key
-from authentik_entra_bootstrap.sandbox.microsoft.graph.query import Query
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import (
     is_guid,
     parse_json,
     spelt,
     whole_seconds,
 )
+from authentik_entra_bootstrap.sandbox.microsoft.model import ENTITIES
+from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import RULES, Rule
 from authentik_entra_bootstrap.sandbox.microsoft.tokens import Caller
 from authentik_entra_bootstrap.sandbox.store import Directory, Object, View
 from authentik_entra_bootstrap.sandbox.world import World
@@ -40,23 +38,23 @@ ALTERNATE_KEYS = {
 PRINCIPALS = ("user", "group", "servicePrincipal", "application")
 """Kinds that can stand behind a directory object's id."""
 SPELLING = frozenset(
-    {name for entity in ENTITIES.values() for name in (*entity.props, *entity.relations)}
-    | {"passwordCredential", "keyId"}
+    {name for entity in ENTITIES.values() for name in entity.props}
+    | {"owners", "members", "passwordCredential", "keyId"}
 )
 """Every property of a body, and every parameter of an action, as the service spells it."""
+AS_USER = "Directory.AccessAsUser.All"
+"""Delegated permission that stands for most scopes of the directory (Azure's own clients use it)."""
 _TYPE = re.compile(r"/[a-z]+(\.[a-z]+)+\Z", re.IGNORECASE)
 Reader = Directory | View
 """The primary or a replica."""
-KEPT = timedelta(days=30)
-"""How long a deleted object can be restored."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """Status, JSON body (``None``: empty; text: as it is) and extra headers."""
+    """Status, JSON body (``None``: empty) and extra headers."""
 
     status: int
-    body: dict[str, Any] | str | None = None
+    body: dict[str, Any] | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -65,7 +63,7 @@ NO_CONTENT = Reply(204)
 
 @dataclass(frozen=True)
 class Call:
-    """One request, or one part of a batch.
+    """One request.
 
     :param view: the replica that answers this request; it also resolves what a write is aimed at.
     :param keys: the keys in the address, in their order.
@@ -94,15 +92,60 @@ class Call:
         host = self.headers.get("host", "")
         if host.partition(":")[0].lower() in self.world.names:
             return f"https://{host}/v1.0"
-        return f"{self.world.entra_url.rstrip('/')}/v1.0"
+        return f"{self.world.entra_url}/v1.0"
 
     def json(self, *, required: bool = True) -> dict[str, Any]:
-        """The request's body.
+        """The request's body, with properties spelt as the service does: it takes them in any case.
 
         :raises GraphError: 400 when it is no JSON object.
         """
         body = parse_json(self.body, self.headers.get("content-type", ""), required=required)
         return spelt(body, SPELLING)
+
+    def authorize(self, operation: str, target: Object | None = None) -> None:
+        """Let the caller through or refuse it.
+
+        Without a target, a caller whose right depends on ownership passes: the object has to be found first.
+
+        :param operation: a key of :data:`RULES`.
+        :param target: the object acted on, as the replica knows it.
+        :raises GraphError: 403.
+        """
+        rule = RULES[operation]
+        if self.allows(operation, target):
+            return
+        if self.caller.kind == "user" and not rule.as_user and not self._has_scope(rule, rule.delegated):
+            # Azure/azure-cli#23906.
+            raise GraphError(
+                403,
+                "AccessDenied",
+                "You cannot perform the requested operation, required scopes are missing in the token.",
+            )
+        raise denied()
+
+    def allows(self, operation: str, target: Object | None = None) -> bool:
+        """Whether :meth:`authorize` would let the caller through."""
+        rule, caller = RULES[operation], self.caller
+        owns = target is None or self.owns(target)
+        if caller.kind == "app":
+            if caller.directory_roles & rule.roles:
+                return True
+            if rule.also and not caller.roles & rule.also:
+                return False
+            return bool(caller.roles & rule.application) or (bool(caller.roles & rule.owned) and owns)
+        if not self._has_scope(rule, rule.delegated) or (rule.also and not self._has_scope(rule, rule.also)):
+            return False
+        # Where a setting of the tenant decides for ordinary users, the handler asks it.
+        if not rule.roles or rule.role_by_setting or caller.directory_roles & rule.roles:
+            return True
+        return rule.owner_without_role and owns
+
+    def _has_scope(self, rule: Rule, names: frozenset[str]) -> bool:
+        return bool(self.caller.scopes & names) or (rule.as_user and AS_USER in self.caller.scopes)
+
+    def owns(self, target: Object) -> bool:
+        """Whether the caller stands among the object's owners."""
+        return self.caller.oid in target.get("_owners", ())
 
     def upserts(self, name: str) -> bool:
         """Whether the request creates what is missing: addressed by this alternate key, and ``Prefer`` says so."""
@@ -110,7 +153,7 @@ class Call:
         wanted = "create-if-missing" in (item.partition(";")[0].strip() for item in given)
         return wanted and self.keys[0].name.lower() == name.lower()
 
-    def missing(self, kind: str, name: str, label: str, *, required: bool = True) -> dict[str, Any] | None:
+    def missing(self, kind: str, name: str, *, required: bool = True) -> dict[str, Any] | None:
         """The body of an upsert of what this replica does not know yet, with the key; ``None`` for a change.
 
         :raises GraphError: 403, 400 for a body that names another key.
@@ -118,10 +161,10 @@ class Call:
         key = self.keys[0]
         if not self.upserts(name) or find(self.view, kind, key) is not None:
             return None
-        authorize(self.caller, f"{kind}.create")
+        self.authorize(f"{kind}.create")
         body = self.json(required=required)
         if str(body.get(name, key.value)).lower() != key.value.lower():
-            raise invalid_value(name, label)
+            raise invalid_value(name, ENTITIES[kind].label)
         return {**body, name: key.value}
 
     def read(self, kind: str, key: Key, operation: str) -> Object:
@@ -129,15 +172,10 @@ class Call:
 
         :raises GraphError: 403, 404.
         """
-        authorize(self.caller, operation)
+        self.authorize(operation)
         found = find(self.view, kind, key)
-        if found is None:
-            raise not_found(key.value)
-        if (
-            kind == "application"
-            and self.world.switches.post_create_variant == "404"
-            and self.just_created(found)
-        ):
+        hidden = kind == "application" and self.world.switches.post_create_variant == "404"
+        if found is None or (hidden and self.just_created(found)):
             raise not_found(key.value)
         return found
 
@@ -146,13 +184,14 @@ class Call:
 
         :raises GraphError: 403, 404; for a just created application also what the switch says.
         """
-        authorize(self.caller, operation)
+        self.authorize(operation)
         known = find(self.view, kind, key)
         if known is None:
             raise not_found(key.value)
-        if kind == "application":
-            self._post_create(known, key)
-        authorize(self.caller, operation, known)
+        variant = self.world.switches.post_create_variant
+        if kind == "application" and variant != "none" and self.just_created(known):
+            raise {"404": not_found(key.value), "400": missing_reference(key.value), "403": denied()}[variant]
+        self.authorize(operation, known)
         primary = self.directory.get(kind, known["id"])
         if primary is None:
             raise not_found(key.value)
@@ -163,20 +202,11 @@ class Call:
         created = self.directory.created_at("application", target["id"])
         return created is not None and self.now - created < timedelta(seconds=self.world.switches.lag)
 
-    def _post_create(self, target: Object, key: Key) -> None:
-        variant = self.world.switches.post_create_variant
-        if variant == "none" or not self.just_created(target):
-            return
-        if variant == "404":
-            raise not_found(key.value)
-        raise missing_reference(key.value) if variant == "400" else denied()
+    def principal(self, object_id: str) -> tuple[str, Object]:
+        """Kind and object behind an id, as the replica knows it.
 
-    def reference(self, link: object) -> tuple[str, Object]:
-        """Kind and object behind an ``@odata.id``, as the replica knows it.
-
-        :raises GraphError: 400 for no link at all, 404 when nothing is there.
+        :raises GraphError: 404 when nothing is there.
         """
-        object_id = reference_id(link)
         for kind in PRINCIPALS:
             found = self.view.get(kind, object_id)
             if found is not None:
@@ -188,37 +218,27 @@ class Call:
 
         :raises GraphError: 403 ``Directory_QuotaExceeded``.
         """
-        self._check_quota()
+        quota = self.world.switches.object_quota
+        if quota is not None:
+            kinds = (*PRINCIPALS, "deletedItem")
+            items = (item for kind in kinds for item in self.directory.all(kind))
+            if sum(item.get("_createdBy") == self.caller.oid for item in items) >= quota:
+                raise GraphError(
+                    403,
+                    "Directory_QuotaExceeded",
+                    "The directory object quota limit for the Principal has been exceeded. Please ask your "
+                    "administrator to increase the quota limit or delete objects to reduce the used quota.",
+                )
         return {
             "id": self.world.guid("graph"),
-            "deletedDateTime": None,
             "createdDateTime": whole_seconds(self.now),
             "_createdBy": self.caller.oid,
         }
 
-    def _check_quota(self) -> None:
-        quota = self.world.switches.object_quota
-        if quota is None or is_administrator(self.caller):
-            return
-        kinds = (*PRINCIPALS, "deletedItem")
-        used = sum(
-            item.get("_createdBy") == self.caller.oid for kind in kinds for item in self.directory.all(kind)
-        )
-        if used >= quota:
-            raise quota_exceeded()
-
-    def default_domain(self) -> str:
-        """The tenant's default verified domain; empty when it has none."""
-        domains = self.verified_domains()
-        return next((name for name, default in domains.items() if default), next(iter(domains), ""))
-
-    def verified_domains(self) -> dict[str, bool]:
-        """The tenant's verified domains in lower case, and whether each is the default."""
-        return {
-            domain["name"].lower(): bool(domain.get("isDefault"))
-            for organization in self.directory.all("organization")
-            for domain in organization.get("verifiedDomains", ())
-        }
+    def verified_domains(self) -> list[str]:
+        """The tenant's verified domains in lower case, the default one first."""
+        domains = self.directory.all("organization")[0]["verifiedDomains"]
+        return [domain["name"].lower() for domain in sorted(domains, key=lambda item: not item["isDefault"])]
 
 
 def find(reader: Reader, kind: str, key: Key) -> Object | None:
@@ -233,10 +253,10 @@ def find(reader: Reader, kind: str, key: Key) -> Object | None:
         if kind != "user" or is_guid(key.value):
             return reader.get(kind, key.value.lower() if is_guid(key.value) else key.value)
         name = "userPrincipalName"
-    alternates = {alternate.lower(): alternate for alternate in ALTERNATE_KEYS.get(kind, ())}
-    if name.lower() not in alternates:
-        raise bad_request(f"The key '{name}' is not a key of the resource.")
-    return find_by(reader, kind, alternates[name.lower()], key.value)
+    for alternate in ALTERNATE_KEYS.get(kind, ()):
+        if alternate.lower() == name.lower():
+            return find_by(reader, kind, alternate, key.value)
+    raise bad_request(f"The key '{name}' is not a key of the resource.")
 
 
 def checked_identifier(value: str) -> str:
@@ -268,9 +288,7 @@ def reference_id(link: object) -> str:
             tail = tail.rpartition("(")[2][:-1].strip("'")
         if is_guid(tail):
             return tail.lower()
-    raise GraphError(
-        400, "Request_BadRequest", "Invalid URL was specified in the '@odata.id' of the reference."
-    )
+    raise bad_request("Invalid URL was specified in the '@odata.id' of the reference.")
 
 
 def related(reader: Reader, value: Object, relation: str) -> list[tuple[str, Object]]:

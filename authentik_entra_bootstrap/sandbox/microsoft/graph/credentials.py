@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
+from functools import partial
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find
+from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Key, Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     GraphError,
     bad_request,
@@ -20,12 +21,9 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     read_only,
     required_value,
     same_key,
-    too_large,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model import FEDERATED_CREDENTIAL
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.policies import check_key, check_password
-from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, list_reply, reader_for
+from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, list_reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import (
     add_years,
     check_complex,
@@ -37,31 +35,19 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import (
     require,
     seven_digits,
 )
+from authentik_entra_bootstrap.sandbox.microsoft.model import ENTITIES, FEDERATED_CREDENTIAL
 from authentik_entra_bootstrap.sandbox.microsoft.objects import hash_secret, new_secret
 from authentik_entra_bootstrap.sandbox.store import Object
 
-LARGEST_OBJECT = 60_000
-"""Bytes of JSON an application may hold. The service documents a bound but no figure; about 200 secrets fit."""
 PERSONAL_SECRETS = 2
 """Live secrets of an application that personal accounts can sign in to (Azure/azure-cli#12946)."""
 PERSONAL_AUDIENCES = ("AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount")
-_HINT = 3
-MOST_FEDERATED = 20
 FEDERATED_PATH = "applications/{application}/federatedIdentityCredentials"
 
 
-def check_size(value: Object) -> None:
-    """Refuse an object that has grown beyond the directory's bound.
-
-    :raises GraphError: 403 ``Directory_ResourceSizeExceeded``.
-    """
-    shown = {name: item for name, item in value.items() if not name.startswith("_")}
-    if len(json.dumps(shown)) > LARGEST_OBJECT:
-        raise too_large()
-
-
-def _add_password(call: Call, kind: str, target: Object) -> Reply:
+def _add_password(call: Call, kind: str) -> Reply:
     """``addPassword``: never idempotent, and the only reply that holds the secret's text."""
+    target = call.target(kind, call.keys[0], f"{kind}.credentials")
     body = call.json(required=False)
     for name in body:
         if name != "passwordCredential" and "@odata." not in name:
@@ -78,12 +64,12 @@ def new_password(call: Call, kind: str, target: Object, wanted: object) -> tuple
 
     A ``keyId`` or ``secretText`` in the request is ignored: the service makes both.
 
-    :raises GraphError: 400 for dates that make no sense or that a policy forbids, 403 when the object is full.
+    :raises GraphError: 400 for dates that make no sense or that a policy forbids, or beyond the cap.
     """
     given = check_complex("passwordCredential", wanted, "passwordCredential", "PasswordCredential")
     start_text = given.get("startDateTime") or seven_digits(call.now)
     start = parse_moment(start_text)
-    end_text = given.get("endDateTime") or _years_later(start_text)
+    end_text = given.get("endDateTime") or seven_digits(add_years(start, 2))
     end = parse_moment(end_text)
     if end <= start or end <= call.now:
         raise bad_request("Key credential end date is invalid.", ("InvalidKeyEndDate", "EndDate"))
@@ -102,7 +88,7 @@ def new_password(call: Call, kind: str, target: Object, wanted: object) -> tuple
         "customKeyIdentifier": given.get("customKeyIdentifier"),
         "displayName": given.get("displayName"),
         "endDateTime": end_text,
-        "hint": text[:_HINT],
+        "hint": text[:3],
         "keyId": call.world.guid("graph"),
         "secretText": None,
         "startDateTime": start_text,
@@ -113,22 +99,15 @@ def new_password(call: Call, kind: str, target: Object, wanted: object) -> tuple
         "passwordCredentials": [stored, *existing],
         "_secrets": {**target.get("_secrets", {}), stored["keyId"]: hash_secret(text)},
     }
-    check_size(changed)
     return changed, {**stored, "secretText": text}
 
 
-def _years_later(start_text: str) -> str:
-    moment = parse_moment(start_text)
-    later = f"{add_years(moment, 2):%Y-%m-%dT%H:%M:%S}"
-    # The fraction as the start has it, digit by digit.
-    return later + start_text[len(later) :]
-
-
-def _remove_password(call: Call, kind: str, target: Object) -> Reply:
+def _remove_password(call: Call, kind: str) -> Reply:
     """``removePassword``: a key this replica does not know yet answers just like one that never was.
 
     :raises GraphError: 400.
     """
+    target = call.target(kind, call.keys[0], f"{kind}.credentials")
     body = call.json()
     for name in body:
         if name != "keyId" and "@odata." not in name:
@@ -175,18 +154,11 @@ def replace_keys(call: Call, kind: str, target: Object, wanted: list[dict[str, A
                 certificates[key_id] = pems[key_id]
             continue
         stored, pem = _certificate(entry, key_id)
-        check_key(
-            call.directory,
-            kind,
-            target,
-            parse_moment(stored["startDateTime"]),
-            parse_moment(stored["endDateTime"]),
-        )
+        start, end = parse_moment(stored["startDateTime"]), parse_moment(stored["endDateTime"])
+        check_key(call.directory, kind, target, start, end)
         keys.append(stored)
         certificates[key_id] = pem
-    changed = {**target, "keyCredentials": keys, "_certificates": certificates}
-    check_size(changed)
-    return changed
+    return {**target, "keyCredentials": keys, "_certificates": certificates}
 
 
 def _certificate(entry: dict[str, Any], key_id: str) -> tuple[dict[str, Any], str]:
@@ -229,16 +201,12 @@ def _load(text: str) -> x509.Certificate:
         raise bad_request("Key value is invalid certificate.", ("InvalidValue", "keyCredentials")) from error
 
 
-def password_routes(kind: str, path: str) -> list[Route[Call]]:
+def password_routes(kind: str) -> list[Route]:
     """The actions on the secrets of a kind of object."""
-
-    def target(call: Call) -> Object:
-        return call.target(kind, call.keys[0], f"{kind}.credentials")
-
-    place = f"{path}/{{{kind}}}"
+    place = f"{ENTITIES[kind].path}/{{{kind}}}"
     return [
-        Route("POST", f"{place}/addPassword", lambda call: _add_password(call, kind, target(call))),
-        Route("POST", f"{place}/removePassword", lambda call: _remove_password(call, kind, target(call))),
+        Route("POST", f"{place}/addPassword", partial(_add_password, kind=kind)),
+        Route("POST", f"{place}/removePassword", partial(_remove_password, kind=kind)),
     ]
 
 
@@ -268,8 +236,7 @@ def _pick_federated(application: Object, key: Key) -> dict[str, Any]:
 
 def _list_federated(call: Call) -> Reply:
     application = call.read("application", call.keys[0], "application.read")
-    fresh = find(reader_for(call), "application", Key("id", application["id"])) or {}
-    return list_reply(call, FEDERATED_CREDENTIAL, list(fresh.get("_federated", ())))
+    return list_reply(call, FEDERATED_CREDENTIAL, list(application.get("_federated", ())))
 
 
 def _get_federated(call: Call) -> Reply:
@@ -282,8 +249,6 @@ def _create_federated(call: Call) -> Reply:
     props = check_entity(FEDERATED_CREDENTIAL, call.json()).props
     require(props, FEDERATED_CREDENTIAL.label, "name", "issuer", "subject", "audiences")
     existing = list(application.get("_federated", ()))
-    if len(existing) >= MOST_FEDERATED:
-        raise bad_request(f"The number of federated identity credentials must not exceed {MOST_FEDERATED}.")
     _check_federated(props, existing)
     created = {**FEDERATED_CREDENTIAL.empty(), **props, "id": call.world.guid("graph")}
     _store_federated(call, application, [*existing, created])
@@ -303,11 +268,7 @@ def _update_federated(call: Call) -> Reply:
     changed = {**found, **props}
     others = [item for item in application["_federated"] if item["id"] != found["id"]]
     _check_federated(changed, others)
-    _store_federated(
-        call,
-        application,
-        [changed if item["id"] == found["id"] else item for item in application["_federated"]],
-    )
+    _store_federated(call, application, [*others, changed])
     return NO_CONTENT
 
 
@@ -324,7 +285,7 @@ def _store_federated(call: Call, application: Object, credentials: list[dict[str
     call.directory.put("application", application["id"], {**application, "_federated": credentials})
 
 
-ROUTES: list[Route[Call]] = [
+ROUTES: list[Route] = [
     Route("GET", FEDERATED_PATH, _list_federated),
     Route("POST", FEDERATED_PATH, _create_federated),
     Route("GET", f"{FEDERATED_PATH}/{{credential}}", _get_federated),

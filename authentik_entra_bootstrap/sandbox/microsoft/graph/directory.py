@@ -1,12 +1,12 @@
-"""The tenant itself, any of its objects by id, and its deleted items: how they come back or end."""
+"""The tenant itself, any of its objects by id, their owners, and deleted objects: how they come back or end."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import RULES, authorize
+from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
-    KEPT,
     NO_CONTENT,
     PRINCIPALS,
     Call,
@@ -14,42 +14,145 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
     Reply,
     checked_identifier,
     find_by,
+    reference_id,
+    related,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import conflict, not_found, same_key
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model import ENTITIES, ORGANIZATION
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key, Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
+    bad_request,
+    conflict,
+    not_found,
+    references_exist,
+    same_key,
+)
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     entity_reply,
     list_reply,
+    members_reply,
     present_member,
     public,
-    reader_for,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import parse_moment, whole_seconds
+from authentik_entra_bootstrap.sandbox.microsoft.model import ENTITIES, ORGANIZATION
+from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import RULES
 from authentik_entra_bootstrap.sandbox.store import Object
 
-_BASIC = ("id", "displayName", "verifiedDomains")
-_CONFLICTS = {"user": ("userPrincipalName", "onPremisesImmutableId")}
-"""Values that a restored object must not share with a live one; a ``uniqueName`` stays reserved anyway."""
+REFERENCES = {"owners": ("user", "servicePrincipal"), "members": ("user", "group", "servicePrincipal")}
+"""Relation to the kinds that it takes."""
+RESTORABLE = timedelta(days=30)
+"""How long a deleted object can be restored."""
 
 
-def soft_delete(call: Call, kind: str, target: Object) -> None:
+def _organizations(call: Call) -> list[Object]:
+    """With no more than ``User.Read`` only a few properties have values."""
+    call.authorize("organization.read")
+    caller, found = call.caller, call.view.all("organization")
+    if caller.kind == "app" or caller.scopes & RULES["organization.read"].application:
+        return found
+    return [{name: item[name] for name in ("id", "displayName", "verifiedDomains")} for item in found]
+
+
+def _organization(call: Call) -> Reply:
+    for item in _organizations(call):
+        if item["id"] == call.keys[0].value.lower():
+            return entity_reply(call, ORGANIZATION, item)
+    raise not_found(call.keys[0].value)
+
+
+def _object(call: Call) -> Reply:
+    """``/directoryObjects/{id}``: whatever principal it is."""
+    call.authorize("directoryObject.read")
+    kind, found = call.principal(checked_identifier(call.keys[0].value))
+    context = {"@odata.context": f"{call.base}/$metadata#directoryObjects/$entity"}
+    return Reply(200, {**context, **present_member(call, kind, found)})
+
+
+def reference_target(call: Call, relation: str, link: object) -> str:
+    """The id behind a reference that can stand in a relation.
+
+    :raises GraphError: 400 or 404 for a reference that leads nowhere or to the wrong type.
+    """
+    kind, found = call.principal(reference_id(link))
+    if kind not in REFERENCES[relation]:
+        label = ENTITIES[kind].label
+        raise bad_request(
+            f"The reference target '{label}_{found['id']}' of type '{label}' is invalid for the '{relation}' "
+            "reference."
+        )
+    return str(found["id"])
+
+
+def initial_owners(call: Call, links: list[str] | None) -> list[str]:
+    """Owners of an object about to be created.
+
+    An explicit list replaces the default. A signed-in user becomes owner of what they create; an app only
+    when the tenant does that (the switch: reports conflict).
+
+    :param links: ``owners@odata.bind``, or ``None``.
+    :raises GraphError: 400 or 404 for references that lead nowhere or to the wrong type.
+    """
+    if links:
+        return list(dict.fromkeys(reference_target(call, "owners", link) for link in links))
+    by_app = call.caller.kind == "app"
+    return [call.caller.oid] if not by_app or call.world.switches.creator_becomes_owner else []
+
+
+def _list_owners(call: Call, kind: str) -> Reply:
+    target = call.read(kind, call.keys[0], f"{kind}.read")
+    return members_reply(call, related(call.view, target, "_owners"))
+
+
+def _add_owner(call: Call, kind: str) -> Reply:
+    target = call.target(kind, call.keys[0], f"{kind}.owners")
+    new = reference_target(call, "owners", call.json().get("@odata.id"))
+    owners: list[str] = target.get("_owners", [])
+    if new in owners:
+        raise references_exist("owners")
+    call.directory.put(kind, target["id"], {**target, "_owners": [*owners, new]})
+    return NO_CONTENT
+
+
+def _remove_owner(call: Call, kind: str) -> Reply:
+    target = call.target(kind, call.keys[0], f"{kind}.owners")
+    owners: list[str] = target.get("_owners", [])
+    if call.keys[1].value.lower() not in owners:
+        raise not_found(call.keys[1].value)
+    left = [owner for owner in owners if owner != call.keys[1].value.lower()]
+    call.directory.put(kind, target["id"], {**target, "_owners": left})
+    return NO_CONTENT
+
+
+def owner_routes(kind: str) -> list[Route]:
+    """The owners of a kind of object."""
+    path = f"{ENTITIES[kind].path}/{{{kind}}}/owners"
+    return [
+        Route("GET", path, partial(_list_owners, kind=kind)),
+        Route("POST", f"{path}/$ref", partial(_add_owner, kind=kind)),
+        Route("DELETE", f"{path}/{{owner}}/$ref", partial(_remove_owner, kind=kind)),
+    ]
+
+
+def _owned_objects(call: Call) -> Reply:
+    holder = call.read("servicePrincipal", call.keys[0], "servicePrincipal.read")
+    found = (
+        (kind, item) for kind in ("application", "servicePrincipal", "group") for item in call.view.all(kind)
+    )
+    return members_reply(call, [one for one in found if holder["id"] in one[1].get("_owners", ())])
+
+
+def _delete(call: Call, kind: str) -> Reply:
     """Move an object to the deleted items; an application takes its service principal along."""
+    target = call.target(kind, call.keys[0], f"{kind}.delete")
     _bury(call, kind, target)
     if kind == "application":
         principal = find_by(call.directory, "servicePrincipal", "appId", target["appId"])
         if principal is not None:
             _bury(call, "servicePrincipal", principal)
+    return NO_CONTENT
 
 
-def deletion_route(kind: str, path: str) -> Route[Call]:
+def deletion_route(kind: str) -> Route:
     """``DELETE`` of an object of a kind."""
-
-    def delete(call: Call) -> Reply:
-        soft_delete(call, kind, call.target(kind, call.keys[0], f"{kind}.delete"))
-        return NO_CONTENT
-
-    return Route("DELETE", f"{path}/{{{kind}}}", delete)
+    return Route("DELETE", f"{ENTITIES[kind].path}/{{{kind}}}", partial(_delete, kind=kind))
 
 
 def _bury(call: Call, kind: str, target: Object) -> None:
@@ -58,13 +161,13 @@ def _bury(call: Call, kind: str, target: Object) -> None:
     call.directory.put("deletedItem", target["id"], buried)
 
 
-def deleted_objects(call: Call, reader: Reader, kind: str) -> list[Object]:
+def _deleted(call: Call, reader: Reader, kind: str) -> list[Object]:
     """Deleted objects of a kind that can still be restored."""
-    return [item for item in reader.all("deletedItem") if item.get("_kind") == kind and _kept(call, item)]
+    return [item for item in reader.all("deletedItem") if item["_kind"] == kind and _restorable(call, item)]
 
 
-def _kept(call: Call, item: Object) -> bool:
-    return call.now < parse_moment(item["deletedDateTime"]) + KEPT
+def _restorable(call: Call, item: Object) -> bool:
+    return call.now < parse_moment(item["deletedDateTime"]) + RESTORABLE
 
 
 def check_name_free(call: Call, kind: str, unique_name: str) -> None:
@@ -72,33 +175,31 @@ def check_name_free(call: Call, kind: str, unique_name: str) -> None:
 
     :raises GraphError: 400 with ``ObjectConflict``.
     """
-    held = find_by(call.directory, kind, "uniqueName", unique_name)
-    names = (str(item.get("uniqueName") or "") for item in deleted_objects(call, call.directory, kind))
-    if held is not None or unique_name.casefold() in (name.casefold() for name in names):
+    holders = [*call.directory.all(kind), *_deleted(call, call.directory, kind)]
+    if unique_name.casefold() in {str(item.get("uniqueName") or "").casefold() for item in holders}:
         raise conflict("uniqueName")
 
 
-def _find(call: Call, reader: Reader, key: Key) -> Object:
-    item = reader.get("deletedItem", checked_identifier(key.value))
-    if item is None or not _kept(call, item):
-        raise not_found(key.value)
+def _find_deleted(call: Call, reader: Reader) -> Object:
+    key = call.keys[0].value
+    item = reader.get("deletedItem", checked_identifier(key))
+    if item is None or not _restorable(call, item):
+        raise not_found(key)
     return item
 
 
-def _list(call: Call, kind: str) -> Reply:
-    authorize(call.caller, f"{kind}.read")
-    entity = ENTITIES[kind]
-    return list_reply(call, entity, deleted_objects(call, reader_for(call), kind))
+def _list_deleted(call: Call, kind: str) -> Reply:
+    call.authorize(f"{kind}.read")
+    return list_reply(call, ENTITIES[kind], _deleted(call, call.view, kind))
 
 
-def _get(call: Call) -> Reply:
-    item = _find(call, call.view, call.keys[0])
-    authorize(call.caller, f"{item['_kind']}.read")
-    return _shown(call, item)
+def _get_deleted(call: Call) -> Reply:
+    item = _find_deleted(call, call.view)
+    call.authorize(f"{item['_kind']}.read")
+    return _shown(call, item["_kind"], item)
 
 
-def _shown(call: Call, item: Object) -> Reply:
-    kind = item["_kind"]
+def _shown(call: Call, kind: str, item: Object) -> Reply:
     context = {
         "@odata.context": f"{call.base}/$metadata#directoryObjects/$entity",
         "@odata.type": f"#microsoft.graph.{kind}",
@@ -109,16 +210,15 @@ def _shown(call: Call, item: Object) -> Reply:
 def _restore(call: Call) -> Reply:
     """``POST .../restore``: an application comes back alone, its service principal has to be restored itself."""
     item = _writable(call, "delete")
-    kind = item["_kind"]
-    for name in _CONFLICTS.get(kind, ()):
-        if item.get(name) and find_by(call.directory, kind, name, str(item[name])) is not None:
-            raise conflict(name)
+    kind, name = item.pop("_kind"), str(item.get("userPrincipalName"))
+    if kind == "user" and find_by(call.directory, kind, "userPrincipalName", name) is not None:
+        raise conflict("userPrincipalName")
     if kind == "servicePrincipal" and find_by(call.directory, kind, "appId", item["appId"]) is not None:
         raise name_in_use(item["appId"])
     call.directory.remove("deletedItem", item["id"])
-    restored = {name: value for name, value in item.items() if name != "_kind"} | {"deletedDateTime": None}
+    restored = item | {"deletedDateTime": None}
     call.directory.put(kind, item["id"], restored)
-    return _shown(call, {**restored, "_kind": kind})
+    return _shown(call, kind, restored)
 
 
 def name_in_use(app_id: str) -> Exception:
@@ -133,72 +233,39 @@ def name_in_use(app_id: str) -> Exception:
 def _purge(call: Call) -> Reply:
     """``DELETE``: for good; an application takes its deleted service principal along, and a principal its grants."""
     item = _writable(call, "purge")
-    _forget(call, item)
+    _forget(call, item["id"])
     if item["_kind"] == "application":
-        for principal in deleted_objects(call, call.directory, "servicePrincipal"):
+        for principal in _deleted(call, call.directory, "servicePrincipal"):
             if principal["appId"] == item["appId"]:
-                _forget(call, principal)
+                _forget(call, principal["id"])
     return NO_CONTENT
 
 
-def _forget(call: Call, item: Object) -> None:
-    directory, object_id = call.directory, item["id"]
-    directory.remove("deletedItem", object_id)
-    for kind, names in (
-        ("appRoleAssignment", ("principalId", "resourceId")),
-        ("oauth2PermissionGrant", ("clientId", "resourceId", "principalId")),
-    ):
-        for grant in directory.all(kind):
-            if object_id in (grant.get(name) for name in names):
-                directory.remove(kind, grant["id"])
+def _forget(call: Call, object_id: str) -> None:
+    call.directory.remove("deletedItem", object_id)
+    for kind in ("appRoleAssignment", "oauth2PermissionGrant"):
+        for grant in call.directory.all(kind):
+            if object_id in (grant.get(name) for name in ("principalId", "resourceId", "clientId")):
+                call.directory.remove(kind, grant["id"])
 
 
 def _writable(call: Call, action: str) -> Object:
     """The deleted object on the primary, if this replica knows it and the caller may do this to it."""
-    seen = _find(call, call.view, call.keys[0])
-    authorize(call.caller, f"{seen['_kind']}.{action}", seen)
-    return _find(call, call.directory, call.keys[0])
+    seen = _find_deleted(call, call.view)
+    call.authorize(f"{seen['_kind']}.{action}", seen)
+    return _find_deleted(call, call.directory)
 
 
-def _object(call: Call) -> Reply:
-    """``/directoryObjects/{id}``: whatever principal it is."""
-    authorize(call.caller, "directoryObject.read")
-    object_id = checked_identifier(call.keys[0].value)
-    for kind in PRINCIPALS:
-        found = call.view.get(kind, object_id)
-        if found is not None:
-            context = {"@odata.context": f"{call.base}/$metadata#directoryObjects/$entity"}
-            return Reply(200, {**context, **present_member(kind, found, call.query)})
-    raise not_found(call.keys[0].value)
-
-
-def _tenants(call: Call, reader: Reader) -> list[Object]:
-    """With no more than ``User.Read`` only a few properties have values."""
-    authorize(call.caller, "organization.read")
-    caller, found = call.caller, reader.all("organization")
-    if caller.kind == "app" or caller.scopes & RULES["organization.read"].application:
-        return found
-    return [{name: item[name] for name in _BASIC} for item in found]
-
-
-def _organization(call: Call) -> Reply:
-    for item in _tenants(call, call.view):
-        if item["id"] == call.keys[0].value.lower():
-            return entity_reply(call, ORGANIZATION, item)
-    raise not_found(call.keys[0].value)
-
-
-ROUTES: list[Route[Call]] = [
-    Route(
-        "GET", "organization", lambda call: list_reply(call, ORGANIZATION, _tenants(call, reader_for(call)))
-    ),
+ROUTES: list[Route] = [
+    Route("GET", "organization", lambda call: list_reply(call, ORGANIZATION, _organizations(call))),
     Route("GET", "organization/{organization}", _organization),
     Route("GET", "directoryObjects/{object}", _object),
+    Route("GET", "servicePrincipals/{sp}/ownedObjects", _owned_objects),
     *(
-        Route("GET", f"directory/deletedItems/microsoft.graph.{kind}", partial(_list, kind=kind))
+        Route("GET", f"directory/deletedItems/microsoft.graph.{kind}", partial(_list_deleted, kind=kind))
         for kind in PRINCIPALS
     ),
-    Route("GET", "directory/deletedItems/{item}", _get),
+    Route("GET", "directory/deletedItems/{item}", _get_deleted),
     Route("DELETE", "directory/deletedItems/{item}", _purge),
     Route("POST", "directory/deletedItems/{item}/restore", _restore),
 ]

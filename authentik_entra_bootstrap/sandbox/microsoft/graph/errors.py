@@ -83,15 +83,6 @@ def denied(message: str = INSUFFICIENT) -> GraphError:
     return GraphError(403, "Authorization_RequestDenied", message)
 
 
-def scopes_missing() -> GraphError:
-    """403 for a token without one of the scopes named, where no broader one stands for them (Azure/azure-cli#23906)."""
-    return GraphError(
-        403,
-        "AccessDenied",
-        "You cannot perform the requested operation, required scopes are missing in the token.",
-    )
-
-
 def conflict(value_of: str) -> GraphError:
     """400 for a property value that another object holds already."""
     return bad_request(
@@ -134,12 +125,6 @@ def invalid_value(name: str, resource: str, reason: str = "InvalidValue") -> Gra
     )
 
 
-def duplicate_value(name: str) -> GraphError:
-    """400 for a collection that holds a value twice; unlike other faults of values it has a code of its own."""
-    message = "Request contains a property with duplicate values."
-    return GraphError(400, "DuplicateValue", message, details=[("DuplicateValue", name)])
-
-
 def read_only(name: str) -> GraphError:
     """400 for a property only the service sets."""
     return bad_request(f"Property '{name}' is read-only and cannot be set.", ("PropertyReadOnly", name))
@@ -160,43 +145,3 @@ def references_exist(relation: str) -> GraphError:
     return bad_request(
         f"One or more added object references already exist for the following modified properties: '{relation}'."
     )
-
-
-def wrong_reference(target: str, target_type: str, relation: str) -> GraphError:
-    """400 for a reference to an object of a type the relation does not take."""
-    return bad_request(
-        f"The reference target '{target_type}_{target}' of type '{target_type}' is invalid for the '{relation}' reference."
-    )
-
-
-def concurrency(status: int) -> GraphError:
-    """409 or 503: both were seen on application writes close to each other."""
-    return GraphError(
-        status,
-        "Directory_ConcurrencyViolation",
-        "Error due to concurrent requests being made to the tenant. Please wait briefly and retry.",
-    )
-
-
-def quota_exceeded() -> GraphError:
-    """403 once a principal without an administrator role has created too many objects."""
-    return GraphError(
-        403,
-        "Directory_QuotaExceeded",
-        "The directory object quota limit for the Principal has been exceeded. Please ask your administrator to "
-        "increase the quota limit or delete objects to reduce the used quota.",
-    )
-
-
-def too_large() -> GraphError:
-    """403 for an object that would grow beyond the directory's limit."""
-    return GraphError(
-        403,
-        "Directory_ResourceSizeExceeded",
-        "The size of the object has exceeded its limit. Please reduce the number of values and retry your request.",
-    )
-
-
-def unauthorized(code: str, message: str, challenge: str) -> GraphError:
-    """401 with the ``WWW-Authenticate`` header."""
-    return GraphError(401, code, message, headers={"WWW-Authenticate": challenge})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import allowed, authorize
+from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reader, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     GraphError,
@@ -16,25 +17,23 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     required_value,
     same_key,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model import (
-    APP_ROLE_ASSIGNMENT,
-    ENTITIES,
-    OAUTH2_PERMISSION_GRANT,
-)
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
-from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, list_reply, reader_for
+from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, list_reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import (
     EMPTY_GUID,
     check_entity,
     is_guid,
     seven_digits,
 )
+from authentik_entra_bootstrap.sandbox.microsoft.model import (
+    APP_ROLE_ASSIGNMENT,
+    ENTITIES,
+    OAUTH2_PERMISSION_GRANT,
+)
 from authentik_entra_bootstrap.sandbox.microsoft.objects import opaque_id, role_assignment
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import GRAPH_APP_ID
 from authentik_entra_bootstrap.sandbox.store import Object
 
 ASSIGNMENT = "appRoleAssignment"
-MOST_ASSIGNMENTS = 1500
 GRANT = "oauth2PermissionGrant"
 CONSENT_TYPES = ("AllPrincipals", "Principal")
 SIDES = {"appRoleAssignedTo": "resourceId", "appRoleAssignments": "principalId"}
@@ -56,9 +55,9 @@ def live_assignments(reader: Reader, **wanted: str) -> list[Object]:
 
 def _list_assignments(call: Call, side: str) -> Reply:
     holder = call.read("servicePrincipal", call.keys[0], "servicePrincipal.read")
-    authorize(call.caller, "roleGrant.read")
-    items = live_assignments(reader_for(call), **{SIDES[side]: holder["id"]})
-    return list_reply(call, APP_ROLE_ASSIGNMENT, items, context=f"{ASSIGNMENT}s")
+    call.authorize("roleGrant.read")
+    items = live_assignments(call.view, **{SIDES[side]: holder["id"]})
+    return list_reply(call, APP_ROLE_ASSIGNMENT, items)
 
 
 def _get_assignment(call: Call, side: str) -> Reply:
@@ -70,7 +69,8 @@ def _get_assignment(call: Call, side: str) -> Reply:
 
 
 def _create_assignment(call: Call, side: str) -> Reply:
-    _check_may_begin(call)
+    if not any(call.allows(name) for name in ("roleGrant.create", "roleGrant.create.graph")):
+        raise denied()
     holder = call.read("servicePrincipal", call.keys[0], "roleGrant.read")
     props = check_entity(APP_ROLE_ASSIGNMENT, call.json()).props
     for name in ("principalId", "resourceId", "appRoleId"):
@@ -79,10 +79,14 @@ def _create_assignment(call: Call, side: str) -> Reply:
     if props[SIDES[side]] != holder["id"]:
         raise bad_request("Not a valid reference update.")
     resource = _end(call, ("servicePrincipal",), props["resourceId"])[1]
-    _check_may_grant(call, resource)
+    # Roles of Microsoft Graph need more of a signed-in user than those of other resources.
+    of_graph = resource.get("appId") == GRAPH_APP_ID
+    call.authorize("roleGrant.create.graph" if of_graph else "roleGrant.create")
     principal_kind, principal = _end(call, ASSIGNABLE, props["principalId"])
     _check_role(resource, props["appRoleId"], principal_kind)
-    _check_new(call, props)
+    same = {name: props[name] for name in ("principalId", "resourceId", "appRoleId")}
+    if live_assignments(call.directory, **same):
+        raise _duplicate(call.world.switches.duplicate_grant)
     created = {
         **role_assignment(principal, resource, props["appRoleId"], seven_digits(call.now)),
         "id": opaque_id(call.world.guid("graph")),
@@ -90,17 +94,6 @@ def _create_assignment(call: Call, side: str) -> Reply:
     }
     call.directory.put(ASSIGNMENT, created["id"], created)
     return entity_reply(call, APP_ROLE_ASSIGNMENT, created, status=201)
-
-
-def _check_may_begin(call: Call) -> None:
-    if not any(allowed(call.caller, name) for name in ("roleGrant.create", "roleGrant.create.graph")):
-        raise denied()
-
-
-def _check_may_grant(call: Call, resource: Object) -> None:
-    """Roles of Microsoft Graph need more of a signed-in user than those of other resources."""
-    of_graph = resource.get("appId") == GRAPH_APP_ID
-    authorize(call.caller, "roleGrant.create.graph" if of_graph else "roleGrant.create")
 
 
 def _end(call: Call, kinds: tuple[str, ...], object_id: str) -> tuple[str, Object]:
@@ -127,14 +120,6 @@ def _check_role(resource: Object, role_id: str, principal_kind: str) -> None:
     raise bad_request(f"Permission being assigned was not found on application '{resource['appId']}'.")
 
 
-def _check_new(call: Call, props: dict[str, Any]) -> None:
-    same = {name: props[name] for name in ("principalId", "resourceId", "appRoleId")}
-    if live_assignments(call.directory, **same):
-        raise _duplicate(call.world.switches.duplicate_grant)
-    if len(live_assignments(call.directory, principalId=props["principalId"])) >= MOST_ASSIGNMENTS:
-        raise bad_request(f"The number of app role assignments must not exceed {MOST_ASSIGNMENTS}.")
-
-
 def _duplicate(shape: str) -> GraphError:
     if shape == "400-bad-request":
         return bad_request(
@@ -144,7 +129,7 @@ def _duplicate(shape: str) -> GraphError:
 
 
 def _delete_assignment(call: Call, side: str) -> Reply:
-    authorize(call.caller, "roleGrant.delete")
+    call.authorize("roleGrant.delete")
     holder = call.read("servicePrincipal", call.keys[0], "roleGrant.delete")
     found = call.view.get(ASSIGNMENT, call.keys[1].value)
     primary = call.directory.get(ASSIGNMENT, call.keys[1].value)
@@ -152,18 +137,18 @@ def _delete_assignment(call: Call, side: str) -> Reply:
         raise bad_request("EntitlementGrant being updated or deleted is not found.")
     resource = call.directory.get("servicePrincipal", found["resourceId"]) or {}
     if resource.get("appId") == GRAPH_APP_ID:
-        authorize(call.caller, "roleGrant.delete.graph")
+        call.authorize("roleGrant.delete.graph")
     call.directory.remove(ASSIGNMENT, found["id"])
     return NO_CONTENT
 
 
-def _assignment_routes(side: str) -> list[Route[Call]]:
+def _assignment_routes(side: str) -> list[Route]:
     path = f"servicePrincipals/{{sp}}/{side}"
     return [
-        Route("GET", path, lambda call: _list_assignments(call, side)),
-        Route("POST", path, lambda call: _create_assignment(call, side)),
-        Route("GET", f"{path}/{{assignment}}", lambda call: _get_assignment(call, side)),
-        Route("DELETE", f"{path}/{{assignment}}", lambda call: _delete_assignment(call, side)),
+        Route("GET", path, partial(_list_assignments, side=side)),
+        Route("POST", path, partial(_create_assignment, side=side)),
+        Route("GET", f"{path}/{{assignment}}", partial(_get_assignment, side=side)),
+        Route("DELETE", f"{path}/{{assignment}}", partial(_delete_assignment, side=side)),
     ]
 
 
@@ -177,17 +162,14 @@ def live_grants(reader: Reader) -> list[Object]:
 
 
 def _list_grants(call: Call) -> Reply:
-    authorize(call.caller, "scopeGrant.read")
-    return list_reply(call, OAUTH2_PERMISSION_GRANT, live_grants(reader_for(call)))
+    call.authorize("scopeGrant.read")
+    return list_reply(call, OAUTH2_PERMISSION_GRANT, live_grants(call.view))
 
 
 def _grants_of_client(call: Call) -> Reply:
     client = call.read("servicePrincipal", call.keys[0], "scopeGrant.read")
-    return list_reply(
-        call,
-        OAUTH2_PERMISSION_GRANT,
-        [item for item in live_grants(reader_for(call)) if item["clientId"] == client["id"]],
-    )
+    items = [item for item in live_grants(call.view) if item["clientId"] == client["id"]]
+    return list_reply(call, OAUTH2_PERMISSION_GRANT, items)
 
 
 def _get_grant(call: Call) -> Reply:
@@ -195,7 +177,7 @@ def _get_grant(call: Call) -> Reply:
 
 
 def _create_grant(call: Call) -> Reply:
-    authorize(call.caller, "scopeGrant.write")
+    call.authorize("scopeGrant.write")
     props = check_entity(OAUTH2_PERMISSION_GRANT, call.json()).props
     for name in ("clientId", "consentType", "resourceId"):
         if not props.get(name):
@@ -256,7 +238,7 @@ def _delete_grant(call: Call) -> Reply:
     return NO_CONTENT
 
 
-ROUTES: list[Route[Call]] = [
+ROUTES: list[Route] = [
     *_assignment_routes("appRoleAssignedTo"),
     *_assignment_routes("appRoleAssignments"),
     Route("GET", "oauth2PermissionGrants", _list_grants),

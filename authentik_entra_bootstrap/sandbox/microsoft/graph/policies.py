@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import authorize
+from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Key, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
     NO_CONTENT,
     Call,
@@ -20,13 +21,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     not_found,
     references_exist,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model import APP_POLICY, TENANT_POLICY, EntityType
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Key, Route
-from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
-    entity_reply,
-    list_reply,
-    reader_for,
-)
+from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, list_reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import (
     EMPTY_GUID,
     check_entity,
@@ -34,19 +29,18 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import (
     parse_moment,
     require,
 )
+from authentik_entra_bootstrap.sandbox.microsoft.model import APP_POLICY, ENTITIES, TENANT_POLICY, EntityType
 from authentik_entra_bootstrap.sandbox.store import Directory, Object
 
 KIND = "policy"
-PASSWORD_RESTRICTIONS = frozenset(
-    {
-        "passwordAddition",
-        "passwordLifetime",
-        "symmetricKeyAddition",
-        "symmetricKeyLifetime",
-        "customPasswordAddition",
-    }
-)
-KEY_RESTRICTIONS = frozenset({"asymmetricKeyLifetime"})
+RESTRICTIONS = {
+    "passwordCredentials": {
+        *("passwordAddition", "passwordLifetime", "customPasswordAddition"),
+        *("symmetricKeyAddition", "symmetricKeyLifetime"),
+    },
+    "keyCredentials": {"asymmetricKeyLifetime"},
+}
+"""What a policy can restrict."""
 DEFAULT_POLICY: dict[str, Any] = {
     "id": EMPTY_GUID,
     "deletedDateTime": None,
@@ -58,61 +52,54 @@ DEFAULT_POLICY: dict[str, Any] = {
     "servicePrincipalRestrictions": {"passwordCredentials": [], "keyCredentials": []},
 }
 """The tenant's default policy while nobody has changed it."""
-_TARGETS = {"applications": "application", "servicePrincipals": "servicePrincipal"}
 
 
 def _checked(entity: EntityType, body: dict[str, Any]) -> dict[str, Any]:
     props = check_entity(entity, body).props
     for part in ("restrictions", "applicationRestrictions", "servicePrincipalRestrictions"):
-        given = props.get(part) or {}
-        _check_items(given.get("passwordCredentials") or [], PASSWORD_RESTRICTIONS)
-        _check_items(given.get("keyCredentials") or [], KEY_RESTRICTIONS)
+        for name, kinds in RESTRICTIONS.items():
+            for item in (props.get(part) or {}).get(name) or ():
+                _check_item(item, kinds)
     return props
 
 
-def _check_items(items: list[dict[str, Any]], kinds: frozenset[str]) -> None:
-    for item in items:
-        if item["restrictionType"] not in kinds:
-            raise invalid_value("restrictionType", TENANT_POLICY.label)
-        if item["state"] not in ("enabled", "disabled"):
-            raise invalid_value("state", TENANT_POLICY.label)
-        needs_lifetime = item["restrictionType"].endswith("Lifetime")
-        if needs_lifetime and not item.get("maxLifetime"):
-            raise invalid_value("maxLifetime", TENANT_POLICY.label)
-        if item.get("maxLifetime"):
-            try:
-                parse_duration(item["maxLifetime"])
-            except ValueError as error:
-                raise invalid_value("maxLifetime", TENANT_POLICY.label) from error
+def _check_item(item: dict[str, Any], kinds: set[str]) -> None:
+    if item["restrictionType"] not in kinds:
+        raise invalid_value("restrictionType", TENANT_POLICY.label)
+    if item["state"] not in ("enabled", "disabled"):
+        raise invalid_value("state", TENANT_POLICY.label)
+    longest = item.get("maxLifetime")
+    try:
+        if longest or item["restrictionType"].endswith("Lifetime"):
+            parse_duration(longest or "")
+    except ValueError as error:
+        raise invalid_value("maxLifetime", TENANT_POLICY.label) from error
 
 
 def _get_default(call: Call) -> Reply:
-    authorize(call.caller, "policy.read")
-    stored = call.view.get(KIND, EMPTY_GUID) or DEFAULT_POLICY
-    return entity_reply(call, TENANT_POLICY, stored, context="policies/defaultAppManagementPolicy/$entity")
+    call.authorize("policy.read")
+    return entity_reply(call, TENANT_POLICY, call.view.get(KIND, EMPTY_GUID) or DEFAULT_POLICY)
 
 
 def _update_default(call: Call) -> Reply:
-    authorize(call.caller, "policy.write")
+    call.authorize("policy.write")
     props = _checked(TENANT_POLICY, call.json())
     call.directory.put(KIND, EMPTY_GUID, {**default_policy(call.directory), **props})
     return NO_CONTENT
 
 
 def _list(call: Call) -> Reply:
-    authorize(call.caller, "policy.read")
-    custom = [item for item in reader_for(call).all(KIND) if item["id"] != EMPTY_GUID]
+    call.authorize("policy.read")
+    custom = [item for item in call.view.all(KIND) if item["id"] != EMPTY_GUID]
     return list_reply(call, APP_POLICY, custom)
 
 
 def _create(call: Call) -> Reply:
-    authorize(call.caller, "policy.write")
+    call.authorize("policy.write")
     props = _checked(APP_POLICY, call.json())
     require(props, APP_POLICY.label, "displayName", "restrictions")
     created: Object = {
-        **APP_POLICY.empty(),
         "id": call.world.guid("graph"),
-        "description": None,
         "isEnabled": False,
         **props,
     }
@@ -145,7 +132,7 @@ def _delete(call: Call) -> Reply:
 def _assigned(call: Call, kind: str) -> Reply:
     target = call.read(kind, call.keys[0], f"{kind}.read")
     policies = [item for _, item in related(call.view, target, "_appManagementPolicies")]
-    return list_reply(call, APP_POLICY, policies, context="policies/appManagementPolicies")
+    return list_reply(call, APP_POLICY, policies)
 
 
 def _assign(call: Call, kind: str) -> Reply:
@@ -175,12 +162,12 @@ def _unassign(call: Call, kind: str) -> Reply:
     return NO_CONTENT
 
 
-def _target_routes(path: str, kind: str) -> list[Route[Call]]:
-    place = f"{path}/{{target}}/appManagementPolicies"
+def _target_routes(kind: str) -> list[Route]:
+    place = f"{ENTITIES[kind].path}/{{target}}/appManagementPolicies"
     return [
-        Route("GET", place, lambda call: _assigned(call, kind)),
-        Route("POST", f"{place}/$ref", lambda call: _assign(call, kind)),
-        Route("DELETE", f"{place}/{{policy}}/$ref", lambda call: _unassign(call, kind)),
+        Route("GET", place, partial(_assigned, kind=kind)),
+        Route("POST", f"{place}/$ref", partial(_assign, kind=kind)),
+        Route("DELETE", f"{place}/{{policy}}/$ref", partial(_unassign, kind=kind)),
     ]
 
 
@@ -256,7 +243,7 @@ def _check_lifetime(item: dict[str, Any], policy_id: str, start: datetime, end: 
         )
 
 
-ROUTES: list[Route[Call]] = [
+ROUTES: list[Route] = [
     Route("GET", "policies/defaultAppManagementPolicy", _get_default),
     Route("PATCH", "policies/defaultAppManagementPolicy", _update_default),
     Route("GET", "policies/appManagementPolicies", _list),
@@ -264,5 +251,6 @@ ROUTES: list[Route[Call]] = [
     Route("GET", "policies/appManagementPolicies/{policy}", _get),
     Route("PATCH", "policies/appManagementPolicies/{policy}", _update),
     Route("DELETE", "policies/appManagementPolicies/{policy}", _delete),
-    *(route for path, kind in _TARGETS.items() for route in _target_routes(path, kind)),
+    *_target_routes("application"),
+    *_target_routes("servicePrincipal"),
 ]

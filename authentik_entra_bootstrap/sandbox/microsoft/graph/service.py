@@ -1,139 +1,134 @@
-"""Runs one operation: identity, route, replica, handler; and turns what comes out into a reply with headers."""
+"""Microsoft Graph v1.0 over HTTP: identity, route, replica, handler; and what comes out, as a reply with headers."""
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.routing import Route as HttpRoute
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph import (
     applications,
     credentials,
     directory,
     grants,
-    groups,
+    people,
     policies,
-    relations,
     service_principals,
-    users,
 )
+from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Query, Route, find_route, parse_path
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import Call, Reply
-from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import GraphError, unauthorized
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import (
-    Route,
-    find_route,
-    parse_path,
-)
-from authentik_entra_bootstrap.sandbox.microsoft.graph.query import Query
-from authentik_entra_bootstrap.sandbox.microsoft.tokens import Caller, TokenRejected, challenge, verify_bearer
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import GraphError
+from authentik_entra_bootstrap.sandbox.microsoft.model import ENTITIES
+from authentik_entra_bootstrap.sandbox.microsoft.tokens import TokenRejected, challenge, verify_bearer
+from authentik_entra_bootstrap.sandbox.requestlog import current_request
 from authentik_entra_bootstrap.sandbox.world import World
 
-ROUTES: list[Route[Call]] = [
+ROUTES: list[Route] = [
     *applications.ROUTES,
     *service_principals.ROUTES,
-    *relations.ROUTES,
     *credentials.ROUTES,
     *grants.ROUTES,
     *policies.ROUTES,
-    *users.ROUTES,
-    *groups.ROUTES,
+    *people.ROUTES,
     *directory.ROUTES,
 ]
-"""Every operation but ``$batch``."""
-
-_DIRECTORY_TYPES = {
-    "applications": "Application",
-    "servicePrincipals": "ServicePrincipal",
-    "users": "User",
-    "groups": "Group",
-}
+"""Every operation."""
 JSON = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 DIAGNOSTIC = '{"ServerInfo":{"DataCenter":"Sandbox","Slice":"E","Ring":"5","ScaleUnit":"001","RoleInstance":"SN1PEPF00000001"}}'
 
 
-@dataclass(frozen=True)
-class Request:
-    """One request, or one part of a batch.
+def graph_routes(world: World) -> list[BaseRoute]:
+    """The routes of Microsoft Graph for every tenant of a world, to be mounted at ``/v1.0``.
 
-    :param path: percent-encoded, below ``/v1.0``.
-    :param query: without the question mark.
-    :param headers: names in lower case.
+    One route takes all addresses: OData's keys in parentheses are beyond the framework's patterns.
     """
 
-    method: str
-    path: str
-    query: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    async def endpoint(request: Request) -> Response:
+        entry = current_request()
+        request_id = entry.request_id if entry is not None else world.guid("request")
+        reply = _answer(world, request, await request.body(), request_id)
+        headers = _headers(reply, request_id, request.headers)
+        content = None if reply.body is None else json.dumps(reply.body)
+        return Response(content, status_code=reply.status, headers=headers)
+
+    route = HttpRoute("/{path:path}", endpoint)
+    route.methods = (
+        None  # methods that the service does not know are refused by the service, in its own words
+    )
+    return [route]
 
 
-def identify(world: World, headers: Mapping[str, str]) -> Caller:
-    """Who calls.
-
-    :raises GraphError: 401 with a challenge.
-    """
+def _answer(world: World, request: Request, body: bytes, request_id: str) -> Reply:
     try:
-        return verify_bearer(world, headers.get("authorization"))
-    except TokenRejected as error:
-        raise unauthorized(error.code, error.message, challenge(world)) from error
-
-
-def perform(world: World, caller: Caller, request: Request, request_id: str) -> Reply:
-    """Run one operation and return the reply, errors included, without the headers of the transport.
-
-    Everything between the choice of the replica and the commit happens under the directory's lock.
-    """
-    tenant = world.tenants[caller.tid]
-    try:
-        route, keys = find_route(ROUTES, request.method, parse_path(request.path))
-        query = Query.parse(request.query, request.headers.get("consistencylevel", ""))
-        with tenant.lock:
-            call = Call(
-                world=world,
-                directory=tenant,
-                view=tenant.replica(),
-                caller=caller,
-                path=request.path,
-                keys=keys,
-                query=query,
-                headers=request.headers,
-                body=request.body,
-            )
-            reply = cast("Reply", route.handler(call))
+        return _perform(world, request, body)
     except GraphError as error:
-        return error_reply(world, error, request_id, request.headers)
+        failure = error
+    except Exception:
+        logging.getLogger(__name__).exception("%s %s failed", request.method, request.url.path)
+        failure = GraphError(500, "InternalServerError", "An internal error has occurred.")
+    return _error_reply(world, failure, request_id, request.headers)
+
+
+def _perform(world: World, request: Request, body: bytes) -> Reply:
+    """Run one operation. Everything between the choice of the replica and the commit holds the directory's lock."""
+    try:
+        caller = verify_bearer(world, request.headers.get("authorization"))
+    except TokenRejected as error:
+        headers = {"WWW-Authenticate": challenge(world)}
+        raise GraphError(401, error.code, error.message, headers=headers) from error
+    tenant = world.tenants[caller.tid]
+    path = _raw_path(request)
+    route, keys = find_route(ROUTES, request.method, parse_path(path))
+    query = Query.parse(request.url.query, request.headers.get("consistencylevel", ""))
+    with tenant.lock:
+        view = tenant.replica()
+        reply: Reply = route.handler(
+            Call(world, tenant, view, caller, path, keys, query, request.headers, body)
+        )
     return Reply(reply.status, reply.body, {**_location(reply, caller.tid), **reply.headers})
+
+
+def _raw_path(request: Request) -> str:
+    """The address below the mount as it was sent: a quoted key may hold an encoded slash."""
+    raw = request.scope.get("raw_path")
+    text = raw.decode("latin-1").partition("?")[0] if isinstance(raw, bytes) else request.url.path
+    return text.removeprefix(str(request.scope.get("root_path", "")))
 
 
 def _location(reply: Reply, tenant_id: str) -> dict[str, str]:
     """Where a new object is: directory objects are addressed by their type in the directory itself."""
-    body = reply.body if isinstance(reply.body, dict) else {}
+    body = reply.body or {}
     if reply.status != 201 or "id" not in body:
         return {}
-    base, _, place = str(body.get("@odata.context", "")).partition("/$metadata#")
+    base, _, place = str(body["@odata.context"]).partition("/$metadata#")
     collection = place.removesuffix("/$entity").partition("(")[0]
-    if collection not in _DIRECTORY_TYPES:
-        return {"Location": f"{base}/{place.removesuffix('/$entity')}/{body['id']}"}
-    host = base.removesuffix("/v1.0")
-    kind = f"Microsoft.DirectoryServices.{_DIRECTORY_TYPES[collection]}"
-    return {"Location": f"{host}/v2/{tenant_id}/directoryObjects/{body['id']}/{kind}"}
+    for kind in ("application", "servicePrincipal", "user", "group"):
+        if ENTITIES[kind].path == collection:
+            address = f"{base.removesuffix('/v1.0')}/v2/{tenant_id}/directoryObjects/{body['id']}"
+            return {"Location": f"{address}/Microsoft.DirectoryServices.{ENTITIES[kind].label}"}
+    return {"Location": f"{base}/{collection}/{body['id']}"}
 
 
-def error_reply(world: World, error: GraphError, request_id: str, headers: Mapping[str, str]) -> Reply:
+def _error_reply(world: World, error: GraphError, request_id: str, headers: Mapping[str, str]) -> Reply:
     """The envelope of an error."""
-    inner: dict[str, Any] = {
+    content: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.details:
+        content["details"] = error.details
+    content["innerError"] = {
         "date": f"{world.clock.now():%Y-%m-%dT%H:%M:%S}",
         "request-id": request_id,
         "client-request-id": headers.get("client-request-id", request_id),
     }
-    content: dict[str, Any] = {"code": error.code, "message": error.message}
-    if error.details:
-        content["details"] = error.details
-    content["innerError"] = inner
     return Reply(error.status, {"error": content}, {"Content-Type": "application/json", **error.headers})
 
 
-def transport_headers(reply: Reply, request_id: str, headers: Mapping[str, str]) -> dict[str, str]:
+def _headers(reply: Reply, request_id: str, headers: Mapping[str, str]) -> dict[str, str]:
     """The headers every reply of the service carries."""
     common = {
         "request-id": request_id,

@@ -4,36 +4,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.authorize import RULES, authorize, owns
+from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find_by
-from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import (
-    check_size,
-    password_routes,
-    replace_keys,
+from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import password_routes, replace_keys
+from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import (
+    deletion_route,
+    initial_owners,
+    name_in_use,
+    owner_routes,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import deletion_route, name_in_use
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
-    BACKING_APPLICATION,
     bad_request,
     denied,
     invalid_value,
     not_found,
     required_value,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.model import SERVICE_PRINCIPAL
-from authentik_entra_bootstrap.sandbox.microsoft.graph.paths import Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, read_routes
-from authentik_entra_bootstrap.sandbox.microsoft.graph.relations import initial_owners
-from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import Body, check_entity, merge
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, merge
+from authentik_entra_bootstrap.sandbox.microsoft.model import SERVICE_PRINCIPAL
 from authentik_entra_bootstrap.sandbox.microsoft.objects import service_principal
+from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import RULES
 from authentik_entra_bootstrap.sandbox.store import Directory, Object
 
 KIND = "servicePrincipal"
+BACKING_APPLICATION = (
+    "When using this permission, the backing application of the service principal being created must in the "
+    "local tenant"
+)
 
 
-def inherited(application: Object, own_tags: list[str]) -> dict[str, Any]:
+def _inherited(application: Object, own_tags: list[str]) -> dict[str, Any]:
     """What a service principal takes over from its application; tags are the union of both."""
-    tags = list(dict.fromkeys([*own_tags, *(application.get("tags") or ())]))
     api = application.get("api") or {}
     web = application.get("web") or {}
     return {
@@ -47,8 +49,12 @@ def inherited(application: Object, own_tags: list[str]) -> dict[str, Any]:
         "info": application.get("info"),
         "servicePrincipalNames": [*(application.get("identifierUris") or ()), application["appId"]],
         "signInAudience": application.get("signInAudience"),
-        "tags": tags,
+        "tags": _joined(own_tags, application),
     }
+
+
+def _joined(own_tags: list[str], application: Object) -> list[str]:
+    return list(dict.fromkeys([*own_tags, *(application.get("tags") or ())]))
 
 
 def follow_application(directory: Directory, application: Object) -> None:
@@ -56,16 +62,15 @@ def follow_application(directory: Directory, application: Object) -> None:
     principal = find_by(directory, KIND, "appId", application["appId"])
     if principal is None:
         return
-    taken = inherited(application, principal.get("_ownTags", []))
+    taken = _inherited(application, principal.get("_ownTags", []))
     if principal["displayName"] == principal.get("appDisplayName"):
         taken["displayName"] = application["displayName"]
     if any(principal.get(name) != value for name, value in taken.items()):
         directory.put(KIND, principal["id"], {**principal, **taken})
 
 
-def create(call: Call) -> Reply:
-    """``POST /servicePrincipals``."""
-    authorize(call.caller, "servicePrincipal.create")
+def _post(call: Call) -> Reply:
+    call.authorize("servicePrincipal.create")
     return _create(call, call.json())
 
 
@@ -84,17 +89,14 @@ def _create(call: Call, body: dict[str, Any]) -> Reply:
     made = call.new_object()
     tenant = call.directory.tenant_id
     created: Object = {
-        **SERVICE_PRINCIPAL.empty(),
         **service_principal(
             made["id"], application["appId"], application["displayName"], tenant, made["createdDateTime"]
         ),
         **made,
         "createdByAppId": call.caller.app_id,
-        **inherited(application, own_tags),
+        **_inherited(application, own_tags),
         **merge(SERVICE_PRINCIPAL.props, {}, checked.props),
         "_ownTags": own_tags,
-        "_secrets": {},
-        "_certificates": {},
         "_owners": initial_owners(call, checked.binds.get("owners")),
     }
     created = replace_keys(call, KIND, created, keys) if keys else created
@@ -122,36 +124,24 @@ def _backing_application(call: Call, app_id: str) -> Object:
             f"The appId '{app_id}' of the service principal does not reference a valid application object.",
             ("NoBackingApplicationObject", "appId"),
         )
-    _check_may_create(call, application)
+    call.authorize("servicePrincipal.create", application)
+    ordinary = caller.kind == "user" and not caller.directory_roles & RULES["application.create"].roles
+    # Ordinary users may do for their own applications what they may register.
+    registers = call.world.switches.users_can_register_applications
+    if ordinary and not (call.owns(application) and registers):
+        raise denied()
     return application
 
 
-def _check_may_create(call: Call, application: Object) -> None:
-    authorize(call.caller, "servicePrincipal.create", application)
-    caller = call.caller
-    if caller.kind == "app" or caller.directory_roles & RULES["application.create"].roles:
-        return
-    # Ordinary users may do for their own applications what they may register.
-    if not (owns(caller, application) and call.world.switches.users_can_register_applications):
-        raise denied()
-
-
-def update(call: Call) -> Reply:
+def _patch(call: Call) -> Reply:
     """``PATCH``: by ``appId`` with ``Prefer: create-if-missing`` it also creates."""
-    new = call.missing(KIND, "appId", SERVICE_PRINCIPAL.label, required=False)
+    new = call.missing(KIND, "appId", required=False)
     if new is not None:
         return _create(call, new)
     target = call.target(KIND, call.keys[0], "servicePrincipal.update")
     body = call.json(required=not call.upserts("appId"))
-    checked = check_entity(
-        SERVICE_PRINCIPAL, body, settable=frozenset({"appId"} if call.upserts("appId") else ())
-    )
-    _store(call, target, checked)
-    return NO_CONTENT
-
-
-def _store(call: Call, target: Object, checked: Body) -> None:
-    props = dict(checked.props)
+    settable = frozenset({"appId"} if call.upserts("appId") else ())
+    props = check_entity(SERVICE_PRINCIPAL, body, settable=settable).props
     if str(props.pop("appId", target["appId"])).lower() != target["appId"].lower():
         raise invalid_value("appId", SERVICE_PRINCIPAL.label)
     if "passwordCredentials" in props:
@@ -159,22 +149,22 @@ def _store(call: Call, target: Object, checked: Body) -> None:
             "New password credentials must be generated with service actions.",
             ("InvalidValue", "passwordCredentials"),
         )
+    keys = props.pop("keyCredentials", None)
     changed = merge(SERVICE_PRINCIPAL.props, target, props)
     if "tags" in props:
         application = find_by(call.directory, "application", "appId", target["appId"]) or {}
-        changed["_ownTags"] = props["tags"]
-        changed["tags"] = list(dict.fromkeys([*props["tags"], *(application.get("tags") or ())]))
-    keys = props.get("keyCredentials")
+        changed |= {"_ownTags": props["tags"], "tags": _joined(props["tags"], application)}
     if keys is not None:
-        changed = replace_keys(call, KIND, {**changed, "keyCredentials": target.get("keyCredentials")}, keys)
-    check_size(changed)
+        changed = replace_keys(call, KIND, changed, keys)
     call.directory.put(KIND, target["id"], changed)
+    return NO_CONTENT
 
 
-ROUTES: list[Route[Call]] = [
+ROUTES: list[Route] = [
     *read_routes(SERVICE_PRINCIPAL),
-    deletion_route(KIND, "servicePrincipals"),
-    *password_routes(KIND, "servicePrincipals"),
-    Route("POST", "servicePrincipals", create),
-    Route("PATCH", "servicePrincipals/{sp}", update),
+    deletion_route(KIND),
+    *password_routes(KIND),
+    *owner_routes(KIND),
+    Route("POST", "servicePrincipals", _post),
+    Route("PATCH", "servicePrincipals/{sp}", _patch),
 ]
