@@ -318,9 +318,3 @@ def test_documents_fit_the_schema(shell: Callable) -> None:
     assert [item["name"] for item in listed["blueprints"]] == NAMES
     assert all(item["description"] for item in listed["blueprints"])
     assert run("blueprint", "list").out.count("\n") == len(NAMES)
-
-
-def test_secrets_are_no_arguments(shell: Callable) -> None:
-    run = shell()
-    with pytest.raises(Exception, match="secrets are never arguments"):
-        run("blueprint", "render", "entra-provider", "--set", "client_secret=abc")

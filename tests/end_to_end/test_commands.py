@@ -1,4 +1,4 @@
-"""The commands as processes of their own, and what they say to wrong input."""
+"""Demo and sandbox as processes of their own, and what a real service's refusal looks like."""
 
 from __future__ import annotations
 
@@ -126,38 +126,12 @@ def test_sandbox_exports_can_be_sourced() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "says"),
-    [
-        (["nonsense"], 3, "No such command"),
-        (["plan", "--nonsense"], 3, "No such option"),
-        (["plan", "--config", "missing.toml"], 3, "settings-file-unreadable"),
-        (["plan"], 3, "authentik-url-missing"),
-        (["plan", "--authentik-url", "https://127.0.0.1:9"], 3, "authentik-token-missing"),
-        (["plan", "--tenant-id", "contoso.com"], 3, "setting-invalid"),
-        (["sandbox", "--faults", "{"], 3, "faults-malformed"),
-        (["sandbox", "--switch", "lag"], 3, "switch-malformed"),
-        (["sandbox", "--switch", "nonsense=1"], 3, "switch-malformed"),
-        (["sandbox", "--switch", "creator_becomes_owner=perhaps"], 3, "switch-malformed"),
-        (["--version"], 0, "authentik-entra"),
-    ],
-)
-def test_wrong_input_is_told_plainly(arguments: list[str], code: int, says: str, tmp_path: Path) -> None:
-    result = command(*arguments, cwd=tmp_path)
-    assert result.returncode == code, result.stdout + result.stderr
-    assert says in result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
-
-
-@pytest.mark.parametrize(
     ("change", "code", "says"),
     [
         ({"AUTHENTIK_TOKEN": "wrong"}, 4, "authentik-token-invalid"),
         ({"AUTHENTIK_URL": "https://127.0.0.1:9"}, 7, "authentik-unreachable"),
-        ({"AUTHENTIK_URL": "https://authentik.invalid"}, 7, "authentik-host-not-found"),
         ({"AZURE_CLIENT_SECRET": "wrong"}, 4, "operator-secret-wrong"),
-        ({"AZURE_TENANT_ID": "11111111-1111-1111-1111-111111111111"}, 4, "tenant-not-found"),
         ({"AZURE_AUTHORITY_HOST": "https://127.0.0.1:9"}, 7, "unreachable"),
-        ({"AUTHENTIK_ENTRA_CA_FILE": "/nonexistent.pem"}, 3, "ca-file-unreadable"),
     ],
 )
 def test_each_wrong_setting_has_its_own_answer(

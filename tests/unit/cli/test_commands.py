@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import runpy
 import signal
 import sys
 from collections.abc import Callable
@@ -28,6 +29,12 @@ CONNECTED = ("check", "plan", "bootstrap", "status", "rotate", "verify")
 
 
 Valid = Callable[[dict[str, Any], str], None]
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> None:
+    """A settings file with two connections."""
+    (tmp_path / "authentik-entra.toml").write_text("[connections.north]\n[connections.south]\n")
 
 
 # --- the life of a connection, as text and as JSON
@@ -343,6 +350,31 @@ def test_an_interrupted_command_says_how_to_go_on(command: Command, world: World
         )
 
 
+# --- several connections
+
+
+def test_each_connection_is_run_whatever_becomes_of_the_others(
+    command: Command, valid: Valid, several: None
+) -> None:
+    document = command("status", "--connection", "nobody", "--connection", "south", "--output", "json").json
+    valid(document, "several")
+    assert [(item["connection"], item["exit_code"]) for item in document["connections"]] == [
+        ("nobody", 3),
+        ("south", 0),
+    ]
+    assert document["connections"][0]["error"]["code"] == "unknown-connection"
+    for name in ("check", "plan", "status", "verify"):
+        valid(command(name, "--all", "--output", "json").json, "several")
+
+
+def test_an_interruption_stops_all_connections(
+    command: Command, world: World, seen_settings: list[ConnectionSettings], several: None
+) -> None:
+    world.wire.watch = lambda _: signal.raise_signal(signal.SIGINT)
+    assert command("check", "--all").code == 130
+    assert [item.name for item in seen_settings] == ["north"]
+
+
 # --- parsing
 
 
@@ -382,6 +414,8 @@ def test_a_flag_that_was_not_given_leaves_the_environment(
         ("plan", "--login", "password"),
         ("plan", "--timeout", "soon"),
         ("bootstrap", "--authentik-token", "x"),
+        ("bootstrap", "--adopt", "not-a-guid"),
+        ("blueprint", "render", "entra-provider", "--set", "client_secret=abc"),
         (),
     ],
 )
@@ -414,18 +448,6 @@ def test_the_overview_lists_every_command_and_no_secret_is_an_option(command: Co
         assert not options & {"--authentik-token", "--token", "--client-secret", "--secret", "--password"}
 
 
-def test_the_version(command: Command) -> None:
-    said = command("--version")
-    assert said.code == 0
-    assert said.out == f"authentik-entra, version {__version__}\n"
-
-
-def test_main_exits_with_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["--nonsense"])
-    assert caught.value.code == 3
-
-
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -455,6 +477,11 @@ def test_what_escapes_a_command_becomes_its_exit_code(
         (("rotator", "token", "-", "--output", "json"), 3, "usage-error"),
         (("blueprint", "apply", "none", "--output", "json"), 3, "blueprint-unknown"),
         (("demo", "--output", "json"), 3, "usage-error"),
+        (("status", "--output", "json", "--all", "--connection", "a"), 3, "connection-twice-chosen"),
+        (("sandbox", "--output", "json", "--faults", "{"), 3, "faults-malformed"),
+        (("sandbox", "--output", "json", "--switch", "lag"), 3, "switch-malformed"),
+        (("sandbox", "--output", "json", "--switch", "nonsense=1"), 3, "switch-malformed"),
+        (("sandbox", "--output", "json", "--switch", "creator_becomes_owner=perhaps"), 3, "switch-malformed"),
         (("status", "--output", "json", "--config", "missing.toml"), 3, "settings-file-unreadable"),
     ],
 )
@@ -499,10 +526,18 @@ def test_a_command_that_returns_nothing_succeeded(monkeypatch: pytest.MonkeyPatc
     assert cli.run() == 0
 
 
-def test_python_m_runs_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    import runpy
-
-    monkeypatch.setattr(sys, "argv", ["authentik-entra", "--version"])
+@pytest.mark.parametrize(
+    ("arguments", "code", "out"),
+    [(["--version"], 0, f"authentik-entra, version {__version__}\n"), (["--nonsense"], 3, "")],
+)
+def test_python_m_runs_the_same_and_exits_with_the_code(
+    arguments: list[str],
+    code: int,
+    out: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["authentik-entra", *arguments])
     with pytest.raises(SystemExit) as caught:
         runpy.run_module("authentik_entra_bootstrap", run_name="__main__")
-    assert caught.value.code == 0
+    assert (caught.value.code, capsys.readouterr().out) == (code, out)

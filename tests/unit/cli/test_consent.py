@@ -51,6 +51,26 @@ def test_the_documents_of_each_state(command: Command, world: World) -> None:
     assert done["consent"]["complete"] is True
 
 
+def test_a_scope_that_is_left_to_an_administrator_is_no_success(command: Command, world: World) -> None:
+    world.wire.fail("entra.grant_scopes", AdminActionRequired("consent-required", "no"))
+    said = command("bootstrap", "--yes")
+    assert said.code == 5
+    assert "SUCCESS" not in said.out
+    assert "Some consent is left to an administrator." in said.out
+
+
+def test_waiting_where_nobody_can_be_asked_says_so_before_the_wait(command: Command, world: World) -> None:
+    world.entra.may_consent = False
+    text = command("bootstrap", "--yes").out
+    before = list(world.clock.slept)
+    said = command("consent", "--wait", "--no-input")
+    assert (said.code, "[confirmation-needed]" in said.err) == (3, True)
+    assert world.clock.slept == before
+    gave_up = command("consent", "--wait", "--yes", "--timeout", "0.1")
+    assert (gave_up.code, "[consent-required]" in gave_up.err) == (5, True)
+    assert gave_up.out.endswith(text[text.index("---- to send") :])
+
+
 def test_the_address_alone_of_each_cloud(command: Command, world: World) -> None:
     world.entra.may_consent = False
     early = command("consent", "--url")

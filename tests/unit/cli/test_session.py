@@ -130,6 +130,11 @@ async def test_an_error_inside_closes_both_sides(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ConfigError):
         async with session.open_session(settings, session.Runtime()):
             raise ConfigError("x", "y")
+    half = settings.model_copy(update={"operator_client_id": "x"})
+    with pytest.raises(ConfigError) as caught:
+        async with session.open_session(half, session.Runtime()):
+            pass
+    assert caught.value.code == "operator-incomplete"
     assert [item.states for item in made] == [["open", "closed"], ["open", "closed"]]
 
 

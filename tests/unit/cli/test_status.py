@@ -64,6 +64,12 @@ def test_every_secret_stands_there_with_what_it_is_to_us(
     assert document["seen_at"] == "2026-07-09T13:00:00Z"
 
 
+def test_what_is_left_alone_is_a_note_and_no_drift(command: Command, made: World) -> None:
+    made.entra.change_app(sign_in_audience="AzureADMultipleOrgs")
+    said = command("status", "--check")
+    assert (said.code, "no drift. Notes:" in said.out) == (0, True)
+
+
 def test_the_bar_shows_start_now_renewal_and_end(command: Command, crowded: World) -> None:
     said = command("status").out
     bars = {line.split()[0]: line for line in said.splitlines() if "  until" in line}
