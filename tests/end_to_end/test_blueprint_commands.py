@@ -15,7 +15,7 @@ import pytest
 from authentik_entra_bootstrap.authentik.permissions import wanted_for
 from authentik_entra_bootstrap.blueprinting import check, load, shipped_blueprints
 from authentik_entra_bootstrap.sandbox.authentik.profiles import PROFILES
-from authentik_entra_bootstrap.sandbox.authentik.worker.notifying import notify
+from authentik_entra_bootstrap.sandbox.authentik.worker.notifications import notify
 
 NAMES = [item.name for item in shipped_blueprints()]
 ACCOUNTS, MAPPINGS, ALERTS = "rotator-service-account", "custom-mappings-example", "rotation-alerts"

@@ -10,44 +10,42 @@ from typing import TYPE_CHECKING, Any, Literal
 import httpx
 
 from authentik_entra_bootstrap.sandbox.authentik import seed as contents
-from authentik_entra_bootstrap.sandbox.authentik.blueprints import BlueprintImporter
+from authentik_entra_bootstrap.sandbox.authentik.blueprints.importer import BlueprintImporter
 from authentik_entra_bootstrap.sandbox.authentik.profiles import profile_named
 from authentik_entra_bootstrap.sandbox.authentik.resources import (
+    alerts,
     applications,
-    description,
-    directory,
-    managed,
+    blueprints,
+    events,
     mappings,
-    notifications,
-    policies,
+    people,
     providers,
     roles,
+    schema,
     system,
-    trail,
-    transactions,
-    work,
+    tasks,
+    tokens,
 )
 from authentik_entra_bootstrap.sandbox.authentik.rest.api import Api
 from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
 from authentik_entra_bootstrap.sandbox.authentik.state import State
-from authentik_entra_bootstrap.sandbox.authentik.worker import Worker, WorkerSwitches
+from authentik_entra_bootstrap.sandbox.authentik.worker.worker import Worker, WorkerSwitches
 
 if TYPE_CHECKING:
-    from authentik_entra_bootstrap.sandbox.authentik.rest.viewset import View
+    from authentik_entra_bootstrap.sandbox.authentik.rest.views import View
     from authentik_entra_bootstrap.sandbox.world import World
 
 MODULES = (
     system,
-    directory,
+    people,
+    tokens,
     mappings,
     providers,
     applications,
-    transactions,
-    managed,
-    work,
-    trail,
-    policies,
-    notifications,
+    blueprints,
+    tasks,
+    events,
+    alerts,
     roles,
 )
 """In an order in which each finds the models it refers to; roles come last, for they name every model."""
@@ -107,16 +105,16 @@ def create_authentik(
     :raises ValueError: for an unknown profile.
     """
     state = State(world, profile_named(profile))
-    importer = BlueprintImporter(state, environment=environment)
     surroundings = os.environ if environment is None else environment
     switches = switches or WorkerSwitches(threads=int(surroundings.get("AUTHENTIK_WORKER__THREADS", "2")))
-    worker = Worker(state, importer, switches=switches, http=outbound)
-    state.blueprints, state.worker = importer, worker
+    worker = Worker(state, switches=switches, http=outbound)
+    state.blueprints = BlueprintImporter(state, environment=environment)
+    state.worker = worker
     views: list[View] = []
     for module in MODULES:
         views += module.views(state)
     routes: list[Any] = []
-    views.append(description.view(state, lambda: routes))
+    views.append(schema.view(state, lambda: routes))
     app = Api(state, views)
     routes += app.routes
     if licensed:

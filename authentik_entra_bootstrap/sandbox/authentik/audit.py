@@ -120,12 +120,6 @@ def model_event(
     return write(ctx, action, context)
 
 
-def relation_event(model: Model, record: Record, ctx: Context, diff: Record) -> None:
-    """Write the ``model_updated`` of a changed membership (users and groups only)."""
-    if ctx.request is not None:
-        write(ctx, "model_updated", {"model": show_model(model, record), "diff": sanitized(diff)})
-
-
 def write(ctx: Context, action: str, context: Record, *, app: str = "authentik.events.middleware") -> Record:
     """Add an event of the running request and hand it to the worker."""
     state, request = ctx.state, ctx.request

@@ -11,41 +11,27 @@ started sync), whoever calls.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from authentik_entra_bootstrap.sandbox.authentik.blueprints.importer import BlueprintImporter
     from authentik_entra_bootstrap.sandbox.authentik.profiles import Profile
-    from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
     from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
+    from authentik_entra_bootstrap.sandbox.authentik.worker.worker import Worker
     from authentik_entra_bootstrap.sandbox.world import World
 
 Record = dict[str, Any]
 
 TABLES: dict[str, str] = {
-    "user": "pk",
-    "group": "pk",
-    "token": "pk",
-    "role": "pk",
-    "permission": "id",
-    "provider": "pk",
-    "mapping": "pk",
-    "application": "pk",
-    "binding": "pk",
-    "policy": "pk",
-    "entra_user": "id",
-    "entra_group": "id",
-    "blueprint": "pk",
-    "event": "pk",
-    "rule": "pk",
-    "transport": "pk",
-    "notification": "pk",
+    **dict.fromkeys(("user", "group", "token", "role", "provider", "mapping", "application"), "pk"),
+    **dict.fromkeys(("binding", "policy", "blueprint", "event", "rule", "transport", "notification"), "pk"),
+    **dict.fromkeys(("permission", "entra_user", "entra_group", "schedule"), "id"),
     "task": "message_id",
-    "schedule": "id",
     "license": "license_uuid",
 }
 """Table name to the column that identifies a row. ``task`` and ``schedule`` hold exactly the fields that
@@ -98,99 +84,14 @@ class Table:
         """Rows whose columns equal the given values."""
         return [row for row in self if all(row.get(name) == value for name, value in equal.items())]
 
+    def remove_where(self, **equal: Any) -> None:
+        """Drop the rows whose columns equal the given values."""
+        for row in self.where(**equal):
+            self.remove(row[self.key])
+
     def find(self, **equal: Any) -> Record | None:
         """The first such row, or ``None``."""
         return next(iter(self.where(**equal)), None)
-
-
-@dataclass(frozen=True)
-class SyncObjectOutcome:
-    """What ``sync/object`` got from the worker.
-
-    ``failed`` means that no result came in time (a refused sign-in, a busy worker): the API answers with
-    its empty 405.
-    """
-
-    messages: list[Record] = field(default_factory=list)
-    failed: bool = False
-
-
-@dataclass(frozen=True)
-class ImportResult:
-    """Outcome of a blueprint import: ``logs`` as the API shows them."""
-
-    success: bool
-    logs: list[Record] = field(default_factory=list)
-
-
-class Worker(Protocol):
-    """The background worker. It writes ``tables["task"]`` and ``tables["schedule"]``."""
-
-    async def start(self) -> None:
-        """Begin to work on queued tasks and due schedules."""
-
-    async def stop(self) -> None:
-        """Stop; queued tasks stay queued."""
-
-    def enqueue_full_sync(self, provider_pk: int, ctx: Context, *, created: bool) -> None:
-        """Queue the full syncs that saving a provider starts.
-
-        :param ctx: gets the "Task enqueued" line with :func:`.audit.log`, for the blueprint import's reply.
-        """
-
-    def try_mapping(self, mapping: Record, records: dict[str, Record], context: Record) -> tuple[Any, bool]:
-        """What a mapping returns, in JSON's types, or the traceback's text and ``False``.
-
-        :param records: ``user`` and ``group``, where asked for. :param context: further names.
-        """
-
-    def members_changed(self) -> None:
-        """Queue the sync of memberships that changed without a save of the group."""
-
-    async def sync_object(
-        self, provider_pk: int, model: str, object_id: str, override_dry_run: bool
-    ) -> SyncObjectOutcome:
-        """Queue the sync of one object and wait for its result, ten seconds at most."""
-
-    def is_running(self, provider_pk: int) -> bool:
-        """Whether a full sync of the provider holds its lock."""
-
-    def schedule_changed(self, schedule_id: str) -> None:
-        """Keep ``next_run`` in step with a changed crontab or pause."""
-
-    def send_schedule(self, schedule_id: str) -> None:
-        """Run a schedule now."""
-
-    def connected(self) -> list[str]:
-        """Names of the workers that were heard of lately."""
-
-    def retry(self, message_id: str) -> None:
-        """Queue a finished task again."""
-
-    def provider_saved(self, provider_pk: int) -> None:
-        """Keep the provider's schedule in step; called for each save, before any sync is queued."""
-
-    def provider_deleted(self, provider_pk: int) -> None:
-        """Drop the provider's schedule and tasks."""
-
-    def apply_blueprint(self, blueprint_pk: str) -> None:
-        """Queue the application of a blueprint instance."""
-
-    def event_created(self, event: Record, ctx: Context) -> None:
-        """Queue the dispatch of notifications for a new audit event."""
-
-
-class Blueprints(Protocol):
-    """The blueprint importer."""
-
-    def validate(self, content: str, context: Record, ctx: Context) -> tuple[bool, list[str]]:
-        """Whether the content could be applied, with the log lines.
-
-        :raises ServerCrash: for YAML that cannot be read, as the real one has it.
-        """
-
-    def apply(self, content: str, context: Record, ctx: Context) -> ImportResult:
-        """Validate, then apply in one transaction."""
 
 
 class State:
@@ -200,7 +101,7 @@ class State:
     """
 
     worker: Worker
-    blueprints: Blueprints
+    blueprints: BlueprintImporter
 
     def __init__(self, world: World, profile: Profile) -> None:
         self.world = world
@@ -249,3 +150,39 @@ class State:
     def in_a_year(self) -> datetime:
         """When an event that is written now expires."""
         return self.now() + timedelta(days=365)
+
+
+APPEND_ONLY = frozenset({"task", "event"})
+"""Tables whose rows a blueprint adds to but never changes: no copies are needed to take it back."""
+
+
+class Transaction:
+    """The tables as they are when this is made.
+
+    Rows are restored in place: whoever holds one (the user of the running request) keeps a valid row.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._rows = {
+            name: [
+                (key, row, None if name in APPEND_ONLY else copy.deepcopy(row))
+                for key, row in table.rows.items()
+            ]
+            for name, table in state.tables.items()
+        }
+        self._cache = dict(state.application_cache)
+
+    def roll_back(self) -> None:
+        """Make everything as it was. Numbers that sequences gave out stay used, as in a database."""
+        for name, rows in self._rows.items():
+            table = self._state.tables[name]
+            table.rows.clear()
+            for key, row, before in rows:
+                if before is not None:
+                    row.clear()
+                    row.update(before)
+                table.rows[key] = row
+        self._state.application_cache.clear()
+        self._state.application_cache.update(self._cache)
+        self._state.worker.rolled_back()

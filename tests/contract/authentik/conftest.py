@@ -179,9 +179,8 @@ async def applications(run: Replay) -> None:
     )
     run.number_providers_from(8)
     provider = {"name": "tx", "client_id": "c", "client_secret": "s", "tenant_id": "t"}
-    model = "authentik_providers_microsoft_entra.microsoftentraprovider"
-    both = {"app": {"name": "tx", "slug": "tx"}, "provider_model": model, "provider": provider}
-    await run.must("PUT", "/core/transactional/applications/", both)
+    made = await run.must("POST", "/providers/microsoft_entra/", provider)
+    await run.must("POST", "/core/applications/", {"name": "tx", "slug": "tx", "provider": made["pk"]})
     await run.steps("03_transactional_app")
 
 

@@ -12,8 +12,8 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Router
 
 from authentik_entra_bootstrap.sandbox.authentik.app import Authentik, create_authentik
-from authentik_entra_bootstrap.sandbox.authentik.resources import people, providers
-from authentik_entra_bootstrap.sandbox.authentik.resources.provider_calls import sync_status
+from authentik_entra_bootstrap.sandbox.authentik.resources import accounts, people, providers
+from authentik_entra_bootstrap.sandbox.authentik.resources.providers import sync_status
 from authentik_entra_bootstrap.sandbox.authentik.state import Record
 from authentik_entra_bootstrap.sandbox.clock import SandboxClock
 from authentik_entra_bootstrap.sandbox.microsoft.graph import graph_routes
@@ -96,7 +96,7 @@ class Laboratory:
 
     def user(self, username: str, email: str, name: str | None = None, *, active: bool = True) -> Record:
         fields = {"username": username, "email": email, "name": username if name is None else name}
-        return self.make(people.USER, **fields, is_active=active)
+        return self.make(accounts.USER, **fields, is_active=active)
 
     def provider(self, name: str, **values: Any) -> Record:
         rows = list(self.state.tables["mapping"])

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import people, providers
+from authentik_entra_bootstrap.sandbox.authentik.resources import accounts, people, providers
 from authentik_entra_bootstrap.sandbox.authentik.state import Record
 from tests.contract.authentik.laboratory import Laboratory, without_moments
 
@@ -108,7 +108,7 @@ class Situation:
         lab.without_people()
         lab.worker.switches.halted = True
         lab.worker.switches.threads = 6
-        first = lab.make(people.GROUP, name="for the provider's links")
+        first = lab.make(accounts.GROUP, name="for the provider's links")
         self._tenant()
         self._people()
         self._memberships()
@@ -330,7 +330,7 @@ class Situation:
             if "securityEnabled" in body:
                 names.setdefault(body.get("id", body["displayName"]), body["displayName"])
         for number, (key, name) in enumerate(names.items(), start=1):
-            group = self.laboratory.make(people.GROUP, name=name)
+            group = self.laboratory.make(accounts.GROUP, name=name)
             self.laboratory.state.tables["group"].remove(group["pk"])
             group["pk"] = f"{number:08d}-1111-4111-8111-111111111111"
             self.groups[key] = self.laboratory.state.tables["group"].add(group)
@@ -409,14 +409,14 @@ class Situation:
     def _change_one(self, task: Record) -> None:
         lab = self.laboratory
         _, _, kind, key, _ = task["uid"].split(":")
-        rows, label = (self.users, people.USER) if kind == "user" else (self.groups, people.GROUP)
+        rows, label = (self.users, accounts.USER) if kind == "user" else (self.groups, accounts.GROUP)
         record = rows.get(key) or next(iter(rows.values()))
         if task["actor"] == "microsoft_entra_sync_delete":
             lab.state.models[label].delete(record, lab.ctx)
         elif task["actor"] == "microsoft_entra_sync_m2m":
             user = next(iter(self.users.values()))
             removed = bool(self.of("DELETE", "groups"))
-            people.set_member(lab.state, record, user, lab.ctx, member=not removed)
+            people.set_member(record, user["pk"], lab.ctx, joins=not removed)
         else:
             lab.change(label, record)
 

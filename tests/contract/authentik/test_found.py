@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import people, providers
+from authentik_entra_bootstrap.sandbox.authentik.resources import accounts, providers
 from authentik_entra_bootstrap.sandbox.authentik.state import Record
 from authentik_entra_bootstrap.sandbox.authentik.worker.repository import MODELS
 from tests.contract.authentik.laboratory import Laboratory, without_moments
@@ -70,7 +70,7 @@ async def one_object(path: Path) -> None:
     """``sync/object`` while the provider only tries."""
     recorded = read(path)
     async with Laboratory(profile_of(path)) as lab:
-        group = lab.make(people.GROUP, name="F")
+        group = lab.make(accounts.GROUP, name="F")
         user = lab.user("cat", "cat@contoso.example")
         provider = lab.provider("E8", dry_run=True)
         lab.make(APPLICATION, name="e8", slug="e8", backchannel_providers=[provider["pk"]])
@@ -91,7 +91,7 @@ async def request_counts(path: Path) -> None:
         users = [lab.user(f"u{number}", f"u{number}@contoso.example")["pk"] for number in range(50)]
         members = [users, *(users[number * 5 : number * 5 + 5] for number in range(8)), [], users[:5], []]
         for number, keys in enumerate(members):
-            group = lab.make(people.GROUP, name=f"g{number}", users=keys)
+            group = lab.make(accounts.GROUP, name=f"g{number}", users=keys)
             lab.state.tables["group"].remove(group["pk"])
             group["pk"] = f"{number:08d}-1111-4111-8111-111111111111"
             lab.state.tables["group"].add(group)
@@ -247,7 +247,7 @@ async def mapping_tests(path: Path) -> None:
     answers = read(path)["answers"]
     async with Laboratory(profile_of(path)) as lab:
         user = lab.user("Dee", "dee@contoso.example")
-        group = lab.make(people.GROUP, name="F")
+        group = lab.make(accounts.GROUP, name="F")
         role = lab.state.tables["role"].add(
             {"pk": lab.state.uuid(), "name": "tester", "managed": None, "permissions": []}
         )

@@ -15,7 +15,6 @@ from authentik_entra_bootstrap.sandbox.world import World
 
 READ = [
     ("Version", "/admin/version/"),
-    ("SystemInfo", "/admin/system/"),
     ("Config", "/root/config/"),
     ("LicenseSummary", "/enterprise/license/summary/"),
     ("PaginatedLicenseList", "/enterprise/license/"),
@@ -37,7 +36,6 @@ READ = [
     ("PaginatedEventList", "/events/events/"),
     ("PaginatedNotificationTransportList", "/events/transports/"),
     ("PaginatedScheduleList", "/tasks/schedules/"),
-    ("GlobalTaskStatus", "/tasks/tasks/status/"),
     ("PaginatedTaskList", "/tasks/tasks/?rel_obj_id=1"),
     ("PaginatedRoleList", "/rbac/roles/"),
     ("PaginatedPermissionList", "/rbac/permissions/"),

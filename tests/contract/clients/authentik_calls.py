@@ -264,7 +264,6 @@ def story(call: Caller) -> None:
         "email": "c@example.com",
     }
     user, _ = call.life("/core/users/", person, change={"name": "Client 2", "attributes": {"x": None}})
-    call("POST", "/core/users/{}/set_password/", user, body={"password": "Correct-horse-9"})
     call(
         "POST",
         "/core/users/service_account/",
@@ -272,11 +271,8 @@ def story(call: Caller) -> None:
     )
     call("POST", "/core/groups/{}/add_user/", group, body={"pk": user})
     call("POST", "/core/groups/{}/remove_user/", group, body={"pk": user})
-    call("POST", "/rbac/roles/{}/add_user/", role, body={"pk": user})
-    call("POST", "/rbac/roles/{}/remove_user/", role, body={"pk": user})
     grants = {"permissions": ["authentik_core.view_application", "authentik_tasks.view_task"]}
     call("POST", "/rbac/permissions/assigned_by_roles/{}/assign/", role, body=grants)
-    call("GET", "/rbac/permissions/assigned_by_roles/", model="authentik_core.application")
     call("PATCH", "/rbac/permissions/assigned_by_roles/{}/unassign/", role, body=grants)
     permission = call("GET", "/rbac/permissions/", page_size=1)["results"][0]
     call("GET", "/rbac/permissions/{}/", permission["id"])
@@ -286,7 +282,6 @@ def story(call: Caller) -> None:
         change={"description": "of a test"},
     )
     call("GET", "/core/tokens/{}/view_key/", token)
-    call("POST", "/core/tokens/{}/set_key/", token, body={"key": "k" * 60})
 
     mappings = "/propertymappings/provider/microsoft_entra/"
     mapping, _ = call.life(
@@ -314,7 +309,6 @@ def story(call: Caller) -> None:
     provider, _ = call.life("/providers/microsoft_entra/", entra, change={"client_secret": "another"})
     call("GET", "/providers/microsoft_entra/{}/sync/status/", provider)
     call("GET", "/providers/all/{}/", provider)
-    call("GET", "/providers/all/{}/used_by/", provider)
     of_user = {"microsoft_id": "u", "user": user, "provider": provider}
     user_link, _ = call.life("/providers/microsoft_entra_users/", of_user)
     of_group = {"microsoft_id": "g", "group": group, "provider": provider}
@@ -326,16 +320,6 @@ def story(call: Caller) -> None:
         {"name": "Clients", "slug": "clients", "policy_engine_mode": "any"},
         change={"meta_publisher": "Tests", "group": "tests"},
     )
-    call("GET", "/core/applications/{}/check_access/", app)
-    call("GET", "/core/applications/{}/check_access/", app, for_user=user)
-    both = authentik_client.TransactionApplicationRequest(
-        app=authentik_client.ApplicationRequest(name="Both", slug="both"),
-        provider_model="authentik_providers_microsoft_entra.microsoftentraprovider",
-        provider=authentik_client.ModelRequest(
-            authentik_client.MicrosoftEntraProviderRequest(**(entra | {"name": "both"}))
-        ),
-    )
-    call("PUT", "/core/transactional/applications/", body=both)
 
     blueprint, _ = call.life(
         "/managed/blueprints/",
@@ -346,8 +330,7 @@ def story(call: Caller) -> None:
     if call.offers("POST", "/managed/blueprints/import/"):
         call("POST", "/managed/blueprints/import/", file=("b.yaml", b"version: 1\nentries: []\n"))
 
-    matcher, _ = call.life("/policies/event_matcher/", {"name": "clients", "action": "secret_rotate"})
-    expression, _ = call.life("/policies/expression/", {"name": "clients too", "expression": "return True"})
+    expression, _ = call.life("/policies/expression/", {"name": "clients", "expression": "return True"})
     transport, _ = call.life(
         "/events/transports/", {"name": "clients", "mode": "local"}, change={"send_once": True}
     )
@@ -357,7 +340,7 @@ def story(call: Caller) -> None:
         change={"severity": "notice"},
     )
     binding, _ = call.life(
-        "/policies/bindings/", {"policy": matcher, "target": rule, "order": 0}, change={"order": 1}
+        "/policies/bindings/", {"policy": expression, "target": rule, "order": 0}, change={"order": 1}
     )
     event, _ = call.life(
         "/events/events/", {"action": "secret_rotate", "app": "clients", "context": {"a": {"b": [1, None]}}}
@@ -365,15 +348,11 @@ def story(call: Caller) -> None:
 
     task = call("GET", "/tasks/tasks/", ordering="-mtime", **OF_OBJECTS)["results"][0]
     call("GET", "/tasks/tasks/{}/", task["message_id"])
-    call("POST", "/tasks/tasks/{}/retry/", task["message_id"])
     schedule = call("GET", "/tasks/schedules/", **OF_OBJECTS)["results"][0]
     call("GET", "/tasks/schedules/{}/", schedule["id"])
-    call("PATCH", "/tasks/schedules/{}/", schedule["id"], body={"paused": False})
-    call("PUT", "/tasks/schedules/{}/", schedule["id"], body={"crontab": schedule["crontab"]})
     call("POST", "/tasks/schedules/{}/send/", schedule["id"])
 
     licence, _ = call.life("/enterprise/license/", {"key": LICENCE})
-    call("POST", "/admin/system/")
     call(
         "DELETE",
         "/propertymappings/all/{}/",
@@ -386,7 +365,6 @@ def story(call: Caller) -> None:
         ("DELETE", "/policies/bindings/{}/", binding),
         ("DELETE", "/events/rules/{}/", rule),
         ("DELETE", "/events/transports/{}/", transport),
-        ("DELETE", "/policies/event_matcher/{}/", matcher),
         ("DELETE", "/policies/expression/{}/", expression),
         ("DELETE", "/managed/blueprints/{}/", blueprint),
         ("DELETE", "/core/applications/{}/", app),

@@ -6,14 +6,12 @@ from typing import Any
 
 import pytest
 
-from authentik_entra_bootstrap.sandbox.authentik.blueprints import loader
-from authentik_entra_bootstrap.sandbox.authentik.blueprints.document import (
-    Desired,
-    Entry,
+from authentik_entra_bootstrap.sandbox.authentik.blueprints.document import Desired, parse
+from authentik_entra_bootstrap.sandbox.authentik.blueprints.tags import (
     EntryInvalidError,
+    Scope,
     UnreadableError,
 )
-from authentik_entra_bootstrap.sandbox.authentik.blueprints.tags import Scope
 
 
 class Surroundings:
@@ -30,18 +28,13 @@ class Surroundings:
             return None
         return {"pk": "g1", "name": "admins"} if whole else "g1"
 
-    def key_of(self, _: Entry, wanted: Entry) -> Any:
-        return wanted.instance
-
 
 def resolve(text: str, context: dict[str, Any] | None = None) -> Any:
     """The value of ``attrs.x`` of a blueprint's second entry; the first has id ``first`` and key 7."""
     content = f"version: 1\nentries:\n- {{model: a.b, id: first}}\n- model: a.b\n  attrs:\n    x: {text}\n"
-    blueprint = loader.parse(content, context)
+    blueprint = parse(content, context)
     blueprint.entries[0].instance = 7
-    entry = blueprint.entries[1]
-    assert entry.attrs is not None
-    return Scope(entry, blueprint, Surroundings()).resolve(entry.attrs["x"])
+    return Scope(blueprint, Surroundings()).resolve(blueprint.entries[1].attrs["x"])
 
 
 @pytest.mark.parametrize(
@@ -151,11 +144,11 @@ def test_enumerate_may_not_loop_over_itself() -> None:
 )
 def test_unreadable_content_is_refused(content: str) -> None:
     with pytest.raises(UnreadableError):
-        loader.parse(content)
+        parse(content)
 
 
 def test_entries_may_come_in_sections() -> None:
-    blueprint = loader.parse("entries:\n  one: [{model: a.b}]\n  two: [{model: c.d, state: created}]\n")
+    blueprint = parse("entries:\n  one: [{model: a.b}]\n  two: [{model: c.d, state: created}]\n")
     assert [entry.model for entry in blueprint.entries] == ["a.b", "c.d"]
     assert blueprint.entries[1].state is Desired.CREATED
 
@@ -163,10 +156,10 @@ def test_entries_may_come_in_sections() -> None:
 def test_context_layers_merge_and_leave_their_sources_alone() -> None:
     own = {"shared": {"b": 2}, "list": [2]}
     defaults = {"shared": {"a": 1}, "list": [1]}
-    blueprint = loader.parse("context: {shared: {c: 3}, name: default}\nentries: []\n", own, defaults)
+    blueprint = parse("context: {shared: {c: 3}, name: default}\nentries: []\n", own, defaults)
     assert blueprint.context == {"shared": {"a": 1, "b": 2, "c": 3}, "list": [1, 2], "name": "default"}
     assert (own, defaults) == ({"shared": {"b": 2}, "list": [2]}, {"shared": {"a": 1}, "list": [1]})
 
 
 def test_instance_context_wins_over_the_blueprint() -> None:
-    assert loader.parse("context: {a: 1}\nentries: []\n", {"a": 2}).context == {"a": 2}
+    assert parse("context: {a: 1}\nentries: []\n", {"a": 2}).context == {"a": 2}

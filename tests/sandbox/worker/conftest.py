@@ -12,20 +12,22 @@ from urllib.parse import parse_qs, unquote
 import httpx
 import pytest
 
-from authentik_entra_bootstrap.sandbox.authentik.blueprints import BlueprintImporter
+from authentik_entra_bootstrap.sandbox.authentik.blueprints.importer import BlueprintImporter
 from authentik_entra_bootstrap.sandbox.authentik.profiles import profile_named
 from authentik_entra_bootstrap.sandbox.authentik.resources import (
     applications,
-    directory,
-    managed,
+    blueprints,
+    events,
     mappings,
+    people,
     providers,
     roles,
-    trail,
+    tasks,
+    tokens,
 )
 from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
-from authentik_entra_bootstrap.sandbox.authentik.worker import Worker
+from authentik_entra_bootstrap.sandbox.authentik.worker.worker import Worker
 from authentik_entra_bootstrap.sandbox.clock import SandboxClock
 from authentik_entra_bootstrap.sandbox.world import World
 
@@ -178,10 +180,10 @@ class Bench:
         self.clock = SandboxClock(START, running=False)
         self.state = State(World(seed=3, clock=self.clock), profile_named(profile))
         self.tenant = Tenant()
-        for module in (directory, mappings, providers, applications, trail, managed, roles):
+        for module in (people, tokens, mappings, providers, applications, tasks, events, blueprints, roles):
             module.views(self.state)
-        self.importer = BlueprintImporter(self.state, environment={})
-        self.state.blueprints = self.importer
+        self.state.world.entra_url = "https://tenant.test"
+        self.state.blueprints = BlueprintImporter(self.state, environment={})
         self.worker = self.new_worker()
         self.ctx = Context(state=self.state)
         self.state.tables["license"].add({"license_uuid": "l", "expiry": START + timedelta(days=36500)})
@@ -194,8 +196,6 @@ class Bench:
         transport = httpx.MockTransport(self.tenant.handle)
         worker = Worker(
             self.state,
-            self.importer,
-            login_url="https://tenant.test",
             http=lambda: httpx.AsyncClient(transport=transport),
             poll=0.01,
         )
@@ -236,6 +236,9 @@ class Bench:
         if assigned:
             self.make(applications.LABEL, name=name, slug=name, backchannel_providers=[record["pk"]])
         return record
+
+    def refused_sign_ins(self) -> list[str]:
+        return [sign_in.error_code for sign_in in self.worker.sign_ins if not sign_in.ok]
 
     async def settle(self) -> None:
         await self.worker.settle()

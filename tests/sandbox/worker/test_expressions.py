@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from authentik_entra_bootstrap.sandbox.authentik.worker import expressions
-from authentik_entra_bootstrap.sandbox.authentik.worker.errors import SkipObjectError
+from authentik_entra_bootstrap.sandbox.authentik.worker.graph import SkipObjectError
 from authentik_entra_bootstrap.sandbox.authentik.worker.objects import Connection, Group, Provider, User
 
 

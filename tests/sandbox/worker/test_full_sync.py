@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from authentik_entra_bootstrap.sandbox.authentik.resources.providers import seconds
+
 GROUP = "authentik_core.group"
 USER = "authentik_core.user"
 PROVIDER = "authentik_providers_microsoft_entra.microsoftentraprovider"
@@ -35,7 +37,7 @@ async def test_assigned_provider_provisions_users_groups_and_members(bench: Any)
     assert (staff["mailEnabled"], staff["securityEnabled"], staff["mailNickname"]) == (False, True, "staff")
     rows = bench.state.tables["entra_user"].where(provider=provider["pk"])
     assert {row["user"]: row["microsoft_id"] for row in rows}[bob["pk"]] == sent["id"]
-    assert bench.worker.failed_sign_ins == []
+    assert bench.refused_sign_ins() == []
 
 
 async def test_tasks_and_log_lines_of_a_full_sync(bench: Any) -> None:
@@ -479,9 +481,15 @@ async def test_direct_tasks_of_a_provider_that_was_unassigned_meanwhile(bench: A
     }
 
 
-def test_durations() -> None:
-    from authentik_entra_bootstrap.sandbox.authentik.worker.actors import timeout_seconds
-
-    assert timeout_seconds("minutes=30") == 1800
-    assert timeout_seconds("hours=1;seconds=5") == 3605
-    assert timeout_seconds("nonsense") == 1800
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("minutes=30", 1800),
+        ("hours=1;seconds=5", 3605),
+        ("Hours=1;x=2", 3600),
+        ("minutes=1;", None),
+        ("x=1", None),
+    ],
+)
+def test_periods_of_time(text: str, expected: float | None) -> None:
+    assert seconds(text) == expected

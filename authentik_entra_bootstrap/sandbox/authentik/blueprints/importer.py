@@ -1,24 +1,23 @@
-"""Applying the entries of a blueprint to the tables, through the API's own serializers."""
+"""The blueprint importer: applies entries to the tables through the API's own serializers, all or nothing."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 from authentik_entra_bootstrap.sandbox.authentik import audit
-from authentik_entra_bootstrap.sandbox.authentik.blueprints import extras, query
-from authentik_entra_bootstrap.sandbox.authentik.blueprints.document import (
-    Blueprint,
-    Desired,
-    Entry,
+from authentik_entra_bootstrap.sandbox.authentik.blueprints import attributes
+from authentik_entra_bootstrap.sandbox.authentik.blueprints.document import Blueprint, Desired, Entry, parse
+from authentik_entra_bootstrap.sandbox.authentik.blueprints.tags import (
     EntryInvalidError,
+    Scope,
+    Tag,
+    UnreadableError,
 )
-from authentik_entra_bootstrap.sandbox.authentik.blueprints.permissions import grant
-from authentik_entra_bootstrap.sandbox.authentik.blueprints.tags import KeyOf, Scope, Tag
-from authentik_entra_bootstrap.sandbox.authentik.blueprints.transaction import Transaction
-from authentik_entra_bootstrap.sandbox.authentik.blueprints.values import merge
+from authentik_entra_bootstrap.sandbox.authentik.blueprints.values import LOOKUPS, merge, same, satisfies
 from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import (
     NON_FIELD_ERRORS,
@@ -27,188 +26,255 @@ from authentik_entra_bootstrap.sandbox.authentik.rest.errors import (
     ValidationError,
 )
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
-from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
+from authentik_entra_bootstrap.sandbox.authentik.state import Record, State, Transaction
 
 LOGGER = "authentik.blueprints.v1.importer"
-META_APPLY = "authentik_blueprints.metaapplyblueprint"
-POLICY_BINDING = "authentik_policies.policybinding"
-
-Applied = tuple[Model, Record]
-Nested = Callable[[Record, Context], bool]
-"""Applies another instance; ``False`` when it cannot be applied."""
+Result = TypeVar("Result")
 
 
-class Importer:
+class ImportResult(NamedTuple):
+    """Outcome of a blueprint import: ``logs`` as the API shows them."""
+
+    success: bool
+    logs: list[Record]
+
+
+class FieldError(Exception):
+    """A lookup names a field that the model does not have; the text is Django's."""
+
+
+def read_file(path: str) -> str | None:
+    """The text of a file, ``None`` when it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+class BlueprintImporter:
+    """Validates and applies blueprints.
+
+    :param environment: what ``!Env`` sees; this process's environment when left out.
+    """
+
+    def __init__(self, state: State, *, environment: Mapping[str, str] | None = None) -> None:
+        self._state = state
+        self._environment = os.environ if environment is None else environment
+
+    def validate(self, content: str, context: Record, ctx: Context) -> tuple[bool, list[str]]:
+        """Whether the content could be applied, with the events of the log lines.
+
+        :param context: of the instance.
+        :raises ServerCrash: for YAML that cannot be read, unknown tags, wrong structure and unknown fields.
+        """
+        run = self._run(content, context, ctx)
+        return _crashing(run.validate), [str(line["event"]) for line in run.ctx.logs]
+
+    def apply(self, content: str, context: Record, ctx: Context) -> ImportResult:
+        """Validate, then apply in one transaction.
+
+        :raises ServerCrash: as :meth:`validate`.
+        """
+        run = self._run(content, context, ctx)
+        return ImportResult(_crashing(lambda: run.validate() and run.apply()), run.ctx.logs)
+
+    def metadata(self, content: str) -> Record | None:
+        """The blueprint's metadata: name and labels.
+
+        :raises ServerCrash: as :meth:`validate`.
+        """
+        return _crashing(lambda: parse(content).metadata)
+
+    def _run(self, content: str, context: Record, ctx: Context) -> Run:
+        models = {model.model_name: model.app for model in self._state.models.values()}
+        defaults = {
+            "goauthentik.io/enterprise/licensed": self._state.licensed(),
+            "goauthentik.io/rbac/models": models,
+        }
+        blueprint = _crashing(lambda: parse(content, context, defaults))
+        return Run(self._state, blueprint, replace(ctx, logs=[], blueprint=True), self._environment.get)
+
+
+def _crashing(work: Callable[[], Result]) -> Result:
+    try:
+        return work()
+    except (UnreadableError, FieldError) as exc:
+        raise ServerCrash(str(exc)) from exc
+
+
+def matches(model: Model, row: Record, name: str, wanted: Any) -> bool:
+    """Whether a row satisfies one Django lookup (``name``, ``name__iexact``, ``attributes__key``).
+
+    :raises FieldError: for a field that does not exist.
+    """
+    column, *rest = name.split("__")
+    known = {"pk", "id", *model.extra, *model.serializer.fields}
+    known |= {own.column for own in model.serializer.fields.values()}
+    known |= {key for one in model.rows() for key in one if not key.startswith("_")}
+    if column not in known:
+        choices = ", ".join(sorted(known))
+        raise FieldError(f"Cannot resolve keyword '{column}' into field. Choices are: {choices}")
+    value = row.get(model.table.key) if column in {"pk", "id"} and column not in row else row.get(column)
+    while rest and isinstance(value, dict) and rest[0] in value:
+        value = value[rest.pop(0)]
+    lookup = rest[0] if rest else "exact"
+    if lookup not in LOOKUPS:
+        return False if isinstance(value, dict) else _unsupported(lookup)
+    return satisfies(value, lookup, wanted)
+
+
+def _unsupported(lookup: str) -> bool:
+    raise FieldError(f"Unsupported lookup '{lookup}'")
+
+
+@dataclass
+class Run:
     """One run over a blueprint's entries.
 
     :param environment: an environment variable of authentik's host.
-    :param read: the text of a file there, ``None`` when it cannot be read.
-    :param nested: applies a blueprint instance that an entry asks for.
     """
 
-    def __init__(
-        self,
-        state: State,
-        blueprint: Blueprint,
-        ctx: Context,
-        *,
-        environment: Callable[[str], str | None],
-        read: Callable[[str], str | None],
-        nested: Nested,
-    ) -> None:
-        self._state = state
-        self._blueprint = blueprint
-        self._ctx = replace(ctx, blueprint=True)
-        self._environment = environment
-        self._read = read
-        self._nested = nested
-        self._keys: dict[Any, Any] = {}
+    state: State
+    blueprint: Blueprint
+    ctx: Context
+    environment: Callable[[str], str | None]
+    keys: dict[Any, Any] = field(default_factory=dict)
+    """Keys that the blueprint gives to new objects, with the keys that these got."""
 
     # -- what tags ask for ---------------------------------------------------------------------------------
 
-    def environment(self, name: str) -> str | None:
-        """An environment variable of authentik's host."""
-        return self._environment(name)
-
     def file(self, path: str) -> str | None:
-        """The text of a file there."""
-        return self._read(path)
+        """The text of a file on authentik's host."""
+        return read_file(path)
 
     def find(self, model: str, conditions: list[tuple[str, Any]], *, whole: bool) -> Any:
         """Key of the first object that satisfies all conditions, or the object as the API shows it."""
-        found = self._state.models.get(model.lower())
+        found = self.state.models.get(model.lower())
         if found is None:
             app, _, name = model.partition(".")
             raise EntryInvalidError(f"App '{app}' doesn't have a '{name}' model.")
         for row in found.rows():
-            if all(query.matches(found, row, key, value) for key, value in conditions):
-                return found.serializer.show(row, self._ctx) if whole else row[found.table.key]
+            if all(matches(found, row, key, value) for key, value in conditions):
+                return found.serializer.show(row, self.ctx) if whole else row[found.table.key]
         return None
-
-    def key_of(self, entry: Entry, wanted: Entry) -> Any:
-        """Primary key of an applied entry; bindings refer to their target's own key for policies."""
-        model, record = wanted.instance
-        if str(entry.model).lower() == POLICY_BINDING and record.get("pbm_uuid"):
-            return record["pbm_uuid"]
-        return record[model.table.key]
 
     # -- running -------------------------------------------------------------------------------------------
 
     def validate(self) -> bool:
         """Apply everything and take it back; log lines say what is wrong.
 
-        :raises query.FieldError: for a ``!Find`` by an unknown field, where the real one crashes too.
+        :raises FieldError: for a ``!Find`` by an unknown field, where the real one crashes too.
         """
-        self._forget()
-        transaction = Transaction(self._state)
-        before = len(self._ctx.logs)
+        if self.blueprint.version != 1:
+            self._log("Invalid blueprint version")
+            return False
+        transaction = Transaction(self.state)
         try:
-            good = self._blueprint_is_version_1() and self._apply_entries()
+            good = self._apply_entries()
         finally:
             transaction.roll_back()
         if good:
             # What the trial run logged (events, queued tasks) never happened.
-            del self._ctx.logs[before:]
-        elif self._blueprint.version == 1:
+            self.ctx.logs.clear()
+        else:
             self._log("Blueprint validation failed")
         return good
 
     def apply(self) -> bool:
         """Apply everything, or nothing."""
-        self._forget()
-        transaction = Transaction(self._state)
+        transaction = Transaction(self.state)
+        good = False
         try:
             good = self._apply_entries()
-        except BaseException:
-            transaction.roll_back()
-            raise
-        if not good:
-            transaction.roll_back()
+        finally:
+            if not good:
+                transaction.roll_back()
         return good
 
-    def _forget(self) -> None:
-        self._keys = {}
-        for entry in self._blueprint.entries:
-            entry.instance = None
-
-    def _blueprint_is_version_1(self) -> bool:
-        if self._blueprint.version == 1:
-            return True
-        self._log("Invalid blueprint version")
-        return False
-
-    def _log(self, event: str, **attributes: Any) -> None:
-        audit.log(self._ctx, LOGGER, event, attributes, level="warning")
+    def _log(self, event: str, **values: Any) -> None:
+        audit.log(self.ctx, LOGGER, event, values, level="warning")
 
     def _apply_entries(self) -> bool:
-        for entry in self._blueprint.entries:
-            scope = Scope(entry, self._blueprint, self)
+        self.keys.clear()
+        for entry in self.blueprint.entries:
+            entry.instance = None
+        for entry in self.blueprint.entries:
+            scope = Scope(self.blueprint, self)
             label = str(scope.resolve(entry.model)).lower()
-            app, _, name = label.partition(".")
-            model = self._state.models.get(label)
-            if model is None and label != META_APPLY:
+            model = self.state.models.get(label)
+            if model is None:
+                app, _, name = label.partition(".")
                 self._log("App or Model does not exist", app=app, model=name)
                 return False
             try:
-                if not all(scope.resolve(entry.conditions)):
-                    continue
-                desired = Desired(scope.resolve(entry.state))
-                if model is None:
-                    self._apply_other(scope)
-                else:
-                    self._apply_entry(model, entry, scope, desired)
+                if all(scope.resolve(entry.conditions)):
+                    self._apply_entry(model, entry, scope)
             except EntryInvalidError as exc:
                 self._log(f"Entry invalid: {exc}", entry=self.shown(entry), error=str(exc))
                 return False
         return True
 
-    def _apply_entry(self, model: Model, entry: Entry, scope: Scope, desired: Desired) -> None:
-        identifiers = self._identifiers(scope)
-        found = query.by_identifiers(model, identifiers)
+    def _apply_entry(self, model: Model, entry: Entry, scope: Scope) -> None:
+        desired, identifiers = Desired(scope.resolve(entry.state)), self._identifiers(entry, scope)
+        found = self._existing(model, identifiers)
         if desired is Desired.ABSENT:
             if found is not None:
-                model.delete(found, self._ctx)
+                model.delete(found, self.ctx)
             return
         if found is not None and desired is Desired.MUST_CREATED:
             text = ErrorDetail("State is set to must_created and object exists already", "unique")
-            raise EntryInvalidError(repr({name: [text] for name in scope.entry.identifiers}))
-        data = merge(self._with_keys(scope.resolve(entry.attrs or {})), copy.deepcopy(identifiers))
+            raise EntryInvalidError(repr({name: [text] for name in entry.identifiers}))
+        data = merge(self._with_keys(scope.resolve(entry.attrs)), identifiers)
         values = self._validated(model, data, found)
         if found is None:
             columns = {model.table.key: identifiers["pk"]} if "pk" in identifiers else {}
-            found = model.create(values, self._ctx, **columns)
-            extras.store(self._state, model.label, found, data)
+            found = model.create(values, self.ctx, **columns)
+            attributes.store(self.state, model.label, found, data)
         elif desired is not Desired.CREATED:
-            found = model.update(found, values, self._ctx)
-            extras.store(self._state, model.label, found, data)
+            found = model.update(found, values, self.ctx)
+            attributes.store(self.state, model.label, found, data)
+        entry.instance = found[model.table.key]
         if "pk" in entry.identifiers:
-            self._keys[identifiers["pk"]] = found[model.table.key]
-        entry.instance = (model, found)
-        for permission in entry.permissions:
-            grant(
-                self._state,
-                model,
-                found,
-                name=str(scope.resolve(permission.permission)),
-                user=scope.resolve(permission.user),
-                role=scope.resolve(permission.role),
-            )
+            self.keys[identifiers["pk"]] = entry.instance
+
+    def _existing(self, model: Model, identifiers: dict[str, Any]) -> Record | None:
+        """The first row with this primary key, or with all the other identifiers.
+
+        :raises EntryInvalidError: without identifiers, or for a field that does not exist.
+        """
+        if not identifiers:
+            raise EntryInvalidError("No or invalid identifiers")
+        others = {
+            f"{key}__contains" if isinstance(value, dict) else key: value
+            for key, value in identifiers.items()
+            if key != "pk"
+        }
+        try:
+            # The first look is for names of fields alone.
+            for row in ({}, *model.rows()):
+                if row and "pk" in identifiers and same(row[model.table.key], identifiers["pk"]):
+                    return row
+                matched = [matches(model, row, key, value) for key, value in others.items()]
+                if row and matched and all(matched):
+                    return row
+        except FieldError as exc:
+            raise EntryInvalidError(f"Invalid identifier field: {exc}") from exc
+        return None
 
     def _validated(self, model: Model, data: dict[str, Any], found: Record | None) -> dict[str, Any]:
-        errors = extras.check(self._state, model.label, data)
+        errors = attributes.check(model.label, data, self.ctx)
         values: dict[str, Any] = {}
         try:
-            values = model.serializer.validate(data, self._ctx, instance=found, partial=found is not None)
+            values = model.serializer.validate(data, self.ctx, instance=found, partial=found is not None)
         except ValidationError as exc:
-            errors = (
-                {**exc.detail, **errors} if isinstance(exc.detail, dict) else {NON_FIELD_ERRORS: exc.detail}
-            )
+            detail = exc.detail if isinstance(exc.detail, dict) else {NON_FIELD_ERRORS: exc.detail}
+            errors = {**detail, **errors}
         if errors:
             raise EntryInvalidError(f"Serializer errors {errors!r}")
         return values
 
-    def _identifiers(self, scope: Scope) -> dict[str, Any]:
-        found = self._with_keys(scope.resolve(scope.entry.identifiers))
+    def _identifiers(self, entry: Entry, scope: Scope) -> dict[str, Any]:
+        found = self._with_keys(scope.resolve(entry.identifiers))
         return {
             key: value["pk"] if isinstance(value, dict) and "pk" in value else value
             for key, value in found.items()
@@ -218,36 +284,13 @@ class Importer:
         """Replace keys that a blueprint gives to new objects by the keys that these got."""
 
         def known(value: Any) -> Any:
-            return self._keys.get(value, value) if isinstance(value, str | int) else value
-
-        result: dict[str, Any] = {}
-        for name, value in values.items():
             if isinstance(value, dict):
-                result[name] = {key: known(item) for key, item in value.items()}
-            elif isinstance(value, list):
-                result[name] = [known(item) for item in value]
-            else:
-                result[name] = known(value)
-        return result
+                return {key: known(item) for key, item in value.items()}
+            if isinstance(value, list):
+                return [known(item) for item in value]
+            return self.keys.get(value, value)
 
-    def _apply_other(self, scope: Scope) -> None:
-        """``metaapplyblueprint``: apply another instance first."""
-        attrs = scope.resolve(scope.entry.attrs or {})
-        if not isinstance(attrs.get("identifiers"), dict):
-            missing = {"identifiers": [ErrorDetail("This field is required.", "required")]}
-            raise EntryInvalidError(f"Serializer errors {missing!r}")
-        model = self._state.models["authentik_blueprints.blueprintinstance"]
-        wanted = attrs["identifiers"].items()
-        rows = (
-            row for row in model.rows() if all(query.matches(model, row, key, value) for key, value in wanted)
-        )
-        instance = next(rows, None)
-        if instance is None:
-            if attrs.get("required", True):
-                error = {"identifiers": [ErrorDetail("Required blueprint does not exist", "invalid")]}
-                raise EntryInvalidError(f"Serializer errors {error!r}")
-            return
-        self._nested(instance, self._ctx)
+        return {name: known(value) for name, value in values.items()}
 
     # -- showing -------------------------------------------------------------------------------------------
 
@@ -256,37 +299,22 @@ class Importer:
 
         Tags show what they give without their blueprint: a ``!Context`` shows its default.
         """
-        blank = Scope(Entry(""), Blueprint(), self)
-        return {
-            "model": self._plain(entry.model, blank),
-            "state": entry.state.value
-            if isinstance(entry.state, Desired)
-            else self._plain(entry.state, blank),
-            "conditions": self._plain(entry.conditions, blank),
-            "identifiers": self._plain(entry.identifiers, blank),
-            "attrs": self._plain(entry.attrs, blank),
-            "permissions": [
-                {
-                    "permission": self._plain(one.permission, blank),
-                    "user": self._plain(one.user, blank),
-                    "role": self._plain(one.role, blank),
-                }
-                for one in entry.permissions
-            ],
-            "id": entry.id,
-            "_state": {"instance": None},
-        }
+        names = ("model", "state", "conditions", "identifiers", "attrs")
+        shown = {name: self._plain(getattr(entry, name)) for name in names}
+        return shown | {"permissions": [], "id": entry.id, "_state": {"instance": None}}
 
-    def _plain(self, value: Any, blank: Scope) -> Any:
+    def _plain(self, value: Any) -> Any:
+        if isinstance(value, Desired):
+            return value.value
         if isinstance(value, Tag):
             try:
-                return str(value.resolve(blank))
-            except (EntryInvalidError, query.FieldError) as exc:
-                if isinstance(value, KeyOf):  # the other entries are not at hand here, which nobody foresaw
+                return str(Scope(Blueprint(), self).resolve(value))
+            except (EntryInvalidError, FieldError) as exc:
+                if value.name == "KeyOf":  # the other entries are not at hand here, which nobody foresaw
                     raise ServerCrash(str(exc)) from exc
                 return "None"
         if isinstance(value, dict):
-            return {str(key): self._plain(item, blank) for key, item in value.items()}
+            return {str(key): self._plain(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [self._plain(item, blank) for item in value]
+            return [self._plain(item) for item in value]
         return value if value is None or isinstance(value, int | float) else str(value)

@@ -6,22 +6,26 @@ Names and meaning: authentik's blueprint documentation. Every part of a tag may 
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import xor
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from authentik_entra_bootstrap.sandbox.authentik.blueprints.document import (
-    Blueprint,
-    Entry,
-    EntryInvalidError,
-    UnreadableError,
-)
 from authentik_entra_bootstrap.sandbox.authentik.blueprints.values import merge
 
+if TYPE_CHECKING:
+    from authentik_entra_bootstrap.sandbox.authentik.blueprints.document import Blueprint
+
 UNSET: Any = type("Unset", (), {"__repr__": lambda _: "<unset>"})()
+
+
+class EntryInvalidError(Exception):
+    """An entry cannot be applied; its text ends up in the log line "Entry invalid: …"."""
+
+
+class UnreadableError(Exception):
+    """The content is no blueprint at all: YAML errors, unknown tags, wrong structure."""
 
 
 class Surroundings(Protocol):
@@ -39,15 +43,11 @@ class Surroundings(Protocol):
         :raises EntryInvalidError: for an unknown model or field.
         """
 
-    def key_of(self, entry: Entry, wanted: Entry) -> Any:
-        """How ``entry`` refers to the object of ``wanted``."""
-
 
 @dataclass
 class Scope:
-    """Where a tag is resolved: its entry and blueprint, and the loops around it."""
+    """Where a tag is resolved: its blueprint, and the loops around it."""
 
-    entry: Entry
     blueprint: Blueprint
     around: Surroundings
     loops: list[tuple[Any, ...]] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Scope:
         :raises EntryInvalidError: when a tag cannot be resolved.
         """
         if isinstance(value, Tag):
-            return value.resolve(self)
+            return TAGS[value.name](value, self)
         if isinstance(value, dict):
             return {key: self.resolve(item) for key, item in value.items()}
         if isinstance(value, list):
@@ -66,188 +66,144 @@ class Scope:
         return value
 
 
-class Tag(ABC):
+@dataclass
+class Tag:
     """A tag of a blueprint.
 
+    :param name: without the exclamation mark.
     :param arguments: the tag's sequence, or its one scalar.
     """
 
-    least = 1
-    """Arguments that it needs."""
+    name: str
+    arguments: list[Any]
 
-    def __init__(self, arguments: list[Any]) -> None:
-        if len(arguments) < self.least:
-            raise UnreadableError(f"{type(self).__name__} needs {self.least} values")
-        self.arguments = arguments
+    def __post_init__(self) -> None:
+        """Refuse wrong arguments.
 
-    @abstractmethod
-    def resolve(self, scope: Scope) -> Any:
-        """The tag's value.
-
-        :raises EntryInvalidError: when there is none.
+        :raises UnreadableError: for them.
         """
+        count = len(self.arguments)
+        if count < {"Enumerate": 3, "AtIndex": 2}.get(self.name, 1) or (self.name == "If" and count == 2):
+            raise UnreadableError(f"{self.name} takes another number of values")
+        pairs = [isinstance(one, list) and len(one) > 1 for one in self.arguments[1:]]
+        if self.name in {"Find", "FindObject"} and not all(pairs):
+            raise UnreadableError(f"{self.name} takes pairs of field and value")
+        if self.name in {"Index", "Value"}:
+            try:
+                self.depth = int(self.arguments[0])
+            except (TypeError, ValueError):
+                raise UnreadableError(f"{self.name} takes a depth") from None
 
     def argument(self, scope: Scope, index: int, default: Any = None) -> Any:
         """One argument, resolved."""
         return scope.resolve(self.arguments[index]) if index < len(self.arguments) else default
 
 
-class KeyOf(Tag):
+def key_of(tag: Tag, scope: Scope) -> Any:
     """``!KeyOf id``: primary key of the object of an earlier entry."""
-
-    def resolve(self, scope: Scope) -> Any:
-        """See :class:`Tag`."""
-        wanted = str(self.arguments[0])
-        for entry in scope.blueprint.entry_called(wanted):
-            return scope.around.key_of(scope.entry, entry)
-        raise EntryInvalidError(f"KeyOf: failed to find entry with `id` of `{wanted}` and a model instance")
+    wanted = str(tag.arguments[0])
+    for entry in scope.blueprint.entries:
+        if entry.id == wanted and entry.instance is not None:
+            return entry.instance
+    raise EntryInvalidError(f"KeyOf: failed to find entry with `id` of `{wanted}` and a model instance")
 
 
-class Env(Tag):
+def env(tag: Tag, scope: Scope) -> Any:
     """``!Env NAME`` or ``!Env [NAME, default]``."""
-
-    def resolve(self, scope: Scope) -> Any:
-        """See :class:`Tag`."""
-        return scope.around.environment(str(self.argument(scope, 0))) or self.argument(scope, 1)
+    return scope.around.environment(str(tag.argument(scope, 0))) or tag.argument(scope, 1)
 
 
-class File(Tag):
+def file(tag: Tag, scope: Scope) -> Any:
     """``!File path`` or ``!File [path, default]``: the text without white space around it."""
-
-    def resolve(self, scope: Scope) -> Any:
-        """See :class:`Tag`."""
-        text = scope.around.file(str(self.argument(scope, 0)))
-        return self.argument(scope, 1) if text is None else text.strip()
+    text = scope.around.file(str(tag.argument(scope, 0)))
+    return tag.argument(scope, 1) if text is None else text.strip()
 
 
-class Context(Tag):
+def context(tag: Tag, scope: Scope) -> Any:
     """``!Context key`` or ``!Context [key, default]``."""
-
-    def resolve(self, scope: Scope) -> Any:
-        """See :class:`Tag`."""
-        key = self.argument(scope, 0)
-        if key in scope.blueprint.context:
-            return scope.resolve(scope.blueprint.context[key])
-        return self.argument(scope, 1)
+    key = tag.argument(scope, 0)
+    if key in scope.blueprint.context:
+        return scope.resolve(scope.blueprint.context[key])
+    return tag.argument(scope, 1)
 
 
-class ParseJSON(Tag):
+def parse_json(tag: Tag, scope: Scope) -> Any:
     """``!ParseJSON text``."""
-
-    def resolve(self, scope: Scope) -> Any:
-        """See :class:`Tag`."""
-        try:
-            return json.loads(str(self.argument(scope, 0)))
-        except json.JSONDecodeError as exc:
-            raise EntryInvalidError(str(exc)) from exc
+    try:
+        return json.loads(str(tag.argument(scope, 0)))
+    except json.JSONDecodeError as exc:
+        raise EntryInvalidError(str(exc)) from exc
 
 
-class Format(Tag):
+def format_text(tag: Tag, scope: Scope) -> Any:
     """``!Format [text, values…]``: Python's ``%``."""
-
-    def resolve(self, scope: Scope) -> Any:
-        """See :class:`Tag`."""
-        text, *values = scope.resolve(self.arguments)
-        try:
-            return text % tuple(values)
-        except TypeError as exc:
-            raise EntryInvalidError(str(exc)) from exc
+    text, *values = scope.resolve(tag.arguments)
+    try:
+        return text % tuple(values)
+    except TypeError as exc:
+        raise EntryInvalidError(str(exc)) from exc
 
 
-class Find(Tag):
-    """``!Find [model, [field, value]…]``: primary key of the first match, or null."""
-
-    whole = False
-
-    def __init__(self, arguments: list[Any]) -> None:
-        super().__init__(arguments)
-        if any(not isinstance(condition, list) or len(condition) < 2 for condition in arguments[1:]):
-            raise UnreadableError(f"{type(self).__name__} takes pairs of field and value")
-
-    def resolve(self, scope: Scope) -> Any:
-        """See :class:`Tag`."""
-        model, *conditions = scope.resolve(self.arguments)
-        pairs = [(str(condition[0]), condition[1]) for condition in conditions]
-        return scope.around.find(str(model), pairs, whole=self.whole)
+def find(tag: Tag, scope: Scope) -> Any:
+    """``!Find [model, [field, value]…]``: primary key of the first match, or null; ``!FindObject``: the whole object."""
+    model, *conditions = scope.resolve(tag.arguments)
+    pairs = [(str(condition[0]), condition[1]) for condition in conditions]
+    return scope.around.find(str(model), pairs, whole=tag.name == "FindObject")
 
 
-class FindObject(Find):
-    """``!FindObject``: as ``!Find``, but the whole object."""
+MODES: Mapping[str, Callable[[list[bool]], bool]] = {
+    "AND": all,
+    "NAND": lambda values: not all(values),
+    "OR": any,
+    "NOR": lambda values: not any(values),
+    "XOR": lambda values: reduce(xor, values),
+    "XNOR": lambda values: not reduce(xor, values),
+}
 
-    whole = True
 
-
-class Condition(Tag):
+def condition(tag: Tag, scope: Scope) -> Any:
     """``!Condition [AND|NAND|OR|NOR|XOR|XNOR, values…]``."""
-
-    _MODES: Mapping[str, Callable[[list[bool]], bool]] = {
-        "AND": all,
-        "NAND": lambda values: not all(values),
-        "OR": any,
-        "NOR": lambda values: not any(values),
-        "XOR": lambda values: reduce(xor, values),
-        "XNOR": lambda values: not reduce(xor, values),
-    }
-
-    def resolve(self, scope: Scope) -> Any:
-        """See :class:`Tag`."""
-        mode, *values = scope.resolve(self.arguments)
-        if not values:
-            raise EntryInvalidError("At least one value is required after mode selection.")
-        compare = self._MODES.get(str(mode).upper())
-        if compare is None:
-            raise EntryInvalidError(repr(str(mode).upper()))
-        return compare([bool(value) for value in values])
+    mode, *values = scope.resolve(tag.arguments)
+    if not values:
+        raise EntryInvalidError("At least one value is required after mode selection.")
+    mode = str(mode).upper()
+    if mode not in MODES:
+        raise EntryInvalidError(repr(mode))
+    return MODES[mode]([bool(value) for value in values])
 
 
-class If(Tag):
+def choose(tag: Tag, scope: Scope) -> Any:
     """``!If [condition, then, else]``; ``!If [condition]`` is a boolean. Only the chosen side is resolved."""
-
-    def __init__(self, arguments: list[Any]) -> None:
-        super().__init__(arguments)
-        if len(arguments) == 2:
-            raise UnreadableError("If takes one value or three")
-
-    def resolve(self, scope: Scope) -> Any:
-        """See :class:`Tag`."""
-        chosen = bool(self.argument(scope, 0))
-        if len(self.arguments) == 1:
-            return chosen
-        return self.argument(scope, 1 if chosen else 2)
+    chosen = bool(tag.argument(scope, 0))
+    return chosen if len(tag.arguments) == 1 else tag.argument(scope, 1 if chosen else 2)
 
 
-class Enumerate(Tag):
+def enumerate_items(tag: Tag, scope: Scope) -> Any:
     """``!Enumerate [iterable, SEQ|MAP, body]``; ``!Index`` and ``!Value`` stand for the item in the body."""
-
-    least = 3
-
-    def resolve(self, scope: Scope) -> Any:
-        """See :class:`Tag`."""
-        source = self.arguments[0]
-        if isinstance(source, LoopItem) and source.depth == 0:
+    source = tag.arguments[0]
+    if isinstance(source, Tag) and source.name in {"Index", "Value"} and source.depth == 0:
+        raise EntryInvalidError(
+            "Enumerate tag's iterable references this tag's context. "
+            "This is a noop. Check you are setting depth bigger than 0."
+        )
+    # The loop is open while its source is resolved too: depths count from the tag outwards.
+    scope.loops.append(())
+    try:
+        iterable = scope.resolve(source)
+        if not isinstance(iterable, Iterable):
             raise EntryInvalidError(
-                "Enumerate tag's iterable references this tag's context. "
-                "This is a noop. Check you are setting depth bigger than 0."
+                "Enumerate's iterable must be an iterable such as a sequence or a mapping"
             )
-        # The loop is open while its source is resolved too: depths count from the tag outwards.
-        scope.loops.append(())
-        try:
-            iterable = scope.resolve(source)
-            if not isinstance(iterable, Iterable):
-                raise EntryInvalidError(
-                    "Enumerate's iterable must be an iterable such as a sequence or a mapping"
-                )
-            output = str(self.arguments[1]).upper()
-            if output not in {"SEQ", "MAP"}:
-                raise EntryInvalidError(repr(output))
-            items = iterable.items() if isinstance(iterable, Mapping) else enumerate(iterable)
-            bodies = []
-            for item in list(items):
-                scope.loops[-1] = item
-                bodies.append(scope.resolve(self.arguments[2]))
-        finally:
-            scope.loops.pop()
-        return bodies if output == "SEQ" else _mapping(bodies)
+        output = str(tag.arguments[1]).upper()
+        if output not in {"SEQ", "MAP"}:
+            raise EntryInvalidError(repr(output))
+        bodies = []
+        for item in [*(iterable.items() if isinstance(iterable, Mapping) else enumerate(iterable))]:
+            scope.loops[-1] = item
+            bodies.append(scope.resolve(tag.arguments[2]))
+    finally:
+        scope.loops.pop()
+    return bodies if output == "SEQ" else _mapping(bodies)
 
 
 def _mapping(bodies: list[Any]) -> dict[Any, Any]:
@@ -262,69 +218,50 @@ def _mapping(bodies: list[Any]) -> dict[Any, Any]:
     return result
 
 
-class LoopItem(Tag):
-    """Base of ``!Index`` and ``!Value``; their argument counts loops outwards from 0."""
-
-    part: int
-
-    @property
-    def depth(self) -> int:
-        """How many loops outwards."""
-        return int(self.arguments[0])
-
-    def __init__(self, arguments: list[Any]) -> None:
-        super().__init__(arguments)
-        try:
-            int(arguments[0])
-        except (TypeError, ValueError):
-            raise UnreadableError(f"{type(self).__name__} takes a depth") from None
-
-    def resolve(self, scope: Scope) -> Any:
-        """See :class:`Tag`."""
-        name = type(self).__name__
-        if not 0 <= self.depth < len(scope.loops):
-            if self.depth == 0:
-                raise EntryInvalidError(f"{name} tags are only usable inside an Enumerate tag")
-            limit = len(scope.loops) - 1
-            raise EntryInvalidError(f"{name} tag: invalid depth: {self.depth}. Max depth: {limit}")
-        item = scope.loops[-1 - self.depth]
-        if not item:
-            raise EntryInvalidError(f"Empty/invalid context: {item}")
-        return item[self.part]
+def loop_item(tag: Tag, scope: Scope) -> Any:
+    """``!Index depth``: number or key of a loop's item; ``!Value depth``: the item. Depths count outwards from 0."""
+    if not 0 <= tag.depth < len(scope.loops):
+        if tag.depth == 0:
+            raise EntryInvalidError(f"{tag.name} tags are only usable inside an Enumerate tag")
+        limit = len(scope.loops) - 1
+        raise EntryInvalidError(f"{tag.name} tag: invalid depth: {tag.depth}. Max depth: {limit}")
+    item = scope.loops[-1 - tag.depth]
+    if not item:
+        raise EntryInvalidError(f"Empty/invalid context: {item}")
+    return item[tag.name == "Value"]
 
 
-class Index(LoopItem):
-    """``!Index depth``: number or key of the loop's item."""
-
-    part = 0
-
-
-class Value(LoopItem):
-    """``!Value depth``: the loop's item."""
-
-    part = 1
-
-
-class AtIndex(Tag):
+def at_index(tag: Tag, scope: Scope) -> Any:
     """``!AtIndex [object, index]`` or ``!AtIndex [object, index, default]``."""
-
-    least = 2
-
-    def resolve(self, scope: Scope) -> Any:
-        """See :class:`Tag`."""
-        source, key = self.argument(scope, 0), self.argument(scope, 1)
-        default = self.argument(scope, 2, UNSET)
+    source, key = tag.argument(scope, 0), tag.argument(scope, 1)
+    default = tag.argument(scope, 2, UNSET)
+    complaint = "Index out of range" if isinstance(source, list | tuple) else "Key does not exist"
+    try:
+        return source[key]
+    except TypeError as exc:
         if isinstance(source, list | tuple):
-            try:
-                return source[key]
-            except TypeError as exc:
-                raise EntryInvalidError(f"Invalid index for list: {key}") from exc
-            except IndexError as exc:
-                if default is UNSET:
-                    raise EntryInvalidError(f"Index out of range: {key}") from exc
-                return default
-        if isinstance(source, Mapping) and key in source:
-            return source[key]
-        if default is UNSET:
-            raise EntryInvalidError(f"Key does not exist: {key}")
-        return default
+            raise EntryInvalidError(f"Invalid index for list: {key}") from exc
+    except (IndexError, KeyError):
+        pass
+    if default is UNSET:
+        raise EntryInvalidError(f"{complaint}: {key}")
+    return default
+
+
+TAGS: dict[str, Callable[[Tag, Scope], Any]] = {
+    "AtIndex": at_index,
+    "Condition": condition,
+    "Context": context,
+    "Enumerate": enumerate_items,
+    "Env": env,
+    "File": file,
+    "Find": find,
+    "FindObject": find,
+    "Format": format_text,
+    "If": choose,
+    "Index": loop_item,
+    "KeyOf": key_of,
+    "ParseJSON": parse_json,
+    "Value": loop_item,
+}
+"""By name in YAML, without the exclamation mark."""

@@ -1,63 +1,106 @@
-"""Rules about single fields of users and groups."""
+"""Two calls of users: who the caller is, and making a service account."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ValidationError
-from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Boolean, Choice
-from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import Rights
+from authentik_entra_bootstrap.sandbox.authentik.rest.bodies import Reply
+from authentik_entra_bootstrap.sandbox.authentik.rest.context import groups_of, roles_of
+from authentik_entra_bootstrap.sandbox.authentik.rest.errors import Rejected
+from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Boolean, Moment, Text, ref
+from authentik_entra_bootstrap.sandbox.authentik.rest.model import Serializer
+from authentik_entra_bootstrap.sandbox.authentik.rest.views import Action
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
-    from authentik_entra_bootstrap.sandbox.authentik.state import Record
 
-INTERNAL_ACCOUNT = "internal_service_account"
+USER = "authentik_core.user"
+GROUP = "authentik_core.group"
+TOKEN = "authentik_core.token"
+TOKEN_EXPIRES = "goauthentik.io/user/token-expires"
+AVATAR = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4="
+"""An empty picture: whoever looks at it is a program."""
 
-
-@dataclass(kw_only=True)
-class UserType(Choice):
-    """The kind of a user; authentik keeps one of them to itself."""
-
-    def check(self, value: Any, instance: Record | None, ctx: Context) -> None:
-        """An internal service account is neither made nor changed into anything else."""
-        super().check(value, instance, ctx)
-        if instance and instance["type"] == INTERNAL_ACCOUNT != value:
-            raise self.fail("Can't change internal service account to other user type.")
-        if not instance and value == INTERNAL_ACCOUNT and not ctx.blueprint:
-            raise self.fail("Setting a user to internal service account is not allowed.")
-
-
-@dataclass(kw_only=True)
-class SuperuserFlag(Boolean):
-    """Whether a group makes superusers; a change takes a permission of its own, one for each direction."""
-
-    def check(self, value: Any, instance: Record | None, ctx: Context) -> None:
-        """Refuse a change to callers without the permission; a new group without the flag is none."""
-        super().check(value, instance, ctx)
-        if ctx.request is None or value is (instance["is_superuser"] if instance else False):
-            return
-        permission = f"authentik_core.{'enable' if value else 'disable'}_group_superuser"
-        if not Rights(ctx.state, ctx.user).has(permission, instance["pk"] if instance else None):
-            raise self.fail(f"User does not have permission to set superuser status to {value}.")
+SERVICE_ACCOUNT = Serializer(
+    "UserServiceAccount",
+    {
+        "name": Text(unique=("user", "This field must be unique."), source="username"),
+        "create_group": Boolean(default=False),
+        "expiring": Boolean(default=True),
+        "expires": Moment(required=False),
+    },
+)
 
 
-def no_internal_account(values: dict[str, Any], instance: Record | None, ctx: Context) -> None:  # noqa: ARG001
-    """Leave the accounts of outposts alone.
+def me(ctx: Context) -> Reply:
+    """The caller."""
+    state, user, rights = ctx.state, ctx.user or {}, ctx.rights
+    groups, roles = (
+        sorted(find(state, user), key=lambda row: str(row["name"])) for find in (groups_of, roles_of)
+    )
+    system = sorted(row["codename"] for row in state.tables["permission"].where(app_label="authentik_rbac"))
+    newest = state.profile.at_least("2026.8")
+    shown = {
+        **{name: user[name] for name in ("pk", "username", "name", "is_active")},
+        "is_superuser": rights.superuser,
+        "groups": [{"name": group["name"], "pk": group["pk"]} for group in groups],
+        "roles": [{"name": role["name"], "pk": role["pk"]} for role in roles],
+        "email": user["email"],
+        "avatar": AVATAR,
+        "uid": state.user_uid(user),
+        "settings": user["attributes"].get("settings", {}),
+        "type": user["type"],
+        "system_permissions": [name for name in system if rights.has(f"authentik_rbac.{name}")],
+        **({"is_current": True} if newest else {}),
+    }
+    return Reply({"user": shown, **({"users": [shown]} if newest else {})})
 
-    :raises ValidationError: for every change of one.
-    """
-    if instance and instance["type"] == INTERNAL_ACCOUNT:
-        raise ValidationError("Can't modify internal service account users")
+
+def service_account(ctx: Context) -> Reply:
+    """A user for a program, with an app password (which the API does not take as a token)."""
+    ctx.rights.need("authentik_core.add_token")
+    state, values = ctx.state, SERVICE_ACCOUNT.validate(ctx.data, ctx)
+    name, expiring = values["name"], values.get("expiring", True)
+    grouped = values.get("create_group") and ctx.rights.has("authentik_core.add_group")
+    if grouped and state.tables["group"].find(name=name):
+        raise Rejected({"non_field_errors": ["A user/group with these details already exists"]})
+    user = state.models[USER].create(
+        {
+            "username": name,
+            "name": name,
+            "type": "service_account",
+            "path": "goauthentik.io/service-accounts",
+            "attributes": {TOKEN_EXPIRES: expiring},
+        },
+        ctx,
+    )
+    answer = {"username": name, "user_uid": state.user_uid(user), "user_pk": user["pk"]}
+    if grouped:
+        answer["group_pk"] = state.models[GROUP].create({"name": name, "users": [user["pk"]]}, ctx)["pk"]
+    token = state.models[TOKEN].create(
+        {
+            "identifier": re.sub(r"[^a-z0-9_-]+", "-", f"service-account-{name}-password".lower()),
+            "intent": "app_password",
+            "user": user["pk"],
+            "expiring": expiring,
+            "expires": values.get("expires") or state.now() + timedelta(days=360),
+        },
+        ctx,
+    )
+    return Reply(answer | {"token": token["key"]})
 
 
-def sound_path(value: str, ctx: Context) -> None:  # noqa: ARG001 - the signature of all validators
-    """Refuse empty parts and slashes at the ends.
-
-    :raises ValidationError: for them.
-    """
-    if value.startswith("/") or value.endswith("/"):
-        raise ValidationError("No leading or trailing slashes allowed.")
-    if "" in value.split("/"):
-        raise ValidationError("No empty segments in user path allowed.")
+ACTIONS = [
+    Action("user_me", "GET", me, "me", public=True, response=ref("SessionUser")),
+    Action(
+        "service_account",
+        "POST",
+        service_account,
+        "service_account",
+        permission="authentik_core.add_user",
+        request=SERVICE_ACCOUNT,
+        response=ref("UserServiceAccountResponse"),
+    ),
+]

@@ -5,35 +5,44 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, usage
-from authentik_entra_bootstrap.sandbox.authentik.resources.providers import LABEL as PROVIDER
-from authentik_entra_bootstrap.sandbox.authentik.resources.providers import provider_serializer
-from authentik_entra_bootstrap.sandbox.authentik.rest import listing
-from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
-from authentik_entra_bootstrap.sandbox.authentik.rest.errors import (
-    NotFound,
-    Rejected,
-    ValidationError,
+from authentik_entra_bootstrap.sandbox.authentik.resources.providers import (
+    LABEL as PROVIDER,
 )
-from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Boolean, Choice, Plain, Uuid
-from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
-from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import groups_of
-from authentik_entra_bootstrap.sandbox.authentik.rest.relations import ManyRelated, Nested, Related
-from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
-from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
-from authentik_entra_bootstrap.sandbox.authentik.rest.texts import Slug, Text, Url
-from authentik_entra_bootstrap.sandbox.authentik.rest.viewset import Action, ModelView, View
+from authentik_entra_bootstrap.sandbox.authentik.resources.providers import (
+    USED_BY,
+    may_see,
+    provider_serializer,
+    used_entries,
+)
+from authentik_entra_bootstrap.sandbox.authentik.rest import filters
+from authentik_entra_bootstrap.sandbox.authentik.rest.bodies import Reply
+from authentik_entra_bootstrap.sandbox.authentik.rest.context import groups_of
+from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ValidationError
+from authentik_entra_bootstrap.sandbox.authentik.rest.fields import (
+    NULLABLE_STRING,
+    Boolean,
+    Choice,
+    Text,
+    Uuid,
+    computed,
+    ref,
+    slug,
+    url,
+)
+from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model, Serializer
+from authentik_entra_bootstrap.sandbox.authentik.rest.relations import ManyRelated, Nested, Related, row_of
+from authentik_entra_bootstrap.sandbox.authentik.rest.views import Action, ModelView, View
 
 if TYPE_CHECKING:
+    from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
     from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 
 LABEL = "authentik_core.application"
 RESERVED = ("authorize", "token", "device", "userinfo", "introspect", "revoke")
-ENGINE_MODES = {"all": "all, all policies must pass", "any": "any, any policy must pass"}
 SEARCHED = ("name", "slug", "meta_launch_url", "meta_description", "meta_publisher", "group")
 
 
-def not_reserved(value: Any, ctx: Context) -> None:  # noqa: ARG001 - the signature of all validators
+def not_reserved(value: str, _instance: Record | None, _ctx: Context) -> None:
     """Refuse slugs that are addresses of authentik's OAuth endpoints.
 
     :raises ValidationError: for one of them.
@@ -47,28 +56,23 @@ def backchannel_rows(record: Record, ctx: Context) -> list[Record]:
     return ctx.state.tables["provider"].where(backchannel_application=record["pk"])
 
 
-def main_provider(record: Record, ctx: Context) -> Record | None:
-    """The application's main provider."""
-    return ctx.state.tables["provider"].get(record["provider"])
-
-
-def one_application(value: Any, instance: Record | None, ctx: Context) -> None:
+def one_application(values: dict[str, Any], instance: Record | None, ctx: Context) -> None:
     """A main provider belongs to one application.
 
     :raises ValidationError: when another has it.
     """
-    key = value.get("provider")
+    key = values.get("provider")
     other = ctx.state.tables["application"].find(provider=key) if key else None
-    if other is not None and (instance is None or other["pk"] != instance["pk"]):
-        raise ValidationError({"provider": ["Application with this provider already exists."]})
+    if other is not None and other is not instance:
+        raise ValidationError({"provider": "Application with this provider already exists."})
 
 
-def remember_backchannel(state: State, record: Record, keys: list[int]) -> None:  # noqa: ARG001
+def remember_backchannel(_state: State, record: Record, keys: list[int]) -> None:
     """Keep the wanted providers until the application itself is saved."""
     record["_backchannel"] = keys
 
 
-def saved(record: Record, ctx: Context, created: bool) -> None:  # noqa: ARG001 - the signature of all
+def saved(_record: Record, ctx: Context, created: bool) -> None:
     """Forget cached lists when an application is new."""
     if created:
         ctx.state.application_cache.clear()
@@ -89,11 +93,10 @@ def attach(record: Record, ctx: Context) -> None:
 
 
 def deleting(record: Record, ctx: Context) -> None:
-    """The application's backchannel providers and its policy bindings go with it."""
+    """The application's backchannel providers and its bindings go with it."""
     for provider in backchannel_rows(record, ctx):
         ctx.state.models[PROVIDER].delete(provider, ctx)
-    for binding in ctx.state.tables["binding"].where(target=record["pk"]):
-        ctx.state.tables["binding"].remove(binding["pk"])
+    ctx.state.tables["binding"].remove_where(target=record["pk"])
     for cached in ctx.state.application_cache.values():
         cached[:] = [row for row in cached if row["pk"] != record["pk"]]
 
@@ -101,20 +104,17 @@ def deleting(record: Record, ctx: Context) -> None:
 def serializer_for(state: State) -> Serializer:
     """The application with the fields of the state's release."""
     profile = state.profile
-    base, full = provider_serializer(base=True), provider_serializer()
-    null_string = common.NULLABLE_STRING
     return Serializer(
         "Application",
         {
-            "pk": Uuid(read_only=True, label="Pbm uuid"),
+            "pk": Uuid(read_only=True),
             "name": Text(),
-            "slug": Slug(
-                unique="Application with this slug already exists.",
-                unique_table="application",
+            "slug": slug(
+                unique=("application", "Application with this slug already exists."),
                 validators=[not_reserved],
             ),
             "provider": Related(table="provider", integer=True, null=True, default=None),
-            "provider_obj": Nested(serializer=lambda: full, get=main_provider),
+            "provider_obj": Nested(serializer=provider_serializer(), get=row_of("provider")),
             "backchannel_providers": ManyRelated(
                 table="provider",
                 integer=True,
@@ -122,19 +122,18 @@ def serializer_for(state: State) -> Serializer:
                 get=lambda record, ctx: [row["pk"] for row in backchannel_rows(record, ctx)],
                 put=remember_backchannel,
             ),
-            "backchannel_providers_obj": Nested(serializer=lambda: base, many=True, get=backchannel_rows),
-            "launch_url": Plain(shape=null_string, get=lambda record, _: record["meta_launch_url"] or None),
-            "open_in_new_tab": Boolean(default=False),
-            "meta_launch_url": Url(blank=True, default=""),
-            "meta_icon": Text(blank=True, default=""),
-            "meta_icon_url": Plain(shape=null_string, get=lambda record, _: record["meta_icon"] or None),
-            "meta_icon_themed_urls": Plain(
-                shape={"allOf": [{"$ref": "#/components/schemas/ThemedUrls"}], "nullable": True},
-                get=lambda record, ctx: None,  # noqa: ARG005
+            "backchannel_providers_obj": Nested(
+                serializer=provider_serializer(base=True), many=True, get=backchannel_rows
             ),
+            "launch_url": computed(NULLABLE_STRING, lambda record, _ctx: record["meta_launch_url"] or None),
+            "open_in_new_tab": Boolean(default=False),
+            "meta_launch_url": url(blank=True, default=""),
+            "meta_icon": Text(blank=True, default=""),
+            "meta_icon_url": computed(NULLABLE_STRING, lambda record, _ctx: record["meta_icon"] or None),
+            "meta_icon_themed_urls": computed({"allOf": [ref("ThemedUrls")], "nullable": True}),
             "meta_description": Text(blank=True, default=""),
             "meta_publisher": Text(blank=True, default=""),
-            "policy_engine_mode": Choice(choices=ENGINE_MODES, enum="PolicyEngineMode", default="any"),
+            "policy_engine_mode": Choice(choices=("all", "any"), enum="PolicyEngineMode", default="any"),
             "group": Text(blank=True, default=""),
             "meta_hide": Boolean(default=False) if profile.application_meta_hide else None,
             "pbm_uuid": Uuid(read_only=True) if profile.application_pbm_uuid else None,
@@ -146,92 +145,38 @@ def serializer_for(state: State) -> Serializer:
 def may_use(state: State, application: Record, user: Record) -> bool:
     """What the policy engine says: everybody without bindings, else the bound users and groups."""
     bindings = [row for row in state.tables["binding"].where(target=application["pk"]) if row["enabled"]]
-    if not bindings:
-        return True
     groups = {group["pk"] for group in groups_of(state, user)}
     results = [(row["user"] == user["pk"] or row["group"] in groups) is not row["negate"] for row in bindings]
-    return all(results) if application["policy_engine_mode"] == "all" else any(results)
+    return not results or (all if application["policy_engine_mode"] == "all" else any)(results)
 
 
 class ApplicationView(ModelView):
     """The application's calls; its list looks at policies instead of permissions."""
-
-    def __init__(self, state: State, model: Model) -> None:
-        super().__init__(
-            state,
-            "core/applications",
-            model,
-            lookup="slug",
-            lookup_name="slug",
-            filters={name: listing.exact(name) for name in SEARCHED},
-            search=SEARCHED,
-            ordering=["name"],
-            used_by=usage.OF_APPLICATION,
-            actions=[
-                Action(
-                    "check_access",
-                    "GET",
-                    self.check_access,
-                    doc="Check access to a single application by slug",
-                    detail=True,
-                    public=True,
-                    response={"$ref": "#/components/schemas/PolicyTestResult"},
-                )
-            ],
-        )
 
     def list_(self, ctx: Context) -> Reply:
         """The caller's applications, from the cache of this page: filters only change the numbers.
 
         Superusers get the true list with ``superuser_full_list=true``; a search is never cached.
         """
-        assert ctx.request is not None  # noqa: S101 - views are only reached by requests
-        assert ctx.user is not None  # noqa: S101 - no anonymous access here
-        request, user = ctx.request, ctx.user
-        if request.param("superuser_full_list").lower() == "true" and self.rights(ctx).superuser:
+        if ctx.param("superuser_full_list").lower() == "true" and ctx.rights.superuser:
             return super().list_(ctx)
-        page = listing.paginate(self.select(self.model.rows(), ctx), ctx)
-        if "for_user" in request.params:
-            user = self._other_user(ctx, ["Invalid input."])
-            rows = [row for row in page.rows if may_use(self.state, row, user)]
-        elif request.param("search"):
-            rows = [row for row in page.rows if may_use(self.state, row, user)]
-        else:
-            rows = self._cached((user["pk"], page.number), page.rows, user)
-        return Reply(page.envelope([self.serializer.show(row, ctx) for row in rows]))
+        user = ctx.user or {}
+        body = filters.paginate(self.select(self.model.rows(), ctx), ctx, lambda row: row)
+        usable = [row for row in body["results"] if may_use(ctx.state, row, user)]
+        if not ctx.param("search"):
+            cache, key = ctx.state.application_cache, (user["pk"], body["pagination"]["current"])
+            usable = cache[key] = cache.get(key) or [copy.copy(row) for row in usable]
+        return Reply(body | {"results": [self.serializer.show(row, ctx) for row in usable]})
 
-    def _cached(self, key: tuple[int, int], rows: list[Record], user: Record) -> list[Record]:
-        cache = self.state.application_cache
-        if not cache.get(key):
-            cache[key] = [copy.copy(row) for row in rows if may_use(self.state, row, user)]
-        return cache[key]
-
-    def _other_user(self, ctx: Context, malformed: Any) -> Record:
-        """The user whom ``for_user`` names.
-
-        :param malformed: body of the refusal of what is no number.
-        :raises Rejected: for nobody, and for somebody whose applications the caller may not see.
-        """
-        text = ctx.request.param("for_user") if ctx.request else ""
-        try:
-            user = self.state.tables["user"].get(int(text))
-        except ValueError:
-            raise Rejected(malformed) from None
-        if user is None or not self.rights(ctx).has("authentik_core.view_user_applications", user["pk"]):
-            raise Rejected({"for_user": "User not found"})
-        return user
-
-    def check_access(self, ctx: Context) -> Reply:
-        """Whether the caller (or, for superusers, ``for_user``) may use the application."""
-        assert ctx.user is not None  # noqa: S101 - no anonymous access here
-        application = self.model.table.find(slug=ctx.kwargs["lookup"])
-        if application is None:
-            raise NotFound("No Application matches the given query.")
-        user = ctx.user
-        if ctx.request and self.rights(ctx).superuser and "for_user" in ctx.request.params:
-            user = self._other_user(ctx, {"for_user": "for_user must be numerical"})
-        passing = may_use(self.state, application, user)
-        return Reply({"passing": passing, "messages": [], "log_messages": []})
+    def used_by(self, ctx: Context) -> Reply:
+        """What points to the application, as far as the caller may see it."""
+        record, tables = self.get_object(ctx, "GET"), ctx.state.tables
+        providers, bindings = backchannel_rows(record, ctx), tables["binding"].where(target=record["pk"])
+        entries = [
+            *used_entries(ctx.state, "authentik_core.provider", providers),
+            *used_entries(ctx.state, "authentik_policies.policybinding", bindings),
+        ]
+        return Reply([entry for entry in entries if may_see(ctx, entry)])
 
 
 def views(state: State) -> list[View]:
@@ -243,10 +188,19 @@ def views(state: State) -> list[View]:
         table_name="application",
         serializer=serializer_for(state),
         verbose_name="Application",
-        before_create=lambda record, ctx: record.update(pbm_uuid=record["pk"]),  # noqa: ARG005
+        before_create=lambda record, _ctx: record.update(pbm_uuid=record["pk"]),
         saved=saved,
         after_audit=attach,
         deleting=deleting,
     )
-    state.models[LABEL] = model
-    return [ApplicationView(state, model)]
+    view = ApplicationView(
+        path="core/applications",
+        model=model,
+        lookup="slug",
+        lookup_name="slug",
+        filters=filters.exact(*SEARCHED),
+        search=SEARCHED,
+        ordering=["name"],
+    )
+    view.actions = [Action("used_by", "GET", view.used_by, "used_by", detail=True, response=USED_BY)]
+    return [view]

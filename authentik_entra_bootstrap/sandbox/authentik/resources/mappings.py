@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common
-from authentik_entra_bootstrap.sandbox.authentik.rest import listing
-from authentik_entra_bootstrap.sandbox.authentik.rest.errors import NotFound, ServerCrash
-from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Dictionary, Uuid
-from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
-from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import Rights
-from authentik_entra_bootstrap.sandbox.authentik.rest.relations import Nested, Related
-from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
-from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
-from authentik_entra_bootstrap.sandbox.authentik.rest.texts import Text
-from authentik_entra_bootstrap.sandbox.authentik.rest.viewset import Action, ModelView, View
+from authentik_entra_bootstrap.sandbox.authentik.resources.accounts import GROUP, USER
+from authentik_entra_bootstrap.sandbox.authentik.rest import filters
+from authentik_entra_bootstrap.sandbox.authentik.rest.bodies import Reply
+from authentik_entra_bootstrap.sandbox.authentik.rest.errors import NotFound, ServerCrash, ValidationError
+from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Dictionary, Text, Uuid, ref
+from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model, Serializer, kind_fields
+from authentik_entra_bootstrap.sandbox.authentik.rest.relations import (
+    Nested,
+    Related,
+    row_of,
+    unique_together,
+)
+from authentik_entra_bootstrap.sandbox.authentik.rest.views import Action, ModelView, View
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 APP = "authentik_providers_microsoft_entra"
 LABEL = f"{APP}.microsoftentraprovidermapping"
-COMPONENT = "ak-property-mapping-provider-microsoft-entra-form"
 VERBOSE = "Microsoft Entra Provider Mapping"
 MANAGED = "goauthentik.io/providers/microsoft_entra/"
 
@@ -59,38 +59,35 @@ def user_expression(state: State) -> str:
     return f"{USER_EXPRESSION}{immutable_id}return fields"
 
 
-def managed_names(ctx: Context) -> list[str]:
-    """The managed names that exist: the choices of the ``managed`` filter."""
-    return [row["managed"] for row in ctx.state.tables["mapping"] if row["managed"]]
+def is_python(value: str, instance: Record | None, _ctx: Context) -> None:
+    """Refuse what is not the body of a Python function, in the parser's words.
+
+    :raises ValidationError: for it; the file it names is the mapping.
+    """
+    name = str(instance["name"]) if instance else "None"
+    try:
+        compile(f"def handler():\n{indent(value, '    ')}\nresult = handler()", name, "exec")
+    except (SyntaxError, ValueError) as error:
+        raise ValidationError(f"Expression Syntax Error: {error}") from None
 
 
 def mapping_serializer(name: str) -> Serializer:
     """A mapping, under the component's name."""
-    meta = common.meta_fields(COMPONENT, VERBOSE, f"{VERBOSE}s", LABEL)
+    taken = "Property Mapping with this {} already exists."
     return Serializer(
         name,
         {
-            "pk": Uuid(read_only=True, label="Pm uuid"),
-            "managed": common.managed_field("Property Mapping", "mapping"),
-            "name": Text(unique="Property Mapping with this name already exists.", unique_table="mapping"),
-            "expression": Expression(),
-            **meta,
+            "pk": Uuid(read_only=True),
+            "managed": Text(
+                null=True, default=None, unique=("mapping", taken.format("Managed by authentik"))
+            ),
+            "name": Text(unique=("mapping", taken.format("name"))),
+            "expression": Text(validators=[is_python]),
+            **kind_fields(
+                "ak-property-mapping-provider-microsoft-entra-form", (VERBOSE, f"{VERBOSE}s"), LABEL
+            ),
         },
     )
-
-
-@dataclass(kw_only=True)
-class Expression(Text):
-    """The body of a Python function."""
-
-    def check(self, value: Any, instance: Record | None, ctx: Context) -> None:
-        """What is no Python is refused in the parser's words; the file it names is the mapping."""
-        super().check(value, instance, ctx)
-        name = str(instance["name"]) if instance else "None"
-        try:
-            compile(f"def handler():\n{indent(value, '    ')}\nresult = handler()", name, "exec")
-        except (SyntaxError, ValueError) as error:
-            raise self.fail(f"Expression Syntax Error: {error}") from None
 
 
 def deleting(record: Record, ctx: Context) -> None:
@@ -100,103 +97,101 @@ def deleting(record: Record, ctx: Context) -> None:
             provider[column] = [key for key in provider[column] if key != record["pk"]]
 
 
-def mapping_test(state: State) -> Action:
+def managed_names(ctx: Context) -> list[str]:
+    """The managed names that exist: the choices of the ``managed`` filter."""
+    return [row["managed"] for row in ctx.state.tables["mapping"] if row["managed"]]
+
+
+MAPPING_TEST = Serializer(
+    "PropertyMappingTest",
+    {
+        "user": Related(table="user", integer=True, null=True, required=False),
+        "context": Dictionary(required=False),
+        "group": Related(table="group", null=True, required=False),
+    },
+)
+
+
+def try_mapping(ctx: Context) -> Reply:
     """What a mapping makes of a user or a group, for whoever may make mappings and see all three."""
-    request = Serializer(
-        "PropertyMappingTest",
-        {
-            "user": Related(table="user", integer=True, null=True, required=False),
-            "context": Dictionary(required=False),
-            "group": Related(table="group", null=True, required=False),
-        },
-    )
-
-    def run(ctx: Context) -> Reply:
-        rights = Rights(state, ctx.user)
-        if not all(rights.has(f"authentik_core.{verb}_propertymapping") for verb in ("add", "view")):
-            raise ServerCrash
-        mapping = state.tables["mapping"].get(ctx.kwargs["lookup"])
-        if mapping is None:
-            raise NotFound("No PropertyMapping matches the given query.")
-        values = request.validate(ctx.request.data if ctx.request else {}, ctx)
-        records = {
-            kind: state.tables[kind].rows[key] for kind in ("user", "group") if (key := values.get(kind))
-        }
-        for kind, record in records.items():
-            rights.need(f"authentik_core.view_{kind}", record["pk"])
-        result, good = state.worker.try_mapping(mapping, records, values.get("context", {}))
-        if good:
-            wide = ctx.request is not None and ctx.request.param("format_result").lower() == "true"
-            result = json.dumps(result, indent=4 if wide else None)
-        return Reply({"result": result, "successful": good})
-
-    return Action(
-        "test",
-        "POST",
-        run,
-        detail=True,
-        doc="Test Property Mapping",
-        request=request,
-        response={"$ref": "#/components/schemas/PropertyMappingTestResult"},
-    )
+    rights, tables = ctx.rights, ctx.state.tables
+    if not all(rights.has(f"authentik_core.{verb}_propertymapping") for verb in ("add", "view")):
+        raise ServerCrash
+    mapping = tables["mapping"].get(ctx.lookup)
+    if mapping is None:
+        raise NotFound("No PropertyMapping matches the given query.")
+    values = MAPPING_TEST.validate(ctx.data, ctx)
+    records = {kind: tables[kind].rows[key] for kind in ("user", "group") if (key := values.get(kind))}
+    for kind, record in records.items():
+        rights.need(f"authentik_core.view_{kind}", record["pk"])
+    result, good = ctx.state.worker.try_mapping(mapping, records, values.get("context", {}))
+    if good:
+        wide = ctx.param("format_result").lower() == "true"
+        result = json.dumps(result, indent=4 if wide else None)
+    return Reply({"result": result, "successful": good})
 
 
-def connection_serializer(state: State, kind: str) -> Serializer:
-    """A synced user or group with its id in Microsoft's directory."""
-    shown = state.models[f"authentik_core.{kind}"].serializer
-    table = state.tables[kind]
-    partial = Serializer(
-        f"Partial{kind.title()}",
-        {name: field for name, field in shown.fields.items() if name in PARTIAL[kind]},
-    )
-    return Serializer(
-        f"MicrosoftEntraProvider{kind.title()}",
-        {
-            "id": Uuid(read_only=True, label="ID"),
-            "microsoft_id": Text(),
-            kind: Related(table=kind, integer=kind == "user"),
-            f"{kind}_obj": Nested(serializer=lambda: partial, get=lambda record, _: table.get(record[kind])),
-            "provider": Related(table="provider", integer=True),
-            "attributes": Dictionary(read_only=True, default=dict),
-        },
-        check=common.together(f"entra_{kind}", ("microsoft_id", kind, "provider")),
-    )
-
-
-PARTIAL = {
-    "user": ("pk", "username", "name", "is_active", "last_login", "email", "attributes", "uid"),
-    "group": ("pk", "num_pk", "name", "is_superuser", "attributes"),
+CONNECTED = {
+    "user": (
+        USER,
+        "username",
+        "user__id",
+        filters.number,
+        ("pk", "username", "name", "is_active", "last_login", "email", "attributes", "uid"),
+    ),
+    "group": (
+        GROUP,
+        "name",
+        "group__group_uuid",
+        filters.key,
+        ("pk", "num_pk", "name", "is_superuser", "attributes"),
+    ),
 }
+"""By kind: model, name, the filter by key and how it reads one, and the fields that a connection shows."""
 
 
 def connection_view(state: State, kind: str) -> View:
-    """The list of synced users or groups."""
+    """The list of synced users or groups, each with its id in Microsoft's directory."""
+    label, name, key, parse, columns = CONNECTED[kind]
+    shown = state.models[label].serializer.fields
+    class_name = f"MicrosoftEntraProvider{kind.title()}"
+    serializer = Serializer(
+        class_name,
+        {
+            "id": Uuid(read_only=True),
+            "microsoft_id": Text(),
+            kind: Related(table=kind, integer=kind == "user"),
+            f"{kind}_obj": Nested(
+                serializer=Serializer(
+                    f"Partial{kind.title()}", {column: shown[column] for column in columns}
+                ),
+                get=row_of(kind),
+            ),
+            "provider": Related(table="provider", integer=True),
+            "attributes": Dictionary(read_only=True, default=dict),
+        },
+        check=unique_together(f"entra_{kind}", ("microsoft_id", kind, "provider")),
+    )
+    verbose = f"Microsoft Entra Provider {kind.title()}"
     model = Model(
         state=state,
         label=f"{APP}.microsoftentraprovider{kind}",
-        class_name=f"MicrosoftEntraProvider{kind.title()}",
+        class_name=class_name,
         table_name=f"entra_{kind}",
-        serializer=connection_serializer(state, kind),
-        verbose_name=f"Microsoft Entra Provider {kind.title()}",
-        title=lambda record: (
-            f"Microsoft Entra Provider {kind.title()} {record[kind]} to {record['provider']}"
-        ),
+        serializer=serializer,
+        verbose_name=verbose,
+        title=lambda record: f"{verbose} {record[kind]} to {record['provider']}",
         audited=False,
     )
-    state.models[model.label] = model
-    table = state.tables[kind]
-    name = "username" if kind == "user" else "name"
-    key = "user__id" if kind == "user" else "group__group_uuid"
     return ModelView(
-        state,
-        f"providers/microsoft_entra_{kind}s",
-        model,
+        path=f"providers/microsoft_entra_{kind}s",
+        model=model,
         standard=("list", "create", "retrieve", "destroy"),
         lookup_name="id",
         filters={
-            "provider__id": listing.number("provider"),
-            key: listing.number("user") if kind == "user" else listing.uuid_is("group"),
-            f"{kind}__{name}": listing.exact("", value_of=lambda row: table.rows[row[kind]][name]),
+            "provider__id": filters.equal("provider", filters.number),
+            key: filters.equal(kind, parse),
+            f"{kind}__{name}": filters.equal(lambda row: state.tables[kind].rows[row[kind]][name]),
         },
     )
 
@@ -223,48 +218,29 @@ def views(state: State) -> list[View]:
         title=lambda record: f"Property Mapping {record['name']}",
         deleting=deleting,
     )
-    state.models |= {entra.label: entra, base.label: base}
-    filters = {
-        "managed": listing.one_of("managed", managed_names),
-        "name": listing.exact("name"),
+    common: dict[str, Any] = {
+        "lookup_name": "pm_uuid",
+        "filters": {**filters.exact("name"), "managed": filters.one_of("managed", managed_names)},
+        "search": ["name", "expression"],
+        "ordering": ["name"],
     }
-
-    def types(ctx: Context) -> Reply:  # noqa: ARG001 - the signature of all handlers
-        kind = {
-            "name": VERBOSE,
-            "description": "Map authentik users and groups to objects in Microsoft Entra.",
-            "component": COMPONENT,
-            "model_name": "microsoftentraprovidermapping",
-            "icon_url": "",
-            "requires_enterprise": True,
-            "deprecated": False,
-        }
-        return Reply([kind])
-
-    answer = {"type": "array", "items": {"$ref": "#/components/schemas/TypeCreate"}}
+    test = Action(
+        "test",
+        "POST",
+        try_mapping,
+        "test",
+        detail=True,
+        request=MAPPING_TEST,
+        response=ref("PropertyMappingTestResult"),
+    )
     return [
+        ModelView(path="propertymappings/provider/microsoft_entra", model=entra, **common),
         ModelView(
-            state,
-            "propertymappings/provider/microsoft_entra",
-            entra,
-            lookup_name="pm_uuid",
-            filters=filters | {"expression": listing.exact("expression"), "pm_uuid": listing.uuid_is("pk")},
-            search=["name"],
-            ordering=["name"],
-        ),
-        ModelView(
-            state,
-            "propertymappings/all",
-            base,
+            path="propertymappings/all",
+            model=base,
             standard=("list", "retrieve", "destroy"),
-            lookup_name="pm_uuid",
-            filters=filters | {"managed__isnull": listing.flag("managed", is_null=True)},
-            search=["name", "expression"],
-            ordering=["name"],
-            actions=[
-                Action("types", "GET", types, doc="Get all creatable types", response=answer),
-                mapping_test(state),
-            ],
+            actions=[test],
+            **common,
         ),
         connection_view(state, "user"),
         connection_view(state, "group"),

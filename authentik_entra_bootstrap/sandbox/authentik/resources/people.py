@@ -2,69 +2,55 @@
 
 from __future__ import annotations
 
-import base64
-import html
+import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from authentik_entra_bootstrap.sandbox.authentik import audit
-from authentik_entra_bootstrap.sandbox.authentik.resources import common
-from authentik_entra_bootstrap.sandbox.authentik.resources.accounts import (
-    SuperuserFlag,
-    UserType,
-    no_internal_account,
-    sound_path,
-)
+from authentik_entra_bootstrap.sandbox.authentik.resources import accounts
+from authentik_entra_bootstrap.sandbox.authentik.resources.accounts import AVATAR, GROUP, USER
+from authentik_entra_bootstrap.sandbox.authentik.rest import filters
+from authentik_entra_bootstrap.sandbox.authentik.rest.bodies import Reply
+from authentik_entra_bootstrap.sandbox.authentik.rest.context import groups_of
+from authentik_entra_bootstrap.sandbox.authentik.rest.errors import NotFound, Rejected
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import (
+    BOOLEAN,
+    INTEGER,
+    KEY,
+    STRING,
     Boolean,
+    Choice,
     Dictionary,
+    Field,
     Integer,
     Moment,
-    Plain,
+    Text,
     Uuid,
+    array,
+    computed,
+    email,
 )
-from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
-from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import ancestors, is_superuser
-from authentik_entra_bootstrap.sandbox.authentik.rest.relations import ManyRelated, Nested
-from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
-from authentik_entra_bootstrap.sandbox.authentik.rest.texts import Email, Text
+from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model, Serializer
+from authentik_entra_bootstrap.sandbox.authentik.rest.relations import ManyRelated, Nested, rows_of
+from authentik_entra_bootstrap.sandbox.authentik.rest.views import Action, ModelView, View
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
     from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 
-USER = "authentik_core.user"
-GROUP = "authentik_core.group"
 ANONYMOUS = "AnonymousUser"
-TYPES = {
-    "internal": "Internal",
-    "external": "External",
-    "service_account": "Service Account",
-    "internal_service_account": "Internal Service Account",
-}
+TYPES = ("internal", "external", "service_account", "internal_service_account")
 
 
-def avatar(user: Record) -> str:
-    """An SVG with the user's initials, as a data URL."""
-    words = (user["name"] or user["username"]).split()
-    initials = "".join(word[0] for word in words[:2]) if len(words) > 1 else (words or ["?"])[0][:2]
-    shade = f"{sum(map(ord, user['username'])) % 200:02x}" * 3
-    svg = (
-        '<svg xmlns="http://www.w3.org/2000/svg" width="64px" height="64px" viewBox="0 0 64 64">'
-        f'<rect fill="#{shade}" width="64" height="64"/><text x="50%" y="50%" fill="#fff" font-size="28" '
-        f'dominant-baseline="middle" text-anchor="middle">{html.escape(initials.upper())}</text></svg>'
-    )
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
-
-
-def wants(ctx: Context, name: str, default: str) -> bool:
-    """Whether the request asks for one of the optional lists."""
-    return (ctx.request.param(name, default) if ctx.request else default).lower() == "true"
-
-
-def num_pk(group: Record) -> int:
+def num_pk(group: Record, _ctx: Context) -> int:
     """The group's number for systems that cannot hold a UUID."""
     return int(str(UUID(group["pk"]).int)[:5])
+
+
+def user_uid(user: Record, ctx: Context) -> str:
+    """authentik's opaque id of a user."""
+    return ctx.state.user_uid(user)
 
 
 def partial_group() -> Serializer:
@@ -73,24 +59,10 @@ def partial_group() -> Serializer:
         "PartialGroup",
         {
             "pk": Uuid(read_only=True),
-            "num_pk": Plain(shape={"type": "integer"}, get=lambda record, _: num_pk(record)),
+            "num_pk": computed(INTEGER, num_pk),
             "name": Text(),
             "is_superuser": Boolean(default=False),
             "attributes": Dictionary(required=False),
-        },
-    )
-
-
-def related_group() -> Serializer:
-    """A group as its parents and children show it."""
-    return Serializer(
-        "RelatedGroup",
-        {
-            "pk": Uuid(read_only=True),
-            "name": Text(),
-            "is_superuser": Boolean(default=False),
-            "attributes": Dictionary(required=False),
-            "group_uuid": Uuid(read_only=True, source="pk"),
         },
     )
 
@@ -105,26 +77,31 @@ def partial_user() -> Serializer:
             "name": Text(),
             "is_active": Boolean(default=True),
             "last_login": Moment(null=True, default=None),
-            "email": Email(blank=True, default="", max_length=254),
+            "email": email(blank=True, default="", max_length=254),
             "attributes": Dictionary(required=False),
-            "uid": Plain(shape=common.STRING, get=lambda record, ctx: ctx.state.user_uid(record)),
+            "uid": computed(STRING, user_uid),
         },
     )
 
 
-def role_serializer(state: State) -> Serializer:
+def role_serializer() -> Serializer:
     """A role as users and groups show it."""
-    return Serializer(
-        "Role",
-        {
-            "pk": Uuid(read_only=True, label="Uuid"),
-            "name": Text(
-                max_length=None if state.profile.at_least("2026.2") else 150,
-                unique="Role with this name already exists.",
-                unique_table="role",
-            ),
-        },
-    )
+    name = Text(unique=("role", "Role with this name already exists."))
+    return Serializer("Role", {"pk": Uuid(read_only=True), "name": name})
+
+
+def when_asked(name: str, serializer: Serializer, find: Any) -> Nested:
+    """A list of records that requests leave out by a parameter."""
+
+    def get(record: Record, ctx: Context) -> list[Record] | None:
+        return find(record, ctx) if ctx.param(name, "true").lower() == "true" else None
+
+    return Nested(serializer=serializer, many=True, null=True, get=get)
+
+
+def direct_groups(user: Record, ctx: Context) -> list[Record]:
+    """The groups that have the user as member."""
+    return [group for group in ctx.state.tables["group"] if user["pk"] in group["users"]]
 
 
 def put_groups(state: State, user: Record, keys: list[str]) -> None:
@@ -136,36 +113,20 @@ def put_groups(state: State, user: Record, keys: list[str]) -> None:
             group["users"] = [*others, user["pk"]] if wanted else others
 
 
-def direct_groups(user: Record, ctx: Context) -> list[Record]:
-    """The groups that have the user as member."""
-    return [group for group in ctx.state.tables["group"] if user["pk"] in group["users"]]
-
-
-def rows_of(table: str, column: str) -> Any:
-    """A getter for the rows that a list of keys names."""
-
-    def read(record: Record, ctx: Context) -> list[Record]:
-        return [row for key in record[column] if (row := ctx.state.tables[table].get(key))]
-
-    return read
-
-
-def user_serializer(state: State) -> Serializer:
+def user_serializer() -> Serializer:
     """The user."""
-    groups, roles = partial_group(), role_serializer(state)
     return Serializer(
         "User",
         {
-            "pk": Integer(read_only=True, label="ID"),
-            "username": Text(max_length=150, unique="This field must be unique.", unique_table="user"),
+            "pk": Integer(read_only=True),
+            "username": Text(max_length=150, unique=("user", "This field must be unique.")),
             "name": Text(blank=True),
-            "is_active": Boolean(default=True, label="Active"),
+            "is_active": Boolean(default=True),
             "last_login": Moment(null=True, default=None),
             "date_joined": Moment(read_only=True),
-            "is_superuser": Plain(
-                shape={"type": "boolean"},
-                get=lambda record, ctx: is_superuser(ctx.state, record),
-                told="boolean",
+            "is_superuser": computed(
+                BOOLEAN,
+                lambda record, ctx: any(row["is_superuser"] for row in groups_of(ctx.state, record)),
             ),
             "groups": ManyRelated(
                 table="group",
@@ -173,97 +134,47 @@ def user_serializer(state: State) -> Serializer:
                 get=lambda record, ctx: [group["pk"] for group in direct_groups(record, ctx)],
                 put=put_groups,
             ),
-            "groups_obj": Nested(
-                serializer=lambda: groups,
-                many=True,
-                null=True,
-                get=lambda record, ctx: (
-                    direct_groups(record, ctx) if wants(ctx, "include_groups", "true") else None
-                ),
-            ),
+            "groups_obj": when_asked("include_groups", partial_group(), direct_groups),
             "roles": ManyRelated(table="role", default=list),
-            "roles_obj": Nested(
-                serializer=lambda: roles,
-                many=True,
-                null=True,
-                get=lambda record, ctx: (
-                    rows_of("role", "roles")(record, ctx) if wants(ctx, "include_roles", "true") else None
-                ),
-            ),
-            "email": Email(blank=True, default="", max_length=254, label="Email address"),
-            "avatar": Plain(shape=common.STRING, get=lambda record, _: avatar(record)),
+            "roles_obj": when_asked("include_roles", role_serializer(), rows_of("role", "roles")),
+            "email": email(blank=True, default="", max_length=254),
+            "avatar": computed(STRING, lambda _record, _ctx: AVATAR),
             "attributes": Dictionary(default=dict),
-            "uid": Plain(
-                shape=common.STRING, get=lambda record, ctx: ctx.state.user_uid(record), told="string"
-            ),
-            "path": Text(default="users", validators=[sound_path]),
-            "type": UserType(choices=TYPES, enum="UserTypeEnum", default="internal"),
+            "uid": computed(STRING, user_uid),
+            "path": Text(default="users"),
+            "type": Choice(choices=TYPES, enum="UserTypeEnum", default="internal"),
             "uuid": Uuid(read_only=True),
             "password_change_date": Moment(read_only=True),
             "last_updated": Moment(read_only=True),
         },
-        check=no_internal_account,
     )
 
 
-def group_serializer(state: State) -> Serializer:
-    """The group."""
-    users, roles, groups = partial_user(), role_serializer(state), related_group()
+def group_serializer() -> Serializer:
+    """The group. Its relatives and what it inherits are never shown in full, as if nobody had asked for them."""
+    roles = role_serializer()
+    unasked: Field = computed({**array({"type": "object"}), "nullable": True}, lambda _record, _ctx: None)
 
-    def children(record: Record, ctx: Context) -> list[Record]:
-        return [row for row in ctx.state.tables["group"] if record["pk"] in row["parents"]]
-
-    def inherited(record: Record, ctx: Context) -> list[Record] | None:
-        if not wants(ctx, "include_inherited_roles", "false"):
-            return None
-        keys = [key for group in ancestors(ctx.state, record) for key in group["roles"]]
-        return [
-            ctx.state.tables["role"].rows[key] for key in dict.fromkeys(keys) if key not in record["roles"]
-        ]
+    def children(record: Record, ctx: Context) -> list[str]:
+        return [row["pk"] for row in ctx.state.tables["group"] if record["pk"] in row["parents"]]
 
     return Serializer(
         "Group",
         {
-            "pk": Uuid(read_only=True, label="Group uuid"),
-            "num_pk": Plain(shape={"type": "integer"}, get=lambda record, _: num_pk(record), told="integer"),
-            "name": Text(unique="Group with this name already exists.", unique_table="group"),
-            "is_superuser": SuperuserFlag(default=False),
+            "pk": Uuid(read_only=True),
+            "num_pk": computed(INTEGER, num_pk),
+            "name": Text(unique=("group", "Group with this name already exists.")),
+            "is_superuser": Boolean(default=False),
             "parents": ManyRelated(table="group", default=list),
-            "parents_obj": Nested(
-                serializer=lambda: groups,
-                many=True,
-                null=True,
-                get=lambda record, ctx: (
-                    rows_of("group", "parents")(record, ctx)
-                    if wants(ctx, "include_parents", "false")
-                    else None
-                ),
-            ),
+            "parents_obj": unasked,
             "users": ManyRelated(table="user", integer=True, default=list),
-            "users_obj": Nested(
-                serializer=lambda: users,
-                many=True,
-                null=True,
-                get=lambda record, ctx: (
-                    rows_of("user", "users")(record, ctx) if wants(ctx, "include_users", "true") else None
-                ),
-            ),
+            "users_obj": when_asked("include_users", partial_user(), rows_of("user", "users")),
             "attributes": Dictionary(default=dict),
             "roles": ManyRelated(table="role", default=list),
-            "roles_obj": Nested(serializer=lambda: roles, many=True, get=rows_of("role", "roles")),
-            "inherited_roles_obj": Nested(serializer=lambda: roles, many=True, null=True, get=inherited),
-            "children": Plain(
-                shape={"type": "array", "items": {"type": "string", "format": "uuid"}},
-                get=lambda record, ctx: [row["pk"] for row in children(record, ctx)],
-            ),
-            "children_obj": Nested(
-                serializer=lambda: groups,
-                many=True,
-                null=True,
-                get=lambda record, ctx: (
-                    children(record, ctx) if wants(ctx, "include_children", "false") else None
-                ),
-            ),
+            "roles_obj": Nested(serializer=roles, many=True, get=rows_of("role", "roles")),
+            "inherited_roles_obj": unasked,
+            "children": computed(array(KEY), children),
+            "children_obj": unasked,
         },
     )
 
@@ -272,8 +183,7 @@ def user_deleting(record: Record, ctx: Context) -> None:
     """Tokens, bindings, notifications and memberships go with the user."""
     tables = ctx.state.tables
     for table in (tables["token"], tables["binding"], tables["notification"]):
-        for row in table.where(user=record["pk"]):
-            table.remove(row["pk"])
+        table.remove_where(user=record["pk"])
     put_groups(ctx.state, record, [])
 
 
@@ -284,32 +194,69 @@ def group_deleting(record: Record, ctx: Context) -> None:
         provider["filter_group"] = None
     for rule in tables["rule"].where(destination_group=record["pk"]):
         rule["destination_group"] = None
-    for binding in tables["binding"].where(group=record["pk"]):
-        tables["binding"].remove(binding["pk"])
+    tables["binding"].remove_where(group=record["pk"])
     for group in tables["group"]:
         group["parents"] = [key for key in group["parents"] if key != record["pk"]]
 
 
-def set_member(state: State, group: Record, user: Record, ctx: Context, *, member: bool) -> None:
+def set_member(group: Record, user_pk: int, ctx: Context, *, joins: bool) -> None:
     """Add a user to a group or take one out, with the event and the sync that follow."""
-    if (user["pk"] in group["users"]) is member:
+    if (user_pk in group["users"]) is joins:
         return
-    keys = [key for key in group["users"] if key != user["pk"]]
-    group["users"] = [*keys, user["pk"]] if member else keys
-    model = state.models[GROUP]
-    word = "add" if member else "remove"
-    audit.relation_event(model, group, ctx, {"users": {word: [user["pk"]]}})
-    state.worker.members_changed()
+    others = [key for key in group["users"] if key != user_pk]
+    group["users"] = [*others, user_pk] if joins else others
+    if ctx.request is not None:
+        diff = {"users": {"add" if joins else "remove": [user_pk]}}
+        audit.write(
+            ctx, "model_updated", {"model": audit.show_model(ctx.state.models[GROUP], group), "diff": diff}
+        )
+    ctx.state.worker.members_changed()
 
 
-def register(state: State) -> None:
-    """Add the models of users and groups."""
-    state.models[USER] = Model(
+def member(ctx: Context, *, view: ModelView, joins: bool) -> Reply:
+    """Add one user to the group or take one out."""
+    group = view.get_object(ctx, "GET", visible=False)
+    ctx.rights.need(f"authentik_core.{'add_user_to' if joins else 'remove_user_from'}_group", group["pk"])
+    key = Serializer("UserAccount", {"pk": Integer()}).validate(ctx.data, ctx)["pk"]
+    if ctx.state.tables["user"].get(key) is None or not ctx.rights.has("authentik_core.view_user", key):
+        raise NotFound
+    set_member(group, key, ctx, joins=joins)
+    return Reply(status=204)
+
+
+def in_group(by: str) -> filters.Filter:
+    """Members of any of the groups, which must exist."""
+
+    def build(values: list[str], ctx: Context) -> filters.Keep | None:
+        keep = filters.reference("pk", "group", many=True, by=by)(values, ctx)
+        groups = [row for row in ctx.state.tables["group"] if keep and keep({"pk": [row["pk"]]})]
+        return keep and (lambda record: any(record["pk"] in row["users"] for row in groups))
+
+    return build
+
+
+def attributes(values: list[str], _ctx: Context) -> filters.Keep:
+    """Records whose attributes hold the given ones.
+
+    :raises Rejected: for what is no JSON object; the refusal does not name the filter.
+    """
+    try:
+        wanted = json.loads(values[-1])
+    except ValueError:
+        raise Rejected(["filter: failed to parse JSON"]) from None
+    if not isinstance(wanted, dict):
+        raise Rejected(["filter: value must be key:value mapping"])
+    return lambda record: all(record["attributes"].get(key) == value for key, value in wanted.items())
+
+
+def views(state: State) -> list[View]:
+    """The addresses of this module; registers its models."""
+    user = Model(
         state=state,
         label=USER,
         class_name="User",
         table_name="user",
-        serializer=user_serializer(state),
+        serializer=user_serializer(),
         verbose_name="User",
         key_kind="integer",
         title=lambda record: str(record["username"]),
@@ -322,13 +269,48 @@ def register(state: State) -> None:
         deleting=user_deleting,
         fits=lambda row: row["username"] != ANONYMOUS,
     )
-    state.models[GROUP] = Model(
+    group = Model(
         state=state,
         label=GROUP,
         class_name="Group",
         table_name="group",
-        serializer=group_serializer(state),
+        serializer=group_serializer(),
         verbose_name="Group",
         title=lambda record: f"Group {record['name']}",
         deleting=group_deleting,
     )
+    users = ModelView(
+        path="core/users",
+        model=user,
+        filters={
+            **filters.exact("username", "email", "name", "path"),
+            "uuid": filters.equal("uuid", filters.key),
+            "is_active": filters.flag("is_active"),
+            "type": filters.one_of("type", TYPES),
+            "groups_by_name": in_group("name"),
+            "groups_by_pk": in_group("pk"),
+            "attributes": attributes,
+        },
+        search=["email", "name", "uuid", "username"],
+        ordering=["username"],
+        actions=accounts.ACTIONS,
+    )
+    groups = ModelView(
+        path="core/groups",
+        model=group,
+        lookup_name="group_uuid",
+        filters={
+            **filters.exact("name"),
+            "is_superuser": filters.flag("is_superuser"),
+            "members_by_pk": filters.reference("users", "user", many=True),
+            "members_by_username": filters.reference("users", "user", many=True, by="username"),
+            "attributes": attributes,
+        },
+        search=["name", "is_superuser"],
+        ordering=["name"],
+    )
+    groups.actions = [
+        Action(name, "POST", partial(member, view=groups, joins=joins), name, detail=True, status=204)
+        for name, joins in (("add_user", True), ("remove_user", False))
+    ]
+    return [users, groups]

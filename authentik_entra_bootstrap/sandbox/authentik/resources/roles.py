@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources import common, people
-from authentik_entra_bootstrap.sandbox.authentik.resources.assignments import AssignedView, grants_view
-from authentik_entra_bootstrap.sandbox.authentik.rest import listing
-from authentik_entra_bootstrap.sandbox.authentik.rest.errors import NotFound, ServerCrash, ValidationError
-from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Integer, Plain
-from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
-from authentik_entra_bootstrap.sandbox.authentik.rest.rbac import ancestors, roles_of
-from authentik_entra_bootstrap.sandbox.authentik.rest.relations import read_uuid
-from authentik_entra_bootstrap.sandbox.authentik.rest.replies import Reply
-from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
-from authentik_entra_bootstrap.sandbox.authentik.rest.texts import Text
-from authentik_entra_bootstrap.sandbox.authentik.rest.viewset import ModelView, View
+from authentik_entra_bootstrap.sandbox.authentik.resources.people import role_serializer
+from authentik_entra_bootstrap.sandbox.authentik.rest import filters
+from authentik_entra_bootstrap.sandbox.authentik.rest.bodies import Reply
+from authentik_entra_bootstrap.sandbox.authentik.rest.context import roles_of
+from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ServerCrash, ValidationError
+from authentik_entra_bootstrap.sandbox.authentik.rest.fields import (
+    STRING,
+    Choice,
+    Integer,
+    Text,
+    array,
+    computed,
+    ref,
+)
+from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model, Serializer
+from authentik_entra_bootstrap.sandbox.authentik.rest.relations import TextList
+from authentik_entra_bootstrap.sandbox.authentik.rest.views import Action, ModelView, View
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
     from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 
-LABEL = "authentik_rbac.role"
+ROLE = "authentik_rbac.role"
 VERBS = ("add", "change", "delete", "view")
 EXTRA = (
     ("authentik_rbac.systempermission", "view_system_info", "Can view system info"),
@@ -46,12 +51,10 @@ EXTRA = (
 )
 APPS = {
     "authentik_blueprints": "authentik Blueprints",
-    "authentik_brands": "authentik Brands",
     "authentik_core": "authentik Core",
     "authentik_enterprise": "authentik Enterprise",
     "authentik_events": "authentik Events",
     "authentik_policies": "authentik Policies",
-    "authentik_policies_event_matcher": "authentik Policies.Event Matcher",
     "authentik_policies_expression": "authentik Policies.Expression",
     "authentik_providers_microsoft_entra": "authentik Enterprise.Providers.Microsoft Entra",
     "authentik_rbac": "authentik RBAC",
@@ -64,115 +67,101 @@ APPS = {
 def install_permissions(state: State) -> None:
     """Fill the permission table: four for each model, and the special ones."""
     table = state.tables["permission"]
-
-    def add(label: str, codename: str, name: str) -> None:
+    every = [
+        (model.label, f"{verb}_{model.model_name}", f"Can {verb} {model.verbose_name}")
+        for model in state.models.values()
+        for verb in VERBS
+    ]
+    for label, codename, name in (*every, *EXTRA):
         app, _, model = label.partition(".")
         verbose = state.models[label].verbose_name if label in state.models else model
-        row = {"codename": codename, "name": name, "model": model, "app_label": app}
-        row |= {
-            "app_label_verbose": APPS.get(app, app),
-            "model_verbose": verbose,
-        }
-        table.add({"id": table.next_id(), **row})
-
-    for model in state.models.values():
-        for verb in VERBS:
-            add(model.label, f"{verb}_{model.model_name}", f"Can {verb} {model.verbose_name}")
-    for label, codename, name in EXTRA:
-        add(label, codename, name)
-
-
-class RoleView(ModelView):
-    """The roles' calls."""
-
-    def __init__(self, state: State, model: Model) -> None:
-        super().__init__(
-            state,
-            "rbac/roles",
-            model,
-            lookup_name="uuid",
-            filters={
-                "name": listing.exact("name"),
-                **memberships(state),
-                "managed": listing.one_of("managed", managed_names),
-                "managed__isnull": listing.flag("managed", is_null=True),
-            },
-            search=["name"],
-            ordering=["name"],
-            actions=common.member_actions("role", self.member),
+        table.add(
+            {
+                "id": table.next_id(),
+                "codename": codename,
+                "name": name,
+                "model": model,
+                "app_label": app,
+                "app_label_verbose": APPS.get(app, app),
+                "model_verbose": verbose,
+            }
         )
 
-    def member(self, ctx: Context, *, member: bool) -> Reply:
-        """Give the role to one user directly, or take it."""
-        role = self.get_object(ctx, "PATCH")
-        try:  # this body is not validated: what the database cannot compare is an unhandled exception
-            key = int((ctx.request.data if ctx.request else {}).get("pk") or 0)
-        except (AttributeError, TypeError, ValueError):
-            raise ServerCrash from None
-        user = ctx.state.tables["user"].get(key)
-        if user is None:
-            raise NotFound
-        keys = [held for held in user["roles"] if held != role["pk"]]
-        user["roles"] = [*keys, role["pk"]] if member else keys
-        return Reply(status=204)
+
+def permission_names(state: State) -> set[str]:
+    """Every permission as ``app.codename``."""
+    return {f"{row['app_label']}.{row['codename']}" for row in state.tables["permission"]}
 
 
-def managed_names(ctx: Context) -> list[str]:
-    """The managed names that exist: the choices of the ``managed`` filter."""
-    return [row["managed"] for row in ctx.state.tables["role"] if row["managed"]]
+def held_by_role(values: list[str], ctx: Context) -> filters.Keep | None:
+    """Permissions that a role holds on all objects."""
+    keep = filters.reference("pk", "role")(values, ctx)
+    if keep is None:
+        return None
+    roles = [row for row in ctx.state.tables["role"] if keep(row)]
+    names = {permission for role in roles for permission, key in role["permissions"] if not key}
+    return lambda record: f"{record['app_label']}.{record['codename']}" in names
 
 
-def memberships(state: State) -> dict[str, listing.Filter]:
-    """Roles by who holds them; with ``inherited=true`` also through groups and their ancestors.
+def held_by_user(values: list[str], ctx: Context) -> filters.Keep | None:
+    """Roles that a user holds; with ``inherited=true`` also through groups and their ancestors."""
+    user = ctx.state.tables["user"].get(filters.number(values[-1])) if values[-1] else None
+    held = user["roles"] if user else []
+    if user and ctx.param("inherited").lower() == "true":
+        held = [role["pk"] for role in roles_of(ctx.state, user)]
+    return (lambda record: record["pk"] in held) if values[-1] else None
 
-    Nobody holds any who does not exist.
+
+def used_together(values: dict[str, Any], _instance: Record | None, _ctx: Context) -> None:
+    """An object's model and its key, or neither.
+
+    :raises ValidationError: for one without the other.
     """
-
-    def by(table: str, read: Callable[[str], Any]) -> listing.Filter:
-        def build(values: list[str], ctx: Context) -> listing.Keep | None:
-            text = listing.plain(values)
-            if not text:
-                return None
-            row = ctx.state.tables[table].get(read(text))
-            held = set(row["roles"]) if row else set()
-            if row and ctx.request and ctx.request.param("inherited").lower() == "true":
-                held |= {role["pk"] for role in inherited(ctx.state, table, row)}
-            return lambda record: record["pk"] in held
-
-        return build
-
-    groups = "groups" if state.profile.at_least("2026.2") else "ak_groups"
-    return {"users": by("user", read_number), groups: by("group", read_key)}
+    if ("model" in values) is not ("object_pk" in values):
+        raise ValidationError("The fields model, object_pk must be used together.")
 
 
-def read_number(text: str) -> float:
-    """A user's key.
+def wanted(request: Serializer, ctx: Context) -> tuple[list[str], str]:
+    """Permissions with their apps, and the object's key; where there is no such object, none.
 
-    :raises ValidationError: for what is no number.
+    :raises ServerCrash: for a permission that the database does not have, or not on this model.
     """
-    try:
-        return float(text)
-    except ValueError:
-        raise ValidationError("Enter a number.") from None
+    values = request.validate(ctx.data, ctx)
+    names, key = values["permissions"], values.get("object_pk")
+    model = ctx.state.models.get(str(values.get("model")))
+    if model is None and not all("." in name for name in names):
+        text = "When assigning global permissions, codename must be given as app_label.codename"
+        raise ValidationError({"permissions": text})
+    if model is None or all(str(row[model.table.key]) != key for row in model.rows()):
+        if not permission_names(ctx.state).issuperset(names):
+            raise ServerCrash
+        return names, ""
+    codes = [name.rpartition(".")[2] for name in names]
+    rows = ctx.state.tables["permission"].where(app_label=model.app, model=model.model_name)
+    if not {row["codename"] for row in rows}.issuperset(codes):
+        raise ServerCrash
+    return [f"{model.app}.{code}" for code in codes], str(key)
 
 
-def read_key(text: str) -> str:
-    """A group's key, which this filter takes as any text: the database's complaint is not caught.
+def assign(ctx: Context, *, view: ModelView, request: Serializer) -> Reply:
+    """Give a role permissions, globally or on one object."""
+    role = view.get_object(ctx, "GET", visible=False)
+    ctx.rights.need("authentik_rbac.assign_role_permissions", role["pk"])
+    permissions, key = wanted(request, ctx)
+    held = role["permissions"]
+    held += [(name, key) for name in dict.fromkeys(permissions) if (name, key) not in held]
+    return Reply([{"id": str(held.index((name, key)) + 1)} for name in permissions])
 
-    :raises ServerCrash: for what is no UUID.
-    """
-    try:
-        return read_uuid(text)
-    except ValidationError:
-        raise ServerCrash from None
 
-
-def inherited(state: State, table: str, row: Record) -> list[Record]:
-    """The roles of a user's groups, or of a group's ancestors."""
-    if table == "user":
-        return roles_of(state, row)
-    keys = [key for group in ancestors(state, row) for key in group["roles"]]
-    return [role for key in keys if (role := state.tables["role"].get(key))]
+def unassign(ctx: Context, *, view: ModelView, request: Serializer) -> Reply:
+    """Take permissions from a role."""
+    role = view.get_object(ctx, "GET", visible=False)
+    ctx.rights.need("authentik_rbac.unassign_role_permissions", role["pk"])
+    permissions, key = wanted(request, ctx)
+    role["permissions"][:] = [
+        one for one in role["permissions"] if one[0] not in permissions or one[1] != key
+    ]
+    return Reply(status=204)
 
 
 def deleting(record: Record, ctx: Context) -> None:
@@ -186,20 +175,16 @@ def views(state: State) -> list[View]:
     """The addresses of this module; registers its models. Call it last: permissions name all models."""
     role = Model(
         state=state,
-        label=LABEL,
+        label=ROLE,
         class_name="Role",
         table_name="role",
-        serializer=people.role_serializer(state),
+        serializer=role_serializer(),
         verbose_name="Role",
         title=lambda record: f"Role {record['name']}",
         extra={"permissions": list, "managed": None},
         deleting=deleting,
     )
-    state.models[LABEL] = role
-    text = {
-        name: Plain(shape=common.STRING)
-        for name in ("model", "app_label", "app_label_verbose", "model_verbose")
-    }
+    columns = ("model", "app_label", "app_label_verbose", "model_verbose")
     permission = Model(
         state=state,
         label="auth.permission",
@@ -208,10 +193,10 @@ def views(state: State) -> list[View]:
         serializer=Serializer(
             "Permission",
             {
-                "id": Integer(read_only=True, label="ID"),
-                "name": Text(max_length=255),
-                "codename": Text(max_length=100),
-                **text,
+                "id": Integer(read_only=True),
+                "name": Text(),
+                "codename": Text(),
+                **{name: computed(STRING) for name in columns},
             },
         ),
         verbose_name="permission",
@@ -219,30 +204,59 @@ def views(state: State) -> list[View]:
         audited=False,
         fits=lambda row: row["app_label"].startswith("authentik"),
     )
-    state.models[permission.label] = permission
     install_permissions(state)
-
-    def held(values: list[str], ctx: Context) -> listing.Keep | None:
-        keep = listing.reference("pk", "role")(values, ctx)
-        if keep is None:
-            return None
-        roles = [row for row in ctx.state.tables["role"] if keep(row)]
-        names = {grant[0] for row in roles for grant in row["permissions"] if not grant[1]}
-        return lambda record: f"{record['app_label']}.{record['codename']}" in names
-
-    permissions = ModelView(
-        state,
-        "rbac/permissions",
-        permission,
-        standard=("list", "retrieve"),
-        lookup_name="id",
+    roles = ModelView(
+        path="rbac/roles",
+        model=role,
         filters={
-            "codename": listing.exact("codename"),
-            "content_type__model": listing.exact("model"),
-            "content_type__app_label": listing.exact("app_label"),
-            "role": held,
+            **filters.exact("name", "managed"),
+            "users": held_by_user,
+            "managed__isnull": filters.flag("managed", is_null=True),
+        },
+        search=["name"],
+        ordering=["name"],
+    )
+    permissions = ModelView(
+        path="rbac/permissions",
+        model=permission,
+        standard=("list", "retrieve"),
+        filters={
+            **filters.exact("codename"),
+            "content_type__model": filters.equal("model"),
+            "content_type__app_label": filters.equal("app_label"),
+            "role": held_by_role,
         },
         search=["codename", "model", "app_label"],
         ordering=["name"],
     )
-    return [RoleView(state, role), AssignedView(state, role), grants_view(state), permissions]
+    request = Serializer(
+        "PermissionAssign",
+        {
+            "permissions": TextList(),
+            "model": Choice(choices=tuple(state.models), enum="ModelEnum", required=False),
+            "object_pk": Text(required=False),
+        },
+        check=used_together,
+    )
+    assigned = ModelView(path="rbac/permissions/assigned_by_roles", model=role, standard=())
+    assigned.actions = [
+        Action(
+            "assign",
+            "POST",
+            partial(assign, view=assigned, request=request),
+            "assign",
+            detail=True,
+            request=request,
+            operation_id="rbac_permissions_assigned_by_roles_assign",
+            response=array(ref("PermissionAssignResult")),
+        ),
+        Action(
+            "unassign",
+            "PATCH",
+            partial(unassign, view=assigned, request=request),
+            "unassign",
+            detail=True,
+            status=204,
+        ),
+    ]
+    return [roles, assigned, permissions]

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.rest import metadata
+from authentik_entra_bootstrap.sandbox.authentik.rest.bodies import Reply, dump, error_data, read_body
 from authentik_entra_bootstrap.sandbox.authentik.rest.context import ApiRequest, Context
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import (
     ApiError,
     AuthenticationFailed,
+    MethodNotAllowed,
     NotAuthenticated,
     ServerCrash,
     ValidationError,
 )
-from authentik_entra_bootstrap.sandbox.authentik.rest.replies import (
-    JSON,
-    VARY,
-    Reply,
-    check_accept,
-    check_format,
-    dump,
-    error_data,
-    read_body,
-)
-from authentik_entra_bootstrap.sandbox.authentik.rest.routes import Route, call, routes_of
-from authentik_entra_bootstrap.sandbox.authentik.rest.viewset import View
+from authentik_entra_bootstrap.sandbox.authentik.rest.views import Route, View
 from authentik_entra_bootstrap.sandbox.requestlog import note_caller
 
 if TYPE_CHECKING:
@@ -40,7 +31,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 PREFIX = "/api/v3/"
 HTML = "text/html; charset=utf-8"
-ERROR_PAGE_ALLOW = "GET, HEAD, OPTIONS"
+READING = frozenset({"GET", "HEAD"})
 
 
 class Api:
@@ -51,15 +42,18 @@ class Api:
 
     def __init__(self, state: State, views: Sequence[View]) -> None:
         self.state = state
-        self.routes: list[Route] = [route for view in views for route in routes_of(view)]
-        self._patterns = [(_compiled(route.pattern, route.view.slash), route) for route in self.routes]
+        self.routes: list[Route] = [route for view in views for route in view.routes()]
+        self._patterns = [
+            (re.compile(route.pattern.replace("{lookup}", "(?P<lookup>[^/.]+)") + "/"), route)
+            for route in self.routes
+        ]
 
-    def resolve(self, path: str) -> tuple[Route, dict[str, str]] | None:
-        """The route of a path below ``/api/v3/``, and the parts it names."""
+    def resolve(self, path: str) -> tuple[Route, str | None] | None:
+        """The route of a path below ``/api/v3/``, and the object that the path names."""
         for pattern, route in self._patterns:
             found = pattern.fullmatch(path)
             if found:
-                return route, found.groupdict()
+                return route, found.groupdict().get("lookup")
         return None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,16 +62,14 @@ class Api:
             await _lifespan(receive, send)
             return
         request = await self._read(scope, receive)
-        reply, allow = await self._answer(request)
-        await self._send(send, request, reply, allow)
+        await self._send(send, request, *await self._answer(request))
 
     async def _read(self, scope: Scope, receive: Receive) -> ApiRequest:
-        body = b""
-        while True:
+        body, more = b"", True
+        while more:
             message = await receive()
             body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
+            more = message.get("more_body", False)
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
         }
@@ -95,15 +87,13 @@ class Api:
 
     async def _answer(self, request: ApiRequest) -> tuple[Reply, str]:
         """The reply and its ``Allow`` header."""
-        found = None
-        if request.path.startswith(PREFIX):
-            found = self.resolve(request.path.removeprefix(PREFIX))
+        path = request.path.removeprefix(PREFIX) if request.path.startswith(PREFIX) else "?"
+        found = self.resolve(path)
         if found is None:
-            return self._nowhere(request)
-        route, kwargs = found
-        ctx = Context(self.state, request, kwargs=kwargs)
+            return self._nowhere(request, path)
+        route, lookup = found
         try:
-            return await self._dispatch(route, ctx), route.allow
+            return await self._dispatch(route, Context(self.state, request, lookup=lookup)), route.allow
         except ValidationError as error:
             return Reply(error_data(error.detail), 400), route.allow
         except ApiError as error:
@@ -117,21 +107,19 @@ class Api:
     async def _dispatch(self, route: Route, ctx: Context) -> Reply:
         request = ctx.request
         assert request is not None  # noqa: S101 - built two lines above every call
-        chosen = route.calls.get("GET" if request.method == "HEAD" else request.method)
-        renders = chosen.renders if chosen else (JSON,)
-        check_format(request, renders)
-        check_accept(request, renders)
         ctx.user = self.authenticate(request)
         if ctx.user is None and not route.view.anonymous:
             raise NotAuthenticated
         if request.method == "OPTIONS":
-            return Reply(metadata.describe(route, ctx))
-        action = route.calls.get(request.method)
-        parses = action.parses if action else (JSON,)
-        if request.method in {"POST", "PUT", "PATCH"} and action is not None:
-            route.view.check_permissions(ctx, request.method, action)
-            request.data = await read_body(request, parses)
-        return await call(route, ctx, request.method)
+            return Reply(route.view.options(ctx, route))
+        action = route.calls.get("GET" if request.method == "HEAD" else request.method)
+        route.view.check_permissions(ctx, request.method, action)
+        if action is None:
+            raise MethodNotAllowed(request.method)
+        if request.method in {"POST", "PUT", "PATCH"}:
+            request.data = await read_body(request, action.parses)
+        result = action.handler(ctx)
+        return await result if inspect.isawaitable(result) else result
 
     def authenticate(self, request: ApiRequest) -> Record | None:
         """The user behind the request's token; ``None`` without one.
@@ -153,32 +141,24 @@ class Api:
         note_caller(user["username"])
         return user
 
-    def _nowhere(self, request: ApiRequest) -> tuple[Reply, str]:
+    def _nowhere(self, request: ApiRequest, path: str) -> tuple[Reply, str]:
         """No such address: a redirect to the one with a slash, or the error page.
 
         The error page serves only GET, so other methods get its empty 405, and no redirect either.
         """
-        if request.method not in {"GET", "HEAD"}:
+        if request.method not in READING:
             return crash_page(request.method)
-        path = request.path
-        if (
-            path.startswith(PREFIX)
-            and not path.endswith("/")
-            and self.resolve(f"{path.removeprefix(PREFIX)}/")
-        ):
-            target = f"{path}/" + (f"?{request.query_string}" if request.query_string else "")
+        if self.resolve(f"{path}/"):
+            target = f"{request.path}/" + (f"?{request.query_string}" if request.query_string else "")
             return Reply(status=301, headers={"content-type": HTML, "location": target}, text=""), ""
         return Reply(status=404, headers={"content-type": HTML}, text=page("Not Found")), ""
 
     async def _send(self, send: Send, request: ApiRequest, reply: Reply, allow: str) -> None:
-        headers = {"x-authentik-id": request.request_id, "vary": VARY}
+        headers = {"x-authentik-id": request.request_id, "vary": "Accept-Language, Cookie"}
         if allow:
             headers["allow"] = allow
-        if reply.text is not None:
-            body = reply.text.encode()
-        elif reply.status == 204 or reply.data is None:
-            body = b""
-        else:
+        body = (reply.text or "").encode()
+        if reply.text is None and reply.data is not None:
             headers["content-type"] = self.state.profile.json_type
             body = dump(reply.data)
         headers |= reply.headers
@@ -191,9 +171,9 @@ class Api:
 def crash_page(method: str) -> tuple[Reply, str]:
     """What an unhandled exception looks like from outside."""
     headers = {"content-type": HTML}
-    if method in {"GET", "HEAD"}:
+    if method in READING:
         return Reply(status=500, headers=headers, text=page("Internal Server Error")), ""
-    return Reply(status=405, headers=headers, text=""), ERROR_PAGE_ALLOW
+    return Reply(status=405, headers=headers, text=""), "GET, HEAD, OPTIONS"
 
 
 def page(title: str) -> str:
@@ -201,11 +181,6 @@ def page(title: str) -> str:
     return (
         f"<!DOCTYPE html>\n<html><head><title>authentik</title></head><body><h1>{title}</h1></body></html>\n"
     )
-
-
-def _compiled(pattern: str, slash: str) -> re.Pattern[str]:
-    expression = re.escape(pattern).replace(r"\{lookup\}", "{lookup}")
-    return re.compile(expression.replace("{lookup}", "(?P<lookup>[^/.]+)") + slash)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

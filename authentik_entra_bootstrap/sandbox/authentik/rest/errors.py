@@ -33,12 +33,10 @@ class ValidationError(Exception):
 
     def __init__(self, detail: Any, code: str = "invalid") -> None:
         super().__init__("validation failed")
-        if isinstance(detail, str):
-            detail = [detail]
-        self.detail: Any = coded(detail, code)
+        self.detail: Any = _coded([detail] if isinstance(detail, str) else detail, code)
 
 
-def coded(detail: Any, code: str) -> Any:
+def _coded(detail: Any, code: str) -> Any:
     """The same structure with every text as :class:`ErrorDetail`."""
     if isinstance(detail, ErrorDetail):
         return detail
@@ -46,11 +44,16 @@ def coded(detail: Any, code: str) -> Any:
         return ErrorDetail(detail, code)
     if isinstance(detail, Mapping):
         return {
-            key: coded([value] if isinstance(value, str) else value, code) for key, value in detail.items()
+            key: _coded([value] if isinstance(value, str) else value, code) for key, value in detail.items()
         }
-    if isinstance(detail, Iterable):
-        return [coded(item, code) for item in detail]
-    return ErrorDetail(str(detail), code)
+    assert isinstance(detail, Iterable)  # noqa: S101 - texts, mappings and lists are all there is
+    return [_coded(item, code) for item in detail]
+
+
+def not_an_object(data: Any) -> ValidationError:
+    """The refusal of a body that is no JSON object."""
+    text = f"Invalid data. Expected a dictionary, but got {type(data).__name__}."
+    return ValidationError({NON_FIELD_ERRORS: [text]})
 
 
 class ApiError(Exception):
@@ -60,30 +63,20 @@ class ApiError(Exception):
     default = "A server error occurred."
 
     def __init__(self, detail: str | None = None) -> None:
-        self.detail = detail or self.default
-        super().__init__(self.detail)
-
-    @property
-    def body(self) -> Any:
-        """What the reply holds."""
-        return {"detail": self.detail}
+        super().__init__(detail or self.default)
+        self.body: Any = {"detail": detail or self.default}
 
 
 class Rejected(ApiError):
-    """A view's own refusal, whose body stands as it was written: no lists round its texts.
+    """A view's own refusal: its body is sent as it is, without lists round its texts.
 
     :param body: the whole reply.
     """
 
     def __init__(self, body: Any, status: int = 400) -> None:
         super().__init__("refused by the view")
-        self._body = body
+        self.body = body
         self.status = status
-
-    @property
-    def body(self) -> Any:
-        """The body as given."""
-        return self._body
 
 
 class ParseError(ApiError):
@@ -128,13 +121,6 @@ class MethodNotAllowed(ApiError):
 
     def __init__(self, method: str) -> None:
         super().__init__(f'Method "{method}" not allowed.')
-
-
-class NotAcceptable(ApiError):
-    """406."""
-
-    status = 406
-    default = "Could not satisfy the request Accept header."
 
 
 class UnsupportedMediaType(ApiError):

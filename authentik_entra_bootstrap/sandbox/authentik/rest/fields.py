@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,8 +18,31 @@ if TYPE_CHECKING:
 EMPTY: Any = type("Empty", (), {"__repr__": lambda _: "<empty>"})()
 """Stands for a key that is absent from the data."""
 
+Shape = Mapping[str, Any]
+"""A JSON schema of OpenAPI 3.0."""
+
+STRING: Shape = {"type": "string"}
+NULLABLE_STRING: Shape = {"type": "string", "nullable": True}
+INTEGER: Shape = {"type": "integer"}
+BOOLEAN: Shape = {"type": "boolean"}
+KEY: Shape = {"type": "string", "format": "uuid"}
+MOMENT: Shape = {"type": "string", "format": "date-time"}
+OBJECT: Shape = {"type": "object", "additionalProperties": {}}
+
 MAX_INT = 2147483647
-WRITING = frozenset({"POST", "PUT", "PATCH"})
+NULL = "This field may not be null."
+BLANK = "This field may not be blank."
+NO_STRING = "Not a valid string."
+
+
+def ref(name: str) -> Shape:
+    """A reference to a component of the API schema."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def array(item: Shape) -> Shape:
+    """An array in the API schema."""
+    return {"type": "array", "items": item}
 
 
 def show_moment(value: Any) -> Any:
@@ -32,18 +55,33 @@ def show_moment(value: Any) -> Any:
 def in_stored_order(value: Any) -> Any:
     """The value with the keys of every object as ``jsonb`` keeps them: shorter ones first, then by letter."""
     if isinstance(value, Mapping):
-        ordered = sorted(value, key=lambda key: (len(key), key))
-        return {key: in_stored_order(value[key]) for key in ordered}
+        return {key: in_stored_order(value[key]) for key in sorted(value, key=lambda key: (len(key), key))}
     if isinstance(value, list):
         return [in_stored_order(item) for item in value]
     return value
+
+
+def no_choice(data: Any) -> ErrorDetail:
+    """The refusal of what is not among the choices."""
+    return ErrorDetail(f'"{data}" is not a valid choice.', "invalid_choice")
+
+
+def read_uuid(value: Any) -> str:
+    """A UUID from text or a number, in text with dashes.
+
+    :raises ValidationError: with Django's message, in typographic quotes.
+    """
+    try:
+        return str(UUID(int=value) if isinstance(value, int) else UUID(hex=value))
+    except (ValueError, TypeError, AttributeError):
+        raise ValidationError(f"“{value}” is not a valid UUID.") from None
 
 
 @dataclass(kw_only=True)
 class Field:
     """A field that shows and stores whatever it is given; the base of all others."""
 
-    source: str | None = None
+    source: str = ""
     """Column of the record; the field's own name when left out."""
     required: bool | None = None
     """``None``: required unless it is read-only or has a default."""
@@ -56,14 +94,13 @@ class Field:
     """Computes what is shown."""
     put: Callable[[State, Record, Any], None] | None = None
     """Stores the value instead of writing the column; called once the record is saved."""
-    validators: Sequence[Callable[[Any, Context], None]] = ()
-    unique: str | None = None
-    """Message when another row of the model's unique table has this value."""
-    unique_table: str | None = None
-    label: str | None = None
-    help_text: str | None = None
+    validators: Sequence[Callable[[Any, Record | None, Context], None]] = ()
+    unique: tuple[str, str] | None = None
+    """A table, and the message when another row of it has this value."""
+    shape: Shape | None = None
+    """The field in the API schema, where it is not that of its kind."""
     name: str = ""
-    kind: ClassVar[str] = "field"
+    form: ClassVar[Shape] = {}
 
     @property
     def column(self) -> str:
@@ -71,63 +108,56 @@ class Field:
         return self.source or self.name
 
     @property
+    def schema(self) -> Shape:
+        """The field in the API schema, without its nullability."""
+        return self.form if self.shape is None else self.shape
+
+    @property
     def needed(self) -> bool:
         """Whether creation is refused without it."""
-        if self.required is not None:
-            return self.required
-        return not self.read_only and self.default is EMPTY
-
-    def fail(self, message: str, code: str = "invalid") -> ValidationError:
-        """The error to raise for one wrong value."""
-        return ValidationError([ErrorDetail(message, code)])
+        return self.required if self.required is not None else not self.read_only and self.default is EMPTY
 
     def run(self, data: Any, instance: Record | None, ctx: Context) -> Any:
         """Parse and validate one value that is present.
 
+        :param instance: the record that is updated, if any.
         :raises ValidationError: with every message about it.
         """
         if data is None:
             if not self.null:
-                raise self.fail("This field may not be null.", "null")
+                raise ValidationError(NULL, "null")
             return None
         value = self.parse(data, ctx)
-        self.check(value, instance, ctx)
+        messages = [*self.problems(value)]
+        for validator in self.validators:
+            try:
+                validator(value, instance, ctx)
+            except ValidationError as error:
+                messages += error.detail
+        if self.unique:
+            table = ctx.state.tables[self.unique[0]]
+            if any(row is not instance for row in table.where(**{self.column: value})):
+                messages.append(ErrorDetail(self.unique[1], "unique"))
+        if messages:
+            raise ValidationError(messages)
         return value
 
-    def parse(self, data: Any, ctx: Context) -> Any:  # noqa: ARG002 - the signature of all fields
+    def parse(self, data: Any, _ctx: Context) -> Any:
         """Turn JSON data into what the record stores."""
         return data
 
-    def check(self, value: Any, instance: Record | None, ctx: Context) -> None:
-        """Run the validators, all of them, and collect what they say."""
-        messages: list[Any] = []
-        for validator in self.validators:
-            try:
-                validator(value, ctx)
-            except ValidationError as error:
-                messages += error.detail if isinstance(error.detail, list) else [error.detail]
-        if self.unique and self.unique_table and self._taken(value, instance, ctx):
-            messages.append(ErrorDetail(self.unique, "unique"))
-        if messages:
-            raise ValidationError(messages)
-
-    def _taken(self, value: Any, instance: Record | None, ctx: Context) -> bool:
-        table = ctx.state.tables[self.unique_table or ""]
-        own = instance[table.key] if instance else EMPTY
-        return any(row[table.key] != own for row in table.where(**{self.column: value}))
+    def problems(self, value: Any) -> Iterator[ErrorDetail]:  # noqa: ARG002 - the signature of all fields
+        """What is wrong with a parsed value."""
+        yield from ()
 
     def shown(self, record: Record, ctx: Context) -> Any:
         """What a reply holds for this field."""
-        value = self.get(record, ctx) if self.get else record.get(self.column)
-        return self.show(value)
+        return show_moment(self.get(record, ctx) if self.get else record.get(self.column))
 
-    def show(self, value: Any) -> Any:
-        """A stored value in JSON types."""
-        return show_moment(value)
 
-    def schema(self) -> dict[str, Any]:
-        """The field in an OpenAPI schema, without title and nullability."""
-        return {}
+def computed(shape: Shape, get: Callable[[Record, Context], Any] | None = None) -> Field:
+    """A read-only field: a column of its name, or what ``get`` finds."""
+    return Field(read_only=True, shape=shape, get=get)
 
 
 @dataclass(kw_only=True)
@@ -136,156 +166,173 @@ class Integer(Field):
 
     minimum: int | None = None
     maximum: int | None = None
-    kind: ClassVar[str] = "integer"
+    form: ClassVar[Shape] = INTEGER
 
-    def parse(self, data: Any, ctx: Context) -> Any:  # noqa: ARG002
+    def parse(self, data: Any, _ctx: Context) -> Any:
         """Also reads ``"5"`` and ``5.0``."""
         if isinstance(data, str) and len(data) > 1000:
-            raise self.fail("String value too large.", "max_string_length")
+            raise ValidationError("String value too large.", "max_string_length")
         try:
             return int(re.sub(r"\.0*\s*$", "", str(data)))
         except ValueError:
-            raise self.fail("A valid integer is required.") from None
+            raise ValidationError("A valid integer is required.") from None
 
-    def check(self, value: Any, instance: Record | None, ctx: Context) -> None:
-        """Bounds, the upper one first as Django builds them."""
+    def problems(self, value: Any) -> Iterator[ErrorDetail]:
+        """A value out of bounds."""
         if self.maximum is not None and value > self.maximum:
-            raise self.fail(f"Ensure this value is less than or equal to {self.maximum}.", "max_value")
+            yield ErrorDetail(f"Ensure this value is less than or equal to {self.maximum}.", "max_value")
         if self.minimum is not None and value < self.minimum:
-            raise self.fail(f"Ensure this value is greater than or equal to {self.minimum}.", "min_value")
-        super().check(value, instance, ctx)
-
-    def schema(self) -> dict[str, Any]:
-        """An integer with its bounds."""
-        bounds = {"maximum": self.maximum, "minimum": self.minimum}
-        return {"type": "integer", **{key: value for key, value in bounds.items() if value is not None}}
+            yield ErrorDetail(f"Ensure this value is greater than or equal to {self.minimum}.", "min_value")
 
 
-TRUE = frozenset({"t", "y", "yes", "true", "on", "1"})
-FALSE = frozenset({"f", "n", "no", "false", "off", "0"})
+WORDS = dict.fromkeys(("t", "y", "yes", "true", "on", "1", "1.0"), True)
+WORDS |= dict.fromkeys(("f", "n", "no", "false", "off", "0", "0.0"), False)
 
 
 @dataclass(kw_only=True)
 class Boolean(Field):
     """True or false, in several spellings."""
 
-    kind: ClassVar[str] = "boolean"
+    form: ClassVar[Shape] = BOOLEAN
 
-    def parse(self, data: Any, ctx: Context) -> Any:  # noqa: ARG002
+    def parse(self, data: Any, _ctx: Context) -> Any:
         """Words are read without regard to case."""
-        if isinstance(data, bool):
-            return data
-        if isinstance(data, str | int | float):
-            word = str(data).strip().lower()
-            if word in TRUE or data == 1:
-                return True
-            if word in FALSE or data == 0:
-                return False
-        raise self.fail("Must be a valid boolean.")
-
-    def schema(self) -> dict[str, Any]:
-        """A boolean."""
-        return {"type": "boolean"}
+        try:
+            return WORDS[str(data).strip().lower()]
+        except KeyError:
+            raise ValidationError("Must be a valid boolean.") from None
 
 
 @dataclass(kw_only=True)
 class Choice(Field):
     """One of a few words.
 
-    :param choices: value to the text people see.
     :param enum: name of the component in the API schema.
     """
 
-    choices: Mapping[str, str]
+    choices: Sequence[str]
     enum: str
     blank: bool = False
-    kind: ClassVar[str] = "choice"
 
-    def run(self, data: Any, instance: Record | None, ctx: Context) -> Any:
-        """Blank is a choice where the field allows it."""
+    @property
+    def schema(self) -> Shape:
+        """A reference to the enumeration."""
+        return ref(self.enum)
+
+    def parse(self, data: Any, _ctx: Context) -> Any:
+        """Refuses what is not in the list; blank is a choice where the field allows it."""
         if data == "" and self.blank:
             return ""
-        return super().run(data, instance, ctx)
-
-    def parse(self, data: Any, ctx: Context) -> Any:  # noqa: ARG002
-        """Refuses what is not in the list."""
         if isinstance(data, bool | list | dict) or str(data) not in self.choices:
-            raise self.fail(f'"{data}" is not a valid choice.', "invalid_choice")
+            raise ValidationError([no_choice(data)])
         return str(data)
-
-    def schema(self) -> dict[str, Any]:
-        """A reference to the enumeration."""
-        return {"$ref": f"#/components/schemas/{self.enum}"}
 
 
 @dataclass(kw_only=True)
 class Uuid(Field):
     """A UUID in any spelling; stored in text with dashes."""
 
-    kind: ClassVar[str] = "string"
+    form: ClassVar[Shape] = KEY
 
-    def parse(self, data: Any, ctx: Context) -> Any:  # noqa: ARG002
+    def parse(self, data: Any, _ctx: Context) -> Any:
         """Text or a number."""
         try:
-            return str(UUID(data) if isinstance(data, str) else UUID(int=data))
-        except (ValueError, TypeError, AttributeError):
-            raise self.fail("Must be a valid UUID.") from None
-
-    def schema(self) -> dict[str, Any]:
-        """A string of format uuid."""
-        return {"type": "string", "format": "uuid"}
+            return read_uuid(data)
+        except ValidationError:
+            raise ValidationError("Must be a valid UUID.") from None
 
 
 @dataclass(kw_only=True)
 class Moment(Field):
     """A date and time; kept as aware UTC."""
 
-    kind: ClassVar[str] = "datetime"
+    form: ClassVar[Shape] = MOMENT
 
-    def parse(self, data: Any, ctx: Context) -> Any:  # noqa: ARG002
+    def parse(self, data: Any, _ctx: Context) -> Any:
         """ISO 8601, UTC when it names no zone."""
         try:
             moment = datetime.fromisoformat(data)
         except (ValueError, TypeError):
             form = "YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z]"
             text = f"Datetime has wrong format. Use one of these formats instead: {form}."
-            raise self.fail(text) from None
+            raise ValidationError(text) from None
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-    def schema(self) -> dict[str, Any]:
-        """A string of format date-time."""
-        return {"type": "string", "format": "date-time"}
 
 
 @dataclass(kw_only=True)
 class Dictionary(Field):
     """A JSON object."""
 
-    def parse(self, data: Any, ctx: Context) -> Any:  # noqa: ARG002
+    form: ClassVar[Shape] = OBJECT
+
+    def parse(self, data: Any, _ctx: Context) -> Any:
         """Refuses every other JSON type."""
         if not isinstance(data, dict):
-            raise self.fail("Value must be a dictionary, and not have any duplicate keys.")
+            raise ValidationError("Value must be a dictionary, and not have any duplicate keys.")
         return data
 
     def shown(self, record: Record, ctx: Context) -> Any:
         """Keys in PostgreSQL's order of a stored object, but as they were given right after writing."""
         value = super().shown(record, ctx)
-        return value if ctx.request and ctx.request.method in WRITING else in_stored_order(value)
-
-    def schema(self) -> dict[str, Any]:
-        """An open object."""
-        return {"type": "object", "additionalProperties": {}}
+        return value if ctx.method in {"POST", "PUT", "PATCH"} else in_stored_order(value)
 
 
 @dataclass(kw_only=True)
-class Plain(Field):
-    """A read-only value whose shape in the API schema is given."""
+class Text(Field):
+    """A character field: stripped, blank refused, NUL refused.
 
-    read_only: bool = True
-    shape: Mapping[str, Any]
-    told: str = "field"
-    """Its kind in OPTIONS: that of a field which the real serializer declares, none of a method's."""
+    :param pattern: what the whole text must look like, unless it is blank.
+    :param complaint: the message when it does not.
+    """
 
-    def schema(self) -> dict[str, Any]:
-        """The given shape."""
-        return dict(self.shape)
+    blank: bool = False
+    max_length: int | None = None
+    pattern: re.Pattern[str] | None = None
+    complaint: str = ""
+    form: ClassVar[Shape] = STRING
+
+    def run(self, data: Any, instance: Record | None, ctx: Context) -> Any:
+        """Blank is looked at before anything else."""
+        if isinstance(data, str) and not data.strip():
+            if not self.blank:
+                raise ValidationError(BLANK, "blank")
+            return ""
+        return super().run(data, instance, ctx)
+
+    def parse(self, data: Any, _ctx: Context) -> Any:
+        """Numbers become text; booleans and containers are refused."""
+        if isinstance(data, bool) or not isinstance(data, str | int | float):
+            raise ValidationError(NO_STRING)
+        return str(data).strip()
+
+    def problems(self, value: Any) -> Iterator[ErrorDetail]:
+        """Length, NUL, and what does not fit the pattern."""
+        if self.pattern and not self.pattern.fullmatch(value):
+            yield ErrorDetail(self.complaint)
+        if self.max_length is not None and len(value) > self.max_length:
+            yield ErrorDetail(
+                f"Ensure this field has no more than {self.max_length} characters.", "max_length"
+            )
+        if "\x00" in value:
+            yield ErrorDetail("Null characters are not allowed.", "null_characters_not_allowed")
+
+
+SLUG = re.compile(r"[-a-zA-Z0-9_]+")
+EMAIL = re.compile(r"[^@\s]+@(?:[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z0-9-]{2,63}|localhost)", re.IGNORECASE)
+ADDRESS = re.compile(r"(?:https?|blank|ftps?)://\S+", re.IGNORECASE)
+
+
+def slug(**options: Any) -> Text:
+    """Letters, digits, hyphens, underscores."""
+    complaint = "Enter a valid “slug” consisting of letters, numbers, underscores or hyphens."
+    return Text(pattern=SLUG, complaint=complaint, **options)
+
+
+def email(**options: Any) -> Text:
+    """An e-mail address."""
+    return Text(pattern=EMAIL, complaint="Enter a valid email address.", **options)
+
+
+def url(**options: Any) -> Text:
+    """The address of a web page, which may hold Python's ``%(…)s``."""
+    return Text(pattern=ADDRESS, complaint="Enter a valid URL.", **options)

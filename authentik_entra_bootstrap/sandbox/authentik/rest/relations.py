@@ -1,36 +1,38 @@
-"""Fields that point to other records by primary key."""
+"""Fields that hold several values, or point to other records by primary key."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import UUID
 
-from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ErrorDetail, ValidationError
-from authentik_entra_bootstrap.sandbox.authentik.rest.fields import Field
-from authentik_entra_bootstrap.sandbox.authentik.rest.texts import Text
+from authentik_entra_bootstrap.sandbox.authentik.rest.errors import ValidationError
+from authentik_entra_bootstrap.sandbox.authentik.rest.fields import (
+    INTEGER,
+    KEY,
+    STRING,
+    Field,
+    Shape,
+    Text,
+    array,
+    read_uuid,
+    ref,
+)
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
-    from authentik_entra_bootstrap.sandbox.authentik.rest.serializer import Serializer
-    from authentik_entra_bootstrap.sandbox.authentik.state import Record
+    from authentik_entra_bootstrap.sandbox.authentik.rest.model import Serializer
+    from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 
 
-def not_a_uuid(value: Any) -> ValidationError:
-    """Django's own message, in typographic quotes."""
-    return ValidationError([ErrorDetail(f"“{value}” is not a valid UUID.", "invalid")])
+def not_a_list(data: Any) -> ValidationError:
+    """The refusal of what should be a list."""
+    return ValidationError(f'Expected a list of items but got type "{type(data).__name__}".', "not_a_list")
 
 
-def read_uuid(value: Any) -> str:
-    """A UUID from text or a number, in text with dashes.
-
-    :raises ValidationError: with Django's message.
-    """
-    try:
-        return str(UUID(int=value) if isinstance(value, int) else UUID(hex=value))
-    except (ValueError, TypeError, AttributeError):
-        raise not_a_uuid(value) from None
+def no_such_row(data: Any) -> ValidationError:
+    """The refusal of a key that no row has."""
+    return ValidationError(f'Invalid pk "{data}" - object does not exist.', "does_not_exist")
 
 
 @dataclass(kw_only=True)
@@ -39,9 +41,11 @@ class Related(Field):
 
     table: str
     integer: bool = False
-    fits: Callable[[Record], bool] | None = None
-    """Which rows of the table may be chosen; all when left out."""
-    kind: ClassVar[str] = "field"
+
+    @property
+    def schema(self) -> Shape:
+        """An integer or a UUID."""
+        return INTEGER if self.integer else KEY
 
     def run(self, data: Any, instance: Record | None, ctx: Context) -> Any:
         """Empty text means null."""
@@ -49,41 +53,37 @@ class Related(Field):
 
     def parse(self, data: Any, ctx: Context) -> Any:
         """The key of an existing row."""
-        return self.find(data, ctx)
+        return self.find(data, ctx.state)
 
-    def find(self, data: Any, ctx: Context) -> Any:
+    def find(self, data: Any, state: State) -> Any:
         """The stored form of a key.
 
         :raises ValidationError: for keys of the wrong kind and for missing rows.
         """
-        if isinstance(data, bool) or (self.integer and not isinstance(data, int | str | float | None)):
-            raise self._wrong_type(data)
-        key: Any = None
-        if data is not None:
-            if self.integer:
-                try:
-                    key = int(data)
-                except ValueError:
-                    raise self._wrong_type(data) from None
-            else:
-                key = read_uuid(data)
-        row = ctx.state.tables[self.table].get(key)
-        if row is None or (self.fits is not None and not self.fits(row)):
-            raise self.fail(f'Invalid pk "{data}" - object does not exist.', "does_not_exist")
+        wrong_type = f"Incorrect type. Expected pk value, received {type(data).__name__}."
+        if isinstance(data, bool):
+            raise ValidationError(wrong_type, "incorrect_type")
+        key: Any = data
+        if self.integer and data is not None:
+            try:
+                key = int(data)
+            except (TypeError, ValueError):
+                raise ValidationError(wrong_type, "incorrect_type") from None
+        elif data is not None:
+            key = read_uuid(data)
+        if state.tables[self.table].get(key) is None:
+            raise no_such_row(data)
         return key
-
-    def _wrong_type(self, data: Any) -> ValidationError:
-        text = f"Incorrect type. Expected pk value, received {type(data).__name__}."
-        return self.fail(text, "incorrect_type")
-
-    def schema(self) -> dict[str, Any]:
-        """An integer or a UUID."""
-        return {"type": "integer"} if self.integer else {"type": "string", "format": "uuid"}
 
 
 @dataclass(kw_only=True)
 class ManyRelated(Related):
     """A list of primary keys; duplicates collapse, as in a database relation."""
+
+    @property
+    def schema(self) -> Shape:
+        """An array of keys."""
+        return array(super().schema)
 
     def run(self, data: Any, instance: Record | None, ctx: Context) -> Any:
         """An empty text is no list."""
@@ -91,31 +91,25 @@ class ManyRelated(Related):
 
     def parse(self, data: Any, ctx: Context) -> Any:
         """Every key of the list."""
-        if isinstance(data, str | Mapping) or not isinstance(data, list | tuple | set):
-            kind = type(data).__name__
-            raise self.fail(f'Expected a list of items but got type "{kind}".', "not_a_list")
-        return list(dict.fromkeys(self.find(item, ctx) for item in data))
+        if not isinstance(data, list | tuple | set):
+            raise not_a_list(data)
+        return list(dict.fromkeys(self.find(item, ctx.state) for item in data))
 
-    def show(self, value: Any) -> Any:
+    def shown(self, record: Record, ctx: Context) -> Any:
         """A list, also where nothing was ever stored."""
-        return list(value or [])
-
-    def schema(self) -> dict[str, Any]:
-        """An array of keys."""
-        return {"type": "array", "items": super().schema()}
+        return list(super().shown(record, ctx) or [])
 
 
 @dataclass(kw_only=True)
 class TextList(Field):
     """A list of texts."""
 
-    kind: ClassVar[str] = "list"
+    form: ClassVar[Shape] = array(STRING)
 
     def parse(self, data: Any, ctx: Context) -> Any:
         """Refuses anything that is no list of texts, which are read like a field's."""
-        if isinstance(data, str | Mapping) or not isinstance(data, list | tuple):
-            kind = type(data).__name__
-            raise self.fail(f'Expected a list of items but got type "{kind}".', "not_a_list")
+        if not isinstance(data, list):
+            raise not_a_list(data)
         found, wrong = [], {}
         for index, item in enumerate(data):
             try:
@@ -126,31 +120,54 @@ class TextList(Field):
             raise ValidationError(wrong)
         return found
 
-    def schema(self) -> dict[str, Any]:
-        """An array of strings."""
-        return {"type": "array", "items": {"type": "string"}}
-
 
 @dataclass(kw_only=True)
 class Nested(Field):
     """Another record, or a list of them, shown through its own serializer; never written."""
 
-    serializer: Callable[[], Serializer]
+    serializer: Serializer
     many: bool = False
     read_only: bool = True
-    kind: ClassVar[str] = "nested object"
+
+    @property
+    def schema(self) -> Shape:
+        """A reference to the nested component."""
+        reference = ref(self.serializer.name)
+        return array(reference) if self.many else {"allOf": [reference]}
 
     def shown(self, record: Record, ctx: Context) -> Any:
         """What :attr:`get` found, through the serializer."""
         value = self.get(record, ctx) if self.get else record.get(self.column)
         if value is None:
             return None
-        serializer = self.serializer()
         if self.many:
-            return [serializer.show(item, ctx) for item in value]
-        return serializer.show(value, ctx)
+            return [self.serializer.show(item, ctx) for item in value]
+        return self.serializer.show(value, ctx)
 
-    def schema(self) -> dict[str, Any]:
-        """A reference to the nested component."""
-        reference = {"$ref": f"#/components/schemas/{self.serializer().name}"}
-        return {"type": "array", "items": reference} if self.many else {"allOf": [reference]}
+
+def row_of(table: str, column: str = "") -> Callable[[Record, Context], Record | None]:
+    """A getter for the row of another table that a column names.
+
+    :param column: the table's name when left out.
+    """
+    return lambda record, ctx: ctx.state.tables[table].get(record[column or table])
+
+
+def rows_of(table: str, column: str) -> Callable[[Record, Context], list[Record]]:
+    """A getter for the rows that a list of keys names."""
+    return lambda record, ctx: [
+        row for key in record[column] if (row := ctx.state.tables[table].get(key)) is not None
+    ]
+
+
+def unique_together(table: str, names: tuple[str, ...]) -> Callable[..., None]:
+    """A check that no two rows have the same values in all of these columns; empty ones are never the same."""
+    text = f"The fields {', '.join(names)} must make a unique set."
+
+    def check(values: dict[str, Any], instance: Record | None, ctx: Context) -> None:
+        wanted = {name: values.get(name, instance[name] if instance else None) for name in names}
+        found = [] if None in wanted.values() else ctx.state.tables[table].where(**wanted)
+        if any(row is not instance for row in found):
+            raise ValidationError(text, "unique")
+
+    return check

@@ -16,16 +16,20 @@ from functools import partial
 
 import httpx
 
-from authentik_entra_bootstrap.sandbox.authentik.blueprints.instances import Instances
-from authentik_entra_bootstrap.sandbox.authentik.blueprints.service import BlueprintImporter
+from authentik_entra_bootstrap.sandbox.authentik.blueprints.instances import apply_instance, changed
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 from authentik_entra_bootstrap.sandbox.authentik.worker import tasks
-from authentik_entra_bootstrap.sandbox.authentik.worker.actors import SyncActors
-from authentik_entra_bootstrap.sandbox.authentik.worker.errors import FaultError, StopSyncError, SyncError
-from authentik_entra_bootstrap.sandbox.authentik.worker.graph import SignIn, Transport
-from authentik_entra_bootstrap.sandbox.authentik.worker.notifying import notify
+from authentik_entra_bootstrap.sandbox.authentik.worker.graph import (
+    FaultError,
+    SignIn,
+    StopSyncError,
+    SyncError,
+    Transport,
+)
+from authentik_entra_bootstrap.sandbox.authentik.worker.notifications import notify
 from authentik_entra_bootstrap.sandbox.authentik.worker.repository import Repository
 from authentik_entra_bootstrap.sandbox.authentik.worker.signals import Signals
+from authentik_entra_bootstrap.sandbox.authentik.worker.syncs import SyncActors
 from authentik_entra_bootstrap.sandbox.authentik.worker.tasks import Message, ScheduleBook, TaskBook
 
 _LOGGER = logging.getLogger(__name__)
@@ -62,9 +66,6 @@ class Engine:
     """Takes tasks and schedules; :class:`~.worker.Worker` is what the API talks to.
 
     :param state: the tables to work on.
-    :param importer: applies blueprint instances.
-    :param login_url: base of the token service, ``graph_url`` of Microsoft Graph; both are the sandbox's
-        tenant when left out.
     :param http: makes the client once the loop runs; the default trusts the sandbox's CA.
     :param poll: real seconds between two looks at the clock.
     """
@@ -72,21 +73,15 @@ class Engine:
     def __init__(
         self,
         state: State,
-        importer: BlueprintImporter,
         *,
         switches: WorkerSwitches | None = None,
-        login_url: str | None = None,
-        graph_url: str | None = None,
         http: Callable[[], httpx.AsyncClient] | None = None,
         poll: float = 0.1,
     ) -> None:
         self.state = state
-        self.importer = importer
         self.switches = switches or WorkerSwitches()
         self.sign_ins: list[SignIn] = []
         self.worker_id = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"worker-{state.world.seed}"))
-        self._login_url = login_url
-        self._graph_url = graph_url
         self._make_http = http or self._trusting_client
         self._poll = poll
         self._rng = random.Random(zlib.crc32(b"authentik-worker") ^ state.world.seed)
@@ -142,11 +137,9 @@ class Engine:
     def _transport(self) -> Transport:
         if self._http is None:
             raise RuntimeError("the worker is not running")
-        world = self.state.world
         return Transport(
             http=self._http,
-            login_url=self._login_url or world.entra_url,
-            graph_url=self._graph_url or self._login_url or world.entra_url,
+            base=self.state.world.entra_url,
             note=self.sign_ins.append,
             now=self.state.now,
             unreachable=lambda: self.switches.microsoft_unreachable,
@@ -163,11 +156,6 @@ class Engine:
         """Whether every thread waits for pages that none is left to run."""
         held, now = self._held.values(), self.state.now()
         return len(held) >= self.switches.threads and all(deadline >= now for deadline in held)
-
-    @property
-    def failed_sign_ins(self) -> list[SignIn]:
-        """The sign-ins that Microsoft refused."""
-        return [sign_in for sign_in in self.sign_ins if not sign_in.ok]
 
     def is_running(self, provider_pk: int) -> bool:
         """Whether a full sync of the provider holds its lock."""
@@ -222,11 +210,6 @@ class Engine:
         self.book.reopen()
         self._signals.refresh()
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing runs and nothing is due now."""
-        return not self._jobs and not self.book.due(self.state.now())
-
     async def settle(self, limit: float = RESULT_WAIT) -> None:
         """Wait until everything that is due and can be has been worked on; later retries do not count.
 
@@ -238,17 +221,15 @@ class Engine:
                 await asyncio.sleep(0.003)
                 if self._blocked:
                     return
-                waiting = self._held.keys() if self._parked else set()
+                waiting = self._held.keys() if self._page_waits else set()
                 if not self.book.due(self.state.now()) and not (self._jobs.keys() - waiting):
                     return
 
     @property
-    def _parked(self) -> bool:
+    def _page_waits(self) -> bool:
         """Whether a page is to be tried again later."""
-        queued = [
-            row for row in self.state.tables["task"] if row["state"] == "queued" and row["eta"] is not None
-        ]
-        return any(row["actor_name"] == tasks.SYNC_OBJECTS for row in queued)
+        pages = self.state.tables["task"].where(actor_name=tasks.SYNC_OBJECTS, state="queued")
+        return any(page["eta"] is not None for page in pages)
 
     def send(self, schedule: Record, *, alone: bool = False) -> Record | None:
         """Queue what a schedule runs; ``None`` for actors that the sandbox does not have.
@@ -266,7 +247,7 @@ class Engine:
         self._wake_up()
         return record
 
-    def queue_blueprint(self, blueprint_pk: str) -> None:
+    def apply_blueprint(self, blueprint_pk: str) -> None:
         """Queue the application of a blueprint instance."""
         related = (*tasks.BLUEPRINT, str(blueprint_pk))
         self.book.add(
@@ -307,20 +288,17 @@ class Engine:
         elif message.actor == tasks.HANDLE_EVENT:
             notify(self.state, **arguments)
         elif message.actor == tasks.APPLY_BLUEPRINT:
-            self._instances().apply(record, arguments["pk"])
+            apply_instance(self.state, self.book, record, arguments["pk"])
         elif message.actor == tasks.DISCOVER_BLUEPRINTS:
-            for pk in self._instances().changed():
-                self.queue_blueprint(pk)
-
-    def _instances(self) -> Instances:
-        return Instances(self.state, self.importer, self.book)
+            for pk in changed(self.state):
+                self.apply_blueprint(pk)
 
     def _failed(self, record: Record, exc: Exception) -> None:
         if not isinstance(exc, SyncError | ResultFailureError | FaultError):
             _LOGGER.warning("task %s failed", record["uid"], exc_info=exc)
         # From 2026.5 on exceptions that authentik raises on purpose leave no line in the log.
-        shown = self.state.profile.logs_auth_errors or not isinstance(exc, SyncError)
-        self.book.fail(record, _text(exc) if shown else None)
+        if self.state.profile.logs_auth_errors or not isinstance(exc, SyncError):
+            self.book.fail(record, _text(exc))
         retries = record["retries"]
         if retries >= MAX_RETRIES:
             self.book.reject(record)

@@ -22,38 +22,38 @@ from typing import Any
 
 from authentik_entra_bootstrap.sandbox.authentik.blueprints.values import slugify
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
-from authentik_entra_bootstrap.sandbox.authentik.worker.errors import SkipObjectError
+from authentik_entra_bootstrap.sandbox.authentik.worker.graph import SkipObjectError
 from authentik_entra_bootstrap.sandbox.authentik.worker.objects import QuerySet, User
 
 _LOGGER = logging.getLogger(__name__)
 
 MODULES = frozenset(
-    [
-        "base64",
-        "binascii",
-        "collections",
-        "datetime",
-        "functools",
-        "hashlib",
-        "hmac",
-        "itertools",
-        "json",
-        "math",
-        "operator",
-        "random",
-        "re",
-        "secrets",
-        "string",
-        "textwrap",
-        "time",
-        "typing",
-        "unicodedata",
-        "urllib",
-        "urllib.parse",
-        "uuid",
-        "zlib",
-        "msgraph",
-    ]
+    (
+        *(
+            "base64",
+            "binascii",
+            "collections",
+            "datetime",
+            "functools",
+            "hashlib",
+            "hmac",
+            "itertools",
+            "json",
+        ),
+        *(
+            "math",
+            "operator",
+            "random",
+            "re",
+            "secrets",
+            "string",
+            "textwrap",
+            "time",
+            "typing",
+            "unicodedata",
+        ),
+        *("urllib", "urllib.parse", "uuid", "zlib", "msgraph"),
+    )
 )
 """What an expression may import: these, and the model classes of msgraph-sdk."""
 
@@ -130,16 +130,7 @@ def _import(name: str, _globals: Any = None, _locals: Any = None, fromlist: Any 
     return module if fromlist else importlib.import_module(name.partition(".")[0])
 
 
-def _flatten(value: Any) -> Any:
-    if not isinstance(value, list):
-        return value
-    return value[0] if value else None
-
-
 def _helpers(state: State) -> dict[str, Any]:
-    def is_group_member(user: User, **lookups: Any) -> bool:
-        return user.all_groups().filter(**lookups).exists()
-
     def user_by(**lookups: Any) -> User | None:
         users = QuerySet(User(state, row) for row in state.tables["user"])
         found: User | None = users.filter(**lookups).first()
@@ -148,43 +139,31 @@ def _helpers(state: State) -> dict[str, Any]:
     def call_policy(name: str, **_: Any) -> Any:
         raise ValueError(f"Policy '{name}' not found.")
 
-    def regex_match(value: Any, regex: str) -> bool:
-        return re.search(regex, value) is not None
-
-    def regex_replace(value: Any, regex: str, repl: str) -> str:
-        return re.sub(regex, repl, value)
-
-    def log_event(action: str, **_: Any) -> None:
-        _LOGGER.info("expression asked for an event", extra={"action": action})
-
     return {
         "SkipObject": SkipObjectError,
         "ak_call_policy": call_policy,
-        "ak_create_event": log_event,
-        "ak_is_group_member": is_group_member,
-        "ak_logger": _ExpressionLogger(),
+        "ak_create_event": _log_nothing,
+        "ak_is_group_member": lambda user, **lookups: user.all_groups().filter(**lookups).exists(),
+        "ak_logger": SimpleNamespace(
+            **dict.fromkeys(("debug", "info", "warning", "error", "exception"), _log_nothing)
+        ),
         "ak_user_by": user_by,
-        "ak_user_has_authenticator": lambda user, device_type=None: False,  # noqa: ARG005 - authentik's signature
+        "ak_user_has_authenticator": lambda _user, _device_type=None: False,
         "ip_address": ipaddress.ip_address,
         "ip_network": ipaddress.ip_network,
-        "list_flatten": _flatten,
-        "regex_match": regex_match,
-        "regex_replace": regex_replace,
+        "list_flatten": lambda value: (value[0] if value else None) if isinstance(value, list) else value,
+        "regex_match": lambda value, regex: re.search(regex, value) is not None,
+        "regex_replace": lambda value, regex, repl: re.sub(regex, repl, value),
         "requests": _NoNetwork(),
-        "resolve_dns": lambda host, ip_version=None: [],  # noqa: ARG005 - authentik's signature
+        "resolve_dns": lambda _host, _ip_version=None: [],
         "reverse_dns": lambda address: address,
         "slugify": slugify,
     }
 
 
-class _ExpressionLogger:
-    """``ak_logger``: structlog's calling convention, without the values (they may be personal data)."""
-
-    def __getattr__(self, level: str) -> Callable[..., None]:
-        def log(event: str, **values: Any) -> None:
-            _LOGGER.debug("expression logged %s with %s", event, sorted(values))
-
-        return log
+def _log_nothing(event: str, **_: Any) -> None:
+    """``ak_logger`` and ``ak_create_event``: structlog's calling convention; values may be personal data."""
+    _LOGGER.debug("an expression logs %s", event)
 
 
 class _NoNetwork:

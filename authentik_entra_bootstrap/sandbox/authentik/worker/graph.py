@@ -1,4 +1,7 @@
-"""The worker's way to Microsoft: one sign-in per task, then Microsoft Graph, with authentik's view of failures."""
+"""The worker's way to Microsoft: one sign-in per task, then Microsoft Graph; and how a sync can end.
+
+The names of the errors and their meaning are authentik's.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,66 @@ from typing import Any
 
 import httpx
 
-from authentik_entra_bootstrap.sandbox.authentik.worker.errors import (
-    DryRunRejectedError,
-    FaultError,
-    StopSyncError,
-    TransientSyncError,
-)
-
 SCOPE = "https://graph.microsoft.com/.default"
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _RETRIED = frozenset({429, 503, 504})
 _RETRIES = 3
+
+
+class SyncError(Exception):
+    """Base of everything a sync raises on purpose."""
+
+
+class TransientSyncError(SyncError):
+    """Microsoft could not be reached; authentik ends such a task quietly."""
+
+
+class FaultError(Exception):
+    """A mistake in authentik's own code, in the words of the Python error that it is there."""
+
+
+class BadRequestSyncError(SyncError):
+    """authentik itself refuses one object; the others go on."""
+
+
+class SkipObjectError(SyncError):
+    """A mapping asked to leave this object out (``raise SkipObject``)."""
+
+
+class DryRunRejectedError(SyncError):
+    """A write that authentik's own dry run held back.
+
+    :ivar url: below ``/v1.0``. :ivar method: HTTP method. :ivar body: JSON text of the request.
+    """
+
+    def __init__(self, url: str, method: str, body: str) -> None:
+        super().__init__()
+        self.url = url
+        self.method = method
+        self.body = body
+
+
+class StopSyncError(SyncError):
+    """Microsoft refused a sign-in or a request, or a mapping fails: what is left of the page is dropped.
+
+    :param cause_text: ``repr`` of what went wrong, as authentik shows it in the task's error line.
+    :param detail: the same for people.
+    :param obj: the object that was being written, if any.
+    """
+
+    def __init__(self, cause_text: str, detail: str, obj: str | None = None) -> None:
+        super().__init__(cause_text)
+        self.cause_text = cause_text
+        self.detail_text = detail
+        self.obj = obj
+
+    def __str__(self) -> str:
+        # authentik's exception never calls its base's constructor: its text is the tuple of its arguments.
+        return f"({self.cause_text}, None, None)"
+
+    def detail(self) -> str:
+        """Human readable, as in "Stopping sync due to error: …"."""
+        return f"Error {self.detail_text}" + (f", caused by {self.obj}" if self.obj else "")
 
 
 @dataclass(frozen=True)
@@ -58,15 +110,14 @@ class Transport:
     """What the sessions of one worker share.
 
     :param http: made in the running loop, trusting the sandbox's CA.
-    :param login_url: base of the token service; ``graph_url`` of Microsoft Graph, without ``/v1.0``.
+    :param base: address of the tenant: its token service, and Microsoft Graph below ``/v1.0``.
     :param note: told about every sign-in.
     :param now: the sandbox's moment.
     :param pause: real seconds before a throttled request is repeated (the SDK would wait for Retry-After).
     """
 
     http: httpx.AsyncClient
-    login_url: str
-    graph_url: str
+    base: str
     note: Callable[[SignIn], None]
     now: Callable[[], datetime]
     unreachable: Callable[[], bool] = lambda: False
@@ -123,7 +174,7 @@ class GraphSession:
             if body is None:
                 raise FaultError("'NoneType' object has no attribute 'decode'")
             raise DryRunRejectedError(path, method, json.dumps(body))
-        url = path if path.startswith("http") else f"{self._transport.graph_url}/v1.0{path}"
+        url = path if path.startswith("http") else f"{self._transport.base}/v1.0{path}"
         if self._token is None:
             self._token = await self._sign_in()
         headers = {"authorization": f"Bearer {self._token}", "accept": "application/json"}
@@ -149,7 +200,7 @@ class GraphSession:
 
     async def _sign_in(self) -> str:
         who = self._credentials
-        url = f"{self._transport.login_url}/{who.tenant_id}/oauth2/v2.0/token"
+        url = f"{self._transport.base}/{who.tenant_id}/oauth2/v2.0/token"
         form = {
             "client_id": who.client_id,
             "client_secret": who.secret,

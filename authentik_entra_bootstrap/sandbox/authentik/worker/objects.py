@@ -3,94 +3,57 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Any
 
+from authentik_entra_bootstrap.sandbox.authentik.blueprints.values import LOOKUPS, satisfies
+from authentik_entra_bootstrap.sandbox.authentik.rest.context import groups_of
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 
 _MISSING = object()
 
 
-class QuerySet:
+class QuerySet(list[Any]):
     """A list of objects with the query methods that mappings commonly call.
 
-    Lookups know ``exact``, ``iexact``, ``contains``, ``icontains``, ``startswith``, ``endswith``, ``in`` and
-    ``isnull``, and follow attributes (``parent__name``).
+    Lookups are those of :data:`~..blueprints.values.LOOKUPS`, and follow attributes (``parent__name``).
     """
-
-    def __init__(self, items: Iterable[Any]) -> None:
-        self._items = list(items)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __getitem__(self, index: int | slice) -> Any:
-        return self._items[index]
 
     def all(self) -> QuerySet:
         """Every object."""
-        return QuerySet(self._items)
+        return QuerySet(self)
 
     def filter(self, **lookups: Any) -> QuerySet:
         """Objects that satisfy every lookup."""
-        return QuerySet(item for item in self._items if matches(item, lookups))
+        return QuerySet(item for item in self if matches(item, lookups))
 
     def exclude(self, **lookups: Any) -> QuerySet:
         """Objects that do not satisfy all of the lookups."""
-        return QuerySet(item for item in self._items if not matches(item, lookups))
+        return QuerySet(item for item in self if not matches(item, lookups))
 
     def order_by(self, *names: str) -> QuerySet:
         """Objects sorted by attributes; a name that begins with ``-`` sorts downwards."""
-        items = list(self._items)
+        items = QuerySet(self)
         for name in reversed(names):
             items.sort(key=attrgetter(name.lstrip("-")), reverse=name.startswith("-"))
-        return QuerySet(items)
+        return items
 
     def values_list(self, *names: str, flat: bool = False) -> list[Any]:
         """Attributes of each object: tuples, or plain values when ``flat``."""
-        rows = [tuple(getattr(item, name) for name in names) for item in self._items]
+        rows = [tuple(getattr(item, name) for name in names) for item in self]
         return [row[0] for row in rows] if flat else rows
 
     def first(self) -> Any:
         """The first object or ``None``."""
-        return self._items[0] if self._items else None
+        return self[0] if self else None
 
     def exists(self) -> bool:
         """Whether there is one."""
-        return bool(self._items)
+        return bool(self)
 
-    def count(self) -> int:
+    def count(self, *_: Any) -> int:
         """How many there are."""
-        return len(self._items)
-
-
-def _test(operation: str, actual: Any, wanted: Any) -> bool:
-    if operation == "in":
-        return actual in wanted
-    if operation == "isnull":
-        return (actual is None) == bool(wanted)
-    if operation == "exact":
-        return bool(actual == wanted)
-    left, right = str(actual), str(wanted)
-    if operation.startswith("i"):
-        left, right, operation = left.lower(), right.lower(), operation[1:]
-    tests = {
-        "exact": left == right,
-        "contains": right in left,
-        "startswith": left.startswith(right),
-        "endswith": left.endswith(right),
-    }
-    return tests[operation]
-
-
-_OPERATIONS = frozenset(
-    {"exact", "contains", "startswith", "endswith", "iexact", "icontains", "in", "isnull"}
-)
-_OPERATIONS |= {"istartswith", "iendswith"}
+        return len(self)
 
 
 def matches(item: Any, lookups: dict[str, Any]) -> bool:
@@ -103,20 +66,16 @@ def matches(item: Any, lookups: dict[str, Any]) -> bool:
 
 def _matches_one(item: Any, lookup: str, wanted: Any) -> bool:
     parts = lookup.split("__")
-    operation = parts.pop() if len(parts) > 1 and parts[-1] in _OPERATIONS else "exact"
+    operation = parts.pop() if len(parts) > 1 and parts[-1] in LOOKUPS else "exact"
     value = item
     for part in parts:
-        found = value.get(part, _MISSING) if isinstance(value, dict) else getattr(value, part, _MISSING)
-        if found is _MISSING:
-            if value is None or isinstance(value, dict):
-                return False
+        if value is None or (isinstance(value, dict) and part not in value):
+            return False
+        value = value[part] if isinstance(value, dict) else getattr(value, part, _MISSING)
+        if value is _MISSING:
             raise ValueError(f"Cannot resolve keyword '{part}' into field.")
-        value = found
-    if isinstance(wanted, Row):
-        wanted = wanted.pk
-    if isinstance(value, Row):
-        value = value.pk
-    return _test(operation, value, wanted)
+    value, wanted = (one.pk if isinstance(one, Row) else one for one in (value, wanted))
+    return satisfies(value, operation, wanted)
 
 
 class Row:
@@ -178,14 +137,7 @@ class User(Row):
 
     def all_groups(self) -> QuerySet:
         """Direct groups and all of their ancestors."""
-        found: dict[Any, Group] = {}
-        queue = list(self.groups)
-        while queue:
-            group = queue.pop(0)
-            if group.pk not in found:
-                found[group.pk] = group
-                queue.extend(group.parents)
-        return QuerySet(found.values())
+        return QuerySet(Group(self._state, row) for row in groups_of(self._state, self._record))
 
     def group_attributes(self, request: Any = None) -> dict[str, Any]:  # noqa: ARG002 - authentik's signature
         """Attributes of all groups merged, the user's own last."""
@@ -210,10 +162,8 @@ class Group(Row):
 
     @property
     def parents(self) -> QuerySet:
-        """Direct parents, whether the profile stores one or several."""
-        stored = self._record.get("parents")
-        keys = list(stored) if stored is not None else [self._record.get("parent")]
-        rows = (self._state.tables["group"].get(key) for key in keys if key)
+        """Direct parents."""
+        rows = (self._state.tables["group"].get(key) for key in self._record["parents"])
         return QuerySet(Group(self._state, row) for row in rows if row is not None)
 
     @property

@@ -1,21 +1,73 @@
-"""Writing one kind of object to Microsoft Entra ID: matching, creating, updating, deleting, members."""
+"""Writing one kind of object to Microsoft Entra ID: matching, creating, updating, deleting, members.
+
+authentik fills the model classes of msgraph-sdk with a mapping's result (snake_case names) and lets the SDK
+serialise them; the same classes are used here, so names, omissions and refusals are the SDK's own.
+"""
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from authentik_entra_bootstrap.sandbox.authentik.blueprints.values import merge
 from authentik_entra_bootstrap.sandbox.authentik.state import Record
-from authentik_entra_bootstrap.sandbox.authentik.worker import expressions, wire
-from authentik_entra_bootstrap.sandbox.authentik.worker.errors import BadRequestSyncError, StopSyncError
-from authentik_entra_bootstrap.sandbox.authentik.worker.graph import GraphSession
+from authentik_entra_bootstrap.sandbox.authentik.worker import expressions
+from authentik_entra_bootstrap.sandbox.authentik.worker.graph import (
+    BadRequestSyncError,
+    GraphSession,
+    StopSyncError,
+)
 from authentik_entra_bootstrap.sandbox.authentik.worker.objects import Connection, Provider, User
 from authentik_entra_bootstrap.sandbox.authentik.worker.repository import Repository
 
 DIRECTORY_OBJECTS = "https://graph.microsoft.com/v1.0/directoryObjects/"
 """How references name members; authentik always uses this host, also where Graph is elsewhere."""
+
+
+USER_SELECT = (
+    "businessPhones,displayName,givenName,jobTitle,mail,mobilePhone,officeLocation,preferredLanguage,"
+    "surname,userPrincipalName,id,onPremisesImmutableId"
+)
+"""The properties authentik selects when it reads users (its entra user client)."""
+
+
+@cache
+def _model(kind: str) -> Any:
+    # The SDK's models take about a second to import: only a worker that writes pays for them.
+    if kind == "user":
+        from msgraph.generated.models.user import User  # noqa: PLC0415 - see above
+
+        return User
+    from msgraph.generated.models.group import Group  # noqa: PLC0415 - see above
+
+    return Group
+
+
+def build(kind: str, values: dict[str, Any]) -> Any:
+    """An msgraph-sdk ``User`` or ``Group`` from a mapping's result.
+
+    :param kind: ``user`` or ``group``.
+    :raises TypeError: for a property the SDK's class does not have (``displayName`` for ``display_name``).
+    """
+    return _model(kind)(**values)
+
+
+def body(model: Any) -> dict[str, Any]:
+    """The JSON object that the SDK would send for a model.
+
+    :raises Exception: whatever the SDK's serialiser raises for a value of a wrong type.
+    """
+    from kiota_serialization_json.json_serialization_writer import (  # noqa: PLC0415 - comes with the models
+        JsonSerializationWriter,
+    )
+
+    writer = JsonSerializationWriter()
+    writer.write_object_value(None, model)
+    result: dict[str, Any] = json.loads(writer.get_serialized_content())
+    return result
 
 
 class ObjectClient(ABC):
@@ -60,13 +112,13 @@ class ObjectClient(ABC):
             except expressions.ExpressionError as exc:
                 self.repository.configuration_error("Failed to evaluate property-mapping", mapping)
                 raise StopSyncError(repr(exc), str(exc), str(wrapped)) from exc
-            if value is not None:
-                merge(values, value)
+            if isinstance(value, dict):
+                values = merge(values, value)
         if not values:
             error = ValueError("No mappings configured")
             raise StopSyncError(repr(error), str(error), str(wrapped))
         try:
-            return wire.build(self.kind, self._cleaned(values))
+            return build(self.kind, self._cleaned(values))
         except TypeError as exc:
             raise StopSyncError(repr(exc), str(exc), str(wrapped)) from exc
 
@@ -94,13 +146,13 @@ class ObjectClient(ABC):
         model = self.to_model(record, connection)
         self.check(model)
         if connection is None:
-            created = await self.graph.request("POST", f"/{self.collection}", body=wire.body(model)) or {}
+            created = await self.graph.request("POST", f"/{self.collection}", body=body(model)) or {}
             self.repository.connect(self.provider, self.kind, record["pk"], created)
         else:
             if self.kind == "group":
                 model.id = connection["microsoft_id"]
             path = f"/{self.collection}/{connection['microsoft_id']}"
-            await self.graph.request("PATCH", path, body=wire.body(model))
+            await self.graph.request("PATCH", path, body=body(model))
 
     async def delete(self, connection: Record) -> None:
         """Forget the link, then do what the provider's delete action says."""
@@ -110,8 +162,8 @@ class ObjectClient(ABC):
         if action == "delete":
             await self.graph.request("DELETE", path)
         elif action == "suspend" and self.kind == "user":
-            disabled = wire.build("user", {"account_enabled": False})
-            await self.graph.request("PATCH", path, body=wire.body(disabled))
+            disabled = build("user", {"account_enabled": False})
+            await self.graph.request("PATCH", path, body=body(disabled))
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -158,7 +210,7 @@ class UserClient(ObjectClient):
 
     def select(self) -> dict[str, str]:
         """The properties authentik keeps."""
-        return {"$select": wire.USER_SELECT}
+        return {"$select": USER_SELECT}
 
     def match(self, entity: dict[str, Any]) -> Record | None:
         """By ``mail`` alone, letter by letter: accounts that authentik made have none."""

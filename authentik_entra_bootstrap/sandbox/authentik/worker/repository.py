@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from authentik_entra_bootstrap.sandbox.authentik import audit
 from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
-from authentik_entra_bootstrap.sandbox.authentik.worker import wire
 from authentik_entra_bootstrap.sandbox.authentik.worker.graph import Credentials
 from authentik_entra_bootstrap.sandbox.authentik.worker.objects import Group, Row, User
 
 ANONYMOUS = "AnonymousUser"
 SERVICE_ACCOUNTS = frozenset({"service_account", "internal_service_account"})
 MODELS = {"authentik.core.models.User": "user", "authentik.core.models.Group": "group"}
+
+
+_CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
+
+
+def attributes(entity: dict[str, Any]) -> dict[str, Any]:
+    """A user of Graph as authentik keeps it on the link: what has a value, under snake_case names."""
+    values = {_CAMEL.sub(r"_\1", name).lower(): value for name, value in entity.items() if "@" not in name}
+    values["odata_type"] = "#microsoft.graph.user"
+    values["additional_data"] = {
+        name: value for name, value in entity.items() if "@" in name and name != "@odata.type"
+    }
+    return {name: value for name, value in values.items() if value not in (None, [], {})}
 
 
 class Repository:
@@ -99,7 +112,7 @@ class Repository:
                 "microsoft_id": entity["id"],
                 kind: key,
                 "provider": provider["pk"],
-                "attributes": wire.attributes(entity) if kind == "user" else {},
+                "attributes": attributes(entity) if kind == "user" else {},
             }
         )
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
-from authentik_entra_bootstrap.sandbox.authentik import cron
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import show_moment
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 
@@ -135,25 +135,21 @@ class TaskBook:
         self.log(record, "info", "Task finished processing without errors", logger=MIDDLEWARE)
         self._set(record, "done")
 
-    def fail(self, record: Record, error: str | None) -> None:
-        """Note why an attempt failed, where the release notes it."""
-        if error is not None:
-            self.log(record, "error", error, logger=MIDDLEWARE, exception={})
+    def fail(self, record: Record, error: str) -> None:
+        """Note why an attempt failed."""
+        self.log(record, "error", error, logger=MIDDLEWARE, exception={})
 
-    def requeue(self, record: Record, delay_ms: int | None) -> None:
+    def requeue(self, record: Record, delay_ms: int) -> None:
         """Queue the task again.
 
-        :param delay_ms: milliseconds on the sandbox's clock; ``None`` for a retry by hand, at once.
+        :param delay_ms: milliseconds on the sandbox's clock.
         """
-        if delay_ms is not None:
-            record["retries"] += 1
-            eta = self._now() + timedelta(milliseconds=delay_ms)
-            record["eta"] = eta.replace(microsecond=eta.microsecond // 1000 * 1000)
+        record["retries"] += 1
+        eta = self._now() + timedelta(milliseconds=delay_ms)
+        record["eta"] = eta.replace(microsecond=eta.microsecond // 1000 * 1000)
         record["previous_logs"] = record["previous_logs"] + record["logs"]
         record["logs"] = []
         self._set(record, "queued")
-        if record["message_id"] not in self._open:
-            self.reopen()
         self.log(record, "info", "Task will be retried", logger=MIDDLEWARE, delay=delay_ms)
 
     def reject(self, record: Record) -> None:
@@ -220,6 +216,21 @@ class TaskBook:
             del self.messages[message_id]
 
 
+def spread_minute(key: str) -> int:
+    """The minute at which a schedule runs: fixed for a key, spread over the hour (authentik's ``fqdn_rand``)."""
+    return int.from_bytes(sha256(key.encode()).digest()[:4]) % 60
+
+
+def next_run(crontab: str, moment: datetime) -> datetime:
+    """The first moment after another one that fits a crontab of a minute and of every so many hours."""
+    minute, hours, *_ = crontab.split()
+    step = int(hours.partition("/")[2] or 1)
+    found = moment.replace(minute=int(minute), second=0, microsecond=0)
+    while found <= moment or found.hour % step:
+        found += timedelta(hours=1)
+    return found
+
+
 class ScheduleBook:
     """Writes schedule records."""
 
@@ -234,7 +245,7 @@ class ScheduleBook:
         if found is not None:
             found["uid"] = uid
             return found
-        crontab = f"{cron.spread_minute(key)} */4 * * *"
+        crontab = f"{spread_minute(key)} */4 * * *"
         return self._add(SYNC, key, uid, crontab, (*PROVIDER, key))
 
     def of_provider(self, provider_pk: int) -> Record | None:
@@ -244,7 +255,7 @@ class ScheduleBook:
     def for_blueprints(self) -> Record:
         """The hourly look for blueprints whose content changed."""
         found = self._state.tables["schedule"].find(actor_name=DISCOVER_BLUEPRINTS)
-        crontab = f"{cron.spread_minute('blueprints_v1_discover')} * * * *"
+        crontab = f"{spread_minute('blueprints_v1_discover')} * * * *"
         return found or self._add(DISCOVER_BLUEPRINTS, None, DISCOVER_BLUEPRINTS, crontab, None)
 
     def _add(
@@ -257,7 +268,7 @@ class ScheduleBook:
             "rel_obj_id": related[2] if related else None,
             "crontab": crontab,
             "paused": False,
-            "next_run": cron.parse(crontab).next_after(self._state.now()),
+            "next_run": next_run(crontab, self._state.now()),
             "description": DESCRIPTIONS[actor],
             "last_task_status": None,
         }
@@ -272,6 +283,6 @@ class ScheduleBook:
         for record in self._state.tables["schedule"]:
             if record["paused"] or record["next_run"] is None or record["next_run"] > moment:
                 continue
-            record["next_run"] = cron.parse(record["crontab"]).next_after(moment)
+            record["next_run"] = next_run(record["crontab"], moment)
             due.append(record)
         return due

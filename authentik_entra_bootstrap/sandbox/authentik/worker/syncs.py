@@ -6,16 +6,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from authentik_entra_bootstrap.sandbox.authentik import audit
+from authentik_entra_bootstrap.sandbox.authentik.resources.providers import seconds
 from authentik_entra_bootstrap.sandbox.authentik.state import Record
-from authentik_entra_bootstrap.sandbox.authentik.worker.errors import (
+from authentik_entra_bootstrap.sandbox.authentik.worker.graph import (
     BadRequestSyncError,
     DryRunRejectedError,
     FaultError,
+    GraphSession,
     SkipObjectError,
     StopSyncError,
     TransientSyncError,
+    Transport,
 )
-from authentik_entra_bootstrap.sandbox.authentik.worker.graph import GraphSession, Transport
 from authentik_entra_bootstrap.sandbox.authentik.worker.provisioning import (
     GroupClient,
     ObjectClient,
@@ -36,23 +38,6 @@ RunPages = Callable[[Record, list[Record], float], Awaitable[None]]
 """Lets a full sync wait for its page tasks, at most so many seconds of sandbox time; raises when one is given up."""
 
 
-def timeout_seconds(expression: str) -> float:
-    """Seconds of an authentik duration such as ``minutes=30`` or ``hours=1;seconds=5``; 30 minutes if unreadable."""
-    units = {
-        "microseconds": 1e-6,
-        "milliseconds": 1e-3,
-        "seconds": 1,
-        "minutes": 60,
-        "hours": 3600,
-        "days": 86400,
-    }
-    try:
-        pairs = [pair.split("=") for pair in expression.split(";")]
-        return float(sum(units[name.strip().lower()] * float(value) for name, value in pairs))
-    except (KeyError, ValueError):
-        return 1800.0
-
-
 class SyncActors:
     """The tasks of the Microsoft Entra provider.
 
@@ -66,6 +51,13 @@ class SyncActors:
         self._book = book
         self._transport = transport
         self._running = running
+
+    def _assigned(self, task: Record, provider_pk: int) -> Record | None:
+        """The provider, if an application uses it; without one the task's log says so."""
+        provider = self._repository.assigned(provider_pk)
+        if provider is None:
+            self._book.log(task, "warning", NO_PROVIDER)
+        return provider
 
     async def _client(self, provider: Record, kind: str, *, dry_run: bool) -> ObjectClient:
         """Sign in and read the organization, as authentik does for every client it makes."""
@@ -85,9 +77,8 @@ class SyncActors:
         :raises TransientSyncError: when Microsoft cannot be reached for removing.
         :raises FaultError: where the release's removing fails; the whole sync is then repeated.
         """
-        provider = self._repository.assigned(provider_pk)
+        provider = self._assigned(task, provider_pk)
         if provider is None:
-            self._book.log(task, "warning", NO_PROVIDER)
             return
         self._book.log(task, "info", "Starting full provider sync")
         if provider_pk in self._running:
@@ -97,7 +88,7 @@ class SyncActors:
         try:
             for kind in ("user", "group"):
                 pages = self._page_tasks(task, provider, kind)
-                limit = timeout_seconds(provider["sync_page_timeout"]) * len(pages) * 1.5
+                limit = (seconds(provider["sync_page_timeout"]) or 1800) * len(pages) * 1.5
                 await run_pages(task, pages, limit)
             await self._clean_up(task, provider_pk)
         except StopSyncError as exc:
@@ -156,9 +147,8 @@ class SyncActors:
         :param pk: the only object wanted; one that does not exist makes the page empty.
         :raises SyncError: for a refused sign-in, and for objects that Microsoft Graph does not know yet.
         """
-        provider = self._repository.assigned(provider_pk)
+        provider = self._assigned(task, provider_pk)
         if provider is None:
-            self._book.log(task, "warning", NO_PROVIDER)
             return
         dry_run = bool(provider["dry_run"]) and not override_dry_run
         try:
@@ -178,24 +168,19 @@ class SyncActors:
 
     async def _write_one(self, task: Record, client: ObjectClient, record: Record) -> bool:
         """Write one object of a page; ``False`` when the rest is pointless."""
-        name = str(self._repository.wrap(client.kind, record))
+        name, shown = str(self._repository.wrap(client.kind, record)), _shown(client.kind, record)
         try:
             await client.write(record)
         except SkipObjectError:
             pass
         except DryRunRejectedError as exc:
             said = {"method": exc.method, "url": exc.url, "body": exc.body}
-            text = "Dropping mutating request due to dry run"
-            self._book.log(task, "info", text, obj=_shown(client.kind, record), **said)
-        except BadRequestSyncError as exc:
-            text = f"Failed to sync {name} due to error: {exc}"
-            self._book.log(task, "warning", text, obj=_shown(client.kind, record))
-        except TransientSyncError as exc:
-            text = f"Failed to sync {name} due to transient error: {exc}"
-            self._book.log(task, "warning", text, obj=_shown(client.kind, record))
+            self._book.log(task, "info", "Dropping mutating request due to dry run", obj=shown, **said)
+        except (BadRequestSyncError, TransientSyncError) as exc:
+            kind = "transient " if isinstance(exc, TransientSyncError) else ""
+            self._book.log(task, "warning", f"Failed to sync {name} due to {kind}error: {exc}", obj=shown)
         except StopSyncError as exc:
-            text = f"Stopping sync due to error: {exc.detail()}"
-            self._book.log(task, "warning", text, obj=_shown(client.kind, record))
+            self._book.log(task, "warning", f"Stopping sync due to error: {exc.detail()}", obj=shown)
             return False
         return True
 
@@ -204,12 +189,9 @@ class SyncActors:
 
         :raises SyncError: for what should be tried again.
         """
-        provider = self._repository.assigned(provider_pk)
         record = self._repository.find(kind, pk)
-        if record is None:
-            return
-        if provider is None:
-            self._book.log(task, "warning", NO_PROVIDER)
+        provider = self._assigned(task, provider_pk) if record is not None else None
+        if record is None or provider is None:
             return
         if all(row["pk"] != pk for row in self._repository.in_scope(provider, kind)):
             return
@@ -221,9 +203,8 @@ class SyncActors:
 
         :raises SyncError: for what should be tried again.
         """
-        provider = self._repository.assigned(provider_pk)
+        provider = self._assigned(task, provider_pk)
         if provider is None:
-            self._book.log(task, "warning", NO_PROVIDER)
             return
         client = await self._client(provider, kind, dry_run=bool(provider["dry_run"]))
         await _quietly(client.delete(connection))
@@ -241,12 +222,9 @@ class SyncActors:
 
         :raises SyncError: for what should be tried again.
         """
-        provider = self._repository.assigned(provider_pk)
         group = self._repository.find("group", pk)
-        if group is None:
-            return
-        if provider is None:
-            self._book.log(task, "warning", NO_PROVIDER)
+        provider = self._assigned(task, provider_pk) if group is not None else None
+        if group is None or provider is None:
             return
         client = await self._client(provider, "group", dry_run=bool(provider["dry_run"]))
         if isinstance(client, GroupClient):

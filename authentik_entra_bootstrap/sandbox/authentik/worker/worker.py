@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
-from authentik_entra_bootstrap.sandbox.authentik import audit, cron
+from authentik_entra_bootstrap.sandbox.authentik import audit
 from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
-from authentik_entra_bootstrap.sandbox.authentik.state import Record, SyncObjectOutcome
+from authentik_entra_bootstrap.sandbox.authentik.state import Record
 from authentik_entra_bootstrap.sandbox.authentik.worker import tasks
-from authentik_entra_bootstrap.sandbox.authentik.worker.engine import RESULT_WAIT, Engine
+from authentik_entra_bootstrap.sandbox.authentik.worker.engine import RESULT_WAIT, Engine, WorkerSwitches
 from authentik_entra_bootstrap.sandbox.authentik.worker.expressions import ExpressionError, evaluate, plain
 from authentik_entra_bootstrap.sandbox.authentik.worker.objects import User
 from authentik_entra_bootstrap.sandbox.authentik.worker.repository import MODELS
 from authentik_entra_bootstrap.sandbox.authentik.worker.tasks import Message
+
+__all__ = ["Worker", "WorkerSwitches"]
 
 NOBODY: Record = {"pk": None, "username": "", "name": "", "email": "", "is_active": True, "attributes": {}}
 """Whom a mapping sees that is tried without a user."""
@@ -22,10 +23,6 @@ NOBODY: Record = {"pk": None, "username": "", "name": "", "email": "", "is_activ
 
 class Worker(Engine):
     """authentik's background worker; see :class:`~.engine.Engine` for its parameters."""
-
-    def connected(self) -> list[str]:
-        """Names of the workers that were heard of lately: one, unless it is halted."""
-        return [] if self.switches.halted else [f"{self.worker_id}@authentik-worker"]
 
     def settled(self, limit: float = RESULT_WAIT) -> None:
         """:meth:`settle`, from another thread than the worker's.
@@ -44,23 +41,16 @@ class Worker(Engine):
         if schedule is not None:
             self.send(schedule)
 
-    def schedule_changed(self, schedule_id: str) -> None:
-        """Set the next run anew after the crontab was changed; one that cannot be read changes nothing."""
-        schedule = self.state.tables["schedule"].get(schedule_id)
-        if schedule is not None:
-            with contextlib.suppress(ValueError):
-                schedule["next_run"] = cron.parse(schedule["crontab"]).next_after(self.state.now())
-
-    def enqueue_full_sync(self, provider_pk: int, ctx: Context, *, created: bool) -> None:
+    def provider_saved(self, provider: Record, ctx: Context, *, created: bool) -> None:
         """Queue what a save of the provider starts, assigned or not: one full sync, two when it is new.
 
         Those two belong to no schedule: ``sync/status`` does not know them.
+
+        :param ctx: gets a log line for each, for the blueprint import's reply.
         """
-        schedule = self.schedules.of_provider(provider_pk)
-        if schedule is None:
-            return
-        queued = [self.send(schedule, alone=True) for _ in range(2)] if created else [self.send(schedule)]
-        for record in queued:
+        schedule = self.schedules.for_provider(provider)
+        for _ in range(2 if created else 1):
+            record = self.send(schedule, alone=created)
             if record is not None:
                 _note_enqueued(ctx, record)
 
@@ -78,13 +68,8 @@ class Worker(Engine):
         """Queue what follows when somebody was added to a group or taken out, and the group was not saved."""
         self._signals.members_changed()
 
-    async def sync_object(
-        self, provider_pk: int, model: str, object_id: str, override_dry_run: bool
-    ) -> SyncObjectOutcome:
-        """Queue the sync of one object and wait for its result.
-
-        The reply of recorded servers holds no messages, whatever the task logged.
-        """
+    async def sync_object(self, provider_pk: int, model: str, object_id: str, override_dry_run: bool) -> bool:
+        """Queue the sync of one object; whether its result came in time: not from a refused sign-in, or a busy worker."""
         provider = self.state.tables["provider"].rows[provider_pk]
         kind = MODELS[model]
         arguments = {
@@ -107,24 +92,12 @@ class Worker(Engine):
                 async with asyncio.timeout(RESULT_WAIT):
                     outcome = await future
         except TimeoutError:
-            return SyncObjectOutcome(failed=True)
+            return False
         finally:
             del self._settled[record["message_id"]]
-        if outcome == "done":
-            return SyncObjectOutcome()
-        await asyncio.sleep(self.switches.patience)
-        return SyncObjectOutcome(failed=True)
-
-    def retry(self, message_id: str) -> None:
-        """Queue a finished task again."""
-        record = self.state.tables["task"].get(message_id)
-        if record is not None and message_id in self.book.messages:
-            self.book.requeue(record, None)
-            self._wake_up()
-
-    def provider_saved(self, provider_pk: int) -> None:
-        """Keep the provider's schedule in step."""
-        self.schedules.for_provider(self.state.tables["provider"].rows[provider_pk])
+        if outcome != "done":
+            await asyncio.sleep(self.switches.patience)
+        return outcome == "done"
 
     def provider_deleted(self, provider_pk: int) -> None:
         """Drop the provider's schedule, tasks and connections."""
@@ -137,12 +110,7 @@ class Worker(Engine):
             if (record.get("rel_obj_model"), record["rel_obj_id"]) in owners:
                 self.book.drop(record)
         for name in ("entra_user", "entra_group"):
-            for row in self.state.tables[name].where(provider=provider_pk):
-                self.state.tables[name].remove(row["id"])
-
-    def apply_blueprint(self, blueprint_pk: str) -> None:
-        """Queue the application of a blueprint instance."""
-        self.queue_blueprint(blueprint_pk)
+            self.state.tables[name].remove_where(provider=provider_pk)
 
     def event_created(self, event: Record, ctx: Context) -> None:
         """Queue the dispatch of notifications for a new audit event."""
