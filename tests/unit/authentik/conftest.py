@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import socket
@@ -9,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -18,7 +20,20 @@ from authentik_entra_bootstrap.domain import Network, SecretText
 from authentik_entra_bootstrap.support.waiting import Waiter
 
 TOKEN = "canary-token-5f2a9c"
-PERMISSION_TEXT = "You do not have permission to perform this action."
+PROVIDERS = "/providers/microsoft_entra/"
+ONE = f"{PROVIDERS}9/"
+MAPPINGS = "/propertymappings/provider/microsoft_entra/"
+EVENTS = "/events/events/"
+TASKS = "/tasks/tasks/"
+APPLICATIONS = "/core/applications/"
+ME = "/core/users/me/"
+ID, LATER_ID = {"X-authentik-id": "a" * 32}, {"X-authentik-id": "b" * 32}
+HTML = "text/html; charset=utf-8"
+FIELDS = (
+    *("name", "client_id", "client_secret", "tenant_id", "property_mappings", "property_mappings_group"),
+    *("filter_group", "dry_run", "exclude_users_service_account", "user_delete_action"),
+    *("group_delete_action", "sync_page_size", "sync_page_timeout"),
+)
 
 
 @dataclass
@@ -44,14 +59,14 @@ class Request:
     path: str
     query: list[tuple[str, str]]
     headers: dict[str, str]
-    body: object
+    body: Any
 
 
-Script = Answer | list[Answer] | Callable[[Request], Answer]
+Script = Answer | dict[str, Any] | list[Answer] | Callable[[Request], Answer]
 
 
 class Stub:
-    """Answers by (method, path); a list is used up, its last entry stays."""
+    """Answers by (method, path): a body, an answer, a function, or a list that is used up to its last entry."""
 
     def __init__(self) -> None:
         self.scripts: dict[tuple[str, str], Script] = {}
@@ -73,21 +88,19 @@ class Stub:
         self.scripts[method, "/api/v3" + path] = script
 
     def answer(self, request: Request) -> Answer:
-        script = self.scripts.get((request.method, request.path))
-        if script is None:
-            return Answer(404, {"detail": "Not found."})
+        script = self.scripts.get((request.method, request.path), Answer(404, {"detail": "Not found."}))
         if isinstance(script, list):
             return script.pop(0) if len(script) > 1 else script[0]
-        if isinstance(script, Answer):
-            return script
-        return script(request)
+        if isinstance(script, dict):
+            return Answer(200, script)
+        return script if isinstance(script, Answer) else script(request)
 
     def sent(self, method: str, path: str = "") -> list[Request]:
-        return [
-            request
-            for request in self.requests
-            if request.method == method and (not path or request.path == "/api/v3" + path)
-        ]
+        paths = {"/api/v3" + path} if path else {request.path for request in self.requests}
+        return [request for request in self.requests if request.method == method and request.path in paths]
+
+    def bodies(self, method: str) -> list[Any]:
+        return [request.body for request in self.sent(method)]
 
     def close(self) -> None:
         self.server.shutdown()
@@ -102,17 +115,12 @@ def handler_for(stub: Stub) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
 
         def handle_any(self) -> None:
-            size = int(self.headers.get("content-length") or 0)
-            raw = self.rfile.read(size)
+            raw = self.rfile.read(int(self.headers.get("content-length") or 0))
             stub.raw.append(raw)
             parts = urlsplit(self.path)
-            request = Request(
-                self.command,
-                parts.path,
-                parse_qsl(parts.query, keep_blank_values=True),
-                {name.lower(): value for name, value in self.headers.items()},
-                json.loads(raw) if raw else None,
-            )
+            query = parse_qsl(parts.query, keep_blank_values=True)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            request = Request(self.command, parts.path, query, headers, json.loads(raw) if raw else None)
             stub.requests.append(request)
             answer = stub.answer(request)
             if answer.hold is not None:
@@ -143,6 +151,47 @@ def handler_for(stub: Stub) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+Talk = Callable[[socket.socket, threading.Event], None]
+
+
+class Raw:
+    """A server that answers each connection's first request with whatever it is told to."""
+
+    def __init__(self) -> None:
+        self.talk: Talk = lambda _, __: None
+        self.stop = threading.Event()
+        self.asked = threading.Event()
+        self.reads = True
+        """Whether the request is read before anything is said."""
+        self.left = threading.Semaphore(0)
+        """Released for each client that went away, or was let go."""
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self._answer, args=(client,), daemon=True).start()
+
+    def _answer(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            if self.reads:
+                client.recv(65536)
+            self.asked.set()
+            self.talk(client, self.stop)
+        self.left.release()
+
+
+@pytest.fixture
+def raw() -> Iterator[Raw]:
+    server = Raw()
+    yield server
+    server.stop.set()
+    server.listener.close()
+
+
 class FakeTime:
     """A clock that only sleeping moves."""
 
@@ -159,10 +208,21 @@ class FakeTime:
 
 
 def page(*entries: object, following: int = 0, count: int | None = None) -> Answer:
-    total = len(entries) if count is None else count
-    return Answer(
-        200, {"pagination": {"next": following, "count": total}, "results": list(entries), "autocomplete": {}}
-    )
+    told = {"next": following, "count": len(entries) if count is None else count}
+    return Answer(200, {"pagination": told, "results": list(entries), "autocomplete": {}})
+
+
+def forbidden(text: str = "You do not have permission to perform this action.") -> Answer:
+    return Answer(403, {"detail": text})
+
+
+def bad_token() -> Answer:
+    return forbidden("Token invalid/expired")
+
+
+def crashed() -> Answer:
+    """What authentik makes of an unhandled exception."""
+    return Answer(405, b"", content_type=HTML)
 
 
 def provider_body(**fields: object) -> dict[str, object]:
@@ -183,33 +243,10 @@ def provider_body(**fields: object) -> dict[str, object]:
     }
 
 
-INLINE_FIELDS = [
-    "name",
-    "client_id",
-    "client_secret",
-    "tenant_id",
-    "property_mappings",
-    "property_mappings_group",
-    "filter_group",
-    "dry_run",
-    "exclude_users_service_account",
-    "user_delete_action",
-    "group_delete_action",
-    "sync_page_size",
-    "sync_page_timeout",
-]
-
-
-def options(*names: str) -> Answer:
-    fields = {name: {"type": "field", "read_only": False} for name in names}
-    return Answer(200, {"actions": {"POST": {"pk": {"read_only": True}, **fields}}})
-
-
 def serve_basics(stub: Stub, *fields: str, version: str = "2026.5.0") -> None:
-    stub.on("GET", "/admin/version/", Answer(200, {"version_current": version}))
-    stub.on("GET", "/root/config/", Answer(200, {"capabilities": ["is_enterprise", "can_fly"]}))
-    stub.on("OPTIONS", "/providers/microsoft_entra/", options(*(fields or INLINE_FIELDS)))
-    stub.on("OPTIONS", "/managed/blueprints/import/", Answer(403, {}, {"Allow": "POST, OPTIONS"}))
+    stub.on("GET", "/admin/version/", {"version_current": version})
+    offered = {name: {"type": "field", "read_only": False} for name in fields or FIELDS}
+    stub.on("OPTIONS", PROVIDERS, {"actions": {"POST": {"pk": {"read_only": True}, **offered}}})
 
 
 @pytest.fixture(autouse=True)
@@ -222,6 +259,7 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def stub() -> Iterator[Stub]:
     server = Stub()
+    server.on("GET", ME, {"user": {"pk": 7, "username": "svc", "new": 1}, "original": None})
     yield server
     server.close()
 
@@ -236,7 +274,11 @@ def waiter(time: FakeTime) -> Waiter:
     return Waiter(time.monotonic, time.sleep, random.Random(1))
 
 
+def adapter_for(url: str, waiter: Waiter, **network: Any) -> AuthentikAdapter:
+    return AuthentikAdapter(url, SecretText(TOKEN), Network(**network), waiter)
+
+
 @pytest.fixture
 async def adapter(stub: Stub, waiter: Waiter) -> AsyncIterator[AuthentikAdapter]:
-    async with AuthentikAdapter(stub.url, SecretText(TOKEN), Network(), waiter) as made:
+    async with adapter_for(stub.url, waiter) as made:
         yield made

@@ -1,54 +1,58 @@
+"""What the server is and tells: fields of the provider, blueprint import, licence, time of changes, our own events."""
+
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
-from authentik_entra_bootstrap.domain import Network, ProviderSpec, SecretText, ServerInfo
+from authentik_entra_bootstrap.domain import OwnEvent, ProviderPk, ProviderSpec, SecretText, ServerInfo
 
-from .conftest import INLINE_FIELDS, PERMISSION_TEXT, Answer, Stub, options, provider_body, serve_basics
+from .conftest import (
+    EVENTS,
+    FIELDS,
+    ID,
+    PROVIDERS,
+    Answer,
+    Stub,
+    adapter_for,
+    bad_token,
+    forbidden,
+    page,
+    provider_body,
+    serve_basics,
+)
 
-OPTIONS = ("OPTIONS", "/providers/microsoft_entra/")
-
-
-def schema(*names: str, blueprint_import: bool = False) -> dict[str, object]:
-    post = {
-        "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Odd"}}}}
-    }
-    paths: dict[str, object] = {"/providers/microsoft_entra/": {"get": {}, "post": post}}
-    if blueprint_import:
-        paths["/managed/blueprints/import/"] = {"post": {}}
-    return {
-        "openapi": "3.0.3",
-        "paths": paths,
-        "components": {"schemas": {"Odd": {"properties": {name: {} for name in names}}}},
-    }
+IMPORT = "/managed/blueprints/import/"
+SPEC = ProviderSpec("n", "c", "t", (), ())
+PK = ProviderPk(9)
+NOT_ALLOWED = Answer(405, {"detail": 'Method "OPTIONS" not allowed.'})
 
 
 async def test_reads_version_and_fields(stub: Stub, adapter: AuthentikAdapter) -> None:
     serve_basics(stub)
-    info = await adapter.server()
-    assert info == ServerInfo("2026.5.0", frozenset(INLINE_FIELDS))
-    assert not stub.sent("OPTIONS", "/managed/blueprints/import/"), "asked for only by who imports"
-    assert await adapter.imports_blueprints()
-    assert await adapter.imports_blueprints()
-    assert len(stub.sent("OPTIONS", "/managed/blueprints/import/")) == 1
+    assert await adapter.server() == ServerInfo("2026.5.0", frozenset(FIELDS))
+    assert not stub.sent("OPTIONS", IMPORT), "asked for only by who imports"
     assert not stub.sent("GET", "/schema/"), "2 MB are asked for only when OPTIONS does not tell"
 
 
-async def test_before_2026_5_there_is_no_import(stub: Stub, adapter: AuthentikAdapter) -> None:
-    serve_basics(stub)
-    stub.on(
-        "OPTIONS",
-        "/managed/blueprints/import/",
-        Answer(200, {}, {"Allow": "GET, PUT, PATCH, DELETE, OPTIONS"}),
-    )
-    assert not await adapter.imports_blueprints()
-    stub.on("OPTIONS", "/managed/blueprints/import/", Answer(404, {"detail": "Not found."}))
-    await adapter.aclose()
-    assert not await adapter.imports_blueprints()
+@pytest.mark.parametrize(
+    ("answer", "imports"),
+    [
+        (Answer(403, {}, {"Allow": "POST, OPTIONS"}), True),
+        (Answer(200, {}, {"Allow": "GET, PUT, PATCH, DELETE, OPTIONS"}), False),
+        (Answer(404, {"detail": "Not found."}), False),
+    ],
+)
+async def test_whether_blueprints_are_imported_is_asked_once(
+    answer: Answer, imports: bool, stub: Stub, adapter: AuthentikAdapter
+) -> None:
+    stub.on("OPTIONS", IMPORT, answer)
+    assert [await adapter.imports_blueprints() for _ in range(2)] == [imports] * 2
+    assert len(stub.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -56,20 +60,26 @@ async def test_before_2026_5_there_is_no_import(stub: Stub, adapter: AuthentikAd
     [
         Answer(200, {"name": "x"}),
         Answer(200, {"actions": {"POST": {"pk": {"read_only": True}}}}),
-        Answer(403, {"detail": PERMISSION_TEXT}),
-        Answer(405, {"detail": 'Method "OPTIONS" not allowed.'}),
+        forbidden(),
+        NOT_ALLOWED,
         Answer(404, {"detail": "Not found."}),
     ],
 )
-async def test_falls_back_to_the_schema(first: Answer, stub: Stub, adapter: AuthentikAdapter) -> None:
+@pytest.mark.parametrize("prefix", ["", "/api/v3"])
+async def test_falls_back_to_the_schema(
+    first: Answer, prefix: str, stub: Stub, adapter: AuthentikAdapter
+) -> None:
+    body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Odd"}}}}
+    operations = {PROVIDERS: {"get": {}, "post": {"requestBody": body}}, IMPORT: {"post": {}}}
+    schema = {
+        "paths": {prefix + path: methods for path, methods in operations.items()},
+        "components": {"schemas": {"Odd": {"properties": {"name": {}, "client_secret": {}}}}},
+    }
     serve_basics(stub)
-    stub.on(*OPTIONS, first)
-    stub.on("GET", "/schema/", Answer(200, schema("name", "client_secret", blueprint_import=True)))
-    info = await adapter.server()
-    assert info.provider_fields == {"name", "client_secret"}
-    stub.on(
-        "OPTIONS", "/managed/blueprints/import/", Answer(405, {"detail": 'Method "OPTIONS" not allowed.'})
-    )
+    stub.on("OPTIONS", PROVIDERS, first)
+    stub.on("GET", "/schema/", schema)
+    assert (await adapter.server()).provider_fields == {"name", "client_secret"}
+    stub.on("OPTIONS", IMPORT, NOT_ALLOWED)
     assert await adapter.imports_blueprints()
     assert stub.sent("GET", "/schema/")[0].query == [("format", "json")]
 
@@ -78,21 +88,9 @@ async def test_a_bad_token_is_not_taken_for_a_missing_description(
     stub: Stub, adapter: AuthentikAdapter
 ) -> None:
     serve_basics(stub)
-    stub.on(*OPTIONS, Answer(403, {"detail": "Token invalid/expired"}))
+    stub.on("OPTIONS", PROVIDERS, bad_token())
     with pytest.raises(errors.Denied):
         await adapter.server()
-
-
-async def test_a_provider_that_also_takes_a_reference_gets_its_client_secret(
-    stub: Stub, adapter: AuthentikAdapter
-) -> None:
-    serve_basics(stub, *INLINE_FIELDS, "client_secret_ref")
-    stub.on("POST", "/providers/microsoft_entra/", Answer(201, provider_body(), {"X-authentik-id": "a" * 32}))
-    await adapter.create_provider(ProviderSpec("n", "c", "t", (), ()), SecretText("s"))
-    (sent,) = stub.sent("POST")
-    assert isinstance(sent.body, dict)
-    assert sent.body["client_secret"] == "s"
-    assert "client_secret_ref" not in sent.body
 
 
 @pytest.mark.parametrize("other", ["credential_vault", "client_secret_ref"])
@@ -101,68 +99,16 @@ async def test_a_provider_without_client_secret_is_refused_before_any_write(
 ) -> None:
     serve_basics(stub, "name", "client_id", other)
     with pytest.raises(errors.UnsupportedServer) as caught:
-        await adapter.create_provider(ProviderSpec("n", "c", "t", (), ()), SecretText("s"))
+        await adapter.create_provider(SPEC, SecretText("s"))
     assert caught.value.code == "unsupported-authentik-shape"
     assert "has no field client_secret" in caught.value.message
     assert not stub.sent("POST")
-    stub.on(*OPTIONS, options("pk"))
-
-
-async def test_an_unsupported_option_is_never_dropped_silently(stub: Stub, adapter: AuthentikAdapter) -> None:
-    serve_basics(
-        stub,
-        "name",
-        "client_id",
-        "client_secret",
-        "tenant_id",
-        "property_mappings",
-        "property_mappings_group",
-        "exclude_users_service_account",
-        "user_delete_action",
-        "group_delete_action",
-    )
-    with pytest.raises(errors.ConfigError) as caught:
-        await adapter.create_provider(ProviderSpec("n", "c", "t", (), (), dry_run=True), SecretText("s"))
-    assert caught.value.code == "authentik-option-unsupported"
-    assert caught.value.facts["fields"] == "dry_run"
-    assert not stub.sent("POST")
-
-
-async def test_licence_me_and_unknown_words(stub: Stub, adapter: AuthentikAdapter) -> None:
-    stub.on(
-        "GET",
-        "/enterprise/license/summary/",
-        [
-            Answer(
-                200, {"status": "unlicensed", "latest_valid": "1970-01-01T00:00:00Z", "license_flags": []}
-            ),
-            Answer(200, {"status": "half_valid", "latest_valid": None}),
-            Answer(200, {"status": "valid", "latest_valid": "2035-02-09T09:44:14Z"}),
-        ],
-    )
-    first, second, third = [await adapter.license() for _ in range(3)]
-    assert (first.allows_saving, first.latest_valid) == (False, None)
-    assert (second.status, second.allows_saving) == ("half_valid", False)
-    assert third.allows_saving
-    assert third.latest_valid is not None
-    assert third.latest_valid.utcoffset() is not None
-    stub.on(
-        "GET",
-        "/core/users/me/",
-        Answer(200, {"user": {"pk": 7, "username": "svc", "new": 1}, "original": None}),
-    )
-    me = await adapter.me()
-    assert (me.pk, me.username, me.is_superuser) == (7, "svc", False)
-
-
-async def test_headers_of_every_request(stub: Stub, adapter: AuthentikAdapter) -> None:
-    serve_basics(stub)
-    await adapter.server()
-    for request in stub.requests:
-        assert request.headers["authorization"] == "Bearer canary-token-5f2a9c"
-        assert request.headers["accept"] == "application/json"
-        assert request.headers["accept-language"] == "en"
-        assert request.headers["user-agent"] == "authentik-entra-bootstrap"
+    serve_basics(stub, *FIELDS, other)
+    stub.on("POST", PROVIDERS, Answer(201, provider_body(), ID))
+    await adapter.create_provider(SPEC, SecretText("s"))
+    (sent,) = stub.bodies("POST")
+    assert sent["client_secret"] == "s", "one that takes both gets its client secret"
+    assert other not in sent
 
 
 async def test_what_needs_the_server_beside_its_reading_does_not_read_it_again(
@@ -172,10 +118,124 @@ async def test_what_needs_the_server_beside_its_reading_does_not_read_it_again(
     known = await asyncio.gather(adapter.server(), *(adapter._known_server() for _ in range(4)))
     assert len(set(map(id, known))) == 1
     assert len(stub.sent("GET", "/admin/version/")) == 1
-    failing = AuthentikAdapter(adapter._api.base, SecretText("t"), Network(), adapter._api.waiter)
-    async with failing:
-        stub.on("GET", "/admin/version/", Answer(403, {"detail": "Token invalid/expired"}))
+    async with adapter_for(stub.url, adapter._api.waiter) as failing:
+        stub.on("GET", "/admin/version/", bad_token())
         both = await asyncio.gather(failing.server(), failing._known_server(), return_exceptions=True)
         assert [type(error) for error in both] == [errors.Denied] * 2
         serve_basics(stub)
         assert (await failing._known_server()).version == "2026.5.0", "a failure is not remembered"
+
+
+@pytest.mark.parametrize(
+    ("status", "until", "allows"),
+    [
+        ("unlicensed", "1970-01-01T00:00:00Z", False),
+        ("half_valid", None, False),
+        ("valid", "2035-02-09T09:44:14Z", True),
+    ],
+)
+async def test_licence(
+    status: str, until: str | None, allows: bool, stub: Stub, adapter: AuthentikAdapter
+) -> None:
+    stub.on("GET", "/enterprise/license/summary/", {"status": status, "latest_valid": until})
+    found = await adapter.license()
+    assert (found.status, found.allows_saving) == (status, allows)
+    assert (found.latest_valid is not None and found.latest_valid.utcoffset() is not None) == allows
+
+
+async def test_whose_token_it_is(adapter: AuthentikAdapter) -> None:
+    me = await adapter.me()
+    assert (me.pk, me.username, me.is_superuser) == (7, "svc", False)
+
+
+async def test_the_servers_time_comes_from_a_fresh_reply(stub: Stub, adapter: AuthentikAdapter) -> None:
+    for asked in (1, 2):
+        told = await adapter.service_time()
+        assert told is not None
+        assert abs(datetime.now(UTC) - told) < timedelta(minutes=1)
+        assert len(stub.requests) == asked
+
+
+# --- audit trail
+
+
+def event(created: str, request_id: str, **changes: object) -> dict[str, object]:
+    app, model = "authentik_providers_microsoft_entra", "microsoftentraprovider"
+    context = {
+        "model": {"pk": 9, "app": app, "model_name": model},
+        "http_request": {"request_id": request_id},
+    }
+    user = {"username": "svc"}
+    return {"action": "model_updated", "created": created, "user": user, "context": context, **changes}
+
+
+async def test_the_newest_change_of_the_provider(stub: Stub, adapter: AuthentikAdapter) -> None:
+    another = {"model": {"pk": 8, "app": "authentik_core", "model_name": "application"}}
+    stub.on(
+        "GET",
+        EVENTS,
+        page(
+            event("2026-11-25T10:00:00Z", "deleted", action="model_deleted"),
+            event("2026-11-24T10:00:00Z", "of another", context=another),
+            event("2026-11-23T10:00:00Z", "older"),
+            event("2026-11-23T12:00:00Z", "newer"),
+        ),
+    )
+    change = await adapter.last_change(PK)
+    assert change is not None
+    assert (change.request_id, change.user) == ("newer", "svc")
+
+
+async def test_changes_made_without_a_request(stub: Stub, adapter: AuthentikAdapter) -> None:
+    made = event("2026-11-23T10:00:00Z", "x", user={})
+    model = {"pk": "9", "app": "authentik_providers_microsoft_entra", "model_name": "microsoftentraprovider"}
+    made["context"] = {"model": model}
+    stub.on("GET", EVENTS, [page(made), page(), forbidden()])
+    change = await adapter.last_change(PK)
+    assert change is not None
+    assert (change.request_id, change.user) == (None, None)
+    assert await adapter.last_change(PK) is None
+    with pytest.raises(errors.Denied):
+        await adapter.last_change(PK)
+
+
+async def test_events_are_written_best_effort(stub: Stub, adapter: AuthentikAdapter) -> None:
+    answers = [Answer(201, {}), Answer(400, {"action": ["no"]}), Answer(drop=True), forbidden()]
+    stub.on("POST", EVENTS, answers)
+    for _ in range(3):
+        await adapter.emit_event("secret_rotate", {"connection": "contoso"})
+    with pytest.raises(errors.Denied):
+        await adapter.emit_event("secret_rotate", {})
+    assert stub.bodies("POST")[0] == {
+        "action": "secret_rotate",
+        "app": "authentik_entra_bootstrap",
+        "context": {"connection": "contoso"},
+    }
+
+
+async def test_events_of_our_own_about_a_connection(stub: Stub, adapter: AuthentikAdapter) -> None:
+    def made(**changes: object) -> dict[str, object]:
+        context = {"connection": "contoso", "happened": "rotation-failed", "code": "throttled"}
+        own = {"app": "authentik_entra_bootstrap", "created": "2026-11-24T10:00:00Z", "context": context}
+        return own | changes
+
+    own = [
+        made(),
+        made(app="authentik.core"),
+        made(context={"connection": "fabrikam", "happened": "rotation-failed"}),
+        made(context="nonsense"),
+        made(created="nonsense"),
+        made(context={"connection": "contoso"}),
+    ]
+    stub.on("GET", EVENTS, [page(*own), forbidden()])
+    first, second = await adapter.own_events("contoso")
+    assert first == OwnEvent("rotation-failed", second.created, "throttled")
+    assert second == OwnEvent("", first.created, "")
+    (sent,) = stub.sent("GET")
+    assert [value for name, value in sent.query if name == "actions"] == [
+        "secret_rotate",
+        "configuration_error",
+        "configuration_warning",
+    ]
+    with pytest.raises(errors.Denied, match="authentik-permission-missing"):
+        await adapter.own_events("contoso")
