@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from authentik_entra_bootstrap.domain import SecretText
     from authentik_entra_bootstrap.output.terminal import Terminal
     from authentik_entra_bootstrap.rotation.proof import Evidence
-    from authentik_entra_bootstrap.workflows.rotator import Wanted
-    from authentik_entra_bootstrap.workflows.rotator_observe import RotatorContext
+    from authentik_entra_bootstrap.workflows.rotator import RotatorContext, Wanted
     from authentik_entra_bootstrap.workflows.session import Runtime
 
 Body: TypeAlias = "Callable[[tuple[ConnectionSettings, ...], Terminal, RotatorContext], Awaitable[Result]]"
@@ -140,7 +139,7 @@ def show(options: Options, check: bool) -> int:
     """The rotator as it stands: permission, certificates and when they are due, owned applications."""
     from authentik_entra_bootstrap.output.rotator import seen_document, show_seen
     from authentik_entra_bootstrap.rotator.plan import shortcomings
-    from authentik_entra_bootstrap.workflows.rotator_observe import observe_rotator
+    from authentik_entra_bootstrap.workflows.rotator import observe_rotator
 
     async def body(
         settings: tuple[ConnectionSettings, ...], terminal: Terminal, context: RotatorContext
@@ -169,8 +168,7 @@ def _apply(
     :param words: what ``federate`` was told; ``None`` for the others.
     """
     from authentik_entra_bootstrap.output.rotator import outcome_document, show_outcome, show_rotator_plan
-    from authentik_entra_bootstrap.rotator.certificate import check_key_lifetime
-    from authentik_entra_bootstrap.rotator.federation import federated_credential
+    from authentik_entra_bootstrap.rotator.credentials import check_key_lifetime, federated_credential
     from authentik_entra_bootstrap.workflows.rotator import apply_rotator, prepare_rotator
 
     async def body(
@@ -207,7 +205,7 @@ def _run(command: str, options: Options, body: Body) -> int:
     import asyncio
 
     from authentik_entra_bootstrap.output.rotator import show_done
-    from authentik_entra_bootstrap.workflows.rotator_observe import RotatorContext
+    from authentik_entra_bootstrap.workflows.rotator import RotatorContext
     from authentik_entra_bootstrap.workflows.session import open_tenant
 
     def job(file: SettingsFile, terminal: Terminal, runtime: Runtime) -> Result:

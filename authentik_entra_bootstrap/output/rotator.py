@@ -19,7 +19,7 @@ from authentik_entra_bootstrap.output.documents import (
 )
 from authentik_entra_bootstrap.output.terminal import MARKS, Terminal
 from authentik_entra_bootstrap.rotation.proof import Evidence
-from authentik_entra_bootstrap.rotator.certificate import KEY_NAME, renew_key_at
+from authentik_entra_bootstrap.rotator.credentials import KEY_NAME, renew_key_at
 from authentik_entra_bootstrap.rotator.observation import UNIQUE_NAME, RotatorSeen
 from authentik_entra_bootstrap.rotator.plan import RotatorPlan, shortcomings
 from authentik_entra_bootstrap.support import addresses

@@ -12,12 +12,12 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.errors import Conflict
 from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.planning.permissions import ADD_OWNERS, GRANT_ROLES, REGISTER
-from authentik_entra_bootstrap.rotator.certificate import (
+from authentik_entra_bootstrap.rotator.credentials import (
     KEY_NAME,
     KeyAction,
     KeyDecision,
     finished,
-    over,
+    removable,
     renew_key_at,
 )
 from authentik_entra_bootstrap.rotator.observation import DISPLAY_NAME, ROLE, TAG, UNIQUE_NAME, RotatorSeen
@@ -49,11 +49,9 @@ class RotatorPlan:
         """The steps that change something in the tenant or on this machine."""
         return tuple(step for step in self.steps if step.action not in {Action.KEEP, Action.PROVE})
 
-    def wants(self, target: str, subject: str = "") -> bool:
+    def wants(self, target: str) -> bool:
         """Whether a step changes this."""
-        return any(
-            step.target == target and (not subject or step.subject == subject) for step in self.changes
-        )
+        return any(step.target == target for step in self.changes)
 
 
 def refuse_rotator(seen: RotatorSeen) -> None:
@@ -93,66 +91,56 @@ def make_rotator_plan(
 ) -> RotatorPlan:
     """Every step with its reason."""
     application, principal = seen.application, seen.principal
-    steps = [
-        RotatorStep(Action.CREATE, "application", DISPLAY_NAME, f"found later by {UNIQUE_NAME}")
-        if application is None
-        else RotatorStep(
-            Action.KEEP if application.enabled else Action.CHANGE,
-            "application",
-            DISPLAY_NAME,
-            f"client id {application.app_id}" if application.enabled else "disabled",
-        ),
-        RotatorStep(Action.CREATE, "service principal", DISPLAY_NAME, "it signs in as this")
-        if principal is None
-        else RotatorStep(
-            Action.KEEP if principal.account_enabled else Action.CHANGE,
-            "service principal",
-            DISPLAY_NAME,
-            "enabled" if principal.account_enabled else "disabled",
-        ),
-        RotatorStep(Action.KEEP, "permission", ROLE, "granted")
-        if ROLE in seen.granted
-        else RotatorStep(Action.CREATE, "permission", ROLE, "client secrets of applications that it owns"),
-    ]
-    steps += [_key_step(key), *_federated_steps(seen, federated)]
-    steps += [
-        RotatorStep(Action.KEEP, "owner", item.connection, "the rotator owns its application")
-        if item.owned
-        else RotatorStep(
-            Action.CREATE, "owner", item.connection, f"of the application {item.application.app_id}"
-        )
-        for item in seen.connections
-        if item.application is not None
-    ]
+    if application is None:
+        steps = [RotatorStep(Action.CREATE, "application", DISPLAY_NAME, f"found later by {UNIQUE_NAME}")]
+    else:
+        found = f"client id {application.app_id}"
+        steps = [_enabled("application", found, enabled=application.enabled)]
+    if principal is None:
+        steps.append(RotatorStep(Action.CREATE, "service principal", DISPLAY_NAME, "it signs in as this"))
+    else:
+        steps.append(_enabled("service principal", "enabled", enabled=principal.account_enabled))
+    if ROLE in seen.granted:
+        steps.append(RotatorStep(Action.KEEP, "permission", ROLE, "granted"))
+    else:
+        reason = "client secrets of applications that it owns"
+        steps.append(RotatorStep(Action.CREATE, "permission", ROLE, reason))
+    actions = {KeyAction.MAKE: Action.CREATE, KeyAction.REGISTER: Action.CHANGE}
+    steps.append(RotatorStep(actions.get(key.action, Action.KEEP), "certificate", KEY_NAME, key.reason))
+    if federated is not None:
+        steps.append(_federated_step(seen, federated))
+    for item in seen.connections:
+        if item.owned:
+            reason = "the rotator owns its application"
+            steps.append(RotatorStep(Action.KEEP, "owner", item.connection, reason))
+        elif item.application is not None:
+            reason = f"of the application {item.application.app_id}"
+            steps.append(RotatorStep(Action.CREATE, "owner", item.connection, reason))
     if key.proves:
         steps.append(RotatorStep(Action.PROVE, "proof", "sign-in", f"the token has {ROLE} and nothing else"))
         after = finished(seen.marks, key.key_id or _NOT_MADE, now, key.overlap, seen.current)
         steps += [
             RotatorStep(Action.RETIRE, "certificate", item.key_id, "replaced, or never proven")
-            for item in over(after, application.keys if application else (), now)
+            for item in removable(after, application.keys if application else (), now)
         ]
     return RotatorPlan(tuple(steps), key, federated, _warnings(seen))
 
 
-def _key_step(key: KeyDecision) -> RotatorStep:
-    if key.action is KeyAction.MAKE:
-        return RotatorStep(Action.CREATE, "certificate", KEY_NAME, key.reason)
-    if key.action is KeyAction.REGISTER:
-        return RotatorStep(Action.CHANGE, "certificate", KEY_NAME, key.reason)
-    return RotatorStep(Action.KEEP, "certificate", KEY_NAME, key.reason)
+def _enabled(target: str, reason: str, *, enabled: bool) -> RotatorStep:
+    """The step about an object that exists."""
+    action = Action.KEEP if enabled else Action.CHANGE
+    return RotatorStep(action, target, DISPLAY_NAME, reason if enabled else "disabled")
 
 
-def _federated_steps(seen: RotatorSeen, wanted: FederatedCredential | None) -> list[RotatorStep]:
-    if wanted is None:
-        return []
+def _federated_step(seen: RotatorSeen, wanted: FederatedCredential) -> RotatorStep:
     reason = f"{wanted.subject} of {wanted.issuer}"
     # Issuer and subject are unique on an application, whatever the credential is called.
-    same = [item for item in seen.federated if replace(item, name=wanted.name) == wanted]
+    for item in seen.federated:
+        if replace(item, name=wanted.name) == wanted:
+            return RotatorStep(Action.KEEP, "federated credential", item.name, reason)
     taken = any(item.name == wanted.name for item in seen.federated)
-    action = Action.KEEP if same else Action.CHANGE if taken else Action.CREATE
-    if same:
-        return [RotatorStep(action, "federated credential", same[0].name, reason)]
-    return [RotatorStep(action, "federated credential", wanted.name, reason)]
+    action = Action.CHANGE if taken else Action.CREATE
+    return RotatorStep(action, "federated credential", wanted.name, reason)
 
 
 def _warnings(seen: RotatorSeen) -> tuple[str, ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from authentik_entra_bootstrap.domain import MICROSOFT_GRAPH_APP_ID as GRAPH
@@ -15,25 +15,54 @@ from authentik_entra_bootstrap.domain import (
     FederatedCredential,
     PermissionKind,
     RequestedAccess,
+    SecretText,
     ServicePrincipal,
+    TokenClaims,
 )
 from authentik_entra_bootstrap.domain.application_tags import read_marks
-from authentik_entra_bootstrap.errors import AlreadyExists, Conflict, ReplicationTimeout
+from authentik_entra_bootstrap.entra.port import EntraIdentities, EntraPort
+from authentik_entra_bootstrap.errors import AlreadyExists, Conflict
 from authentik_entra_bootstrap.planning.differences import Action
+from authentik_entra_bootstrap.planning.preflight import refuse_tenant
 from authentik_entra_bootstrap.rotation.proof import Evidence
-from authentik_entra_bootstrap.rotator.certificate import KEY_NAME, KeyAction, KeyDecision, decide_key
-from authentik_entra_bootstrap.rotator.observation import DISPLAY_NAME, ROLE, TAG, UNIQUE_NAME, RotatorSeen
+from authentik_entra_bootstrap.rotator.credentials import KEY_NAME, KeyAction, KeyDecision, decide_key
+from authentik_entra_bootstrap.rotator.observation import (
+    DISPLAY_NAME,
+    ROLE,
+    TAG,
+    UNIQUE_NAME,
+    ConnectionSeen,
+    RotatorSeen,
+)
 from authentik_entra_bootstrap.rotator.plan import RotatorPlan, RotatorStep, make_rotator_plan, refuse_rotator
 from authentik_entra_bootstrap.support.certificates import KeyPair, make_key_pair, read_key_pair
 from authentik_entra_bootstrap.support.events import record
-from authentik_entra_bootstrap.support.private_files import refuse_existing, write_new
-from authentik_entra_bootstrap.support.waiting import REPLICATION
+from authentik_entra_bootstrap.support.private_files import read_secret, refuse_existing, write_new
+from authentik_entra_bootstrap.support.waiting import REPLICATION, Waiter
+from authentik_entra_bootstrap.workflows.concurrency import both
+from authentik_entra_bootstrap.workflows.lookup import application_by_marks
 from authentik_entra_bootstrap.workflows.observe import SETTLING
-from authentik_entra_bootstrap.workflows.rotator_keys import Keys, prove_assertion, prove_certificate
-from authentik_entra_bootstrap.workflows.rotator_observe import RotatorContext, observe_rotator
+from authentik_entra_bootstrap.workflows.reporting import Reporter
+from authentik_entra_bootstrap.workflows.rotator_keys import RotatorKeys, prove_sign_in
 
 _NO_KEY = KeyDecision(KeyAction.NONE, "a federated credential takes its place")
 NOTES = "Made by authentik-entra-bootstrap: the identity that renews client secrets, and nothing else."
+
+
+@dataclass(frozen=True)
+class RotatorContext:
+    """The tenant's side alone, and what is injected.
+
+    :param now: aware UTC.
+    :param done: told each step that is done, in words; ids, never secrets.
+    """
+
+    entra: EntraPort
+    identities: EntraIdentities
+    waiter: Waiter
+    reporter: Reporter
+    now: Callable[[], datetime]
+    done: Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -69,6 +98,42 @@ class RotatorOutcome:
     seen: RotatorSeen
     changed: tuple[RotatorStep, ...]
     evidence: tuple[Evidence, ...]
+
+
+async def observe_rotator(context: RotatorContext, connections: Iterable[Desired]) -> RotatorSeen:
+    """Read the rotator's application and who owns the connections' ones.
+
+    :raises BootstrapError: from the service.
+    """
+    entra, identities, wanted = context.entra, context.identities, tuple(connections)
+    operator = await entra.operator()
+    for desired in wanted:
+        refuse_tenant(desired, operator)
+    graph, application = await both(entra.graph_principal(), entra.find_application(UNIQUE_NAME))
+    seen = RotatorSeen(operator, graph, application)
+    if application is None:
+        seen = replace(seen, deleted=await entra.find_deleted_application(UNIQUE_NAME))
+    else:
+        principal, federated = await both(
+            entra.find_service_principal(application.app_id),
+            identities.federated_credentials(application.app_object_id),
+        )
+        seen = replace(seen, principal=principal, federated=federated)
+    if seen.principal is not None:
+        key = seen.principal.service_principal_object_id
+        assignments, owned = await both(entra.role_assignments(key), identities.owned_applications(key))
+        seen = replace(seen, assignments=assignments, owned=owned)
+    return replace(seen, connections=tuple([await _connection(entra, desired, seen) for desired in wanted]))
+
+
+async def _connection(entra: EntraPort, desired: Desired, seen: RotatorSeen) -> ConnectionSeen:
+    application = await entra.find_application(desired.unique_name)
+    application = application or await application_by_marks(entra, desired)
+    if application is None or seen.principal is None:
+        return ConnectionSeen(desired.connection, application)
+    owners = await entra.owners(application.app_object_id)
+    owned = seen.principal.service_principal_object_id in owners
+    return ConnectionSeen(desired.connection, application, owned)
 
 
 async def prepare_rotator(
@@ -126,31 +191,24 @@ async def apply_rotator(
     evidence = await run.carry_out()
     seen = prepared.seen
     if prepared.plan.changes:
-        seen = await _as_it_stands(context, tuple(connections), prepared.plan, run.pair)
+        seen = await _observe_result(context, tuple(connections), prepared.plan, run.pair)
     return RotatorOutcome(seen, prepared.plan.changes, evidence)
 
 
-async def _as_it_stands(
+async def _observe_result(
     context: RotatorContext, connections: Iterable[Desired], plan: RotatorPlan, pair: KeyPair | None
 ) -> RotatorSeen:
-    """What a replica shows that knows of all that was done; after a while, what one of them shows."""
-    latest: list[RotatorSeen] = []
-
-    async def look() -> RotatorSeen | None:
+    """What a replica shows that knows of all that was done; after a while, what any of them shows."""
+    retired = {step.subject for step in plan.changes if step.action is Action.RETIRE}
+    wait = context.waiter.begin(SETTLING)
+    while True:
         seen = await observe_rotator(context, connections)
-        latest[:] = [seen]
         left = make_rotator_plan(seen, _NO_KEY, context.now(), federated=plan.federated)
         proven = not plan.key.proves or pair is None or seen.is_current(pair.public.key_id)
-        gone = {step.subject for step in plan.changes if step.action is Action.RETIRE}
-        kept = gone & {item.key_id for item in (seen.application.keys if seen.application else ())}
-        return seen if proven and not left.changes and not kept else None
-
-    try:
-        return await context.waiter.until(
-            look, what="Entra ID to show what was done", code="rotator-not-visible", backoff=SETTLING
-        )
-    except ReplicationTimeout:
-        return latest[0]
+        keys = {item.key_id for item in (seen.application.keys if seen.application else ())}
+        shown = proven and not left.changes and not retired & keys
+        if shown or not await wait.pause("Entra ID to show what was done"):
+            return seen
 
 
 class _Run:
@@ -167,38 +225,49 @@ class _Run:
     async def carry_out(self) -> tuple[Evidence, ...]:
         """Every step in order. The certificate is registered last but for its proof: before that nothing can sign in."""
         key = self.plan.key
-        fresh = key.action is KeyAction.MAKE
-        if fresh:
+        if key.action is KeyAction.MAKE:
             self.context.reporter.doing("making a key pair")
-            now = self.context.now()
-            self.pair = make_key_pair(KEY_NAME, now, self.wanted.lifetime)
+            self.pair = make_key_pair(KEY_NAME, self.context.now(), self.wanted.lifetime)
         application = await self._application()
         principal = await self._principal(application)
-        await self._role(principal)
+        if self.plan.wants("permission"):
+            await self._role(principal)
         await self._owners(principal)
-        await self._federate(application)
+        if self.plan.federated is not None and self.plan.wants("federated credential"):
+            await self._federate(application, self.plan.federated)
         if not key.proves:
-            return await self._federated_proof(application)
+            if self.plan.federated is None or self.wanted.assertion_file is None:
+                return ()
+            token = SecretText(read_secret(self.wanted.assertion_file).reveal().strip())
+            sign_in = self.context.identities.sign_in_with_assertion
+            return await self._prove(lambda: sign_in(application.app_id, token), "federated credential")
         assert self.pair is not None  # noqa: S101 - made above, or read from the file
-        keys = Keys(self.context, application.app_object_id)
-        if fresh:
+        return await self._certificate(application, self.pair)
+
+    async def _certificate(self, application: Application, pair: KeyPair) -> tuple[Evidence, ...]:
+        key, key_id, identities = self.plan.key, pair.public.key_id, self.context.identities
+        keys = RotatorKeys(self.entra, identities, self.context.waiter, application.app_object_id)
+        if key.action is KeyAction.MAKE:
             # In this order every crash can be told: the tag names the file's certificate before there is a
             # file, and the file is there before its certificate is registered.
-            await keys.mark_pending(self.pair.public.key_id)
+            await keys.mark_pending(key_id)
             assert self.wanted.key_file is not None  # noqa: S101 - decide_key wants one
-            write_new(self.wanted.key_file, self.pair.pem)
+            write_new(self.wanted.key_file, pair.pem)
             self.context.done(f"private key written to {self.wanted.key_file}")
         if key.action is not KeyAction.PROVE:
-            await keys.register(self.pair.public)
-            record("rotator-certificate-registered", key_id=self.pair.public.key_id)
-            self.context.done(f"certificate registered: key id {self.pair.public.key_id}")
-        self.context.reporter.doing("signing in with the certificate")
-        evidence = await prove_certificate(self.context, application, self.pair.pem)
-        removed = await keys.finish(self.pair.public.key_id, self.context.now(), key.overlap)
-        for item in removed:
+            await keys.register(pair.public)
+            record("rotator-certificate-registered", key_id=key_id)
+            self.context.done(f"certificate registered: key id {key_id}")
+        sign_in = identities.sign_in_with_certificate
+        evidence = await self._prove(lambda: sign_in(application.app_id, pair.pem), "certificate")
+        for item in await keys.finish(key_id, self.context.now(), key.overlap):
             record("rotator-certificate-removed", key_id=item.key_id)
             self.context.done(f"certificate removed: key id {item.key_id}")
         return evidence
+
+    async def _prove(self, sign_in: Callable[[], Awaitable[TokenClaims]], by: str) -> tuple[Evidence, ...]:
+        self.context.reporter.doing(f"signing in with the {by}")
+        return await prove_sign_in(self.context.waiter, sign_in, by, self.context.now)
 
     async def _application(self) -> Application:
         existing = self.seen.application
@@ -227,12 +296,8 @@ class _Run:
 
     async def _made_already(self) -> Application:
         """The reply to an earlier try was lost, or another run made it: ours if it carries our mark."""
-
-        async def look() -> Application | None:
-            return await self.entra.find_application(UNIQUE_NAME)
-
         found = await self.context.waiter.until(
-            look,
+            lambda: self.entra.find_application(UNIQUE_NAME),
             what="Entra ID to show the application that holds the unique name",
             code="rotator-not-visible",
             backoff=replace(REPLICATION, budget=60.0),
@@ -257,8 +322,6 @@ class _Run:
         return existing
 
     async def _role(self, principal: ServicePrincipal) -> None:
-        if not self.plan.wants("permission"):
-            return
         self.context.reporter.doing(f"granting {ROLE}")
         await self.entra.assign_role(
             principal.service_principal_object_id,
@@ -270,25 +333,17 @@ class _Run:
 
     async def _owners(self, principal: ServicePrincipal) -> None:
         for item in self.seen.connections:
-            if item.application is None or item.owned:
+            application = item.application
+            if application is None or item.owned:
                 continue
             self.context.reporter.doing(f"making it an owner for connection {item.connection}")
             await self.context.identities.add_owner(
-                item.application.app_object_id, principal.service_principal_object_id
+                application.app_object_id, principal.service_principal_object_id
             )
-            record("rotator-owner-added", connection=item.connection, app_id=item.application.app_id)
+            record("rotator-owner-added", connection=item.connection, app_id=application.app_id)
             self.context.done(f"owner of the application of connection {item.connection}")
 
-    async def _federate(self, application: Application) -> None:
-        wanted = self.plan.federated
-        if wanted is None or not self.plan.wants("federated credential"):
-            return
+    async def _federate(self, application: Application, wanted: FederatedCredential) -> None:
         await self.context.identities.set_federated_credential(application.app_object_id, wanted)
         record("rotator-federated", issuer=wanted.issuer, subject=wanted.subject)
         self.context.done(f"federated credential {wanted.name}")
-
-    async def _federated_proof(self, application: Application) -> tuple[Evidence, ...]:
-        if self.plan.federated is None or self.wanted.assertion_file is None:
-            return ()
-        self.context.reporter.doing("signing in with the federated token")
-        return await prove_assertion(self.context, application, self.wanted.assertion_file)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from authentik_entra_bootstrap.domain import (
     Application,
@@ -13,17 +12,15 @@ from authentik_entra_bootstrap.domain import (
     KeyCredential,
     KeyId,
     PublicCertificate,
-    SecretText,
     TokenClaims,
 )
 from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, read_marks
+from authentik_entra_bootstrap.entra.port import EntraIdentities, EntraPort
 from authentik_entra_bootstrap.errors import Denied, Temporary, VerificationFailed
 from authentik_entra_bootstrap.rotation.proof import Evidence
-from authentik_entra_bootstrap.rotator.certificate import KEY_NAME, finished, over
+from authentik_entra_bootstrap.rotator.credentials import KEY_NAME, finished, removable
 from authentik_entra_bootstrap.rotator.observation import ROLE
-from authentik_entra_bootstrap.support.private_files import read_secret
-from authentik_entra_bootstrap.support.waiting import ROLES
-from authentik_entra_bootstrap.workflows.rotator_observe import RotatorContext
+from authentik_entra_bootstrap.support.waiting import ROLES, Waiter
 from authentik_entra_bootstrap.workflows.secret_check import SIGN_INS
 from authentik_entra_bootstrap.workflows.secrets import CONFIRMATIONS
 
@@ -31,7 +28,7 @@ _NOT_YET = frozenset({"operator-credential-invalid", "application-not-found"})
 """What the token service answers while a new certificate or application is not known everywhere."""
 
 
-class Keys:
+class RotatorKeys:
     """Writes to the list of certificates, and to the tags that remember what each is.
 
     Microsoft Graph replaces the list as one and answers reads from any replica. A list that was read from a
@@ -39,10 +36,12 @@ class Keys:
     agree, and show every certificate that this run knows of.
     """
 
-    def __init__(self, context: RotatorContext, app_object_id: AppObjectId) -> None:
-        self._entra = context.entra
-        self._identities = context.identities
-        self._waiter = context.waiter
+    def __init__(
+        self, entra: EntraPort, identities: EntraIdentities, waiter: Waiter, app_object_id: AppObjectId
+    ) -> None:
+        self._entra = entra
+        self._identities = identities
+        self._waiter = waiter
         self._id = app_object_id
         self._known: set[KeyId] = set()
         """Certificates that this run registered."""
@@ -51,16 +50,16 @@ class Keys:
 
     async def mark_pending(self, key_id: KeyId) -> None:
         """Say which certificate is about to be registered."""
-        marks = read_marks((await self._settled()).tags)
+        marks = read_marks((await self._agreed()).tags)
         await self._write(replace(marks, pending=Delivered(key_id)))
 
     async def register(self, certificate: PublicCertificate) -> None:
         """Add a certificate and wait until reads agree that it is there."""
-        seen = await self._settled()
+        seen = await self._agreed()
         if all(item.key_id != certificate.key_id for item in seen.keys):
             await self._identities.replace_keys(self._id, seen.keys, [(KEY_NAME, certificate)])
         self._known.add(certificate.key_id)
-        await self._settled()
+        await self._agreed()
 
     async def finish(self, key_id: KeyId, now: datetime, overlap: timedelta) -> tuple[KeyCredential, ...]:
         """Remember the proven certificate as the current one; then remove those that nobody needs any more.
@@ -68,21 +67,20 @@ class Keys:
         :returns: what was removed.
         """
         self._known.add(key_id)
-        seen = await self._settled()
+        seen = await self._agreed()
         marks = read_marks(seen.tags)
-        old = next(
-            (item for item in seen.keys if marks.current and item.key_id == marks.current.key_id), None
-        )
+        current = marks.current.key_id if marks.current else None
+        old = next((item for item in seen.keys if item.key_id == current), None)
         after = finished(marks, key_id, now, overlap, old)
-        removed = over(after, seen.keys, now)
-        gone = {item.key_id for item in removed}
-        left = tuple(item for item in seen.keys if item.key_id not in gone)
+        removed = removable(after, seen.keys, now)
+        left = tuple(item for item in seen.keys if item not in removed)
         present = {item.key_id for item in left}
         # Marks of certificates that are not there any more are dropped; the tags go first, so that a crash
         # leaves a certificate too many, never a mark too few.
         after = replace(after, previous=tuple(item for item in after.previous if item.key_id in present))
         await self._write(after)
         if removed:
+            gone = {item.key_id for item in removed}
             await self._identities.replace_keys(self._id, left)
             await self._until(
                 lambda app: not gone & {item.key_id for item in app.keys}, "forget a certificate"
@@ -98,7 +96,7 @@ class Keys:
         await self._entra.update_application(self._id, tags=tags)
         self._tags = tags
 
-    async def _settled(self) -> Application:
+    async def _agreed(self) -> Application:
         return await self._until(
             lambda app: self._known <= {item.key_id for item in app.keys}, "show the rotator's certificates"
         )
@@ -125,37 +123,15 @@ class Keys:
         )
 
 
-async def prove_certificate(
-    context: RotatorContext, application: Application, pem: SecretText
+async def prove_sign_in(
+    waiter: Waiter, sign_in: Callable[[], Awaitable[TokenClaims]], by: str, now: Callable[[], datetime]
 ) -> tuple[Evidence, ...]:
-    """Sign in with the certificate until it succeeds several times in a row, and look at the token.
+    """Sign in as the rotator until it succeeds several times in a row, and look at the token.
 
+    :param by: the credential, for people.
     :raises Temporary: it was not accepted within the budget.
     :raises VerificationFailed: ``rotator-not-least-privilege``: the token has more than the one role.
     """
-    identities = context.identities
-    return await _prove(
-        context, lambda: identities.sign_in_with_certificate(application.app_id, pem), "certificate"
-    )
-
-
-async def prove_assertion(
-    context: RotatorContext, application: Application, path: Path
-) -> tuple[Evidence, ...]:
-    """The same with a federated identity's token from a file.
-
-    :raises ConfigError: ``secret-file-unreadable``.
-    """
-    token = SecretText(read_secret(path).reveal().strip())
-    identities = context.identities
-    return await _prove(
-        context, lambda: identities.sign_in_with_assertion(application.app_id, token), "federated credential"
-    )
-
-
-async def _prove(
-    context: RotatorContext, sign_in: Callable[[], Awaitable[TokenClaims]], by: str
-) -> tuple[Evidence, ...]:
     refusal: Denied | None = None
 
     async def signs_in() -> TokenClaims | None:
@@ -170,7 +146,7 @@ async def _prove(
         return claims if ROLE in claims.roles else None
 
     try:
-        claims = await context.waiter.until(
+        claims = await waiter.until(
             signs_in,
             what=f"Entra ID to accept the rotator's {by} with its permission",
             code="rotator-not-accepted-yet",
@@ -189,8 +165,7 @@ async def _prove(
             "Somebody else granted it: take it away under Enterprise applications > Permissions, then run again.",
             facts={"roles": ", ".join(more)},
         )
-    now = context.now()
     return (
-        Evidence("rotator-signs-in", True, f"{SIGN_INS} sign-ins in a row with its {by}", now),
-        Evidence("token-has-roles", True, f"{ROLE} and nothing else", now),
+        Evidence("rotator-signs-in", True, f"{SIGN_INS} sign-ins in a row with its {by}", now()),
+        Evidence("token-has-roles", True, f"{ROLE} and nothing else", now()),
     )

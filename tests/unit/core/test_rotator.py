@@ -25,8 +25,12 @@ from authentik_entra_bootstrap.domain import (
     TokenClaims,
 )
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.rotator.certificate import check_key_lifetime
-from authentik_entra_bootstrap.rotator.federation import AUDIENCES, GITHUB_ISSUER, federated_credential
+from authentik_entra_bootstrap.rotator.credentials import (
+    AUDIENCES,
+    GITHUB_ISSUER,
+    check_key_lifetime,
+    federated_credential,
+)
 from authentik_entra_bootstrap.rotator.observation import ROLE, TAG, ConnectionSeen, RotatorSeen
 from authentik_entra_bootstrap.rotator.plan import shortcomings
 from authentik_entra_bootstrap.support import private_files

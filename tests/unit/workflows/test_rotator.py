@@ -38,17 +38,17 @@ from authentik_entra_bootstrap.errors import (
     ServiceUnavailable,
     VerificationFailed,
 )
-from authentik_entra_bootstrap.rotator.certificate import KEY_NAME
+from authentik_entra_bootstrap.rotator.credentials import KEY_NAME
 from authentik_entra_bootstrap.rotator.observation import ROLE, TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.support import certificates
 from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.rotator import (
+    RotatorContext,
     RotatorOutcome,
     Wanted,
     apply_rotator,
     prepare_rotator,
 )
-from authentik_entra_bootstrap.workflows.rotator_observe import RotatorContext
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

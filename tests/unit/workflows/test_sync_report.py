@@ -11,8 +11,13 @@ import pytest
 from authentik_entra_bootstrap.authentik.requests import Redactor
 from authentik_entra_bootstrap.authentik.syncs import task as read_task
 from authentik_entra_bootstrap.domain import SyncStatus, TaskRecord
-from authentik_entra_bootstrap.workflows.status import alarms, look_at_status
-from authentik_entra_bootstrap.workflows.sync_report import SyncReport, not_counted, read_last_sync
+from authentik_entra_bootstrap.workflows.status import (
+    SyncReport,
+    alarms,
+    look_at_status,
+    not_counted,
+    read_last_sync,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,25 +1,32 @@
-"""Which certificate the rotator uses, when a new one is due, and when an old one may go. Pure.
+"""The rotator's credentials: which certificate is used, when a new one is due, and federated credentials. Pure.
 
-Tags say which is pending, current or previous, as they do of client secrets.
+Tags say which certificate is pending, current or previous, as they do of client secrets. Sources for federation:
+Microsoft's "Workload identity federation" (audiences of the clouds), Kubernetes' "Service account token volume
+projection", GitHub's "About security hardening with OpenID Connect" (subjects).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from authentik_entra_bootstrap.domain import KeyCredential, KeyId, PublicCertificate
+from authentik_entra_bootstrap.domain import FederatedCredential, KeyCredential, KeyId, PublicCertificate
 from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.rotator.observation import RotatorSeen
 
 KEY_NAME = "authentik-entra-rotator"
 """Display name of our certificates; others on the application are kept and never removed."""
-LIFETIME = timedelta(days=365)
 OVERLAP = timedelta(days=7)
-MINIMUM_LIFETIME = timedelta(days=1)
-GREATEST_LIFETIME = timedelta(days=730)
+GITHUB_ISSUER = "https://token.actions.githubusercontent.com"
+AUDIENCES: Mapping[str, str] = {
+    "global": "api://AzureADTokenExchange",
+    "usgov": "api://AzureADTokenExchangeUSGov",
+    "usgov-dod": "api://AzureADTokenExchangeUSGov",
+    "china": "api://AzureADTokenExchangeChina",
+}
 
 
 class KeyAction(StrEnum):
@@ -64,7 +71,7 @@ def check_key_lifetime(lifetime: timedelta) -> None:
 
     :raises ConfigError: ``certificate-lifetime-invalid``.
     """
-    if not MINIMUM_LIFETIME <= lifetime <= GREATEST_LIFETIME:
+    if not timedelta(days=1) <= lifetime <= timedelta(days=730):
         raise ConfigError(
             "certificate-lifetime-invalid",
             "The lifetime of a certificate must lie between one day and two years.",
@@ -145,7 +152,7 @@ def _with_file(seen: RotatorSeen, now: datetime, file: PublicCertificate, *, due
 def finished(
     marks: Marks, key_id: KeyId, now: datetime, overlap: timedelta, old: KeyCredential | None
 ) -> Marks:
-    """The marks once a certificate is proven.
+    """The tags once a certificate is proven.
 
     :param old: the certificate that it replaces, if that is still registered; it stays for the overlap.
     """
@@ -155,8 +162,63 @@ def finished(
     return replace(marks, pending=None, current=Delivered(key_id), previous=previous, managed=True)
 
 
-def over(marks: Marks, keys: tuple[KeyCredential, ...], now: datetime) -> tuple[KeyCredential, ...]:
+def removable(marks: Marks, keys: tuple[KeyCredential, ...], now: datetime) -> tuple[KeyCredential, ...]:
     """Certificates of ours that nobody needs any more: replaced and past their overlap, or never proven."""
-    waiting = {item.key_id for item in marks.previous if item.retire_at > now}
-    kept = waiting | {item.key_id for item in (marks.current, marks.pending) if item}
-    return tuple(item for item in keys if item.display_name == KEY_NAME and item.key_id not in kept)
+    needed = {item.key_id for item in marks.previous if item.retire_at > now}
+    needed |= {item.key_id for item in (marks.current, marks.pending) if item}
+    return tuple(item for item in keys if item.display_name == KEY_NAME and item.key_id not in needed)
+
+
+def federated_credential(
+    cloud: str,
+    *,
+    issuer: str | None = None,
+    subject: str | None = None,
+    kubernetes: str | None = None,
+    github: str | None = None,
+    branch: str | None = None,
+    environment: str | None = None,
+    name: str | None = None,
+) -> FederatedCredential:
+    """The credential that these words describe.
+
+    :param cloud: name of the cloud, which decides the audience.
+    :param kubernetes: ``NAMESPACE/ACCOUNT``, with the cluster's ``issuer``.
+    :param github: ``OWNER/REPOSITORY``, with ``branch`` or ``environment``.
+    :raises ConfigError: ``federation-unclear`` for words that name no identity, or more than one.
+    """
+    if kubernetes is not None:
+        namespace, _, account = kubernetes.partition("/")
+        _demand(bool(namespace and account) and "/" not in account, "--kubernetes takes NAMESPACE/ACCOUNT")
+        _demand(
+            bool(issuer) and not (subject or github), "--kubernetes goes with --issuer alone, the cluster's"
+        )
+        subject, kind = f"system:serviceaccount:{namespace}:{account}", "kubernetes"
+    elif github is not None:
+        owner, _, repository = github.partition("/")
+        _demand(bool(owner and repository) and "/" not in repository, "--github takes OWNER/REPOSITORY")
+        _demand(bool(branch) != bool(environment), "--github goes with one of --branch and --environment")
+        _demand(not (issuer or subject), "--github says issuer and subject itself")
+        issuer, kind = GITHUB_ISSUER, "github"
+        place = f"ref:refs/heads/{branch}" if branch else f"environment:{environment}"
+        subject = f"repo:{github}:{place}"
+    else:
+        kind = "federated"
+    _demand(github is not None or not (branch or environment), "--branch and --environment go with --github")
+    if not issuer or not subject:
+        raise _unclear("say who signs in: --kubernetes, --github, or --issuer and --subject")
+    _demand(issuer.startswith("https://"), "an issuer is an https:// address")
+    return FederatedCredential(name or kind, issuer, subject, AUDIENCES[cloud])
+
+
+def _demand(holds: bool, words: str) -> None:
+    if not holds:
+        raise _unclear(words)
+
+
+def _unclear(words: str) -> ConfigError:
+    return ConfigError(
+        "federation-unclear",
+        f"The federated credential is not clear: {words}.",
+        "See docs/how-to/rotator-identity.md for each kind.",
+    )
