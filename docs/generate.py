@@ -25,7 +25,7 @@ from authentik_entra_bootstrap.cli import cli
 from authentik_entra_bootstrap.config import ENV_PREFIX, ConnectionSettings, WorkerSettings
 from authentik_entra_bootstrap.config.sources import FOREIGN_VARIABLES
 from authentik_entra_bootstrap.domain import MaintenanceWindow
-from authentik_entra_bootstrap.entra.token_errors import NUMBERS
+from authentik_entra_bootstrap.entra.token_service import NUMBERS
 from authentik_entra_bootstrap.errors import ExitCode
 from authentik_entra_bootstrap.sandbox import Switches
 

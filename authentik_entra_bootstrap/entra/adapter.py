@@ -5,15 +5,16 @@ Heavy (azure-identity, httpx, msgraph; half a second): imported when a session o
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.credentials_async import AsyncTokenCredential
+from azure.identity.aio import CertificateCredential, ClientAssertionCredential, ClientSecretCredential
 
 from authentik_entra_bootstrap.domain import (
     AppId,
@@ -30,13 +31,12 @@ from authentik_entra_bootstrap.entra.credentials import Credentials
 from authentik_entra_bootstrap.entra.error_codes import fault
 from authentik_entra_bootstrap.entra.graph import Graph
 from authentik_entra_bootstrap.entra.http_client import http_client
-from authentik_entra_bootstrap.entra.logins import LOGINS, check_environment, check_operator
 from authentik_entra_bootstrap.entra.operations import checked_guid
 from authentik_entra_bootstrap.entra.port import EntraIdentities, EntraPort
 from authentik_entra_bootstrap.entra.records import read_claims
 from authentik_entra_bootstrap.entra.service_principals import ServicePrincipals
-from authentik_entra_bootstrap.entra.sign_in import Kind, OperatorTokens, fresh_token
-from authentik_entra_bootstrap.entra.token_service import TokenService
+from authentik_entra_bootstrap.entra.sign_in import OneToken, OperatorTokens, fresh_token
+from authentik_entra_bootstrap.entra.token_service import Identity, SignIn, TokenService
 from authentik_entra_bootstrap.errors import BootstrapError, Denied
 from authentik_entra_bootstrap.support.trust import with_trust
 from authentik_entra_bootstrap.support.waiting import REQUEST_DEADLINE, Waiter
@@ -58,7 +58,7 @@ class EntraAdapter(Tenant, Applications, ServicePrincipals, Credentials):
     :param credential: an azure-identity credential, synchronous or not, instead of ``login``; its owner closes it.
     :param operator: an application to sign in as instead of ``login``, with its secret or certificate in a file.
     :param transport: replaces the network under Microsoft Graph; its owner closes it.
-    :raises ConfigError: ``entra-login-unknown``; on entering ``ca-file-unreadable``, ``operator-credential-unusable``.
+    :raises ConfigError: ``entra-login-unknown``, ``ca-file-unreadable``; on entering ``operator-credential-unusable``.
     """
 
     def __init__(
@@ -74,30 +74,24 @@ class EntraAdapter(Tenant, Applications, ServicePrincipals, Credentials):
         operator: OperatorIdentity | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        if login not in LOGINS:
-            raise fault("entra-login-unknown", login=login, known=", ".join(LOGINS))
+        network = with_trust(network)
+        deadline = REQUEST_DEADLINE * waiter.scale
         self._tenant_id = tenant_id
-        self._cloud = cloud
-        self._network = network
         self._waiter = waiter
-        self._transport = transport
-        self._signing_in: dict[str, Any] = {
-            "login": login,
-            "tenant_id": tenant_id,
-            "announce": announce,
-            "credential": credential,
-            "operator": operator,
-        }
+        self._service = TokenService(cloud, network, deadline)
+        self._http = http_client(cloud.graph, network, deadline, transport=transport)
+        self._tokens = OperatorTokens(
+            self._service,
+            waiter,
+            login=login,
+            tenant_id=tenant_id,
+            announce=announce,
+            credential=credential,
+            operator=operator,
+        )
 
     async def __aenter__(self) -> Self:
-        network, deadline = with_trust(self._network), REQUEST_DEADLINE * self._waiter.scale
-        if self._signing_in["operator"] is not None:
-            check_operator(self._signing_in["operator"])
-        elif self._signing_in["credential"] is None:
-            check_environment(self._signing_in["login"], os.environ)
-        self._service = TokenService(self._cloud, network, deadline)
-        self._tokens = OperatorTokens(self._service, self._waiter, **self._signing_in)
-        self._http = http_client(self._cloud.graph, network, deadline, transport=self._transport)
+        self._tokens.check()
         self._opened = Graph(self._http, self._service, self._tokens, self._waiter)
         return self
 
@@ -121,38 +115,29 @@ class EntraAdapter(Tenant, Applications, ServicePrincipals, Credentials):
 
     async def sign_in_as(self, app_id: AppId, secret: SecretText) -> SignedIn:
         """One uncached client-credentials sign-in with the secret; see ``EntraPort``."""
-        token = await self._fresh_token(app_id, Kind.SECRET, secret)
+        token = await self._fresh_token("sync", app_id, ClientSecretCredential, client_secret=secret.reveal())
         bearer = OneToken(token)
         return SignedIn(bearer.known_claims, Graph(self._http, self._service, bearer, self._waiter))
 
     async def sign_in_with_certificate(self, app_id: AppId, pem: SecretText) -> TokenClaims:
         """One uncached sign-in with a private key and its certificate; see ``EntraIdentities``."""
-        return read_claims((await self._fresh_token(app_id, Kind.CERTIFICATE, pem)).token)
+        data = pem.reveal().encode()
+        token = await self._fresh_token("operator", app_id, CertificateCredential, certificate_data=data)
+        return read_claims(token.token)
 
     async def sign_in_with_assertion(self, app_id: AppId, assertion: SecretText) -> TokenClaims:
         """One uncached sign-in with a federated identity's token; see ``EntraIdentities``."""
-        return read_claims((await self._fresh_token(app_id, Kind.ASSERTION, assertion)).token)
+        token = await self._fresh_token("operator", app_id, ClientAssertionCredential, func=assertion.reveal)
+        return read_claims(token.token)
 
-    async def _fresh_token(self, app_id: AppId, kind: Kind, proof: SecretText) -> AccessToken:
-        client_id = AppId(checked_guid(app_id, "client id"))
+    async def _fresh_token(
+        self, identity: Identity, app_id: AppId, kind: Callable[..., Any], **proof: object
+    ) -> AccessToken:
+        client_id = checked_guid(app_id, "client id")
         tenant = self._tenant_id or (await self.operator()).tenant_id
-        return await fresh_token(self._service, self._waiter, tenant, client_id, kind, proof)
-
-
-class OneToken:
-    """A token that was got already, for kiota. Never renewed: the session is one sign-in."""
-
-    def __init__(self, token: AccessToken) -> None:
-        self._token = SecretText(token.token)
-        self._expires_on = token.expires_on
-        self.known_claims = read_claims(token.token)
-
-    async def get_token(self, *_scopes: str, **_options: Any) -> AccessToken:
-        """That token."""
-        return AccessToken(self._token.reveal(), self._expires_on)
-
-    def forget(self) -> None:
-        """Nothing can be done about a refusal."""
+        who = SignIn(identity, tenant, client_id, self._service.host)
+        make = partial(kind, tenant_id=tenant, client_id=client_id, **proof)
+        return await fresh_token(self._service, self._waiter, who, make)
 
 
 class SignedIn(Tenant):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
@@ -25,16 +25,9 @@ GRAPH = "Microsoft Graph"
 LOGIN_SERVICE = "The token service"
 
 
-@dataclass(frozen=True)
-class CodeRow:
-    """One stable code.
+class CodeRow(NamedTuple):
+    """Class, message and remedy of one code; ``{names}`` are filled in where the error is raised."""
 
-    :param kind: the error's class, which decides the exit code.
-    :param message: what happened; ``{names}`` are filled in where the error is raised.
-    :param remedy: what to do about it.
-    """
-
-    code: str
     kind: type[BootstrapError]
     message: str
     remedy: str = ""
@@ -56,7 +49,7 @@ def fault(
     row = CODES[code]
     blanks = _Blanks({name: _one_line(value) for name, value in words.items()})
     message, remedy = row.message.format_map(blanks), row.remedy.format_map(blanks)
-    return row.kind(row.code, message, remedy, trace=trace, facts=dict(facts or {}))
+    return row.kind(code, message, remedy, trace=trace, facts=dict(facts or {}))
 
 
 class _Blanks(dict[str, str]):
@@ -327,5 +320,5 @@ _TEXTS: Mapping[type[BootstrapError], tuple[tuple[str, ...], ...]] = {
 }
 """Class -> code, message and remedy of each of its errors."""
 CODES: Mapping[str, CodeRow] = {
-    text[0]: CodeRow(text[0], kind, *text[1:]) for kind, texts in _TEXTS.items() for text in texts
+    text[0]: CodeRow(kind, *text[1:]) for kind, texts in _TEXTS.items() for text in texts
 }

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
-from azure.core.credentials import AccessToken
 from kiota_abstractions.base_request_configuration import RequestConfiguration
 from kiota_abstractions.headers_collection import HeadersCollection
 from kiota_abstractions.native_response_handler import NativeResponseHandler
@@ -26,12 +25,12 @@ from kiota_http.middleware.options import ResponseHandlerOption
 from msgraph.graph_request_adapter import GraphRequestAdapter
 from msgraph.graph_service_client import GraphServiceClient
 
-from authentik_entra_bootstrap.domain import TokenClaims
 from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.entra.error_codes import GRAPH, fault
-from authentik_entra_bootstrap.entra.graph_errors import graph_fault, not_replicated, refusal
+from authentik_entra_bootstrap.entra.graph_errors import graph_fault, not_replicated
 from authentik_entra_bootstrap.entra.http_client import Json, answered, connection_fault, worth_another_try
 from authentik_entra_bootstrap.entra.operations import Operation, Target
+from authentik_entra_bootstrap.entra.sign_in import OneToken, OperatorTokens
 from authentik_entra_bootstrap.entra.token_service import TokenService
 from authentik_entra_bootstrap.errors import BootstrapError, Denied, RequestTrace, Unreachable
 from authentik_entra_bootstrap.support.waiting import (
@@ -50,20 +49,6 @@ _GUID = re.compile(r" [0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 """Left out of what people read while they wait; errors name the object."""
 _OWNERSHIP = Backoff(budget=60.0, first=0.5, factor=1.5, ceiling=5.0)
 """For 403 on an object made a moment ago (HMCTS API marketplace, 2026-10); short, because it may also be true."""
-
-
-class Bearer(Protocol):
-    """Gives access tokens to kiota, and tells whose they are."""
-
-    @property
-    def known_claims(self) -> TokenClaims | None:
-        """Claims of the latest token."""
-
-    async def get_token(self, *_scopes: str, claims: str | None = None, **_options: Any) -> AccessToken:
-        """A token for Microsoft Graph."""
-
-    def forget(self) -> None:
-        """The token was refused: the next one must be another."""
 
 
 @dataclass
@@ -90,7 +75,11 @@ class Graph:
     """
 
     def __init__(
-        self, http: httpx.AsyncClient, service: TokenService, bearer: Bearer, waiter: Waiter
+        self,
+        http: httpx.AsyncClient,
+        service: TokenService,
+        bearer: OperatorTokens | OneToken,
+        waiter: Waiter,
     ) -> None:
         cloud = service.cloud
         self._network = service.network
@@ -227,8 +216,8 @@ class Graph:
                 if response.is_success:
                     answer = answered(response, trace)
                 else:
-                    refused = refusal(response, trace)
-                    answer = graph_fault(operation, refused, self.bearer.known_claims, target.what)
+                    claims = self.bearer.known_claims
+                    answer = graph_fault(operation, response, trace, claims, target.what)
             except BootstrapError as error:
                 answer = error
             except httpx.RequestError as error:

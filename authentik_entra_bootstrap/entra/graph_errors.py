@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -20,206 +20,165 @@ from authentik_entra_bootstrap.entra.operations import (
     UPDATE_APPLICATION,
     Operation,
 )
-from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, RequestTrace, Temporary
+from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary
 from authentik_entra_bootstrap.support.addresses import proxy_refusal
 from authentik_entra_bootstrap.support.waiting import retry_after
 
-SAME_KEY = "Request_MultipleObjectsWithSameKeyValue"
-NOT_FOUND = "Request_ResourceNotFound"
-CONCURRENCY = "Directory_ConcurrencyViolation"
-BACKING_APPLICATION = "backing application of the service principal"
+_BY_CODE: Mapping[str, str] = {
+    # Seen with 503 and with 409 (Azure/azure-cli#23081, nais/azurerator#448).
+    "Directory_ConcurrencyViolation": "entra-concurrent-change",
+    "Authorization_IdentityNotFound": "operator-not-in-tenant",
+    "Directory_QuotaExceeded": "quota-exceeded",
+    "Directory_ResourceSizeExceeded": "too-many-secrets",
+    "TooManyCredentials": "too-many-secrets",
+    "TooManyAppPasswords": "too-many-secrets",
+    "CredentialInvalidLifetimeAsPerAppPolicy": "secret-lifetime-exceeds-policy",
+    "CredentialTypeNotAllowedAsPerAppPolicy": "secrets-forbidden-by-policy",
+    "ServiceTreeValueMissing": "service-management-reference-required",
+    "ServiceTreeInvalid": "service-management-reference-required",
+    "Request_ResourceNotFound": "entra-object-not-found",
+    "NoBackingApplicationObject": "entra-object-not-found",
+    "Request_MultipleObjectsWithSameKeyValue": "object-exists",
+}
+"""Graph's code, of the error or one of its details -> ours."""
+_BY_TEXT: Mapping[str, str] = {
+    "does not reference a valid application object": "entra-object-not-found",
+    "does not exist or one of its queried reference-property objects are not present": "entra-object-not-found",
+    "not a valid reference update": "entra-object-not-found",
+    "permission being assigned already exists on the object": "object-exists",
+    "entitlementgrant entry already exists": "object-exists",
+    "permission entry already exists": "object-exists",
+    "added object references already exist": "object-exists",
+    "maximum of 2": "too-many-secrets",
+    "credential limit has been reached": "too-many-secrets",
+}
+"""Text of 400 Request_BadRequest, in lower case -> our code."""
+_NAME_TAKEN = ("same value for property uniquename already exists", "unique-name-taken")
+_BY_OPERATION: Mapping[Operation, tuple[str, str]] = {
+    CREATE_APPLICATION: _NAME_TAKEN,
+    UPDATE_APPLICATION: _NAME_TAKEN,
+    REMOVE_SECRET: ("no password credential found with keyid", "secret-not-found"),
+    ASSIGN_ROLE: ("permission being assigned was not found", "permission-not-offered"),
+}
+"""The same for one operation alone."""
+_BACKING_APPLICATION = "backing application of the service principal"
 """403 for an application that is not replicated yet, to a caller with ``Application.ReadWrite.OwnedBy``
 (terraform-provider-azuread, vault-plugin-secrets-azure)."""
-
 _POLICY_ID = re.compile(r"policy '([^']+)'")
-_NOT_REPLICATED = (
-    "does not reference a valid application object",
-    "does not exist or one of its queried reference-property objects are not present",
-    "not a valid reference update",
-)
-"""Texts of 400 Request_BadRequest for an object that the replica asked does not know yet."""
-_EXISTS = (
-    "permission being assigned already exists on the object",
-    "entitlementgrant entry already exists",
-    "permission entry already exists",
-    "added object references already exist",
-)
-"""Texts of 400 Request_BadRequest for a grant, or an owner, that exists already."""
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """An error answer of Microsoft Graph as plain data."""
-
+class _Refusal:
     status: int
-    code: str = ""
-    message: str = ""
-    details: tuple[tuple[str, str], ...] = ()
+    code: str
+    message: str
+    details: tuple[tuple[str, str], ...]
     """(code, target) pairs."""
-    retry_after: float | None = None
-    trace: RequestTrace = field(default_factory=lambda: RequestTrace("graph"))
-    content_type: str = ""
 
-    def has(self, *codes: str) -> bool:
-        """Whether one of the codes is the error's own or one of its details'."""
-        return self.code in codes or any(code in codes for code, _ in self.details)
-
-    def says(self, *texts: str) -> bool:
-        """Whether the message holds one of the texts. Only for where Graph gives no code of its own."""
-        message = self.message.casefold()
-        return any(text.casefold() in message for text in texts)
+    def says(self, text: str) -> bool:
+        return text in self.message.casefold()
 
 
-def refusal(response: httpx.Response, trace: RequestTrace) -> Refusal:
-    """An answer that is no success.
+def graph_fault(
+    operation: Operation,
+    response: httpx.Response,
+    trace: RequestTrace,
+    claims: TokenClaims | None,
+    what: str,
+) -> BootstrapError:
+    """The error of an answer that is no success.
 
-    :param trace: of its request; gets Graph's code, and ids that stand only in the body.
+    :param trace: of its request; gets Graph's code, and ids that are only in the body.
+    :param claims: of the token that was refused, to name what it lacks.
+    :param what: the object asked about, for people.
     """
-    body = json_of(response.content)
-    error = _mapping(body, "error")
+    error = _mapping(json_of(response.content), "error")
     # Graph spells it innerError, innererror and InnerError.
     inner = next((_mapping(error, name) for name in error if name.lower() == "innererror"), {})
     details = error.get("details")
-    code = _text(error, "code")
-    headers = response.headers
-    return Refusal(
+    refused = _Refusal(
         response.status_code,
-        code,
+        _text(error, "code"),
         _text(error, "message"),
         tuple(
             (_text(item, "code"), _text(item, "target"))
             for item in (details if isinstance(details, list) else ())
             if isinstance(item, Mapping)
         ),
-        retry_after(headers.get("retry-after")),
-        replace(
-            trace,
-            service_code=code or None,
-            request_id=trace.request_id or _text(inner, "request-id") or None,
-            correlation_id=headers.get("client-request-id")
-            or _text(inner, "client-request-id")
-            or trace.correlation_id,
-        ),
-        headers.get("content-type", ""),
     )
-
-
-def graph_fault(
-    operation: Operation, refused: Refusal, claims: TokenClaims | None, what: str
-) -> BootstrapError:
-    """The error of a refused request.
-
-    :param claims: of the token that was refused, to name what it lacks.
-    :param what: the object asked about, for people.
-    """
-    return (
-        _temporary(refused)
-        or _denied(operation, refused, claims)
-        or _policy(refused)
-        or _object(operation, refused, what)
-        or _unexpected(refused)
+    headers = response.headers
+    trace = replace(
+        trace,
+        service_code=refused.code or None,
+        request_id=trace.request_id or _text(inner, "request-id") or None,
+        correlation_id=headers.get("client-request-id")
+        or _text(inner, "client-request-id")
+        or trace.correlation_id,
     )
-
-
-def _temporary(refused: Refusal) -> BootstrapError | None:
-    error: BootstrapError | None = None
     if refused.status == 407:
-        return proxy_refusal(407, GRAPH, trace=refused.trace)
-    if refused.has(CONCURRENCY):
-        # Seen with 503 and with 409 (Azure/azure-cli#23081, nais/azurerator#448).
-        error = fault("entra-concurrent-change", trace=refused.trace)
-    elif refused.status == 429:
-        error = fault("entra-throttled", trace=refused.trace, service=GRAPH)
-    elif refused.status >= 500 or refused.status in {408, 424}:
-        error = fault(
-            "entra-unavailable", trace=refused.trace, service=GRAPH, status=f"HTTP {refused.status}"
-        )
-    if isinstance(error, Temporary):
-        error.retry_after = refused.retry_after
-    return error
-
-
-def _denied(operation: Operation, refused: Refusal, claims: TokenClaims | None) -> BootstrapError | None:
-    if refused.has("Authorization_IdentityNotFound"):
-        return fault("operator-not-in-tenant", trace=refused.trace)
-    if refused.status == 401 and refused.says("continuous access evaluation"):
-        # The SDK has answered the first challenge with a new token; the code is that of every refused token.
-        return fault("access-revoked", trace=refused.trace, reason=refused.message)
-    if refused.status == 401:
-        reason = refused.message or refused.code or "no reason given"
-        return fault("operator-token-refused", trace=refused.trace, reason=reason)
-    if refused.has("Directory_QuotaExceeded"):
-        return fault("quota-exceeded", trace=refused.trace)
-    full = refused.has("Directory_ResourceSizeExceeded", "TooManyCredentials", "TooManyAppPasswords")
-    if full or refused.says("maximum of 2", "credential limit has been reached"):
-        return fault("too-many-secrets", trace=refused.trace)
-    if refused.status != 403 or not refused.code:
-        # A 403 without Graph's own code comes from something in between.
-        return None
-    lack, missing = operation.lack(claims)
-    facts = {"operation": operation.key, "missing_permission": missing, "enough": operation.rule.enough}
-    if operation is CREATE_SERVICE_PRINCIPAL and refused.says(BACKING_APPLICATION):
-        # The same code as for every other 403: only the text tells it apart.
-        facts["backing_application"] = "unknown"
-    return fault(
-        "consent-required" if operation.consent else "entra-permission-missing",
-        trace=refused.trace,
-        facts=facts,
-        purpose=operation.purpose,
-        lack=lack,
-        enough=operation.rule.enough,
-    )
-
-
-def _policy(refused: Refusal) -> BootstrapError | None:
-    found = _POLICY_ID.search(refused.message)
-    facts = {"policy_id": found.group(1)} if found else {}
-    words = {"policy_id": facts.get("policy_id", "")}
-    if refused.has("CredentialInvalidLifetimeAsPerAppPolicy"):
-        return fault("secret-lifetime-exceeds-policy", trace=refused.trace, facts=facts, **words)
-    if refused.has("CredentialTypeNotAllowedAsPerAppPolicy"):
-        return fault("secrets-forbidden-by-policy", trace=refused.trace, facts=facts, **words)
-    if refused.has("ServiceTreeValueMissing", "ServiceTreeInvalid"):
-        return fault("service-management-reference-required", trace=refused.trace)
-    if refused.code.endswith("AsPerAppPolicy"):
-        return fault("tenant-policy-forbids", trace=refused.trace, facts=facts, reason=refused.message)
-    return None
-
-
-def _object(operation: Operation, refused: Refusal, what: str) -> BootstrapError | None:
-    if refused.status == 404 or refused.has(NOT_FOUND, "NoBackingApplicationObject"):
-        # A 404 of something in between (a wrong host, a proxy) has no code of Graph's.
-        return fault("entra-object-not-found", trace=refused.trace, what=what) if refused.code else None
-    if refused.has(SAME_KEY):
-        return fault("object-exists", trace=refused.trace)
-    if refused.status == 400:
-        # From here on Graph's only code is Request_BadRequest, so its texts have to decide, narrowly.
-        if refused.says(*_NOT_REPLICATED):
-            return fault("entra-object-not-found", trace=refused.trace, what=what)
-        if refused.says(*_EXISTS):
-            return fault("object-exists", trace=refused.trace)
-        if operation in {CREATE_APPLICATION, UPDATE_APPLICATION} and (
-            ("ObjectConflict", "uniqueName") in refused.details
-            or refused.says("same value for property uniqueName already exists")
-        ):
-            return fault("unique-name-taken", trace=refused.trace)
-        if operation is REMOVE_SECRET and refused.says("no password credential found with keyid"):
-            return fault("secret-not-found", trace=refused.trace)
-        if operation is ASSIGN_ROLE and refused.says("permission being assigned was not found"):
-            return fault("permission-not-offered", trace=refused.trace, reason=refused.message)
-    if refused.status == 409:
-        return fault("entra-conflict", trace=refused.trace, reason=refused.message or refused.code)
-    return None
-
-
-def _unexpected(refused: Refusal) -> BootstrapError:
-    if refused.code:
-        reason = f"HTTP {refused.status} {refused.code}: {refused.message}"
-    else:
+        return proxy_refusal(407, GRAPH, trace=trace)
+    code, status = _code(operation, refused), f"HTTP {refused.status}"
+    reason = refused.message or refused.code or "no reason given"
+    facts: dict[str, str] = {}
+    words: dict[str, str] = {}
+    if code == "unexpected-answer":
+        kind = headers.get("content-type") or "no content type"
         reason = (
-            f"HTTP {refused.status} with {refused.content_type or 'no content type'}, not Graph's own words"
+            f"{status} {refused.code}: {refused.message}"
+            if refused.code
+            else f"{status} with {kind}, not Graph's own words"
         )
-    return fault("unexpected-answer", trace=refused.trace, service=GRAPH, reason=reason)
+    elif code in {"entra-permission-missing", "consent-required"}:
+        lack, missing = operation.lack(claims)
+        enough = operation.rule.enough
+        facts = {"operation": operation.key, "missing_permission": missing, "enough": enough}
+        words = {"purpose": operation.purpose, "lack": lack, "enough": enough}
+        if operation is CREATE_SERVICE_PRINCIPAL and refused.says(_BACKING_APPLICATION):
+            # The same code as for every other 403: only the text tells it apart.
+            facts["backing_application"] = "unknown"
+    elif "policy" in code and (found := _POLICY_ID.search(refused.message)):
+        facts = {"policy_id": found.group(1)}
+    words |= {"service": GRAPH, "status": status, "reason": reason, "what": what}
+    failure = fault(code, trace=trace, facts=facts, policy_id=facts.get("policy_id", ""), **words)
+    if isinstance(failure, Temporary):
+        failure.retry_after = retry_after(headers.get("retry-after"))
+    return failure
+
+
+def _code(operation: Operation, refused: _Refusal) -> str:
+    status, codes = refused.status, (refused.code, *(code for code, _ in refused.details))
+    named = next((_BY_CODE[code] for code in codes if code in _BY_CODE), "")
+    if status >= 500 or status in {408, 424, 429}:
+        passing = "entra-throttled" if status == 429 else "entra-unavailable"
+        return named if named == "entra-concurrent-change" else passing
+    if named:
+        return named
+    if refused.code.endswith("AsPerAppPolicy"):
+        return "tenant-policy-forbids"
+    if status == 400:
+        return _by_text(operation, refused)
+    if status in {403, 404} and not refused.code:
+        # Without Graph's own code it comes from something in between: a proxy, a wrong host.
+        return "unexpected-answer"
+    # The SDK has answered a first challenge with a new token; the code is that of every refused token.
+    revoked = refused.says("continuous access evaluation")
+    by_status = {
+        401: "access-revoked" if revoked else "operator-token-refused",
+        403: "consent-required" if operation.consent else "entra-permission-missing",
+        404: "entra-object-not-found",
+        409: "entra-conflict",
+    }
+    return by_status.get(status, "unexpected-answer")
+
+
+def _by_text(operation: Operation, refused: _Refusal) -> str:
+    """Graph's only code is Request_BadRequest, so its texts have to decide, narrowly."""
+    text, code = _BY_OPERATION.get(operation, ("", ""))
+    if code == "unique-name-taken" and ("ObjectConflict", "uniqueName") in refused.details:
+        return code
+    if code and refused.says(text):
+        return code
+    return next((code for text, code in _BY_TEXT.items() if refused.says(text)), "unexpected-answer")
 
 
 def not_replicated(error: BaseException) -> bool:
@@ -231,7 +190,7 @@ def not_replicated(error: BaseException) -> bool:
 
 def exists_already(error: BaseException) -> bool:
     """Whether Graph holds the object already; only a re-read tells whether it is the same."""
-    return isinstance(error, AlreadyExists) and error.code == "object-exists"
+    return isinstance(error, BootstrapError) and error.code == "object-exists"
 
 
 def _mapping(body: object, name: str) -> Mapping[str, Any]:

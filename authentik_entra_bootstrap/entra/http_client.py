@@ -10,7 +10,6 @@ import json
 import os
 import socket
 import ssl
-import zlib
 from datetime import datetime
 from typing import Any
 
@@ -165,7 +164,7 @@ class _Bounded(httpx.AsyncBaseTransport):
         """Send once.
 
         :raises httpx.ReadTimeout: the answer was not whole in time.
-        :raises httpx.DecodingError: it is too long, or packed in a way that was not offered.
+        :raises httpx.DecodingError: it is too long, or cannot be unpacked.
         """
         request.extensions = {**request.extensions, "trace": _Handshake()}
         try:
@@ -184,38 +183,19 @@ class _Bounded(httpx.AsyncBaseTransport):
         )
 
     async def _whole(self, response: httpx.Response, request: httpx.Request) -> bytes:
-        received = bytearray()
-        stream: Any = response.stream
-        async for part in stream:
-            received += part
-            if len(received) > self._limit:
-                break
-        try:
-            return _unpacked(bytes(received), response.headers.get("content-encoding", ""), self._limit)
-        except ValueError as error:
-            raise httpx.DecodingError(str(error), request=request) from None
+        content = bytearray()
+        # Unpacked piece by piece: a little can become very much.
+        async for part in response.aiter_bytes():
+            content += part
+            if len(content) > self._limit:
+                text = f"an answer of more than {self._limit >> 20} MB"
+                raise httpx.DecodingError(text, request=request)
+        return bytes(content)
 
     async def aclose(self) -> None:
         """Close every connection that is ours."""
         if self._owned:
             await self._inner.aclose()
-
-
-def _unpacked(content: bytes, encoding: str, limit: int) -> bytes:
-    """The body of an answer. No more than the limit is unpacked, because a little can become very much.
-
-    :raises ValueError: it is longer, or cannot be unpacked.
-    """
-    kind = encoding.strip().lower() or "identity"
-    if kind not in {"identity", "gzip"}:
-        raise ValueError(f"an answer in the encoding {kind[:40]}")
-    try:
-        whole = zlib.decompressobj(wbits=31).decompress(content, limit + 1) if kind == "gzip" else content
-    except zlib.error:
-        raise ValueError("an answer that cannot be unpacked") from None
-    if max(len(content), len(whole)) > limit:
-        raise ValueError(f"an answer of more than {limit >> 20} MB")
-    return whole
 
 
 class _Handshake:

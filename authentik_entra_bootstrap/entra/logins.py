@@ -123,14 +123,9 @@ def sign_in_as_application(
     chosen = tenant or os.environ.get("AZURE_TENANT_ID")
     if not chosen:
         raise ValueError("tenant_id has to be set together with operator_client_id")
-    options = awaited(attempt)
-    if operator.certificate_file:
-        password, data = operator_certificate(operator)
-        if password:
-            options["password"] = password.reveal()
-        return aio.CertificateCredential(chosen, operator.app_id, certificate_data=data, **options)
-    text = operator_secret(operator).reveal()
-    return aio.ClientSecretCredential(chosen, operator.app_id, text, **options)
+    proof = operator_proof(operator)
+    make = aio.CertificateCredential if "certificate_data" in proof else aio.ClientSecretCredential
+    return make(chosen, operator.app_id, **proof, **awaited(attempt))
 
 
 LOGINS: Mapping[str, Maker] = {
@@ -195,37 +190,19 @@ def check_environment(login: str, environ: MutableMapping[str, str]) -> None:
         _line(Path(environ[token]), token)
 
 
-def operator_secret(operator: OperatorIdentity) -> SecretText:
-    """The client secret of the operator's application.
+def operator_proof(operator: OperatorIdentity) -> dict[str, Any]:
+    """What the operator's application signs in with, as azure-identity's options. Holds secrets.
 
     :raises ConfigError: ``operator-credential-unusable``.
     """
-    return _line(Path(operator.secret_file or ""), "operator_secret_file")
-
-
-def operator_certificate(operator: OperatorIdentity) -> tuple[SecretText | None, bytes]:
-    """Password and content of the operator's certificate file.
-
-    :raises ConfigError: ``operator-credential-unusable``.
-    """
-    password = None
+    if not operator.certificate_file:
+        return {"client_secret": _line(Path(operator.secret_file or ""), "operator_secret_file").reveal()}
+    password, password_name = None, "operator_certificate_password_file"
     if operator.certificate_password_file:
-        password = _line(Path(operator.certificate_password_file), "operator_certificate_password_file")
-    path = Path(operator.certificate_file or "")
-    return password, read_certificate(
-        path, "operator_certificate_file", password, "operator_certificate_password_file"
-    )
-
-
-def check_operator(operator: OperatorIdentity) -> None:
-    """Read what the operator's application signs in with.
-
-    :raises ConfigError: ``operator-credential-unusable``.
-    """
-    if operator.certificate_file:
-        operator_certificate(operator)
-    else:
-        operator_secret(operator)
+        password = _line(Path(operator.certificate_password_file), password_name)
+    path = Path(operator.certificate_file)
+    proof = {"certificate_data": read_certificate(path, "operator_certificate_file", password, password_name)}
+    return proof | ({"password": password.reveal()} if password else {})
 
 
 def read_certificate(path: Path, name: str, password: SecretText | None, password_name: str) -> bytes:

@@ -42,19 +42,16 @@ class Operation:
         """
         rule = self.rule
         smallest = rule.smallest[0]
-        if claims is None:
-            return f"the {Lack('application permission', smallest)} is missing", smallest
-        lack = rule.lack(claims, lenient=False)
-        if lack is None:
-            return (
-                f"the token shows everything it takes ({rule.enough}), yet Microsoft Graph refuses",
-                smallest,
-            )
-        if claims.is_app_only and rule.lack(claims) is None:
-            return (
-                f"{rule.owned[0]} reaches only applications that the operator owns, and it does not own this one",
-                lack.name,
-            )
+        lack = Lack("application permission", smallest)
+        if claims is not None:
+            found = rule.lack(claims, lenient=False)
+            if found is None:
+                held = f"the token shows everything it takes ({rule.enough}), yet Microsoft Graph refuses"
+                return held, smallest
+            lack = found
+            if claims.is_app_only and rule.lack(claims) is None:
+                reach = f"{rule.owned[0]} reaches only applications that the operator owns"
+                return f"{reach}, and it does not own this one", lack.name
         return f"the {lack} is missing", lack.name
 
 

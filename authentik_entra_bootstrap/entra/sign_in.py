@@ -12,19 +12,17 @@ import inspect
 import os
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, InvalidStateError
 from datetime import datetime
-from enum import Enum
 from functools import partial
 from time import time
 from typing import Any, TypeVar
 
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
-from azure.identity.aio import CertificateCredential, ClientAssertionCredential, ClientSecretCredential
 
 from authentik_entra_bootstrap.domain import (
     INTERACTIVE_LOGINS,
-    AppId,
     OperatorIdentity,
     SecretText,
     TenantId,
@@ -32,10 +30,15 @@ from authentik_entra_bootstrap.domain import (
 )
 from authentik_entra_bootstrap.entra.error_codes import fault
 from authentik_entra_bootstrap.entra.http_client import worth_another_try
-from authentik_entra_bootstrap.entra.logins import LOGINS, awaited, sign_in_as_application
+from authentik_entra_bootstrap.entra.logins import (
+    LOGINS,
+    awaited,
+    check_environment,
+    operator_proof,
+    sign_in_as_application,
+)
 from authentik_entra_bootstrap.entra.records import read_claims
-from authentik_entra_bootstrap.entra.token_errors import SignIn, token_fault
-from authentik_entra_bootstrap.entra.token_service import Attempt, TokenService
+from authentik_entra_bootstrap.entra.token_service import Attempt, SignIn, TokenService, no_answer_fault
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, Unreachable
 from authentik_entra_bootstrap.support.waiting import FIRST_CONTACT, Backoff, Condition, Waiter
 
@@ -47,42 +50,25 @@ SIGN_IN = Backoff(budget=60.0)
 """For a token service that is busy or not reached; shorter than for Graph, because nothing has begun yet."""
 
 
-class Kind(Enum):
-    """By what an application signs in."""
-
-    SECRET = "client secret"  # noqa: S105 - a word
-    CERTIFICATE = "certificate"
-    ASSERTION = "assertion"
-
-
 async def fresh_token(
-    service: TokenService, waiter: Waiter, tenant: TenantId, app_id: AppId, kind: Kind, proof: SecretText
+    service: TokenService, waiter: Waiter, who: SignIn, make: Callable[..., Any]
 ) -> AccessToken:
     """One client-credentials sign-in that uses no cache, and a connection of its own.
 
-    :param proof: client secret, PEM of key and certificate, or a federated identity's token.
-    :raises Denied: ``secret-not-accepted`` and the like, see :mod:`~.token_errors`.
+    :param make: makes the asynchronous credential from azure-identity's options.
+    :raises Denied: ``secret-not-accepted`` and the like, see :func:`~.token_fault`.
     """
-    who = SignIn("sync" if kind is Kind.SECRET else "operator", tenant, app_id, service.host)
 
     async def once() -> AccessToken:
         # Anew for each try: nothing of the last one may answer in the place of the token service.
-        attempt = Attempt(service)
-        text, options = proof.reveal(), awaited(attempt)
+        attempt = Attempt(service, who)
 
         async def ask() -> AccessToken:
-            credential: Any
-            if kind is Kind.SECRET:
-                credential = ClientSecretCredential(tenant, app_id, text, **options)
-            elif kind is Kind.CERTIFICATE:
-                credential = CertificateCredential(tenant, app_id, certificate_data=text.encode(), **options)
-            else:
-                credential = ClientAssertionCredential(tenant, app_id, lambda: text, **options)
-            async with credential:
+            async with make(**awaited(attempt)) as credential:
                 token: AccessToken = await credential.get_token(service.cloud.graph_scope, **_asked())
                 return token
 
-        return await _guarded(who, attempt, ask)
+        return await _guarded(attempt, ask)
 
     return await _patient(service, waiter, once)
 
@@ -105,55 +91,59 @@ def _asked(claims: str | None = None) -> dict[str, Any]:
     return {"claims": claims, "enable_cae": True}
 
 
-async def _guarded(who: SignIn, attempt: Attempt, ask: Callable[[], Awaitable[T]]) -> T:
+async def _guarded(attempt: Attempt, ask: Callable[[], Awaitable[T]]) -> T:
     """Ask, and give failures as ours.
 
     They are raised outside the handlers, so that no library exception, whose request may hold the secret, stays
     attached to them.
     """
-    attempt.exchanges.clear()
+    attempt.sent, attempt.failure = False, None
     failure: BootstrapError
     try:
         return await ask()
     except BootstrapError:
         raise
     except Exception as error:  # noqa: BLE001  # the library documents no complete list; nothing may leak out
-        failure = _failure(who, attempt, error)
+        if isinstance(error, ValueError | OSError) and not attempt.sent:
+            # Malformed settings: a certificate that cannot be read, an authority that is no address.
+            failure = fault("operator-credential-invalid", reason=error)
+        else:
+            text = error.message if isinstance(error, ClientAuthenticationError) else type(error).__name__
+            failure = attempt.failure or no_answer_fault(attempt.sign_in, str(text))
     raise failure
-
-
-def _failure(who: SignIn, attempt: Attempt, error: Exception) -> BootstrapError:
-    if isinstance(error, ClientAuthenticationError):
-        return token_fault(who, attempt.exchanges, str(error.message))
-    if isinstance(error, ValueError | OSError) and not attempt.exchanges:
-        # Malformed settings: a certificate that cannot be read, an authority that is no address.
-        return fault("operator-credential-invalid", reason=error)
-    return token_fault(who, attempt.exchanges, type(error).__name__)
 
 
 async def _in_daemon_thread(call: Callable[[], T]) -> T:
     """Like ``asyncio.to_thread``, but an interrupt does not wait for a person who never signs in."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[tuple[T | None, Exception | None]] = loop.create_future()
-
-    def settle(result: T | None, error: Exception | None) -> None:
-        if not future.done():
-            future.set_result((result, error))
+    future: Future[T] = Future()
 
     def work() -> None:
-        result, failure = None, None
-        try:
-            result = call()
-        except BaseException as error:  # noqa: BLE001  # handed on to the waiting task, whatever it is
-            failure = error if isinstance(error, Exception) else RuntimeError(type(error).__name__)
-        with contextlib.suppress(RuntimeError):  # the loop was closed by an interrupt
-            loop.call_soon_threadsafe(settle, result, failure)
+        with contextlib.suppress(InvalidStateError):  # an interrupt has cancelled it
+            try:
+                future.set_result(call())
+            except Exception as error:  # noqa: BLE001  # handed on to the waiting task, whatever it is
+                future.set_exception(error)
+            except BaseException as error:  # noqa: BLE001  # must not end the waiting loop
+                future.set_exception(RuntimeError(type(error).__name__))
 
     threading.Thread(target=work, name="sign-in", daemon=True).start()
-    result, failure = await future
-    if failure is not None:
-        raise failure
-    return result  # type: ignore[return-value]  # there is one where there is no failure
+    return await asyncio.wrap_future(future)
+
+
+class OneToken:
+    """A token that was got already, for kiota. Never renewed: the session is one sign-in."""
+
+    def __init__(self, token: AccessToken) -> None:
+        self._token = SecretText(token.token)
+        self._expires_on = token.expires_on
+        self.known_claims = read_claims(token.token)
+
+    async def get_token(self, *_scopes: str, **_options: Any) -> AccessToken:
+        """That token."""
+        return AccessToken(self._token.reveal(), self._expires_on)
+
+    def forget(self) -> None:
+        """Nothing can be done about a refusal."""
 
 
 class OperatorTokens:
@@ -163,6 +153,7 @@ class OperatorTokens:
 
     :param credential: an azure-identity credential, of either kind, to use instead of ``login``; its owner closes it.
     :param operator: an application to sign in as instead of ``login``.
+    :raises ConfigError: ``entra-login-unknown``.
     """
 
     def __init__(
@@ -176,6 +167,8 @@ class OperatorTokens:
         credential: Any = None,
         operator: OperatorIdentity | None = None,
     ) -> None:
+        if login not in LOGINS:
+            raise fault("entra-login-unknown", login=login, known=", ".join(LOGINS))
         self._service = service
         self._operator = operator
         self._waiter = waiter
@@ -184,25 +177,29 @@ class OperatorTokens:
         self._announce = announce
         self._given = credential
         self._credential: Any = credential
-        self._attempt = Attempt(service)
+        self._attempt = Attempt(service, self._who())
         self._token: AccessToken | None = None
         self._refused: AccessToken | None = None
-        self._claims: TokenClaims | None = None
+        self.known_claims: TokenClaims | None = None
+        """Claims of the latest token."""
         self._lock = asyncio.Lock()
 
-    @property
-    def known_claims(self) -> TokenClaims | None:
-        """Claims of the latest token, without signing in."""
-        return self._claims
+    def check(self) -> None:
+        """Look at the variables and files of the sign-in before anything is sent.
+
+        :raises ConfigError: ``operator-credential-unusable``.
+        """
+        if self._operator is not None:
+            operator_proof(self._operator)
+        elif self._given is None:
+            check_environment(self._login, os.environ)
 
     async def claims(self) -> TokenClaims:
         """Sign in where necessary and tell who we are.
 
         :raises Denied: no credential, or not accepted, or ``wrong-tenant``.
         """
-        await self.get_token()
-        assert self._claims is not None  # noqa: S101 - set together with the token
-        return self._claims
+        return read_claims((await self.get_token()).token)
 
     async def get_token(self, *_scopes: str, claims: str | None = None, **_options: Any) -> AccessToken:
         """The token for Microsoft Graph, whatever scopes kiota asks for.
@@ -214,13 +211,13 @@ class OperatorTokens:
                 self._token = None
                 if self._login not in INTERACTIVE_LOGINS:
                     # The credential would hand out the same token again: its cache goes by the wall clock.
-                    await self._drop()
+                    await self.close()
             elif claims and _is_awaited(self._credential):
                 # azure-identity 1.23 takes a token from the cache whatever the challenge.
-                await self._drop()
+                await self.close()
             if self._token is None or claims or self._token.expires_on - time() < FRESH:
                 token = await _patient(self._service, self._waiter, partial(self._acquire, claims))
-                self._claims = self._checked(read_claims(token.token))
+                self.known_claims = self._checked(read_claims(token.token))
                 self._token = token
             return self._token
 
@@ -229,10 +226,7 @@ class OperatorTokens:
         self._refused = self._token
 
     async def close(self) -> None:
-        """Close the credential's connections."""
-        await self._drop()
-
-    async def _drop(self) -> None:
+        """Close the credential. The next token is another one's."""
         if self._given is not None or self._credential is None:
             return
         credential, self._credential = self._credential, None
@@ -242,11 +236,11 @@ class OperatorTokens:
                 await closing
 
     async def _acquire(self, claims: str | None) -> AccessToken:
-        who, make = self._who(), LOGINS[self._login]
+        make = LOGINS[self._login]
         if self._operator is not None:
             make = partial(sign_in_as_application, self._operator)
         if self._credential is None:
-            self._attempt = Attempt(self._service)
+            self._attempt = Attempt(self._service, self._who())
         loop = asyncio.get_running_loop()
 
         def prompt(verification_uri: str, user_code: str, expires_on: datetime) -> None:
@@ -264,32 +258,29 @@ class OperatorTokens:
             return token
 
         try:
-            return await _guarded(who, self._attempt, ask)
+            return await _guarded(self._attempt, ask)
         except BootstrapError as error:
             # A new credential for the next try: MSAL replays refusals from its own cache for a while. A
             # person is not asked twice because the service was busy.
             if not (self._login in INTERACTIVE_LOGINS and isinstance(error, Temporary)):
-                await self._drop()
+                await self.close()
             raise
 
     def _who(self) -> SignIn:
-        app_id = os.environ.get("AZURE_CLIENT_ID", "of the operator")
-        known = [os.environ.get("AZURE_TENANT_ID"), self._tenant_id]
+        app_id = os.environ.get("AZURE_CLIENT_ID")
+        tenants = [os.environ.get("AZURE_TENANT_ID"), self._tenant_id]
         if self._operator is not None:
             app_id = self._operator.app_id
         if self._operator is not None or self._login in {*INTERACTIVE_LOGINS, "azure-cli"}:
-            known.reverse()
-        return SignIn("operator", known[0] or known[1] or "of the operator", app_id, self._service.host)
+            tenants.reverse()
+        unknown = "of the operator"
+        return SignIn("operator", tenants[0] or tenants[1] or unknown, app_id or unknown, self._service.host)
 
     def _checked(self, claims: TokenClaims) -> TokenClaims:
-        wanted = self._tenant_id
-        if wanted and wanted.lower() != claims.tenant_id.lower():
-            raise fault(
-                "wrong-tenant",
-                found=claims.tenant_id,
-                wanted=wanted,
-                facts={"found": claims.tenant_id, "wanted": wanted},
-            )
+        wanted, found = self._tenant_id, claims.tenant_id
+        if wanted and wanted.lower() != found.lower():
+            facts: dict[str, str] = {"found": found, "wanted": wanted}
+            raise fault("wrong-tenant", facts=facts, found=found, wanted=wanted)
         return claims
 
 

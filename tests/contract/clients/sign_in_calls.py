@@ -11,6 +11,8 @@ import asyncio
 import json
 import os
 import sys
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -20,10 +22,17 @@ sys.modules["aiohttp"] = None  # type: ignore[assignment]
 for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
     os.environ.pop(name, None)  # they would go before what the libraries are told
 
-from authentik_entra_bootstrap.domain import AppId, Cloud, Network, SecretText, TenantId  # noqa: E402
-from authentik_entra_bootstrap.entra.sign_in import Kind, OperatorTokens, fresh_token  # noqa: E402
-from authentik_entra_bootstrap.entra.token_service import TokenService  # noqa: E402
+from azure.identity.aio import (  # noqa: E402
+    CertificateCredential,
+    ClientAssertionCredential,
+    ClientSecretCredential,
+)
+
+from authentik_entra_bootstrap.domain import AppId, Cloud, Network, TenantId  # noqa: E402
+from authentik_entra_bootstrap.entra.sign_in import OperatorTokens, fresh_token  # noqa: E402
+from authentik_entra_bootstrap.entra.token_service import SignIn, TokenService  # noqa: E402
 from authentik_entra_bootstrap.errors import BootstrapError  # noqa: E402
+from authentik_entra_bootstrap.support.certificates import make_key_pair  # noqa: E402
 from authentik_entra_bootstrap.support.waiting import Waiter  # noqa: E402
 
 URL = ORDER["url"]
@@ -31,24 +40,8 @@ SERVICE = TokenService(
     Cloud("sandbox", URL, URL, URL, known=False), Network(ca_file=ORDER["ca"]), deadline=100.0
 )
 TENANT, APP = TenantId(ORDER["tenant"]), AppId(ORDER["id"])
+CERTIFICATE = make_key_pair("client", datetime.now(UTC), timedelta(days=30)).pem.reveal().encode()
 CHALLENGE = '{"access_token":{"nbf":{"essential":true,"value":"1"}}}'
-
-
-def key_pair() -> str:
-    """A certificate with its key as PEM."""
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "client")])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 7, now, now + timedelta(days=30))
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return (private + builder.sign(key, hashes.SHA256()).public_bytes(pem)).decode()
 
 
 async def outcome(asking: Any) -> str:
@@ -60,8 +53,10 @@ async def outcome(asking: Any) -> str:
     return f"a token of {len(token.token.split('.'))} parts"
 
 
-async def fresh(kind: Kind, proof: str, tenant: TenantId = TENANT) -> str:
-    return await outcome(fresh_token(SERVICE, Waiter(), tenant, APP, kind, SecretText(proof)))
+async def fresh(kind: Any, tenant: str = TENANT, **proof: Any) -> str:
+    who = SignIn("operator" if kind is not ClientSecretCredential else "sync", tenant, APP, SERVICE.host)
+    make = partial(kind, tenant_id=tenant, client_id=APP, **proof)
+    return await outcome(fresh_token(SERVICE, Waiter(), who, make))
 
 
 async def operator(**environment: str) -> str:
@@ -76,13 +71,13 @@ async def operator(**environment: str) -> str:
 
 async def main() -> dict[str, str]:
     return {
-        "secret": await fresh(Kind.SECRET, ORDER["secret"]),
-        "wrong secret": await fresh(Kind.SECRET, "wrong"),
+        "secret": await fresh(ClientSecretCredential, client_secret=ORDER["secret"]),
+        "wrong secret": await fresh(ClientSecretCredential, client_secret="wrong"),
         "wrong tenant": await fresh(
-            Kind.SECRET, ORDER["secret"], TenantId("11111111-1111-4111-8111-111111111111")
+            ClientSecretCredential, "11111111-1111-4111-8111-111111111111", client_secret=ORDER["secret"]
         ),
-        "certificate": await fresh(Kind.CERTIFICATE, key_pair()),
-        "assertion": await fresh(Kind.ASSERTION, "e30.e30.x"),
+        "certificate": await fresh(CertificateCredential, certificate_data=CERTIFICATE),
+        "assertion": await fresh(ClientAssertionCredential, func=lambda: "e30.e30.x"),
         "operator": await operator(),
         "operator, blocking": await operator(AZURE_CLIENT_SEND_CERTIFICATE_CHAIN="1"),
     }

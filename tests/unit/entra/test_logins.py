@@ -19,8 +19,7 @@ from authentik_entra_bootstrap.domain import CLOUDS, AppId, Network, OperatorIde
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
 from authentik_entra_bootstrap.entra.logins import (
     check_environment,
-    check_operator,
-    operator_certificate,
+    operator_proof,
 )
 from authentik_entra_bootstrap.errors import ConfigError, ExitCode
 from authentik_entra_bootstrap.support.certificates import make_key_pair
@@ -98,7 +97,7 @@ def test_a_secret_file_that_cannot_be_used_is_named(data: bytes | None, why: str
     if data is not None:
         file.write_bytes(data)
     with pytest.raises(ConfigError, match=why) as caught:
-        check_operator(OperatorIdentity(APP, secret_file=str(file)))
+        operator_proof(OperatorIdentity(APP, secret_file=str(file)))
     assert f"{file} (operator_secret_file)" in caught.value.message
 
 
@@ -142,10 +141,8 @@ def test_the_operators_certificate_has_a_setting_for_its_password(
     for data in (encrypted, bag):
         file.write_bytes(data)
         with pytest.raises(ConfigError, match="operator_certificate_file"):
-            check_operator(alone)
-        found, content = operator_certificate(both)
-        assert found is not None
-        assert (found.reveal(), content) == (CANARY, data)
+            operator_proof(alone)
+        assert operator_proof(both) == {"certificate_data": data, "password": CANARY}
 
 
 def test_a_federated_token_that_is_missing_is_named(tmp_path: Path) -> None:

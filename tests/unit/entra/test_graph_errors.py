@@ -1,0 +1,249 @@
+"""What Microsoft Graph's refusals become, and which of them pass by themselves."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from authentik_entra_bootstrap.domain import AppId, ApplicationSpec, TokenClaims
+from authentik_entra_bootstrap.entra import CODES, operations
+from authentik_entra_bootstrap.entra.adapter import EntraAdapter
+from authentik_entra_bootstrap.entra.error_codes import fault
+from authentik_entra_bootstrap.entra.token_service import NUMBERS
+from authentik_entra_bootstrap.errors import (
+    AdminActionRequired,
+    AlreadyExists,
+    BootstrapError,
+    Conflict,
+    Denied,
+    NotFound,
+    ServiceUnavailable,
+    Temporary,
+    Throttled,
+    UnexpectedAnswer,
+    Unreachable,
+)
+
+from .conftest import APPLICATION, CLIENT, ID, NOT_THERE, OTHER, PRINCIPAL, RESOURCE, TENANT, Service, refused
+
+SPEC = ApplicationSpec("name", "unique-name", ("tag",), frozenset(), (ID,))
+END = datetime(2027, 1, 1, tzinfo=UTC)
+
+
+def create(entra: EntraAdapter) -> Any:
+    return entra.create_application(SPEC)
+
+
+def update(entra: EntraAdapter) -> Any:
+    return entra.update_application(APPLICATION, tags=["x"])
+
+
+def assign(entra: EntraAdapter) -> Any:
+    return entra.assign_role(PRINCIPAL, RESOURCE, ID)
+
+
+def grant(entra: EntraAdapter) -> Any:
+    return entra.grant_scopes(PRINCIPAL, RESOURCE, frozenset({"User.Read"}), None)
+
+
+def add(entra: EntraAdapter) -> Any:
+    return entra.add_secret(APPLICATION, display_name="name", end_date_time=END)
+
+
+def principal(entra: EntraAdapter) -> Any:
+    return entra.create_service_principal(CLIENT)
+
+
+REFUSALS: dict[type[BootstrapError], list[tuple[Any, httpx.Response, str]]] = {
+    Denied: [
+        (create, refused(401, "InvalidAuthenticationToken", "expired"), "operator-token-refused"),
+        (create, refused(403, "Authorization_RequestDenied"), "entra-permission-missing"),
+        (principal, refused(403, "Authorization_RequestDenied", "Insufficient"), "entra-permission-missing"),
+        (update, refused(401, "Authorization_IdentityNotFound"), "operator-not-in-tenant"),
+        (update, refused(403, "Authorization_IdentityNotFound"), "operator-not-in-tenant"),
+        (
+            update,
+            refused(
+                401,
+                "InvalidAuthenticationToken",
+                "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: "
+                "TokenIssuedBeforeRevocationTimestamp",
+            ),
+            "access-revoked",
+        ),
+    ],
+    AdminActionRequired: [
+        (create, refused(403, "Directory_QuotaExceeded"), "quota-exceeded"),
+        (create, refused(400, "ServiceTreeValueMissing"), "service-management-reference-required"),
+        (create, refused(400, "SignInAudienceNotAllowedAsPerAppPolicy"), "tenant-policy-forbids"),
+        (assign, refused(403, "Authorization_RequestDenied"), "consent-required"),
+        (grant, refused(403, "Authorization_RequestDenied"), "consent-required"),
+        (
+            add,
+            refused(
+                400, "CredentialTypeNotAllowedAsPerAppPolicy", f"not allowed as per assigned policy '{ID}'."
+            ),
+            "secrets-forbidden-by-policy",
+        ),
+        (
+            add,
+            refused(400, "CredentialInvalidLifetimeAsPerAppPolicy", f"exceeds … assigned policy '{ID}'."),
+            "secret-lifetime-exceeds-policy",
+        ),
+        (add, refused(403, "Directory_ResourceSizeExceeded"), "too-many-secrets"),
+        (add, refused(400, "TooManyCredentials"), "too-many-secrets"),
+        (add, refused(400, "TooManyAppPasswords"), "too-many-secrets"),
+        (
+            add,
+            refused(400, message="You can only add a maximum of 2 encrypted credentials."),
+            "too-many-secrets",
+        ),
+        (add, refused(400, message="The credential limit has been reached."), "too-many-secrets"),
+    ],
+    AlreadyExists: [
+        (
+            create,
+            refused(
+                400, message="Another object with the same value for property uniqueName already exists."
+            ),
+            "unique-name-taken",
+        ),
+    ],
+    UnexpectedAnswer: [
+        (create, refused(400, message="Invalid value specified"), "unexpected-answer"),
+        (add, refused(400, message="Something about the display name"), "unexpected-answer"),
+        (create, httpx.Response(403, text="<html>blocked by proxy</html>"), "unexpected-answer"),
+        (create, httpx.Response(404), "unexpected-answer"),
+        (create, httpx.Response(302, headers={"location": "https://portal/"}), "unexpected-answer"),
+        (update, httpx.Response(302, headers={"location": "https://portal/"}), "unexpected-answer"),
+        (create, httpx.Response(201, json=["no", "object"]), "unexpected-answer"),
+        (create, httpx.Response(201, json={"id": ID}), "unexpected-answer"),
+        (create, httpx.Response(201), "unexpected-answer"),
+    ],
+    Throttled: [
+        (create, refused(429, "TooManyRequests"), "entra-throttled"),
+    ],
+    ServiceUnavailable: [
+        (create, refused(503, "Directory_ConcurrencyViolation"), "entra-concurrent-change"),
+        (create, refused(409, "Directory_ConcurrencyViolation"), "entra-concurrent-change"),
+        (create, refused(500, "InternalServerError"), "entra-unavailable"),
+        (create, refused(502, "BadGateway"), "entra-unavailable"),
+        (create, refused(504, "GatewayTimeout"), "entra-unavailable"),
+        (create, refused(424, "FailedDependency"), "entra-unavailable"),
+    ],
+    Conflict: [
+        (create, refused(409, "Something_Else", "in the way"), "entra-conflict"),
+    ],
+    NotFound: [
+        (update, refused(404, "Request_ResourceNotFound", NOT_THERE), "entra-object-not-found"),
+        (update, refused(400, message=NOT_THERE), "entra-object-not-found"),
+        (
+            assign,
+            refused(400, message=f"Permission being assigned was not found on application '{ID}'."),
+            "permission-not-offered",
+        ),
+        (add, refused(404, "Request_ResourceNotFound", NOT_THERE), "entra-object-not-found"),
+    ],
+    Unreachable: [
+        (add, httpx.Response(200, json={"keyId": ID, "secretText": None}), "secret-reply-lost"),
+        (add, httpx.Response(200, text="<html>proxy</html>"), "secret-reply-lost"),
+        (add, httpx.Response(204), "secret-reply-lost"),
+        (add, refused(503, "ServiceUnavailable"), "secret-reply-lost"),
+    ],
+}
+
+
+CASES = [(kind, *row) for kind, rows in REFUSALS.items() for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("kind", "call", "answer", "code"),
+    CASES,
+    ids=[f"{call.__name__}-{answer.status_code}-{code}" for _, call, answer, code in CASES],
+)
+async def test_every_refusal_has_its_error(
+    service: Service, entra: EntraAdapter, kind: type[BootstrapError], call: Any, answer: Any, code: str
+) -> None:
+    service.always = answer
+    with pytest.raises(BootstrapError) as caught:
+        await call(entra)
+    error = caught.value
+    assert (type(error), error.code) == (kind, code)
+    assert kind is CODES[code].kind
+    assert (error.__cause__, error.__context__) == (None, None)
+    assert "?" not in error.message + error.remedy
+    assert error.trace is not None
+    assert error.trace.status == answer.status_code
+    assert error.trace.path.startswith("/")
+    assert error.trace.correlation_id
+    if not isinstance(error, Temporary) or call is add:
+        assert service.slept == []
+
+
+@pytest.mark.parametrize("inner", ["innerError", "innererror", "InnerError"])
+async def test_ids_of_an_error_are_found_however_they_are_spelt(
+    service: Service, entra: EntraAdapter, inner: str
+) -> None:
+    service.answers = [
+        refused(400, message="x", inner=inner),
+        refused(400, message="x", inner=inner, **{"request-id": "outer", "client-request-id": "echo"}),
+    ]
+    for ids in (("inner-request", "inner-client"), ("outer", "echo")):
+        with pytest.raises(UnexpectedAnswer) as caught:
+            await entra.organization()
+        assert caught.value.trace is not None
+        assert (caught.value.trace.request_id, caught.value.trace.correlation_id) == ids
+
+
+@pytest.mark.parametrize(
+    ("roles", "missing"),
+    [
+        ((), "Application.ReadWrite.OwnedBy"),
+        (("Application.ReadWrite.OwnedBy",), "Application.ReadWrite.All"),
+        (("Application.ReadWrite.All",), "Application.ReadWrite.OwnedBy"),
+    ],
+)
+async def test_what_a_refused_service_principal_lacks(
+    service: Service, entra: EntraAdapter, roles: tuple[str, ...], missing: str
+) -> None:
+    service.credential.roles = list(roles)
+    service.always = refused(403, "Authorization_RequestDenied")
+    with pytest.raises(Denied) as caught:
+        await update(entra)
+    assert caught.value.facts["missing_permission"] == missing
+    assert "Cloud Application Administrator" in caught.value.remedy
+
+
+def test_what_a_refused_person_lacks() -> None:
+    claims = TokenClaims(TENANT, ID, AppId(OTHER), scopes=frozenset({"User.Read"}), user_principal_name="a@b")
+    assert operations.UPDATE_APPLICATION.lack(claims)[1] == "Application.ReadWrite.All"
+    enough = replace(claims, scopes=frozenset({"Application.ReadWrite.All"}))
+    assert operations.UPDATE_APPLICATION.lack(enough)[1].startswith("Cloud Application Administrator")
+    assert operations.ASSIGN_ROLE.lack(enough)[1] == "AppRoleAssignment.ReadWrite.All"
+
+
+# --- the table of codes
+
+
+def test_all_codes_in_use_are_in_the_table() -> None:
+    folder = Path(__file__).parents[3] / "authentik_entra_bootstrap" / "entra"
+    assert {code for pair in NUMBERS.values() for code in pair} <= set(CODES)
+    source = "".join(path.read_text() for path in folder.glob("*.py") if path.name != "error_codes.py")
+    assert [code for code in CODES if f'"{code}"' not in source] == []
+
+
+@pytest.mark.parametrize("code", list(CODES))
+def test_every_row_can_be_filled(code: str) -> None:
+    row = CODES[code]
+    names = {name for _, name, _, _ in string.Formatter().parse(row.message + row.remedy) if name}
+    error = fault(code, **{name: "some\nword\x1b" for name in names if name != "code"})
+    assert "some word" in error.message + error.remedy or not names
+    assert "\n" not in error.message
+    assert "\x1b" not in error.message
+    assert row.message[-1] in ".}"
