@@ -123,7 +123,7 @@ def apply_command(
     What exists already is left alone, or made as the blueprint says, but never its client secret.
     """
     from authentik_entra_bootstrap.blueprinting import shipped
-    from authentik_entra_bootstrap.workflows.blueprints import apply_shipped
+    from authentik_entra_bootstrap.workflows.save_by_blueprint import apply_shipped
 
     found = shipped(name)
     secret = _read_secret(secret_file) if secret_file else None

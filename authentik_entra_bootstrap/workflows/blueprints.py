@@ -1,47 +1,46 @@
-"""What the blueprint commands do: fill one in, apply one, export a connection."""
+"""Blueprints: fill in, apply once or keep as an instance, export a connection.
+
+A blueprint is imported at once where the server can, else applied by way of a stored instance.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from authentik_entra_bootstrap.blueprinting import (
     check,
     connection_values,
     export_connection,
     filled,
-    keeping,
     load,
+    references,
+    refusal,
     shipped,
-    without_secret,
 )
-from authentik_entra_bootstrap.domain import (
-    AppId,
-    Desired,
-    Provider,
-    ProviderSpec,
-    SecretText,
-)
-from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.workflows.apply_blueprint import Applied, apply_blueprint, keep_blueprint
+from authentik_entra_bootstrap.domain import BlueprintInstance, Desired, SecretText
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError
+from authentik_entra_bootstrap.support.waiting import CONSUMER
 from authentik_entra_bootstrap.workflows.context import Context
-from authentik_entra_bootstrap.workflows.delivery import Delivery, own_sync_ended, wait_for_other_syncs
-from authentik_entra_bootstrap.workflows.save_by_blueprint import ViaBlueprint
 
-PROVIDER = "entra-provider"
+PROVIDER_BLUEPRINT = "entra-provider"
 CUSTOM_MAPPINGS = "custom-mappings-example"
+INSTANCE_PREFIX = "authentik-entra: "
+_ENDED = frozenset({"successful", "warning", "error", "orphaned"})
 
 
 @dataclass(frozen=True)
-class Named:
-    """A shipped blueprint with the values that a connection gives it.
+class Applied:
+    """How a blueprint was applied.
 
-    :param values: context by name; ``None`` where a value is not known.
+    :param how: ``import`` or ``instance``.
+    :param request_id: of the import; ``None`` where authentik's worker applied it.
+    :param instance: name of the instance that was kept.
     """
 
-    name: str
-    text: str
-    values: Mapping[str, object]
+    how: str
+    request_id: str | None = None
+    instance: str | None = None
 
 
 async def render(context: Context, desired: Desired, name: str, given: Mapping[str, str]) -> str:
@@ -50,41 +49,8 @@ async def render(context: Context, desired: Desired, name: str, given: Mapping[s
     :param given: context values that win over the connection's.
     :raises ConfigError: ``blueprint-unknown``.
     """
-    named = await _named(context, desired, name, given)
-    return filled(named.text, named.values)
-
-
-async def apply_shipped(
-    context: Context,
-    desired: Desired,
-    name: str,
-    *,
-    given: Mapping[str, str],
-    secret: SecretText | None = None,
-    keep: bool = False,
-) -> Applied:
-    """Apply a shipped blueprint once.
-
-    A provider that works is left alone. One that is missing, or not assigned to an application yet, gets the secret
-    that is given, after it has signed in with it: authentik never syncs with a secret that does not work.
-
-    :param keep: also store it as an instance, without any secret.
-    :raises ConfigError: ``blueprint-secret-missing``, and as :func:`apply_blueprint` does.
-    :raises Denied: ``secret-not-accepted``.
-    """
-    await context.authentik.server()  # refuses an unknown kind of server before anything is changed
-    named = await _named(context, desired, name, given)
-    if name == PROVIDER:
-        applied = await _apply_provider(context, desired, named, secret)
-        kept = keeping(named.text)
-    else:
-        applied = await apply_blueprint(context, named.name, named.text, named.values)
-        kept = named.text
-    if not keep:
-        return applied
-    title = f"{named.name} of {desired.connection}" if name == PROVIDER else named.name
-    instance = await keep_blueprint(context, title, kept, named.values)
-    return replace(applied, instance=instance)
+    text = shipped(name).text
+    return filled(text, await blueprint_values(context, desired, name, given))
 
 
 async def export(context: Context, desired: Desired) -> str:
@@ -115,16 +81,21 @@ async def export(context: Context, desired: Desired) -> str:
     return text
 
 
-async def _named(context: Context, desired: Desired, name: str, given: Mapping[str, str]) -> Named:
-    text = shipped(name).text
+async def blueprint_values(
+    context: Context, desired: Desired, name: str, given: Mapping[str, str]
+) -> Mapping[str, object]:
+    """Context of a shipped blueprint for a connection: name -> value; ``None`` where a value is not known.
+
+    :param given: values that win over the connection's.
+    """
     values: dict[str, object] = {}
-    if name == PROVIDER:
+    if name == PROVIDER_BLUEPRINT:
         app_id, tenant_id = await _identity(context, desired, given)
         values = connection_values(desired, app_id, tenant_id)
     elif name == CUSTOM_MAPPINGS and "verified_domains" not in given:
         organization = await context.entra.organization()
         values = {"verified_domains": ", ".join(organization.verified_domains) or None}
-    return Named(name, text, {**values, **given})
+    return {**values, **given}
 
 
 async def _identity(
@@ -141,74 +112,125 @@ async def _identity(
     return application.app_id if application else None, organization.tenant_id
 
 
-async def _apply_provider(
-    context: Context, desired: Desired, named: Named, secret: SecretText | None
-) -> Applied:
-    provider = await context.authentik.find_provider(desired.provider_name)
-    if provider is not None and provider.application_slug:
-        title = f"{named.name} of {desired.connection}"
-        return await apply_blueprint(context, title, without_secret(named.text), named.values)
-    if secret is None:
+def _refuse_broken(text: str, given: Mapping[str, object], secrets: Mapping[str, SecretText]) -> None:
+    """Run our own checker over a blueprint.
+
+    :raises ConfigError: ``blueprint-unreadable``, ``blueprint-broken``.
+    """
+    names = {name for name, value in given.items() if value is not None} | set(secrets)
+    problems = check(load(text), names)
+    if problems:
+        listed = "; ".join(f"{problem.where}: {problem.what}" for problem in problems)
         raise ConfigError(
-            "blueprint-secret-missing",
-            f"The provider {desired.provider_name!r} "
-            + ("is not assigned to an application yet" if provider else "does not exist yet")
-            + ", and no client secret was given for it.",
-            "Run `authentik-entra bootstrap --via blueprint`, which makes one, or give --secret-file.",
+            "blueprint-broken",
+            f"The blueprint cannot be applied: {listed}.",
+            "Correct it; values that are missing come from the connection's settings.",
+            facts={"problems": ", ".join(f"{problem.code} {problem.where}" for problem in problems)},
         )
-    client_id, tenant_id = named.values.get("client_id"), named.values.get("tenant_id")
-    if not client_id or not tenant_id:
-        raise ConfigError(
-            "blueprint-application-missing",
-            f"The tenant has no application with the unique name {desired.unique_name}, and no client id was given.",
-            "Run `authentik-entra bootstrap --via blueprint`, or give --set client_id=… --set tenant_id=….",
-        )
-    spec = _spec(desired, str(client_id), str(tenant_id))
-    # Raises where the token service does not accept it: then authentik never hears of it.
-    await context.entra.sign_in_as(AppId(spec.client_id), secret)
-    via = ViaBlueprint(context)
-    delivery = Delivery(context)
-    try:
-        await delivery.begin()
-        await wait_for_other_syncs(context, spec.name)
-        made = await _with_secret(context, via, desired, spec, secret, provider)
-        slug = desired.authentik_application_slug
-        written = await via.attach(desired, made, await context.authentik.find_application(slug))
-        if await own_sync_ended(context, made):
-            # Assigning starts no sync.
-            written = replace(written, request_id=(await context.authentik.start_sync(made.pk)).request_id)
-    finally:
-        await delivery.close()
-    imports = await context.authentik.imports_blueprints()
-    return Applied("import" if imports else "instance", written.request_id)
 
 
-async def _with_secret(
+async def _refuse_unresolved(context: Context, text: str, values: Mapping[str, object]) -> None:
+    """Look for what the blueprint refers to, so that what is missing is named before anything is sent.
+
+    :raises ConfigError: ``blueprint-reference-missing``.
+    """
+    wanted = references(load(text), {name: value for name, value in values.items() if value is not None})
+    missing = [
+        str(item) for item in wanted if await context.authentik.exists(item.model, item.conditions) is False
+    ]
+    if missing:
+        raise ConfigError(
+            "blueprint-reference-missing",
+            f"authentik does not have what the blueprint refers to: {'; '.join(missing)}.",
+            "Make it in authentik, or name another one in the settings.",
+            facts={"missing": "; ".join(missing)},
+        )
+
+
+async def apply_blueprint(
     context: Context,
-    via: ViaBlueprint,
-    desired: Desired,
-    spec: ProviderSpec,
-    secret: SecretText,
-    provider: Provider | None,
-) -> Provider:
-    if provider is None:
-        return (await via.create(desired, spec, secret)).value
-    return (await context.authentik.update_provider(provider.pk, {}, secret)).value
+    title: str,
+    text: str,
+    values: Mapping[str, object] | None = None,
+    secrets: Mapping[str, SecretText] | None = None,
+) -> Applied:
+    """Apply a blueprint once and leave nothing of it behind but what it made.
+
+    :param title: name of the instance that exists meanwhile on servers without import.
+    :param secrets: given to an import alone; there they are not stored.
+    :raises ConfigError: ``blueprint-broken``, ``blueprint-reference-missing``.
+    :raises Conflict: ``blueprint-refused``.
+    :raises Temporary: ``blueprint-not-applied``: authentik's worker did not do it in time.
+    """
+    values, secrets = values or {}, secrets or {}
+    _refuse_broken(text, values, secrets)
+    await _refuse_unresolved(context, text, values)
+    if await context.authentik.imports_blueprints():
+        result = await context.authentik.import_blueprint(text, values, secrets)
+        if not result.value.success:
+            raise refusal(result.value.lines)
+        return Applied("import", result.request_id)
+    if secrets:
+        raise AssertionError("a stored blueprint must not be given a secret")
+    # Under a name of its own: one that is kept for the same blueprint stays.
+    instance = await _run_instance(context, f"{title} (once)", filled(text, values))
+    await _remove(context, instance)
+    return Applied("instance")
 
 
-def _spec(desired: Desired, client_id: str, tenant_id: str) -> ProviderSpec:
-    """What identifies the provider, and what is asked for beyond authentik's defaults; the context has the rest."""
-    return ProviderSpec(
-        desired.provider_name,
-        client_id,
-        tenant_id,
-        (),
-        (),
-        exclude_users_service_account=desired.exclude_service_accounts,
-        user_delete_action=desired.user_delete_action,
-        group_delete_action=desired.group_delete_action,
-        dry_run=desired.dry_run,
-        sync_page_size=desired.sync_page_size,
-        sync_page_timeout=desired.sync_page_timeout,
-        discovery_enabled=desired.discovery_enabled,
-    )
+async def keep_blueprint(
+    context: Context, title: str, text: str, values: Mapping[str, object] | None = None
+) -> str:
+    """Store a blueprint as an instance that authentik applies again when it changes, and apply it.
+
+    :param text: must hold no secret, and needs none.
+    :returns: the instance's name.
+    :raises Conflict: ``blueprint-refused``.
+    """
+    values = values or {}
+    _refuse_broken(text, values, {})
+    await _refuse_unresolved(context, text, values)
+    return (await _run_instance(context, title, filled(text, values), keep=True)).name
+
+
+async def _run_instance(
+    context: Context, title: str, content: str, *, keep: bool = False
+) -> BlueprintInstance:
+    """Store, apply, wait. One that was refused is not left behind."""
+    name = f"{INSTANCE_PREFIX}{title}"
+    saved = await context.authentik.save_blueprint(name, content)
+    good = False
+    try:
+        await context.authentik.apply_blueprint(saved.pk)
+
+        async def ended() -> BlueprintInstance | None:
+            # A save moves last_applied as well: this one is known from the save's own answer.
+            seen = await context.authentik.blueprint(saved.pk)
+            moved = seen is not None and seen.last_applied != saved.last_applied
+            return seen if seen is not None and moved and seen.status in _ENDED else None
+
+        seen = await context.waiter.until(
+            ended,
+            what="authentik's worker to apply the blueprint",
+            code="blueprint-not-applied",
+            backoff=CONSUMER,
+            remedy="Check that authentik's worker is running and not busy; then run the same command again.",
+        )
+        if seen.status not in {"successful", "warning"}:
+            raise refusal(await context.authentik.blueprint_lines(saved.pk))
+        good = True
+        return seen
+    finally:
+        if not good and not keep:
+            await _remove(context, saved)
+
+
+async def _remove(context: Context, instance: BlueprintInstance) -> None:
+    """Take an instance away. How the blueprint fared is known by then, and matters more."""
+    try:
+        await context.authentik.delete_blueprint(instance.pk)
+    except BootstrapError as error:
+        context.reporter.warn(
+            f"The blueprint instance “{instance.name}” could not be removed from authentik ({error.code}); it holds "
+            "no secret. Remove it under Customization, Blueprints."
+        )

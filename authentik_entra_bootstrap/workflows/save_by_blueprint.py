@@ -8,14 +8,20 @@ blueprint assigns the provider to its application: before that, authentik does n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from authentik_entra_bootstrap.blueprinting import (
     attaching,
     creating,
+    keeping,
     placeholder_for,
     shipped,
     spec_values,
+    without_secret,
 )
 from authentik_entra_bootstrap.domain import (
+    AppId,
     AuthentikApplication,
     Desired,
     Provider,
@@ -23,11 +29,23 @@ from authentik_entra_bootstrap.domain import (
     SecretText,
     Written,
 )
-from authentik_entra_bootstrap.errors import BootstrapError, NotFound, Temporary, UnexpectedAnswer
-from authentik_entra_bootstrap.workflows.apply_blueprint import apply_blueprint
+from authentik_entra_bootstrap.errors import (
+    BootstrapError,
+    ConfigError,
+    NotFound,
+    Temporary,
+    UnexpectedAnswer,
+)
+from authentik_entra_bootstrap.workflows.blueprints import (
+    PROVIDER_BLUEPRINT,
+    Applied,
+    apply_blueprint,
+    blueprint_values,
+    keep_blueprint,
+)
 from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.delivery import Delivery, own_sync_ended, wait_for_other_syncs
 
-PROVIDER_BLUEPRINT = "entra-provider"
 _TRIAL_HEAD = "version: 1\nmetadata:\n  name: authentik-entra permissions\nentries:\n"
 _TRIAL = "  - {{model: {model}, conditions: [false], identifiers: {{name: never}}}}\n"
 
@@ -117,3 +135,85 @@ def _vanished(what: str, name: str) -> BootstrapError:
         f"authentik applied the blueprint, but there is no {what} {name!r}.",
         "Run the same command again.",
     )
+
+
+async def apply_shipped(
+    context: Context,
+    desired: Desired,
+    name: str,
+    *,
+    given: Mapping[str, str],
+    secret: SecretText | None = None,
+    keep: bool = False,
+) -> Applied:
+    """Apply a shipped blueprint once.
+
+    A provider that works is left alone. One that is missing, or not assigned to an application yet, gets the secret
+    that is given, after it has signed in with it: authentik never syncs with a secret that does not work.
+
+    :param keep: also store it as an instance, without any secret.
+    :raises ConfigError: ``blueprint-secret-missing``, and as :func:`apply_blueprint` does.
+    :raises Denied: ``secret-not-accepted``.
+    """
+    await context.authentik.server()  # refuses an unknown kind of server before anything is changed
+    text, title = shipped(name).text, name
+    values = await blueprint_values(context, desired, name, given)
+    if name == PROVIDER_BLUEPRINT:
+        title = f"{name} of {desired.connection}"
+        applied = await _apply_provider(context, desired, title, text, values, secret)
+        text = keeping(text)
+    else:
+        applied = await apply_blueprint(context, title, text, values)
+    if not keep:
+        return applied
+    return replace(applied, instance=await keep_blueprint(context, title, text, values))
+
+
+async def _apply_provider(
+    context: Context,
+    desired: Desired,
+    title: str,
+    text: str,
+    values: Mapping[str, object],
+    secret: SecretText | None,
+) -> Applied:
+    name = desired.provider_name
+    provider = await context.authentik.find_provider(name)
+    if provider is not None and provider.application_slug:
+        return await apply_blueprint(context, title, without_secret(text), values)
+    if secret is None:
+        lacks = "is not assigned to an application yet" if provider else "does not exist yet"
+        raise ConfigError(
+            "blueprint-secret-missing",
+            f"The provider {name!r} {lacks}, and no client secret was given for it.",
+            "Run `authentik-entra bootstrap --via blueprint`, which makes one, or give --secret-file.",
+        )
+    client_id, tenant_id = values.get("client_id"), values.get("tenant_id")
+    if not client_id or not tenant_id:
+        raise ConfigError(
+            "blueprint-application-missing",
+            f"The tenant has no application with the unique name {desired.unique_name}, and no client id was given.",
+            "Run `authentik-entra bootstrap --via blueprint`, or give --set client_id=… --set tenant_id=….",
+        )
+    spec = ProviderSpec(name, str(client_id), str(tenant_id), (), (), **desired.provider_options)
+    # Raises where the token service does not accept it: then authentik never hears of it.
+    await context.entra.sign_in_as(AppId(spec.client_id), secret)
+    via = ViaBlueprint(context)
+    delivery = Delivery(context)
+    try:
+        await delivery.begin()
+        await wait_for_other_syncs(context, name)
+        if provider is None:
+            made = await via.create(desired, spec, secret)
+        else:
+            made = await context.authentik.update_provider(provider.pk, {}, secret)
+        slug = desired.authentik_application_slug
+        written = await via.attach(desired, made.value, await context.authentik.find_application(slug))
+        if await own_sync_ended(context, made.value):
+            # Assigning starts no sync.
+            started = await context.authentik.start_sync(made.value.pk)
+            written = replace(written, request_id=started.request_id)
+    finally:
+        await delivery.close()
+    imports = await context.authentik.imports_blueprints()
+    return Applied("import" if imports else "instance", written.request_id)
