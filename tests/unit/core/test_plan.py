@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -26,14 +27,13 @@ from authentik_entra_bootstrap.domain import (
     ProvisioningScope,
     RequestedAccess,
     SecretPolicy,
+    ServerInfo,
     TenantId,
     TokenClaims,
 )
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     BootstrapError,
-    Conflict,
-    Denied,
     ExitCode,
 )
 from authentik_entra_bootstrap.planning.differences import Action, Target
@@ -54,87 +54,123 @@ PROVIDER = Provider(ProviderPk(3), "Microsoft Entra ID", "CLIENT", TENANT.upper(
 
 # --- refusals
 
+POOR = TokenClaims(TenantId(TENANT), "o", AppId("a"), roles=frozenset({"User.Read.All"}))
+GONE = DeletedApplication(AppObjectId("object"), AppId("client"), "n", "authentik-entra-default", None)
+BARE_SERVER = ServerInfo("2025.10", frozenset())
+REFUSALS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str, str]] = {
+    "another tenant": ({"tenant_id": TenantId("another")}, {}, {}, "wrong-tenant", "another"),
+    "no right to register": (
+        {},
+        {"operator": POOR},
+        {},
+        "entra-permission-missing",
+        "'missing_permission': 'Application.ReadWrite.OwnedBy'",
+    ),
+    "no tags": (
+        {},
+        {"application": replace(APPLICATION, tags=())},
+        {},
+        "application-not-ours",
+        "'app_id': 'client'",
+    ),
+    "another's tags": (
+        {},
+        {"application": replace(APPLICATION, tags=("other",))},
+        {},
+        "application-not-ours",
+        "--adopt",
+    ),
+    "another connection": (
+        {},
+        {"application": replace(APPLICATION, tags=(TAGS[0], "authentik-entra:connection=north"))},
+        {},
+        "application-of-another-connection",
+        "'app_id': 'client'",
+    ),
+    "another connection, to be adopted": (
+        {"adopt": AppId("client")},
+        {"application": replace(APPLICATION, tags=("authentik-entra:connection=north",))},
+        {},
+        "application-of-another-connection",
+        "north",
+    ),
+    "deleted": ({}, {"deleted": GONE}, {}, "application-deleted", "30 days"),
+    **{
+        f"licence {status}": ({}, {}, {"license": LicenseInfo(status)}, "licence-required", status)
+        for status in ("unlicensed", "expired", "read_only", "a-word-of-tomorrow")
+    },
+    **{
+        f"no {name}": ({name: value}, {}, {"server": BARE_SERVER}, "option-not-supported-by-server", name)
+        for name, value in (
+            ("discovery_enabled", True),
+            ("sync_page_size", 5),
+            ("sync_page_timeout", "minutes=1"),
+            ("dry_run", True),
+        )
+    },
+    "name of another kind": (
+        {},
+        {},
+        {"provider_name_holder": "OAuth2/OpenID Provider"},
+        "provider-name-taken",
+        "OAuth2",
+    ),
+    **{
+        f"another {name}": (
+            {},
+            {"application": APPLICATION},
+            {"provider": replace(PROVIDER, **{name: "other"})},
+            "provider-points-elsewhere",
+            "other",
+        )
+        for name in ("client_id", "tenant_id")
+    },
+    "provider without application": ({}, {}, {"provider": PROVIDER}, "provider-points-elsewhere", "CLIENT"),
+}
+EXIT_CODES = {
+    "wrong-tenant": ExitCode.DENIED,
+    "entra-permission-missing": ExitCode.DENIED,
+    "option-not-supported-by-server": ExitCode.USAGE,
+}
 
-def _refused(desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik) -> BootstrapError:
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_is_refused_before_the_first_write(
+    desired: Desired, make_entra: Entra, make_authentik: Authentik, case: str
+) -> None:
+    settings, entra, authentik, code, part = REFUSALS[case]
     with pytest.raises(BootstrapError) as caught:
-        refuse(desired, entra, authentik)
-    assert caught.value.remedy
-    return caught.value
+        refuse(replace(desired, **settings), make_entra(**entra), make_authentik(**authentik))
+    error = caught.value
+    assert (error.code, error.exit_code) == (code, EXIT_CODES.get(code, ExitCode.ADMIN_ACTION))
+    assert part in f"{error.message} {error.remedy} {error.facts}"
+    assert error.remedy
 
 
-def test_nothing_stands_in_the_way_of_a_first_run(
-    desired: Desired, make_entra: Entra, make_authentik: Authentik
+PERSON = TokenClaims(TenantId(TENANT), "o", AppId("a"), user_principal_name="a@contoso.example")
+ALLOWED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "a first run": ({}, {}, {}),
+    "a connection that exists": (
+        {"tenant_id": TenantId(TENANT.upper())},
+        {"application": APPLICATION},
+        {"provider": PROVIDER},
+    ),
+    "an application without the connection's tag": (
+        {},
+        {"application": replace(APPLICATION, tags=TAGS[:1])},
+        {},
+    ),
+    "a person, whose token does not show every right": ({}, {"operator": PERSON}, {}),
+    "an older server, of which nothing is asked": ({}, {}, {"server": BARE_SERVER}),
+}
+
+
+@pytest.mark.parametrize("case", ALLOWED)
+def test_what_is_not_refused(
+    desired: Desired, make_entra: Entra, make_authentik: Authentik, case: str
 ) -> None:
-    refuse(desired, make_entra(), make_authentik())
-
-
-def test_a_connection_that_exists_is_not_refused(
-    desired: Desired, make_entra: Entra, make_authentik: Authentik
-) -> None:
-    refuse(
-        replace(desired, tenant_id=TenantId(TENANT.upper())),
-        make_entra(application=APPLICATION),
-        make_authentik(provider=PROVIDER),
-    )
-    refuse(desired, make_entra(application=replace(APPLICATION, tags=TAGS[:1])), make_authentik())
-
-
-def test_a_tenant_that_is_not_the_wanted_one(
-    desired: Desired, make_entra: Entra, make_authentik: Authentik
-) -> None:
-    error = _refused(replace(desired, tenant_id=TenantId("another")), make_entra(), make_authentik())
-    assert (error.code, error.exit_code) == ("wrong-tenant", ExitCode.DENIED)
-
-
-def test_a_service_principal_that_may_not_register(
-    desired: Desired, make_entra: Entra, make_authentik: Authentik
-) -> None:
-    poor = TokenClaims(TenantId(TENANT), "o", AppId("a"), roles=frozenset({"User.Read.All"}))
-    error = _refused(desired, make_entra(operator=poor), make_authentik())
-    assert isinstance(error, Denied)
-    assert error.facts == {"missing_permission": "Application.ReadWrite.OwnedBy"}
-
-
-def test_a_user_whose_token_does_not_show_rights_may_try(
-    desired: Desired, make_entra: Entra, make_authentik: Authentik
-) -> None:
-    person = TokenClaims(TenantId(TENANT), "o", AppId("a"), user_principal_name="a@contoso.example")
-    refuse(desired, make_entra(operator=person), make_authentik())
-
-
-@pytest.mark.parametrize(
-    ("tags", "code"),
-    [
-        ((), "application-not-ours"),
-        (("other",), "application-not-ours"),
-        ((TAGS[0], "authentik-entra:connection=north"), "application-of-another-connection"),
-    ],
-)
-def test_an_application_that_is_not_this_connections(
-    desired: Desired, make_entra: Entra, make_authentik: Authentik, tags: tuple[str, ...], code: str
-) -> None:
-    error = _refused(desired, make_entra(application=replace(APPLICATION, tags=tags)), make_authentik())
-    assert isinstance(error, Conflict)
-    assert (error.code, error.exit_code) == (code, ExitCode.ADMIN_ACTION)
-    assert error.facts == {"app_id": "client"}
-
-
-def test_a_deleted_application_that_keeps_the_name(
-    desired: Desired, make_entra: Entra, make_authentik: Authentik
-) -> None:
-    gone = DeletedApplication(AppObjectId("object"), AppId("client"), "n", "authentik-entra-default", None)
-    error = _refused(desired, make_entra(deleted=gone), make_authentik())
-    assert error.code == "application-deleted"
-    assert "30 days" in error.message
-
-
-@pytest.mark.parametrize("status", ["unlicensed", "expired", "read_only", "a-word-of-tomorrow"])
-def test_a_licence_that_does_not_allow_saving(
-    desired: Desired, make_entra: Entra, make_authentik: Authentik, status: str
-) -> None:
-    error = _refused(desired, make_entra(), make_authentik(license=LicenseInfo(status)))
-    assert isinstance(error, AdminActionRequired)
-    assert error.code == "licence-required"
+    settings, entra, authentik = ALLOWED[case]
+    refuse(replace(desired, **settings), make_entra(**entra), make_authentik(**authentik))
 
 
 @pytest.mark.parametrize("status", ["expiry_soon", "limit_exceeded_user", "limit_exceeded_admin"])
@@ -144,44 +180,6 @@ def test_a_licence_that_only_worries_is_a_warning(
     authentik = make_authentik(license=LicenseInfo(status))
     refuse(desired, make_entra(), authentik)
     assert any(status in text for text in make_plan(desired, make_entra(), authentik, now).warnings)
-
-
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("discovery_enabled", True),
-        ("sync_page_size", 5),
-        ("sync_page_timeout", "minutes=1"),
-        ("dry_run", True),
-    ],
-)
-def test_an_option_that_the_server_does_not_have(
-    desired: Desired, make_entra: Entra, make_authentik: Authentik, setting: str, value: object
-) -> None:
-    authentik = make_authentik()
-    bare = replace(authentik, server=replace(authentik.server, provider_fields=frozenset()))
-    refuse(desired, make_entra(), bare)
-    error = _refused(replace(desired, **{setting: value}), make_entra(), bare)
-    assert error.code == "option-not-supported-by-server"
-    assert setting in error.message
-
-
-def test_a_name_that_another_kind_of_provider_holds(
-    desired: Desired, make_entra: Entra, make_authentik: Authentik
-) -> None:
-    error = _refused(desired, make_entra(), make_authentik(provider_name_holder="OAuth2/OpenID Provider"))
-    assert error.code == "provider-name-taken"
-
-
-@pytest.mark.parametrize("changes", [{"client_id": "other"}, {"tenant_id": "other"}])
-def test_a_provider_that_points_elsewhere(
-    desired: Desired, make_entra: Entra, make_authentik: Authentik, changes: dict[str, str]
-) -> None:
-    authentik = make_authentik(provider=replace(PROVIDER, **changes))
-    assert (
-        _refused(desired, make_entra(application=APPLICATION), authentik).code == "provider-points-elsewhere"
-    )
-    assert _refused(desired, make_entra(), authentik).code == "provider-points-elsewhere"
 
 
 # --- the plan
