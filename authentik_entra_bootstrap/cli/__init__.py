@@ -78,62 +78,77 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its documented code; no traceback reaches a person without ``--debug``."""
     _open_standard_streams()
-    sys.exit(_flushed(run(arguments), arguments))
+    sys.exit(_flushed(run(arguments)))
 
 
 def run(arguments: Sequence[str] | None = None, obj: object = None) -> int:
     """Run a command and return its exit code (``docs/reference/exit-codes.md``).
 
-    :param obj: click's context object, for a caller that embeds the command (``running.Embedded``).
+    :param obj: click's context object, for a caller that embeds the command (``runner.Embedded``).
     """
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        result = cli.main(
-            args=list(arguments) if arguments is not None else None, standalone_mode=False, obj=obj
-        )
+        result = cli.main(args=given, standalone_mode=False, obj=obj)
     except click.ClickException as error:
-        if not _wants_json(arguments):
+        if not _wants_json(given):
             error.show()
             return ExitCode.USAGE
         remedy = "Add --help to the command: it lists what it takes."
-        return _tell(ConfigError("usage-error", error.format_message(), remedy), arguments)
+        failure: BootstrapError = ConfigError("usage-error", error.format_message(), remedy)
     except (click.Abort, KeyboardInterrupt):
         text = "Interrupted. Run the same command again; it continues where this run stopped."
-        return _tell(Interrupted("interrupted", text), arguments)
+        failure = Interrupted("interrupted", text)
     except BrokenPipeError:
         # The reader of our output is gone; there is nobody left to tell.
         sys.stderr.close()
         return ExitCode.UNEXPECTED
     except BootstrapError as error:
-        return _tell(error, arguments)
+        failure = error
     except Exception as error:  # noqa: BLE001 - the last handler: no traceback reaches a person
-        return _tell(unreported(error, arguments), arguments)
-    return int(result) if isinstance(result, int) else ExitCode.DONE
+        failure = unreported(error, given)
+    else:
+        return int(result) if isinstance(result, int) else ExitCode.DONE
+    # Where neither stream can be written to, the exit code is all that is left.
+    with contextlib.suppress(OSError):
+        _show(failure, given)
+    return failure.exit_code
 
 
-def _given(arguments: Sequence[str] | None) -> list[str]:
-    return list(sys.argv[1:] if arguments is None else arguments)
+def _show(error: BootstrapError, given: Sequence[str]) -> None:
+    """Show an error that reached no command's own report: as text, or as the one JSON document."""
+    if _wants_json(given):
+        from authentik_entra_bootstrap.output.documents import envelope, error_document
+
+        print_json(envelope(_command(given), error.exit_code, {"error": error_document(error)}))
+    elif isinstance(error, Interrupted):
+        click.echo(error.message, err=True)
+    else:
+        click.echo(f"ERROR: {error}\n  What to do: {error.remedy}", err=True)
 
 
-def _command(arguments: Sequence[str] | None) -> str:
-    """The command as typed: ``plan``, ``rotator create``; the program's name where none was reached."""
-    words = list(takewhile(lambda word: not word.startswith("-"), _given(arguments)))
-    length = 2 if words[:1] in (["blueprint"], ["rotator"]) else 1
-    return " ".join(words[:length]) if words and words[0] in _COMMANDS else "authentik-entra"
-
-
-def _wants_json(arguments: Sequence[str] | None) -> bool:
-    given = _given(arguments)
+def _wants_json(given: Sequence[str]) -> bool:
     return "--output=json" in given or ("--output", "json") in pairwise(given)
 
 
-def _flushed(code: int, arguments: Sequence[str] | None) -> int:
+def _command(given: Sequence[str]) -> str:
+    """The command as typed: ``plan``, ``rotator create``; the program's name where none was reached."""
+    words = list(takewhile(lambda word: not word.startswith("-"), given))
+    if not words or words[0] not in _COMMANDS:
+        return "authentik-entra"
+    return " ".join(words[: 2 if words[0] in {"blueprint", "rotator"} else 1])
+
+
+def _flushed(code: int) -> int:
     """The exit code once everything is written: what is left in the buffers would fail when nobody can tell it."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         code = ExitCode.UNEXPECTED
     except OSError as error:
-        code = _tell(unreported(error, arguments), ())
+        failure = unreported(error)
+        with contextlib.suppress(OSError):
+            _show(failure, ())
+        code = failure.exit_code
     else:
         return code
     # It would be tried again when the process ends.
@@ -153,23 +168,3 @@ def _open_standard_streams() -> None:
                 os.close(opened)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
-
-
-def _tell(error: BootstrapError, arguments: Sequence[str] | None) -> int:
-    """Tell an error that reached no command's own report: as text, or as the one JSON document."""
-    # Where neither stream can be written to, the exit code is all that is left.
-    with contextlib.suppress(OSError):
-        _show(error, arguments)
-    return error.exit_code
-
-
-def _show(error: BootstrapError, arguments: Sequence[str] | None) -> None:
-    if _wants_json(arguments):
-        from authentik_entra_bootstrap.output.documents import envelope, error_document
-
-        document = {"error": error_document(error)}
-        print_json(envelope(_command(arguments), error.exit_code, document))
-    elif isinstance(error, Interrupted):
-        click.echo(error.message, err=True)
-    else:
-        click.echo(f"ERROR: {error}\n  What to do: {error.remedy}", err=True)

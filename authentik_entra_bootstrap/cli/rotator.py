@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from authentik_entra_bootstrap.workflows.session import Runtime
 
 Body: TypeAlias = "Callable[[tuple[ConnectionSettings, ...], Terminal, RotatorContext], Awaitable[Result]]"
-STDOUT = Path("-")
 
 _certificate = click.option(
     "--certificate-file",
@@ -249,58 +248,48 @@ def token(options: Options, file: Path, purpose: str, yes: bool) -> int:
     """
     import asyncio
 
-    if file == STDOUT and options.json:
-        raise click.UsageError("The key and a JSON document cannot both go to standard output: name a file.")
-
-    def job(settings_file: SettingsFile, terminal: Terminal, runtime: Runtime) -> Result:
-        settings = options.settings(settings_file, options.connection)
-        return asyncio.run(_make_token(options, settings, file, purpose, terminal, runtime, yes=yes))
-
-    return run_reported("rotator token", options, job)
-
-
-async def _make_token(
-    options: Options,
-    settings: ConnectionSettings,
-    file: Path,
-    purpose: str,
-    terminal: Terminal,
-    runtime: Runtime,
-    *,
-    yes: bool,
-) -> Result:
-    """Make the service account of a purpose and write its token's key to a file, or once to standard output."""
     from authentik_entra_bootstrap.output.rotator import account_document, show_account_plan, show_done
     from authentik_entra_bootstrap.support.private_files import refuse_existing, write_new
     from authentik_entra_bootstrap.workflows import service_account
     from authentik_entra_bootstrap.workflows.session import open_authentik
 
-    if file != STDOUT:
-        refuse_existing(file)
-    terminal.doing("reading authentik")
-    async with open_authentik(settings, runtime) as authentik:
-        seen = await service_account.observe_account(authentik.accounts, purpose)
-        steps = service_account.account_steps(seen)
-        say = terminal.note if file == STDOUT or options.json else terminal.say
-        show_account_plan(say, seen, steps)
-        for text in service_account.account_warnings(seen):
-            terminal.warn(text)
-        where = "standard output" if file == STDOUT else str(file)
-        question = f"Make this, and write the token's key to {where}?"
-        confirm(options, question, yes=yes, otherwise=ON_A_TERMINAL)
-        key = await service_account.make_account(authentik.accounts, seen, partial(show_done, terminal))
-    if file == STDOUT:
-        terminal.stop()
-        click.echo(key.reveal())
-    else:
-        write_new(file, key)
-        show_done(terminal, f"the key written to {file}")
-    evidence = await _proof(settings, runtime, purpose, key)
-    for item in evidence:
-        terminal.note(f"  {item.name}: {item.detail}")
-    if file != STDOUT:
-        terminal.say(f"SUCCESS: set AUTHENTIK_TOKEN_FILE={file} where {purpose} runs.", "bold green")
-    return ExitCode.DONE, account_document(seen, steps, evidence, file)
+    to_stdout = file == Path("-")
+    if to_stdout and options.json:
+        raise click.UsageError("The key and a JSON document cannot both go to standard output: name a file.")
+
+    async def make(settings: ConnectionSettings, terminal: Terminal, runtime: Runtime) -> Result:
+        if not to_stdout:
+            refuse_existing(file)
+        terminal.doing("reading authentik")
+        async with open_authentik(settings, runtime) as authentik:
+            seen = await service_account.observe_account(authentik.accounts, purpose)
+            steps = service_account.account_steps(seen)
+            show_account_plan(terminal.note if to_stdout or options.json else terminal.say, seen, steps)
+            for text in service_account.account_warnings(seen):
+                terminal.warn(text)
+            where = "standard output" if to_stdout else str(file)
+            question = f"Make this, and write the token's key to {where}?"
+            confirm(options, question, yes=yes, otherwise=ON_A_TERMINAL)
+            done = partial(show_done, terminal)
+            key = await service_account.make_account(authentik.accounts, seen, done)
+        if to_stdout:
+            terminal.stop()
+            click.echo(key.reveal())
+        else:
+            write_new(file, key)
+            show_done(terminal, f"the key written to {file}")
+        evidence = await _proof(settings, runtime, purpose, key)
+        for item in evidence:
+            terminal.note(f"  {item.name}: {item.detail}")
+        if not to_stdout:
+            terminal.say(f"SUCCESS: set AUTHENTIK_TOKEN_FILE={file} where {purpose} runs.", "bold green")
+        return ExitCode.DONE, account_document(seen, steps, evidence, file)
+
+    def job(settings_file: SettingsFile, terminal: Terminal, runtime: Runtime) -> Result:
+        settings = options.settings(settings_file, options.connection)
+        return asyncio.run(make(settings, terminal, runtime))
+
+    return run_reported("rotator token", options, job)
 
 
 async def _proof(
