@@ -103,6 +103,14 @@ def command(
     return execute
 
 
+@pytest.fixture
+def made(command: Callable[..., Said], world: World) -> World:
+    """A connection that was bootstrapped a while ago."""
+    assert command("bootstrap", "--yes").code == 0
+    world.age(hours=1)
+    return world
+
+
 def _strict(schema: Any) -> Any:
     """The shipped schema with every key that it does not name forbidden: new keys must be added to it."""
     if isinstance(schema, list):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -10,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from authentik_entra_bootstrap import cli
-from authentik_entra_bootstrap.errors import unexpected
+from authentik_entra_bootstrap.errors import Denied, unexpected
 
 from .conftest import Said
 
@@ -56,14 +58,40 @@ def test_what_nobody_expected_in_one_connection_leaves_the_others_to_be_run(
     assert CANARY not in said.out + said.err
 
 
-def test_what_fails_outside_of_a_connection_is_told_the_same_way(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (click.ClickException("x"), 3, "x"),
+        (KeyboardInterrupt(), 130, "Interrupted"),
+        (click.Abort(), 130, "Interrupted"),
+        (Denied("d", "What happened.", "Do this."), 4, "Do this."),
+        (ValueError(f"cannot read '{CANARY}'"), 1, "[unexpected]"),
+        (BrokenPipeError(), 1, ""),
+        (None, 0, ""),
+    ],
+)
+def test_what_escapes_a_command_becomes_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException | None, code: int, says: str
 ) -> None:
-    monkeypatch.setattr(cli.cli, "main", lambda **_: fail(None))
-    assert cli.run(["completion", "bash"]) == 1
-    shown = capsys.readouterr()
-    assert "[unexpected]" in shown.err
-    assert CANARY not in shown.err
+    def ends(**_: object) -> None:
+        if error is not None:
+            raise error
+
+    class Stream(io.StringIO):
+        shown = ""
+
+        def write(self, text: str) -> int:
+            self.shown += text
+            return len(text)
+
+    stream = Stream()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(cli.cli, "main", ends)
+    assert cli.run(["completion", "bash"]) == code
+    assert says in stream.shown
+    assert CANARY not in stream.shown
+    # A reader that went away is told nothing, and Python's own words about it are kept back.
+    assert stream.closed is isinstance(error, BrokenPipeError)
 
 
 def test_the_traceback_is_shown_on_request_and_redacted(

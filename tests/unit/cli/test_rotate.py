@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from authentik_entra_bootstrap.errors import Denied, Unreachable
+from authentik_entra_bootstrap.errors import Denied
 
 if TYPE_CHECKING:
     from memory_world import World
 
 Command = Callable[..., Any]
 Valid = Callable[[dict[str, Any], str], None]
-
-
-@pytest.fixture
-def made(command: Command, world: World) -> World:
-    """A connection that was bootstrapped a while ago."""
-    assert command("bootstrap", "--yes").code == 0
-    world.age(hours=1)
-    return world
 
 
 def test_with_nothing_due_nothing_is_written(command: Command, made: World, valid: Valid) -> None:
@@ -87,50 +77,3 @@ def test_a_dry_run_tells_nobody_that_it_could_not_look(command: Command, made: W
     assert said.code == 4
     assert made.wire.writes(since) == []
     assert made.authentik.told == []
-
-
-def test_a_secret_that_a_person_put_there_is_replaced_and_nothing_is_lost(
-    command: Command, made: World
-) -> None:
-    theirs = made.entra.make_secret("by hand", made.clock.now().replace(year=2027))
-    made.authentik.person_changes_provider(theirs.secret_text.reveal())
-    said = command("rotate")
-    assert said.code == 0
-    assert "the provider was changed in authentik" in said.out
-    made.assert_converged(secrets=2)
-    assert [item.key_id for item in made.foreign] == [theirs.record.key_id]
-
-
-def test_a_failure_leaves_the_secret_in_use_and_says_what_to_do(command: Command, made: World) -> None:
-    made.age(days=130)
-    before = made.held()
-    made.wire.fail("authentik.update_provider", Denied("authentik-permission-missing", "No.", "Ask."))
-    said = command("rotate")
-    assert said.code == 4
-    assert "What to do: Ask." in said.err
-    assert made.held() == before
-    made.wire.calm()
-    assert command("rotate").code == 0
-    assert made.held() != before
-    # The failed run's secret is gone, the replaced one in its overlap.
-    made.assert_converged(secrets=2)
-
-
-def test_without_a_bootstrap_there_is_nothing_to_rotate(command: Command, world: World, valid: Valid) -> None:
-    said = command("rotate", "--output", "json")
-    assert said.code == 3
-    valid(said.json, "failure")
-    assert said.json["error"]["code"] == "connection-not-bootstrapped"
-    assert world.wire.writes() == []
-
-
-def test_an_authentik_that_does_not_answer_is_told_to_the_log_alone(command: Command, made: World) -> None:
-    from authentik_entra_bootstrap.errors import RequestTrace
-
-    error = Unreachable("authentik-unreachable", "No answer.", "", RequestTrace("authentik", "GET", "/"))
-    made.wire.fail("authentik.server", error)
-    since = len(made.wire.calls)
-    assert command("rotate").code == 7
-    assert not {"authentik.emit_event", "authentik.own_events"} & {
-        call.name for call in made.wire.calls[since:]
-    }

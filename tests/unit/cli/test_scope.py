@@ -88,15 +88,6 @@ def test_on_a_terminal_a_second_question_is_asked(
     assert (filtered.authentik.provider_now.filter_group is None) is second
 
 
-def test_linked_accounts_that_leave_are_told_before(command: Command, filtered: World) -> None:
-    filtered.authentik.stored = replace(filtered.authentik.provider_now, filter_group=None)
-    said = command("plan", "--filter-group", "entra-users")
-    assert "12 users -> 2 users" in said.out
-    assert "1 linked accounts leave the scope: authentik may delete them in the tenant" in said.out
-    filtered.authentik.linked = None
-    assert "linked accounts cannot be counted" in command("plan", "--filter-group", "entra-users").out
-
-
 def test_a_new_provider_is_no_change_of_scope(
     command: Command, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

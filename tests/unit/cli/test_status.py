@@ -21,14 +21,6 @@ Valid = Callable[[dict[str, Any], str], None]
 
 
 @pytest.fixture
-def made(command: Command, world: World) -> World:
-    """A connection that was bootstrapped a while ago."""
-    assert command("bootstrap", "--yes").code == 0
-    world.age(hours=1)
-    return world
-
-
-@pytest.fixture
 def crowded(command: Command, made: World) -> World:
     """Secrets of every standing: rotated, one by hand, one pending, one stray."""
     made.age(days=130)
