@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from authentik_entra_bootstrap._version import __version__
-from authentik_entra_bootstrap.cli.runner import print_json, unreported
+from authentik_entra_bootstrap.cli.runner import print_json, unexpected_error
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode, Interrupted
 
 if TYPE_CHECKING:
@@ -25,17 +25,17 @@ _COMMANDS: Mapping[str, str] = {
     "demo": "the whole life of a connection on an embedded tenant and authentik, offline",
     "sandbox": "the embedded tenant and authentik, left running on loopback",
     "check": "preflight, read-only: each line with its remedy",
-    "plan": "what bootstrap would do; changes nothing; exit code 2 when there is something",
+    "plan": "what bootstrap would do; changes nothing; exit code 2 when there are changes",
     "bootstrap": "show the plan, ask once, apply, prove",
-    "consent": "what is granted, and the address and text for an administrator; --wait goes on when it is",
+    "consent": "what is granted, and what to send to an administrator; --wait continues once it is granted",
     "rotate": "replace the client secret if it is due, prove it, retire the one before",
-    "status": "the connection as it stands: secret, last proof, drift",
+    "status": "the connection: client secrets, last proof, drift",
     "verify": "take the proofs now",
     "blueprint": "list, render, apply and export blueprints of authentik",
     "rotator": "the identities that rotation runs with, in Entra ID and in authentik: create, renew, show",
-    "teardown": "remove exactly what carries our marks, authentik first; asks once",
+    "teardown": "remove what this tool created, authentik first; asks once",
     "explain": "what an error code means, and what to do about it",
-    "completion": "the script with which bash, zsh or fish complete all this",
+    "completion": "the completion script for bash, zsh or fish",
 }
 _MODULES = {"plan": "bootstrap", "verify": "status", "explain": "help", "completion": "help"}
 """Of the commands that share a module; the others have one of their name."""
@@ -69,10 +69,10 @@ class _Commands(click.Group):
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of what is unexpected.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an unexpected error.")
 @click.version_option(__version__, prog_name="authentik-entra")
 def cli() -> None:
-    """Turn an Entra ID tenant and an authentik server into a working, proven provisioning connection."""
+    """Connect authentik Enterprise to Microsoft Entra ID, and rotate the client secret without downtime."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -105,7 +105,7 @@ def run(arguments: Sequence[str] | None = None, obj: object = None) -> int:
     except BootstrapError as error:
         failure = error
     except Exception as error:  # noqa: BLE001 - the last handler: no traceback reaches a person
-        failure = unreported(error, given)
+        failure = unexpected_error(error, given)
     else:
         return int(result) if isinstance(result, int) else ExitCode.DONE
     # Where neither stream can be written to, the exit code is all that is left.
@@ -145,7 +145,7 @@ def _flushed(code: int) -> int:
     except BrokenPipeError:
         code = ExitCode.UNEXPECTED
     except OSError as error:
-        failure = unreported(error)
+        failure = unexpected_error(error)
         with contextlib.suppress(OSError):
             _show(failure, ())
         code = failure.exit_code

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @provisioning
 @adopt_option
 def plan(options: Options, adopt: UUID | None) -> int:
-    """Show what bootstrap would do, with reasons. Exit code 2 when there is something to do."""
+    """Show what bootstrap would do, with reasons. Exit code 2 when there are changes to make."""
     from authentik_entra_bootstrap.output.plan import plan_document, show_plan
     from authentik_entra_bootstrap.workflows.planning import prepare
 
@@ -74,7 +74,7 @@ def bootstrap(
 ) -> int:
     """Show the plan, ask once, apply it on both sides, and prove that authentik can sign in.
 
-    Running it again is resuming: what stands already is kept, what is missing is made.
+    Running it again resumes: what exists is kept, what is missing is created.
     """
     from authentik_entra_bootstrap.output.plan import show_scope_change
     from authentik_entra_bootstrap.workflows.deleted_application import Wish, find_deleted, settle
@@ -164,10 +164,10 @@ async def _by_blueprint(session: Session, prepared: Prepared) -> ViaBlueprint:
 
 def report_missing_consent(session: Session, terminal: Terminal, error: ConsentRequired) -> Result:
     """Show the address and the text to send to an administrator; exit code and document."""
-    from authentik_entra_bootstrap.output.checks import consent_document, show_request
+    from authentik_entra_bootstrap.output.checks import consent_document, show_consent_request
     from authentik_entra_bootstrap.output.documents import error_document
 
     cloud = session.settings.resolved_cloud()
-    show_request(terminal, error.state, cloud)
+    show_consent_request(terminal, error.state, cloud)
     terminal.error(error)
     return error.exit_code, {"error": error_document(error), **consent_document(error.state, cloud)}

@@ -41,21 +41,23 @@ def consent(options: Options, url_only: bool, wait: bool, yes: bool, accept_scop
         seen = await see_consent(session.context, session.desired)
         cloud = session.settings.resolved_cloud()
         if url_only:
-            terminal.say(checks.address(seen, cloud))
+            terminal.say(checks.consent_url(seen, cloud))
             return ExitCode.DONE, {}
         if not wait:
-            checks.show_state(terminal, seen)
+            checks.show_consent(terminal, seen)
             if not seen.complete:
                 return report_missing_consent(session, terminal, consent_required(seen))
-            terminal.say(f"Nothing is missing. The admin consent address is {checks.address(seen, cloud)}")
+            terminal.say(
+                f"Nothing is missing. The admin consent address is {checks.consent_url(seen, cloud)}"
+            )
             return ExitCode.DONE, checks.consent_document(seen, cloud)
         if not seen.complete:
             # Said now, not after the wait.
             check_answerable(options, yes=yes)
             # A wait for a person is never silent, whatever reads our standard output.
             terminal.quiet = False
-            checks.show_state(terminal, seen)
-            checks.show_request(terminal, seen, cloud, announce=True)
+            checks.show_consent(terminal, seen)
+            checks.show_consent_request(terminal, seen, cloud, announce=True)
             try:
                 await await_consent(session.context, session.desired, seen)
             except ConsentRequired as error:

@@ -202,7 +202,7 @@ _SHARED = {
     ),
 }
 _DEBUG = click.option(
-    "--debug", is_flag=True, expose_value=False, help="Show the traceback of what is unexpected."
+    "--debug", is_flag=True, expose_value=False, help="Show the traceback of an unexpected error."
 )
 _LOGINS = (
     "default",

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 @common
 @click.option("--now", "force", is_flag=True, help="Make a new client secret although none is due.")
 @click.option(
-    "--dry-run", is_flag=True, help="Look and decide; change nothing. Exit code 2 when there is something."
+    "--dry-run", is_flag=True, help="Look and decide; change nothing. Exit code 2 when there are changes."
 )
 def rotate(options: Options, force: bool, dry_run: bool) -> int:
     """Replace the client secret if it is due, prove it, and remove the one before after its overlap.
 
-    Does not ask: nothing is removed before authentik has signed in with the new secret. Running it again is
-    resuming. With nothing due it changes nothing.
+    Does not ask: nothing is removed before authentik has signed in with the new secret. Running it again resumes.
+    With nothing due it changes nothing.
     """
     from authentik_entra_bootstrap.output.plan import rotation_document, show_rotation, show_rotation_plan
     from authentik_entra_bootstrap.support.events import Nobody

@@ -38,7 +38,7 @@ _lifetime = click.option(
     metavar="DURATION",
     default="365d",
     show_default=True,
-    help="Of a new certificate.",
+    help="Lifetime of a new certificate.",
 )
 
 
@@ -60,7 +60,7 @@ def rotator() -> None:
 def create(options: Options, certificate_file: Path | None, lifetime: timedelta, yes: bool) -> int:
     """Make the application, its certificate, its one permission and its ownerships. Asks once.
 
-    Running it again is resuming; it also makes the rotator owner of connections that came later.
+    Running it again resumes; it also makes the rotator owner of connections that came later.
     """
     from authentik_entra_bootstrap.workflows.rotator import Wanted
 
@@ -131,12 +131,12 @@ def federate(options: Options, token_file: Path | None, yes: bool, **words: str 
     return _apply("rotator federate", options, Wanted(assertion_file=token_file), yes=yes, words=words)
 
 
-@rotator.command(short_help="as it stands: permission, certificates, owned applications")
+@rotator.command(short_help="show its permission, certificates and owned applications")
 @common
 @click.option("--check", is_flag=True, help="Exit with 2 when something is missing or due.")
 def show(options: Options, check: bool) -> int:
-    """The rotator as it stands: permission, certificates and when they are due, owned applications."""
-    from authentik_entra_bootstrap.output.rotator import seen_document, show_seen
+    """Show the rotator: permission, certificates and when they are due, owned applications."""
+    from authentik_entra_bootstrap.output.rotator import rotator_document, show_rotator
     from authentik_entra_bootstrap.rotator.plan import shortcomings
     from authentik_entra_bootstrap.workflows.rotator import observe_rotator
 
@@ -145,9 +145,9 @@ def show(options: Options, check: bool) -> int:
     ) -> Result:
         seen = await observe_rotator(context, [item.desired() for item in settings])
         cloud, now = settings[0].resolved_cloud(), context.now()
-        show_seen(terminal, seen, cloud, now)
+        show_rotator(terminal, seen, cloud, now)
         pending = check and shortcomings(seen, now)
-        return ExitCode.CHANGES_PENDING if pending else ExitCode.DONE, seen_document(seen, cloud, now)
+        return ExitCode.CHANGES_PENDING if pending else ExitCode.DONE, rotator_document(seen, cloud, now)
 
     return _run("rotator show", options, body)
 
@@ -166,7 +166,11 @@ def _apply(
     :param renew: refuse where there is no rotator yet.
     :param words: what ``federate`` was told; ``None`` for the others.
     """
-    from authentik_entra_bootstrap.output.rotator import outcome_document, show_outcome, show_rotator_plan
+    from authentik_entra_bootstrap.output.rotator import (
+        rotator_outcome_document,
+        show_rotator_outcome,
+        show_rotator_plan,
+    )
     from authentik_entra_bootstrap.rotator.credentials import check_key_lifetime, federated_credential
     from authentik_entra_bootstrap.workflows.rotator import apply_rotator, prepare_rotator
 
@@ -190,8 +194,8 @@ def _apply(
         if prepared.plan.changes:
             confirm(options, "Apply this plan?", yes=yes, otherwise=ON_A_TERMINAL)
         outcome = await apply_rotator(context, desired, prepared, asked)
-        show_outcome(terminal, outcome, prepared.plan, cloud, asked)
-        return ExitCode.DONE, outcome_document(outcome, prepared.plan, cloud, context.now(), asked)
+        show_rotator_outcome(terminal, outcome, prepared.plan, cloud, asked)
+        return ExitCode.DONE, rotator_outcome_document(outcome, prepared.plan, cloud, context.now(), asked)
 
     return _run(command, options, body)
 
@@ -238,7 +242,7 @@ def _run(command: str, options: Options, body: Body) -> int:
     type=click.Choice(["rotation", "bootstrap"]),
     default="rotation",
     show_default=True,
-    help="What the token is to be good for.",
+    help="Which task the token must be able to do.",
 )
 @yes_option
 def token(options: Options, file: Path, purpose: str, yes: bool) -> int:

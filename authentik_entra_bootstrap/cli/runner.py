@@ -123,7 +123,7 @@ def run_reported(command: str, options: Options, job: Job) -> int:
         return code, {"settings_file": file.place, "error": None, **document}
 
     try:
-        code, document = _told(terminal, run)
+        code, document = _reported(terminal, run)
     except Declined as declined:
         terminal.stop()
         terminal.note(str(declined))
@@ -139,7 +139,7 @@ def run_reported(command: str, options: Options, job: Job) -> int:
     return code
 
 
-def _told(terminal: Terminal, job: Callable[[], Result]) -> Result:
+def _reported(terminal: Terminal, job: Callable[[], Result]) -> Result:
     """Run ``job``; an error is told and becomes its exit code and document."""
     from authentik_entra_bootstrap.output.documents import error_document
 
@@ -150,7 +150,7 @@ def _told(terminal: Terminal, job: Callable[[], Result]) -> Result:
     except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
         raise
     except Exception as error:  # noqa: BLE001 - no traceback reaches a person, and other connections are run
-        failure = unreported(error)
+        failure = unexpected_error(error)
     terminal.error(failure)
     return failure.exit_code, {"error": error_document(failure)}
 
@@ -170,7 +170,7 @@ def _run_each(
     for number, name in enumerate(names, start=1):
         terminal.say(f"=== {name} ({number} of {len(names)})", "bold")
         try:
-            code, document = _told(terminal, partial(run, name))
+            code, document = _reported(terminal, partial(run, name))
             note = (document.get("error") or {}).get("code", "")
         except Declined:
             terminal.note(f"Connection {name} is left as it is.")
@@ -188,7 +188,7 @@ def _run_each(
     return worst, {"connections": documents}
 
 
-def unreported(error: Exception, arguments: Sequence[str] | None = None) -> BootstrapError:
+def unexpected_error(error: Exception, arguments: Sequence[str] | None = None) -> BootstrapError:
     """The error to show for what nobody expected; with ``--debug`` its traceback goes to standard error, redacted.
 
     :param arguments: of the command line; left out, the process's own.

@@ -1,4 +1,4 @@
-"""``authentik-entra status`` and ``authentik-entra verify``: the connection as it stands, and proofs taken now."""
+"""``authentik-entra status`` and ``authentik-entra verify``: the connection as both sides show it, and proofs taken now."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     help='What "soon" is, like 14d or 12h. Left out: a sixth of the secret\'s lifetime.',
 )
 def status(options: Options, check_alarms: bool, within: timedelta | None) -> int:
-    """Show the connection as it stands: secrets, expiry, last proof, authentik's last sync, drift.
+    """Show the connection: secrets, expiry, last proof, authentik's last sync, drift.
 
     --output html prints a page of all connections of the run, with their timeline; --output prometheus prints
     metrics for node_exporter's textfile collector.

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 @click.option(
     "--keep-application",
     is_flag=True,
-    help="Leave the application in Entra ID; remove only our client secrets and marks from it.",
+    help="Leave the application in Entra ID; remove only our client secrets and tags from it.",
 )
 @click.option(
     "--purge", is_flag=True, help="Delete the application permanently instead of leaving it restorable."
 )
 def teardown(options: Options, yes: bool, keep_application: bool, purge: bool) -> int:
-    """Remove a connection from both sides: exactly what carries our marks, authentik first.
+    """Remove a connection from both sides: only what this tool created, authentik first.
 
-    Shows what goes, what goes along and what stays, and asks once. Provisioned users and groups are not touched.
+    Shows what is deleted, what is deleted with it and what is kept, and asks once. Provisioned users and groups are not touched.
     Running it again finishes what an interrupted run began.
     """
     from authentik_entra_bootstrap.output.plan import show_teardown, show_teardown_plan, teardown_document

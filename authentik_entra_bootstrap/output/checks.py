@@ -61,14 +61,14 @@ def show_check(terminal: Terminal, lines: Sequence[CheckLine], *, each: bool = F
 # --- consent
 
 
-def address(state: ConsentState, cloud: Cloud) -> str:
+def consent_url(state: ConsentState, cloud: Cloud) -> str:
     """Where an administrator consents."""
     return addresses.admin_consent(cloud, state.organization.tenant_id, state.app_id)
 
 
 def consent_document(state: ConsentState, cloud: Cloud) -> Document:
     """The keys that tell the state of consent: ``connection``, ``tenant``, ``consent``."""
-    url = address(state, cloud)
+    url = consent_url(state, cloud)
     return {
         "connection": state.connection,
         "tenant": tenant_document(state.organization),
@@ -85,7 +85,7 @@ def consent_document(state: ConsentState, cloud: Cloud) -> Document:
     }
 
 
-def show_state(terminal: Terminal, state: ConsentState) -> None:
+def show_consent(terminal: Terminal, state: ConsentState) -> None:
     """Each permission, granted or missing."""
     terminal.say(f"Admin consent for connection {state.connection}", "bold")
     for item in state.permissions:
@@ -93,12 +93,14 @@ def show_state(terminal: Terminal, state: ConsentState) -> None:
         terminal.say(f"  {mark} {item.name:<24} {item.kind_in_words:<24} {word}", style)
 
 
-def show_request(terminal: Terminal, state: ConsentState, cloud: Cloud, *, announce: bool = False) -> None:
+def show_consent_request(
+    terminal: Terminal, state: ConsentState, cloud: Cloud, *, announce: bool = False
+) -> None:
     """The text to send to an administrator, address included, between two lines.
 
     :param announce: where no results are shown, tell it on standard error instead.
     """
-    lines = request_text(state, address(state, cloud)).splitlines()
+    lines = request_text(state, consent_url(state, cloud)).splitlines()
     if announce and not terminal.shows_results:
         for line in lines:
             terminal.announce(line)

@@ -13,7 +13,7 @@ from typing import Any
 from authentik_entra_bootstrap._version import __version__
 from authentik_entra_bootstrap.domain.times import parse_time
 from authentik_entra_bootstrap.output.documents import Document, connections_of
-from authentik_entra_bootstrap.output.status import BY, in_short
+from authentik_entra_bootstrap.output.status import BY, state_with_reason
 from authentik_entra_bootstrap.output.timeline import chart, escape
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -145,7 +145,7 @@ def _connection(item: Document) -> str:
         ("Tenant", f"{_text(item['tenant']['name'])} {_code(item['tenant']['id'])}"),
         ("Application", f"{_link(application)} {_code(application['app_id'])}" if application else _NONE),
         ("Provider", f"{_link(provider)} <code>pk {provider['pk']}</code>" if provider else _NONE),
-        ("Client secret", escape(in_short(state["state"], state["reason"]))),
+        ("Client secret", escape(state_with_reason(state["state"], state["reason"]))),
         ("Last proof", _evidence(item.get("last_proof"))),
         ("Last failure", _evidence(item.get("last_failure"))),
         ("authentik's last sync", _sync(sync) if sync else _NONE),

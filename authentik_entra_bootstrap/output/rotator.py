@@ -46,7 +46,7 @@ def show_rotator_plan(terminal: Terminal, plan: RotatorPlan, seen: RotatorSeen) 
     terminal.warnings(plan.warnings)
 
 
-def show_outcome(
+def show_rotator_outcome(
     terminal: Terminal, outcome: RotatorOutcome, plan: RotatorPlan, cloud: Cloud, wanted: Wanted
 ) -> None:
     """The end of a run, and what a worker needs to sign in as the rotator."""
@@ -72,7 +72,7 @@ def show_outcome(
         terminal.say(f"  # {' '.join(unsaid)}")
 
 
-def show_seen(terminal: Terminal, seen: RotatorSeen, cloud: Cloud, now: datetime) -> None:
+def show_rotator(terminal: Terminal, seen: RotatorSeen, cloud: Cloud, now: datetime) -> None:
     """The rotator as it stands."""
     application = seen.application
     terminal.say(f"Rotator in tenant {seen.tenant_id}", "bold")
@@ -115,7 +115,7 @@ def sign_in_settings(seen: RotatorSeen, plan: RotatorPlan, wanted: Wanted) -> di
     return settings
 
 
-def seen_document(seen: RotatorSeen, cloud: Cloud, now: datetime) -> Document:
+def rotator_document(seen: RotatorSeen, cloud: Cloud, now: datetime) -> Document:
     """The keys ``tenant_id``, ``rotator``, ``connections``, ``shortcomings``."""
     application, principal = seen.application, seen.principal
     return {
@@ -155,12 +155,12 @@ def seen_document(seen: RotatorSeen, cloud: Cloud, now: datetime) -> Document:
     }
 
 
-def outcome_document(
+def rotator_outcome_document(
     outcome: RotatorOutcome, plan: RotatorPlan, cloud: Cloud, now: datetime, wanted: Wanted
 ) -> Document:
     """What stands after a run, what was changed, the proof, and how a worker signs in."""
     return {
-        **seen_document(outcome.seen, cloud, now),
+        **rotator_document(outcome.seen, cloud, now),
         "changed": [values(step, "action", "target", "subject", "reason") for step in outcome.changed],
         "warnings": list(plan.warnings),
         "evidence": evidence_document(outcome.evidence),

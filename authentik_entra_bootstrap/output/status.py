@@ -54,7 +54,7 @@ def status_document(status: Status, found: Sequence[Alarm], cloud: Cloud, authen
         else {
             **application_document(application, cloud),
             "name": application.display_name,
-            "secrets": [_placed(item, renewal) for item in status.secrets],
+            "secrets": [_secret_with_standing(item, renewal) for item in status.secrets],
         },
         "current_secret": secret_document(current, renewal) if current else None,
         "last_rotation": moment(status.last_rotation),
@@ -66,8 +66,8 @@ def status_document(status: Status, found: Sequence[Alarm], cloud: Cloud, authen
             **provider_document(provider, provider.application_slug, authentik_url),
             "dry_run": provider.dry_run,
         },
-        "last_proof": _seen(status.proof),
-        "last_failure": _seen(status.failure),
+        "last_proof": _proof_document(status.proof),
+        "last_failure": _proof_document(status.failure),
         "last_sync": None
         if status.sync is None
         else {
@@ -81,7 +81,7 @@ def status_document(status: Status, found: Sequence[Alarm], cloud: Cloud, authen
     }
 
 
-def _placed(item: Placed, renewal: Renewal) -> Document:
+def _secret_with_standing(item: Placed, renewal: Renewal) -> Document:
     """A client secret with what it is to us."""
     return {
         **secret_document(item.secret, renewal),
@@ -90,7 +90,7 @@ def _placed(item: Placed, renewal: Renewal) -> Document:
     }
 
 
-def _seen(evidence: Evidence | None) -> Document | None:
+def _proof_document(evidence: Evidence | None) -> Document | None:
     return {**evidence_document([evidence])[0], "by": evidence.by} if evidence else None
 
 
@@ -104,7 +104,7 @@ def show_status(terminal: Terminal, status: Status, found: Sequence[Alarm]) -> N
         ("tenant", f"{entra.organization.display_name} ({entra.organization.tenant_id})"),
         ("application", f"{application.display_name} ({application.app_id})" if application else "none"),
         ("provider", f"{provider.name} (pk {provider.pk})" if provider else "none"),
-        ("client secret", in_short(plan.secret.state.value, plan.secret.reason)),
+        ("client secret", state_with_reason(plan.secret.state.value, plan.secret.reason)),
     ]
     dated = partial(_dated, now=status.seen_at)
     if current:
@@ -115,9 +115,9 @@ def show_status(terminal: Terminal, status: Status, found: Sequence[Alarm]) -> N
         ]
     if status.attention is not None:
         rows.append(("next run", f"{dated(status.attention.at)}: {status.attention.reason}"))
-    rows.append(("last proof", _said(status.proof, status.seen_at)))
+    rows.append(("last proof", _proof_text(status.proof, status.seen_at)))
     if status.failure is not None:
-        rows.append(("last failure", _said(status.failure, status.seen_at)))
+        rows.append(("last failure", _proof_text(status.failure, status.seen_at)))
     if status.sync is not None:
         at = status.sync.last_successful_sync
         rows.append(
@@ -154,12 +154,12 @@ def _show_secrets(terminal: Terminal, status: Status) -> None:
     terminal.say(f"    {'':<9}{signs.legend()}", "dim")
 
 
-def in_short(state: str, reason: str) -> str:
+def state_with_reason(state: str, reason: str) -> str:
     """The state of a client secret with its reason, said once."""
     return reason if reason.startswith(state) else f"{state}: {reason}"
 
 
-def _said(evidence: Evidence | None, now: datetime) -> str:
+def _proof_text(evidence: Evidence | None, now: datetime) -> str:
     if evidence is None:
         return "none on record"
     by = f" by {BY[evidence.by]}" if evidence.by else ""

@@ -20,8 +20,8 @@ _LEGEND = (
     ("current", "current: authentik signs in with it"),
     ("previous", "previous: replaced, in its overlap"),
     ("pending", "pending: not proven yet"),
-    ("stray", "stray: ours, on no record"),
-    ("foreign", "foreign: not made here, never removed"),
+    ("stray", "stray: created by this tool, on no record"),
+    ("foreign", "foreign: not created by this tool, never removed"),
 )
 
 
@@ -146,7 +146,7 @@ class _Chart:
     def of(cls, documents: Sequence[Document]) -> _Chart:
         now = max(parse_time(item["seen_at"]) for item in documents)
         secrets = [secret for item in documents for secret in item["application"]["secrets"]]
-        moments = [_near(now, parse_time(secret[key])) for secret in secrets for key in ("start", "end")]
+        moments = [_clamped(now, parse_time(secret[key])) for secret in secrets for key in ("start", "end")]
         scale = Scale.over([now, *moments])
         # Air on the left, so that no mark is cut off, and on the right for the dates behind the bars.
         span = scale.end - scale.start
@@ -161,7 +161,7 @@ class _Chart:
 
     def bars(self, secret: Document) -> str:
         ends, standing = parse_time(secret["end"]), secret["standing"]
-        start, end = _near(self.now, parse_time(secret["start"])), _near(self.now, ends)
+        start, end = _clamped(self.now, parse_time(secret["start"])), _clamped(self.now, ends)
         lived = min(max(self.now, start), end)
         parts = [self._bar(f"lived {standing}", start, lived), self._bar(f"left {standing}", lived, end)]
         if standing == "current":
@@ -197,6 +197,6 @@ class _Chart:
         return "".join(self.mark("tick", at, f"{at:{form}}") for at in moments if first <= at <= last)
 
 
-def _near(now: datetime, moment: datetime) -> datetime:
+def _clamped(now: datetime, moment: datetime) -> datetime:
     """A moment as it is drawn: one that is very far away stands at the edge."""
     return min(max(moment, now - BEFORE), now + BEHIND)
