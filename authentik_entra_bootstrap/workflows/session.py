@@ -52,12 +52,11 @@ class Session:
     lease_url: str = field(default=NO_LEASE, repr=False)
 
     @asynccontextmanager
-    async def alone(self, wait: float = 0.0) -> AsyncIterator[None]:
+    async def alone(self) -> AsyncIterator[None]:
         """Hold the connection's lease while the body runs; each write that matters asks whether it is still ours.
 
         What the body does has to be decided in the body: before, another run may have been under way.
 
-        :param wait: seconds to wait for another run to end.
         :raises Temporary: ``another-run-active``; ``lease-unreachable`` where the leases cannot be asked.
         :raises ConfigError: ``lease-url-invalid``, ``lease-library-missing``, ``state-folder-unusable``.
         """
@@ -66,11 +65,9 @@ class Session:
             return
         context, connection = self.context, self.desired.connection
         tenant = self.desired.tenant_id or (await context.entra.operator()).tenant_id
-        # Nothing else of this run goes on yet: waiting may block.
         with hold(
             open_lease(self.lease_url, lease_name(connection, tenant), self.settings.network().ca_file),
             f"connection {connection}",
-            wait=wait,
         ) as held:
             before = context.guard, context.domain
             context.guard, context.domain = held.guard, held.domain

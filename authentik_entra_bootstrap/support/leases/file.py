@@ -79,5 +79,5 @@ def _domain(path: Path) -> str:
         text = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         return ""
-    # Half-written by somebody who is at it right now, or spoilt: then nothing is concluded from it.
+    # Being written, or corrupt: ignored.
     return text if len(text) == _DIGITS and not set(text) - set(string.hexdigits.lower()) else ""

@@ -1,13 +1,16 @@
-"""What a lease is: one run at a time for one connection, on every machine that shares the place."""
+"""What a lease is, its name, and how it is held while a run goes on."""
 
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from authentik_entra_bootstrap.domain import TenantId
-from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Unreachable
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Temporary, Unreachable
 from authentik_entra_bootstrap.support.trust import not_trusted, untrusted
 
 
@@ -41,6 +44,68 @@ class Lease(Protocol):
     def release(self) -> None:
         """Give it back; never fails."""
         ...
+
+
+class Hold:
+    """A lease that is held: a thread renews it. :meth:`guard` may be called from any thread."""
+
+    def __init__(self, lease: Lease, name: str) -> None:
+        self._lease = lease
+        self._name = name
+        self._lost = threading.Event()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name=f"lease {name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def domain(self) -> str:
+        """See ``Lease``."""
+        return self._lease.domain
+
+    def guard(self) -> None:
+        """Check that the lease is still ours.
+
+        :raises Temporary: ``another-run-active``: it was lost, so another run may hold it by now.
+        """
+        if self._lost.is_set() or not self._lease.held():
+            self._lost.set()
+            raise Temporary(
+                "another-run-active",
+                f"The lease of {self._name} was lost while this run went on; another run may hold it. This run gave way.",
+                "Run the same command again; it continues where this run stopped.",
+            )
+
+    def end(self) -> None:
+        """Stop renewing and give the lease back."""
+        self._over.set()
+        self._thread.join()
+        self._lease.release()
+
+    def _renew(self) -> None:
+        while not self._over.wait(self._lease.period):
+            if not self._lease.renew():
+                self._lost.set()
+                return
+
+
+@contextmanager
+def hold(lease: Lease, name: str) -> Iterator[Hold]:
+    """Hold a lease while the body runs.
+
+    :raises Temporary: ``another-run-active``: somebody else holds it.
+    :raises Unreachable: ``lease-unreachable``.
+    """
+    with ExitStack() as at_the_end:
+        at_the_end.callback(lease.release)
+        if not lease.acquire():
+            raise Temporary(
+                "another-run-active",
+                f"Another run holds the lease of {name}.",
+                "Wait until the other run has ended; then run the same command again.",
+            )
+        held = Hold(lease, name)
+        at_the_end.callback(held.end)
+        yield held
 
 
 def lease_name(connection: str, tenant: TenantId) -> str:
