@@ -34,12 +34,8 @@ from authentik_entra_bootstrap.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from authentik_entra_bootstrap.support.addresses import (
-    host_and_port,
-    proxy_for,
-    proxy_refusal,
-    status_from_proxy,
-)
+from authentik_entra_bootstrap.support.addresses import host_and_port
+from authentik_entra_bootstrap.support.proxies import proxy_for, proxy_refusal, status_from_proxy
 from authentik_entra_bootstrap.support.trust import causes as inside
 from authentik_entra_bootstrap.support.waiting import is_transient, retry_after
 

@@ -55,6 +55,10 @@ class Provider:
     secret_hint: str | None = None
     """First three characters of the stored client secret, where the server gives it back (to early 2026)."""
 
+    def page(self, authentik_url: str) -> str:
+        """The provider in authentik's admin interface."""
+        return f"{authentik_url}/if/admin/#/core/providers/{self.pk}"
+
 
 @dataclass(frozen=True)
 class ProviderSpec:

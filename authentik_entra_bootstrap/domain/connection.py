@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Generic, NewType, NoReturn, TypeVar
+from urllib.parse import urlencode
 
 from authentik_entra_bootstrap.domain.times import MaintenanceWindow
 
@@ -91,6 +92,16 @@ class Cloud:
     def graph_scope(self) -> str:
         """The scope to ask the token service for."""
         return f"{self.graph}/.default"
+
+    def application_page(self, app_id: AppId) -> str:
+        """The application in the Microsoft Entra admin center."""
+        return (
+            f"{self.portal}/#view/Microsoft_AAD_RegisteredApps/ApplicationMenuBlade/~/Overview/appId/{app_id}"
+        )
+
+    def consent_page(self, tenant_id: TenantId, app_id: AppId) -> str:
+        """Where an administrator grants what the application lists (v1 admin consent endpoint)."""
+        return f"{self.authority}/{tenant_id}/adminconsent?{urlencode({'client_id': app_id})}"
 
 
 CLOUDS: Mapping[str, Cloud] = {

@@ -19,13 +19,8 @@ from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.entra.error_codes import GRAPH, fault
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace
-from authentik_entra_bootstrap.support.addresses import (
-    Proxy,
-    host_and_port,
-    proxy_for,
-    proxy_refusal,
-    status_from_proxy,
-)
+from authentik_entra_bootstrap.support.addresses import host_and_port
+from authentik_entra_bootstrap.support.proxies import Proxy, proxy_for, proxy_refusal, status_from_proxy
 from authentik_entra_bootstrap.support.trust import causes, client_context, not_trusted, untrusted
 from authentik_entra_bootstrap.support.waiting import ANSWER_LIMIT, is_transient
 

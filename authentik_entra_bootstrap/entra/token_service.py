@@ -23,7 +23,7 @@ from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.entra.error_codes import LOGIN_SERVICE, fault
 from authentik_entra_bootstrap.entra.http_client import connection_fault, http_client, json_of
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary
-from authentik_entra_bootstrap.support.addresses import proxy_refusal
+from authentik_entra_bootstrap.support.proxies import proxy_refusal
 from authentik_entra_bootstrap.support.waiting import TOKEN_LIMIT, retry_after
 
 

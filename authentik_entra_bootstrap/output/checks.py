@@ -8,7 +8,6 @@ from authentik_entra_bootstrap.domain import Cloud, PermissionKind
 from authentik_entra_bootstrap.output.documents import Document, tenant_document, values
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.planning.consent import ConsentState, request_text
-from authentik_entra_bootstrap.support import addresses
 from authentik_entra_bootstrap.workflows.check import PERMISSION, CheckLine, Level
 
 _OK = {Level.OK: True, Level.WARNING: None, Level.FAILURE: False}
@@ -63,7 +62,7 @@ def show_check(terminal: Terminal, lines: Sequence[CheckLine], *, each: bool = F
 
 def consent_url(state: ConsentState, cloud: Cloud) -> str:
     """Where an administrator consents."""
-    return addresses.admin_consent(cloud, state.organization.tenant_id, state.app_id)
+    return cloud.consent_page(state.organization.tenant_id, state.app_id)
 
 
 def consent_document(state: ConsentState, cloud: Cloud) -> Document:

@@ -21,7 +21,6 @@ from authentik_entra_bootstrap.errors import BootstrapError
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.rotation.decide import SecretDecision
 from authentik_entra_bootstrap.rotation.proof import Evidence
-from authentik_entra_bootstrap.support import addresses
 
 SCHEMA_VERSION = 1
 ERRORS_PAGE = "docs/reference/errors.md"
@@ -98,7 +97,7 @@ def decision_document(decision: SecretDecision) -> Document:
 
 def application_document(application: Application, cloud: Cloud) -> Document:
     """Ids of an application, and its page in the Microsoft Entra admin center."""
-    url = addresses.application_page(cloud, application.app_id)
+    url = cloud.application_page(application.app_id)
     return {**values(application, "app_id", "app_object_id"), "url": url}
 
 
@@ -108,7 +107,7 @@ def provider_document(provider: Provider, application_slug: str | None, authenti
         "pk": int(provider.pk),
         "name": provider.name,
         "application_slug": application_slug,
-        "url": addresses.provider_page(authentik_url, provider.pk),
+        "url": provider.page(authentik_url),
     }
 
 

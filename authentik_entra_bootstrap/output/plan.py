@@ -22,7 +22,6 @@ from authentik_entra_bootstrap.planning.differences import Action, Difference
 from authentik_entra_bootstrap.planning.plan import Plan, Step
 from authentik_entra_bootstrap.planning.scope import ScopeChange, in_short
 from authentik_entra_bootstrap.planning.teardown import PEOPLE_STAY, TeardownPlan
-from authentik_entra_bootstrap.support import addresses
 from authentik_entra_bootstrap.workflows.outcome import Outcome
 from authentik_entra_bootstrap.workflows.planning import Prepared
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, RotationPlan
@@ -193,8 +192,8 @@ def show_outcome(terminal: Terminal, outcome: Outcome, plan: Plan, cloud: Cloud,
         )
     terminal.rows(
         [
-            ("application", addresses.application_page(cloud, outcome.application.app_id)),
-            ("provider", addresses.provider_page(authentik_url, outcome.provider.pk)),
+            ("application", cloud.application_page(outcome.application.app_id)),
+            ("provider", outcome.provider.page(authentik_url)),
             ("client id", outcome.application.app_id),
             _secret_until(outcome.secret),
             ("renew from", f"{outcome.renew_at:%Y-%m-%d %H:%M} UTC"),

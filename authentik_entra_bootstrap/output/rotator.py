@@ -22,7 +22,6 @@ from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotator.credentials import KEY_NAME, renew_key_at
 from authentik_entra_bootstrap.rotator.observation import UNIQUE_NAME, RotatorSeen
 from authentik_entra_bootstrap.rotator.plan import RotatorPlan, shortcomings
-from authentik_entra_bootstrap.support import addresses
 from authentik_entra_bootstrap.workflows.service_account import AccountSeen, AccountStep
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def show_rotator_outcome(
     assert application is not None  # noqa: S101 - the run made it or found it
     did = "is ready" if plan.changes else "is as it should be; nothing was changed"
     terminal.say(f"SUCCESS: the rotator {did}.", "bold green")
-    terminal.rows([("application", addresses.application_page(cloud, application.app_id))])
+    terminal.rows([("application", cloud.application_page(application.app_id))])
     settings = sign_in_settings(outcome.seen, plan, wanted)
     if plan.federated is not None:
         terminal.say("A worker signs in as the rotator with these variables:", "bold")
@@ -79,7 +78,7 @@ def show_rotator(terminal: Terminal, seen: RotatorSeen, cloud: Cloud, now: datet
     if application is not None:
         rows = [
             ("application", f"{application.display_name} ({application.app_id})"),
-            ("", addresses.application_page(cloud, application.app_id)),
+            ("", cloud.application_page(application.app_id)),
             ("permissions", ", ".join(sorted(seen.granted)) or "none"),
         ]
         for key in application.keys:

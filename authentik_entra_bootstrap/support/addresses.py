@@ -1,4 +1,4 @@
-"""Addresses: reading what people set, the proxy that a request takes, and pages to open in a browser. Pure.
+"""Addresses that people set: of authentik, brokers, leases and proxies. Pure.
 
 Everything that comes from outside passes :func:`read_address` before a library sees it: libraries quote what they
 cannot read, passwords included. No error here holds any part of an address but its host and port.
@@ -8,15 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from base64 import b64encode
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+from collections.abc import Iterable
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from authentik_entra_bootstrap.domain import AppId, Cloud, ProviderPk, SecretText, TenantId
-from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied, RequestTrace, Unreachable
-
-_PORTS = {
+PORTS = {
     "http": 80,
     "https": 443,
     "redis": 6379,
@@ -33,8 +28,7 @@ _UNCHECKED = frozenset(
 )
 _LABEL = re.compile(r"[\w-]{1,63}")
 _HALF_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_ESCAPING = "write special characters in the user name and password percent-encoded (/ as %2F, # as %23, ? as %3F, @ as %40, % as %25)"
-_TUNNEL = re.compile(r"(?:Tunnel connection failed: )?([1-5]\d\d)\b")
+ESCAPING = "write special characters in the user name and password percent-encoded (/ as %2F, # as %23, ? as %3F, @ as %40, % as %25)"
 
 
 class AddressError(ValueError):
@@ -77,7 +71,7 @@ def read_address(
     try:
         parts = urlsplit(text)
     except ValueError:
-        raise AddressError(f"the address cannot be read; {_ESCAPING}") from None
+        raise AddressError(f"the address cannot be read; {ESCAPING}") from None
     user, at, where = parts.netloc.rpartition("@")
     _check_credentials(parts, user, present=bool(at), allowed=credentials)
     for each in where.split(",") if hosts else [where]:
@@ -88,7 +82,7 @@ def read_address(
 def _check_credentials(parts: SplitResult, user: str, *, present: bool, allowed: bool) -> None:
     # An @ behind the host is what is left of a password that holds one of / # ?.
     if "@" in user or "@" in parts.path + parts.query + parts.fragment or _HALF_ESCAPE.search(user):
-        raise AddressError(f"the address cannot be read; {_ESCAPING}")
+        raise AddressError(f"the address cannot be read; {ESCAPING}")
     if "%00" in user:
         raise AddressError("the user name or password holds a NUL character")
     if present and not allowed:
@@ -176,7 +170,7 @@ def host_and_port(url: str) -> str:
     where = parts.netloc.rpartition("@")[2]
     scheme = "postgresql" if parts.scheme == "postgres" else parts.scheme
     named = where.endswith("]") or ":" not in where.rpartition("]")[2]
-    return f"{where}:{_PORTS[scheme]}" if named and where and scheme in _PORTS else where
+    return f"{where}:{PORTS[scheme]}" if named and where and scheme in PORTS else where
 
 
 def is_loopback(host: str) -> bool:
@@ -187,219 +181,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-# --- proxies
-
-
-@dataclass(frozen=True)
-class Proxy:
-    """An HTTP proxy.
-
-    :param url: ``scheme://host[:port]``, without user name and password.
-    :param user_info: user name and password as they stand in an address, percent-encoded.
-    """
-
-    url: str
-    user_info: SecretText = field(default=SecretText(""), repr=False)
-
-    @property
-    def where(self) -> str:
-        """``host:port``, for messages."""
-        return host_and_port(self.url)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """``Proxy-Authorization``, where a user name is set. It holds the password: for the request alone."""
-        text = self.user_info.reveal()
-        if not text:
-            return {}
-        user, _, password = text.partition(":")
-        pair = f"{unquote(user)}:{unquote(password)}".encode()
-        return {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"}
-
-    @property
-    def full_url(self) -> SecretText:
-        """The address with user name and password, for libraries that take them from there."""
-        scheme, _, rest = self.url.partition("://")
-        text = self.user_info.reveal()
-        return SecretText(f"{scheme}://{text}@{rest}" if text else self.url)
-
-
-def read_proxy(text: str) -> Proxy:
-    """The proxy at an address; one without a scheme is an ``http://`` one.
-
-    :raises AddressError: it cannot be used, or it is a SOCKS proxy: the libraries underneath know none.
-    """
-    if re.match(r"socks\w*://", unquoted(text), re.IGNORECASE):
-        raise AddressError("SOCKS proxies are not supported; name an HTTP proxy")
-    parts = read_address(text, ("http", "https"), assume="http")
-    if parts.query or parts.fragment or parts.path not in {"", "/"}:
-        raise AddressError(f"the address of a proxy is http://host:port; {_ESCAPING}")
-    user_info, _, where = parts.netloc.rpartition("@")
-    return Proxy(f"{parts.scheme}://{where}", SecretText(user_info))
-
-
-def proxy_for(url: str, setting: str | None, environ: Mapping[str, str]) -> Proxy | None:
-    """The proxy that a request takes; the same for both sides.
-
-    The setting goes before the environment and holds for every host. Else ``HTTPS_PROXY`` or ``HTTP_PROXY`` by the
-    address's scheme, then ``ALL_PROXY``, unless ``NO_PROXY`` names the host. Of two spellings the lower-case one is
-    followed, also where it is empty.
-
-    :param url: the address that is asked.
-    :param setting: the setting ``proxy``.
-    :raises ConfigError: ``proxy-invalid``.
-    """
-    if setting:
-        return _proxy_of("The setting proxy", setting)
-    parts = urlsplit(url)
-    if bypasses_proxy(
-        parts.hostname or "", parts.port or _PORTS.get(parts.scheme), _variable("no_proxy", environ)[1]
-    ):
-        return None
-    for name in (f"{parts.scheme}_proxy", "all_proxy"):
-        spelling, value = _variable(name, environ)
-        if value.strip():
-            return _proxy_of(f"The environment variable {spelling}", value)
-    return None
-
-
-def _variable(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
-    spelling = name if name in environ else name.upper()
-    return spelling, environ.get(spelling, "")
-
-
-def _proxy_of(origin: str, text: str) -> Proxy:
-    try:
-        return read_proxy(text)
-    except AddressError as error:
-        raise ConfigError(
-            "proxy-invalid",
-            f"{origin} holds no usable proxy: {error}.",
-            "Set it to http://host:port, or http://USER:PASSWORD@host:port.",
-        ) from None
-
-
-def bypasses_proxy(host: str, port: int | None, no_proxy: str) -> bool:
-    """Whether ``NO_PROXY`` names a host.
-
-    Entries stand between commas or blanks: ``*``; a host name, which stands for its subdomains too, with or without
-    a leading dot or ``*.``; an address; a network (``10.0.0.0/8``); each but a network with a port, if wanted. Names
-    are not resolved.
-    """
-    host = host.lower().rstrip(".").strip("[]")
-    address = _address(host)
-    return any(
-        _names(entry, host, address, port)
-        for entry in re.split(r"[\s,]+", unquoted(no_proxy).lower())
-        if entry
-    )
-
-
-def _names(
-    entry: str, host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, port: int | None
-) -> bool:
-    if entry == "*":
-        return True
-    if "/" in entry:
-        try:
-            return address is not None and address in ipaddress.ip_network(
-                entry.replace("[", "").replace("]", ""), strict=False
-            )
-        except ValueError:
-            return False
-    if _address(entry) is None:
-        bare, colon, number = entry.rpartition(":")
-        if colon and number.isdigit():
-            if int(number) != port:
-                return False
-            entry = bare
-    entry = entry.strip("[]")
-    if address is not None:
-        return _address(entry) == address
-    name = entry.removeprefix("*").strip(".")
-    return bool(name) and (host == name or host.endswith(f".{name}"))
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        found = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return getattr(found, "ipv4_mapped", None) or found
-
-
-def status_from_proxy(causes: Iterable[BaseException]) -> int | None:
-    """The status with which a proxy refused to connect, if that is what happened.
-
-    Neither library keeps it but in a text: httpx's ``ProxyError("407 …")``, and the standard library's
-    ``OSError("Tunnel connection failed: 407 …")`` inside urllib3's ``ProxyError``.
-
-    :param causes: an exception of httpx, urllib3 or requests and everything inside it.
-    """
-    texts = [
-        str(cause.args[0])
-        for cause in causes
-        if cause.args and (type(cause).__name__ == "ProxyError" or type(cause) is OSError)
-    ]
-    found = next((match for text in texts if (match := _TUNNEL.match(text))), None)
-    return int(found[1]) if found else None
-
-
-def proxy_refusal(
-    status: int, target: str, proxy: Proxy | None = None, trace: RequestTrace | None = None
-) -> BootstrapError:
-    """The error of a proxy that does not connect.
-
-    :param status: what it answered: 407 and other 4xx are final, the rest may pass.
-    :param target: ``host:port`` that was to be reached.
-    :param proxy: where it is known.
-    """
-    who = f"The proxy {proxy.where}" if proxy else "The proxy"
-    if status == 407:
-        lacks = (
-            "does not accept the user name and password"
-            if proxy and proxy.headers
-            else "wants a user name and password"
-        )
-        return Denied(
-            "proxy-authentication-required",
-            f"{who} {lacks}, so it does not connect to {target} (status 407).",
-            "Put them into the environment instead of the setting proxy: HTTPS_PROXY=http://USER:PASSWORD@host:port, "
-            "with special characters percent-encoded.",
-            trace,
-        )
-    if 400 <= status < 500:
-        return Denied(
-            "proxy-refused",
-            f"{who} refuses to connect to {target} (status {status}).",
-            f"Let the proxy allow {target}, or name its host in NO_PROXY where it can be reached directly.",
-            trace,
-        )
-    error = Unreachable(
-        "proxy-unavailable",
-        f"{who} cannot connect to {target} (status {status}).",
-        "Check the proxy and its own way to that host; then run the same command again.",
-        trace,
-    )
-    error.sent = False
-    return error
-
-
-# --- pages for people
-
-
-def application_page(cloud: Cloud, app_id: AppId) -> str:
-    """The application in the Microsoft Entra admin center."""
-    return f"{cloud.portal}/#view/Microsoft_AAD_RegisteredApps/ApplicationMenuBlade/~/Overview/appId/{app_id}"
-
-
-def admin_consent(cloud: Cloud, tenant_id: TenantId, app_id: AppId) -> str:
-    """The address at which an administrator grants what the application lists (v1 admin consent endpoint)."""
-    return f"{cloud.authority}/{tenant_id}/adminconsent?{urlencode({'client_id': app_id})}"
-
-
-def provider_page(authentik_url: str, pk: ProviderPk) -> str:
-    """The provider in authentik's admin interface."""
-    return f"{authentik_url}/if/admin/#/core/providers/{pk}"

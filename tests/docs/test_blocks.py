@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from authentik_entra_bootstrap.sandbox.microsoft.objects import application, iso, service_principal
 from authentik_entra_bootstrap.sandbox.microsoft.seed import operator_holds, seed_tenant
-from authentik_entra_bootstrap.support.addresses import bypasses_proxy, proxy_for
+from authentik_entra_bootstrap.support.proxies import bypasses_proxy, proxy_for
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN_TESTS = {

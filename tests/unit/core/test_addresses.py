@@ -12,13 +12,15 @@ from authentik_entra_bootstrap.errors import ConfigError, Denied, ExitCode, Unre
 from authentik_entra_bootstrap.support.addresses import (
     AddressError,
     authentik_address,
-    bypasses_proxy,
     holds_password,
     host_and_port,
-    proxy_for,
-    proxy_refusal,
     read_address,
     read_broker,
+)
+from authentik_entra_bootstrap.support.proxies import (
+    bypasses_proxy,
+    proxy_for,
+    proxy_refusal,
     read_proxy,
     status_from_proxy,
 )

@@ -30,7 +30,6 @@ from authentik_entra_bootstrap.planning.consent import (
     request_text,
 )
 from authentik_entra_bootstrap.planning.observation import ObservedEntra
-from authentik_entra_bootstrap.support import addresses
 
 TENANT = TenantId("11111111-2222-4333-8444-555555555555")
 GRAPH = ResourcePrincipal(
@@ -137,7 +136,7 @@ def test_the_error_tells_what_was_seen_and_keeps_the_refused_request() -> None:
 )
 def test_the_text_has_everything_an_administrator_needs(cloud: str, host: str) -> None:
     seen = state(("r1",))
-    address = addresses.admin_consent(CLOUDS[cloud], TENANT, seen.app_id)
+    address = CLOUDS[cloud].consent_page(TENANT, seen.app_id)
     assert address == f"https://{host}/{TENANT}/adminconsent?client_id=client"
     text = request_text(seen, address)
     lines = text.splitlines()

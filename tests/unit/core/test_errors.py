@@ -8,9 +8,8 @@ import pickle
 import pytest
 
 from authentik_entra_bootstrap import errors
-from authentik_entra_bootstrap.domain import CLOUDS, AppId, ProviderPk, TenantId
+from authentik_entra_bootstrap.domain import CLOUDS, AppId, Provider, ProviderPk, TenantId
 from authentik_entra_bootstrap.errors import BootstrapError, ExitCode, RequestTrace
-from authentik_entra_bootstrap.support.addresses import admin_consent, application_page, provider_page
 
 TRACE = RequestTrace("graph", "POST", "/applications", 403, "Authorization_RequestDenied", "r-1", "c-1")
 
@@ -81,11 +80,11 @@ def test_exit_codes_do_not_collide() -> None:
 
 def test_addresses_for_people() -> None:
     china = CLOUDS["china"]
-    assert application_page(china, AppId("client")).startswith("https://entra.microsoftonline.cn/#view/")
-    assert admin_consent(china, TenantId("t"), AppId("a b&c")) == (
+    assert china.application_page(AppId("client")).startswith("https://entra.microsoftonline.cn/#view/")
+    assert china.consent_page(TenantId("t"), AppId("a b&c")) == (
         "https://login.partner.microsoftonline.cn/t/adminconsent?client_id=a+b%26c"
     )
-    assert provider_page("https://ak.example/sub", ProviderPk(3)) == (
+    assert Provider(ProviderPk(3), "p", "c", "t").page("https://ak.example/sub") == (
         "https://ak.example/sub/if/admin/#/core/providers/3"
     )
     assert china.graph_scope == "https://microsoftgraph.chinacloudapi.cn/.default"
