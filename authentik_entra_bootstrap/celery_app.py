@@ -21,8 +21,7 @@ from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Temporary, Throttled, unexpected
 from authentik_entra_bootstrap.support.logs import configure_worker_logging
 from authentik_entra_bootstrap.worker import runs
-from authentik_entra_bootstrap.worker.beat import end_with
-from authentik_entra_bootstrap.worker.broker import LONGEST_WAIT, configuration, mend
+from authentik_entra_bootstrap.worker.broker import LONGEST_WAIT, configuration, end_with, mend
 from authentik_entra_bootstrap.worker.settings import Settings, SettingsSource
 from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.delivery import BUSY
@@ -43,10 +42,6 @@ finds by itself what is not done. So retries never pile up, and a secret that en
 tried more often."""
 
 
-_OURS = (BootstrapError, TaskPredicate, SoftTimeLimitExceeded)
-"""What is known to Celery or to us."""
-
-
 def schedule(settings: Settings) -> dict[str, Any]:
     """Everything that beat sends."""
     every = settings.sweep_every.total_seconds()
@@ -57,7 +52,7 @@ def schedule(settings: Settings) -> dict[str, Any]:
 
 
 def _exit(error: BootstrapError) -> NoReturn:
-    """Celery would show a traceback; whoever starts a worker wants to know what to change."""
+    """End the process with what to change; Celery would show a traceback."""
     sys.stderr.write(f"ERROR: {error}\n{error.remedy}\n")
     raise SystemExit(int(error.exit_code)) from None
 
@@ -70,7 +65,7 @@ class App(Celery):  # type: ignore[misc]  # celery has no types
         self.settings = SettingsSource(environment)
         self.stop_metrics: Callable[[], None] = lambda: None
         self.main = os.getpid()
-        self.slowed: dict[str, str] = {}
+        self.slowed: dict[str | None, str | None] = {}
         """Tenants in which this process was asked to slow down, and the id of the sweep whose tasks it leaves alone."""
         self.add_defaults(self._configuration)
 
@@ -90,27 +85,21 @@ app = App("authentik_entra_bootstrap", set_as_current=False)
 # --- tasks
 
 
-@app.task(name="authentik-entra.sweep", throws=(BootstrapError,))  # type: ignore[untyped-decorator]
-def sweep() -> None:
+@app.task(name="authentik-entra.sweep", bind=True, throws=(BootstrapError,))  # type: ignore[untyped-decorator]
+def sweep(self: Task) -> None:
     """Find what is due in every tenant, and send it."""
-    try:
+    with _reported(self):
         swept = asyncio.run(runs.sweep(app.settings.current(), runs.new_runtime(), send))
-    except _OURS:
-        raise
-    except Exception as error:  # noqa: BLE001 - the last handler: Celery would log the texts of libraries
-        failure = unexpected(error)
-        _tell(app.tasks["authentik-entra.sweep"], "", failure)
-        raise failure from None
-    _log.info(
-        "swept", connections=swept.connections, due=swept.due, later=swept.later, unread=len(swept.unread)
-    )
+        _log.info(
+            "swept", connections=swept.connections, due=swept.due, later=swept.later, unread=len(swept.unread)
+        )
 
 
 @app.task(name="authentik-entra.rotate", bind=True, **TRIES)  # type: ignore[untyped-decorator]
 def rotate(self: Task, connection: str) -> None:
     """Bring one connection's client secret to where it has to be: often there is nothing to do."""
-    with _telling(self, connection) as settings:
-        if settings is not None:
+    with _reported(self, connection):
+        if settings := _settings_for(self, connection):
             asyncio.run(runs.rotate_connection(settings, connection, runs.new_runtime()))
 
 
@@ -118,15 +107,14 @@ def rotate(self: Task, connection: str) -> None:
 def verify(self: Task, connection: str) -> None:
     """Take one connection's proofs; send a rotation where that would mend what is wrong."""
     # The runs that rotate count their failures themselves.
-    with _telling(self, connection, metrics.failed) as settings:
-        if settings is None:
-            return
-        wrong, mends = asyncio.run(runs.verify_connection(settings, connection, runs.new_runtime()))
-        if mends:
-            send(runs.Due(runs.ROTATE, connection, "a proof failed"))
-        if wrong is not None:
-            raise wrong
-        _log.info("connection-verified", connection=connection)
+    with _reported(self, connection, metrics.failed):
+        if settings := _settings_for(self, connection):
+            wrong, mends = asyncio.run(runs.verify_connection(settings, connection, runs.new_runtime()))
+            if mends:
+                send(runs.Due(runs.ROTATE, connection, "a proof failed"))
+            if wrong is not None:
+                raise wrong
+            _log.info("connection-verified", connection=connection)
 
 
 def send(due: runs.Due) -> None:
@@ -135,74 +123,72 @@ def send(due: runs.Due) -> None:
     app.send_task(f"authentik-entra.{due.task}", args=(due.connection,), expires=every)
 
 
-@contextmanager
-def _telling(
-    task: Task, connection: str, failed: Callable[[str, str], None] = lambda *_: None
-) -> Iterator[Settings | None]:
-    """The settings for a task of one connection, ``None`` where its tenant asked to slow down; tells how it fails.
+def _settings_for(task: Task, connection: str) -> Settings | None:
+    """The settings for a task of one connection; ``None`` where its tenant asked the tasks of this sweep to slow down.
 
-    :param failed: is told of connection and code.
-    :raises BootstrapError: what the body raises, unless another run is at work, which is no failure.
+    :raises ConfigError: ``unknown-connection``.
     """
     settings = app.settings.current()
-    # Celery tells every task by which one it came to be sent, retries as well: its root.
-    sent_by = task.request.root_id or task.request.id
-    try:
-        tenant = _known(settings, connection)
-        if sent_by is not None and app.slowed.get(tenant) == sent_by:
-            _log.debug("tenant-slowed-down", connection=connection)
-            yield None
-            return
-        yield settings
-    except BootstrapError as error:
-        if error.code == "another-run-active":
-            # It does the work. If it died with the lease in its hands, a later sweep finds what is left.
-            _log.info("another-run-active", connection=connection)
-            return
-        if error.code in BUSY:
-            # Nothing failed; Celery tries it again.
-            _log.info(error.code, connection=connection, reason=error.message)
-            raise
-        if isinstance(error, Throttled) and error.trace and error.trace.service != "authentik":
-            # Each process learns it for itself: the others meet one refusal each.
-            app.slowed[tenant] = sent_by
-        failed(connection, error.code)
-        _tell(task, connection, error)
-        raise
-    except _OURS:
-        raise
-    except Exception as error:  # noqa: BLE001 - the last handler, as above
-        failure = unexpected(error)
-        failed(connection, failure.code)
-        _tell(task, connection, failure)
-        raise failure from None
-
-
-def _known(settings: Settings, connection: str) -> str:
-    """The tenant of a connection."""
-    found = settings.connections.get(connection)
-    if found is None:
+    if connection not in settings.connections:
         raise ConfigError(
             "unknown-connection",
             f"There is no connection {connection!r} in the settings any more.",
             "Nothing to do: the message is older than the settings.",
         )
-    return found.tenant_id or "home"
+    sweep_id = _sent_by(task)
+    if sweep_id is not None and app.slowed.get(_tenant(settings, connection)) == sweep_id:
+        _log.debug("tenant-slowed-down", connection=connection)
+        return None
+    return settings
 
 
-def _tell(task: Task, connection: str, error: BootstrapError) -> None:
-    level = logging.WARNING if isinstance(error, Temporary) else logging.ERROR
-    fields = {"request": error.trace.line()} if error.trace else {}
-    _log.log(
-        level,
-        "task-failed",
-        task=task.name,
-        connection=connection,
-        code=error.code,
-        message=error.message,
-        remedy=error.remedy,
-        **fields,
-    )
+def _sent_by(task: Task) -> str | None:
+    """The id of the sweep that sent a task. Celery passes it on as the root of every task, retries as well."""
+    found: str | None = task.request.root_id or task.request.id
+    return found
+
+
+def _tenant(settings: Settings, connection: str) -> str | None:
+    found = settings.connections.get(connection)
+    return (found.tenant_id or "home") if found else None
+
+
+@contextmanager
+def _reported(
+    task: Task, connection: str = "", failed: Callable[[str, str], None] = lambda *_: None
+) -> Iterator[None]:
+    """Log how the body fails. What nobody expected becomes one of our errors: Celery would log a library's text.
+
+    :param failed: is called with connection and code.
+    :raises BootstrapError: what the body raises, unless another run is at work, which is no failure.
+    """
+    try:
+        yield
+    except (TaskPredicate, SoftTimeLimitExceeded):
+        raise
+    except BootstrapError as error:
+        failure = error
+    except Exception as error:  # noqa: BLE001 - the last handler
+        failure = unexpected(error)
+    else:
+        return
+    fields: dict[str, object] = {"connection": connection}
+    if failure.code in {"another-run-active", *BUSY}:
+        _log.info(failure.code, **fields, reason=failure.message)
+        if failure.code in BUSY:
+            # Nothing failed; Celery tries it again.
+            raise failure
+        # The other run does the work. If it died with the lease in its hands, a later sweep finds what is left.
+        return
+    if isinstance(failure, Throttled) and failure.trace and failure.trace.service != "authentik":
+        # Each process learns it for itself: the others meet one refusal each.
+        app.slowed[_tenant(app.settings.current(), connection)] = _sent_by(task)
+    failed(connection, failure.code)
+    fields |= {"code": failure.code, "message": failure.message, "remedy": failure.remedy}
+    fields |= {"request": failure.trace.line()} if failure.trace else {}
+    level = logging.WARNING if isinstance(failure, Temporary) else logging.ERROR
+    _log.log(level, "task-failed", task=task.name, **fields)
+    raise failure from None
 
 
 # --- the worker's life

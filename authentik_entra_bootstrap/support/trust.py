@@ -182,7 +182,7 @@ def causes(error: BaseException) -> Iterable[BaseException]:
         queue += [getattr(current, name, None) for name in ("reason", "inner_exception", "original_error")]
 
 
-def stamp(file: str) -> Stamp:
+def stamp(file: str | Path) -> Stamp:
     """What tells one content of a file from the next.
 
     :raises OSError: the file is not there.

@@ -1,4 +1,4 @@
-"""Celery's configuration from our settings: a broker that needs no server, Redis, or RabbitMQ."""
+"""Celery's configuration from our settings: a broker that needs no server, Redis, or RabbitMQ; the beat of one machine."""
 
 from __future__ import annotations
 
@@ -6,20 +6,29 @@ import contextlib
 import fcntl
 import importlib.util
 import json
+import logging
+import os
+import signal
+import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import filelock
+from celery import beat
 
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.support.private_files import own_file, private_folder
 from authentik_entra_bootstrap.support.trust import rabbitmq_options, redis_options
 from authentik_entra_bootstrap.worker.settings import Settings
 
+_log = logging.getLogger("authentik_entra_bootstrap.worker")
 RUN_LIMIT = timedelta(minutes=15)
-"""After which a run gives up by itself: above the sum of every waiting budget that one run usually meets."""
+"""A run is interrupted after this: above the sum of every waiting budget that one run usually meets."""
 HARD_LIMIT = RUN_LIMIT + timedelta(minutes=2)
-"""After which Celery kills its process."""
+"""Celery kills the process of a task after this."""
 QUEUE = "authentik-entra"
 LONGEST_WAIT = timedelta(minutes=12)
 """No message waits longer than this for another try.
@@ -28,6 +37,10 @@ A message that waits counts as not acknowledged. Redis delivers it again after t
 the channel after ``consumer_timeout`` (30 minutes by default): wait and run together stay below both.
 """
 _VISIBILITY = timedelta(hours=1)
+_PAUSE = 5.0
+"""Seconds after which a beat whose turn it is not looks again."""
+_LOOK = 1.0
+"""Seconds between two looks for the worker."""
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
@@ -40,13 +53,10 @@ def configuration(settings: Settings) -> dict[str, Any]:
     common: dict[str, Any] = {
         "broker_url": url,
         "broker_connection_retry_on_startup": True,
-        # For ever: a broker that is away for a night must not need a person in the morning.
+        # No limit: a broker that is away for a night must not need a person in the morning.
         "broker_connection_max_retries": None,
-        "task_serializer": "json",
         "accept_content": ["json"],
-        "result_backend": None,
         "task_ignore_result": True,
-        "task_store_errors_even_if_ignored": False,
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "task_time_limit": HARD_LIMIT.total_seconds(),
@@ -55,11 +65,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_concurrency": settings.worker.concurrency,
         # A run goes on while the broker is away; the message comes again and finds nothing to do.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
-        "worker_send_task_events": False,
         "worker_consumer": "authentik_entra_bootstrap.worker.messages:Consumer",
-        "timezone": "UTC",
     }
     return {**common, **_OF_BROKER[urlsplit(url).scheme](settings, url)}
 
@@ -117,7 +124,7 @@ def _own_beat(settings: Settings) -> dict[str, Any]:
     file = settings.worker.state_folder() / "beat"
     own_file(file.with_name(f"{file.name}.lock"))
     return {
-        "beat_scheduler": "authentik_entra_bootstrap.worker.beat:Scheduler",
+        "beat_scheduler": "authentik_entra_bootstrap.worker.broker:Scheduler",
         "beat_schedule_filename": str(file),
     }
 
@@ -145,3 +152,47 @@ def mend(options: dict[str, Any]) -> list[Path]:
                     path.unlink(missing_ok=True)
                     removed.append(path)
     return removed
+
+
+class Scheduler(beat.Scheduler):  # type: ignore[misc]  # celery has no types
+    """Celery's own, without a file: a worker that starts sweeps at once, so there is no last time to remember.
+
+    :param schedule_filename: beside it stands the lock of the beat whose turn it is.
+    """
+
+    def __init__(self, *arguments: Any, schedule_filename: str, **options: Any) -> None:
+        self._turn = filelock.FileLock(f"{schedule_filename}.lock", timeout=0, mode=0o600, thread_local=False)
+        super().__init__(*arguments, **options)
+
+    def tick(self, *arguments: Any, **options: Any) -> float:
+        """One look at the schedule; seconds until the next."""
+        if not self._turn.is_locked:
+            try:
+                self._turn.acquire()
+            except filelock.Timeout:
+                return _PAUSE
+            _log.info("beat: this beat sends now")
+        return float(super().tick(*arguments, **options))
+
+    def close(self) -> None:
+        """End; another beat's turn has come."""
+        super().close()
+        self._turn.release()
+
+
+def end_with(worker: int) -> threading.Thread:
+    """End this process when the worker that started it has ended, also by a kill.
+
+    :param worker: its process id.
+    :returns: the thread that watches it.
+    """
+
+    def watch() -> None:
+        while os.getppid() == worker:
+            time.sleep(_LOOK)
+        _log.warning("beat: the worker has ended; this beat ends, too")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    watching = threading.Thread(target=watch, name="worker-watch", daemon=True)
+    watching.start()
+    return watching

@@ -33,6 +33,11 @@ _AT_ONCE = 8
 """Tenants that one sweep reads at the same time."""
 _LATE = timedelta(minutes=1)
 """How much later than the sweep before a sweep may come without leaving out a connection's verification."""
+_REACHED_BY = (
+    *("tenant_id", "cloud", "authority", "graph_url", "ca_file", "proxy", "login", "operator_client_id"),
+    *("operator_secret_file", "operator_certificate_file", "operator_certificate_password_file"),
+)
+"""Settings that decide which tenant is asked, how, and as whom."""
 ROTATE, VERIFY = "rotate", "verify"
 _ALWAYS = datetime.max.replace(tzinfo=UTC)
 
@@ -68,8 +73,7 @@ def new_runtime() -> Runtime:
     return Runtime(announce=lambda _: None)
 
 
-def clock_of(runtime: Runtime) -> datetime:
-    """The moment by the runtime's clock, aware UTC."""
+def _now(runtime: Runtime) -> datetime:
     now = runtime.context_options.get("now")
     return now() if callable(now) else datetime.now(UTC)
 
@@ -113,7 +117,7 @@ async def sweep(settings: Settings, runtime: Runtime, send: Callable[[Due], None
     """
     limit = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(group: Sequence[str]) -> tuple[int, int, Sequence[str]]:
+    async def one(group: Sequence[str]) -> Swept:
         async with limit:
             try:
                 found, later = await _due_in_tenant(settings, group, runtime)
@@ -121,30 +125,25 @@ async def sweep(settings: Settings, runtime: Runtime, send: Callable[[Due], None
                 _log.warning(
                     "tenant-not-read", connections=list(group), code=error.code, message=error.message
                 )
-                return 0, 0, group
+                return Swept(len(group), 0, tuple(group))
         for due in found:
             send(due)
-        return len(found), len(later), ()
+        return Swept(len(group), len(found), (), len(later))
 
-    results = await asyncio.gather(*(one(group) for group in by_tenant(settings.connections)))
-    unread = tuple(name for _, _, names in results for name in names)
-    sent, later = sum(count for count, _, _ in results), sum(count for _, count, _ in results)
-    return Swept(len(settings.connections), sent, unread, later)
+    swept = await asyncio.gather(*(one(group) for group in by_tenant(settings.connections)))
+    return Swept(
+        sum(each.connections for each in swept),
+        sum(each.due for each in swept),
+        tuple(name for each in swept for name in each.unread),
+        sum(each.later for each in swept),
+    )
 
 
 def by_tenant(connections: Mapping[str, ConnectionSettings]) -> list[tuple[str, ...]]:
     """Names of connections that one sign-in and one listing serve together."""
     groups: dict[tuple[object, ...], list[str]] = {}
     for name, item in connections.items():
-        reached = (item.tenant_id, item.cloud, item.authority, item.graph_url, item.ca_file, item.proxy)
-        operator = (
-            item.login,
-            item.operator_client_id,
-            item.operator_secret_file,
-            item.operator_certificate_file,
-            item.operator_certificate_password_file,
-        )
-        groups.setdefault((*reached, *operator), []).append(name)
+        groups.setdefault(tuple(getattr(item, key) for key in _REACHED_BY), []).append(name)
     return [tuple(names) for names in groups.values()]
 
 
@@ -175,8 +174,11 @@ async def _due_in_tenant(
 ) -> tuple[list[Due], list[Due]]:
     wanted = {name: settings.connections[name].desired() for name in group}
     async with open_tenant(_unattended(settings.connections[group[0]]), runtime) as (entra, _):
-        by_name, adopted = _sorted(await _applications(entra, wanted.values()))
-    now = clock_of(runtime)
+        applications = await _applications(entra, wanted.values())
+    by_name = {application.unique_name: application for application in applications}
+    marks = [(read_marks(application.tags), application) for application in applications]
+    adopted = {mark.connection: application for mark, application in marks if mark.adopted}
+    now = _now(runtime)
     found = []
     for name, desired in wanted.items():
         application = by_name.get(desired.unique_name) or adopted.get(name)
@@ -203,20 +205,6 @@ async def _applications(entra: EntraPort, wanted: Iterable[Desired]) -> Sequence
     return [application for application in found if application is not None]
 
 
-def _sorted(
-    applications: Iterable[Application],
-) -> tuple[dict[str | None, Application], dict[str | None, Application]]:
-    """Applications by unique name, and those that were taken over by the connection that their marks name."""
-    by_name: dict[str | None, Application] = {}
-    adopted: dict[str | None, Application] = {}
-    for application in applications:
-        by_name[application.unique_name] = application
-        marks = read_marks(application.tags)
-        if marks.adopted:
-            adopted[marks.connection] = application
-    return by_name, adopted
-
-
 @asynccontextmanager
 async def _session(settings: Settings, connection: str, runtime: Runtime) -> AsyncIterator[Session]:
     runtime = replace(runtime, lease_url=settings.worker.lease())
@@ -228,7 +216,7 @@ def _unattended(settings: ConnectionSettings) -> ConnectionSettings:
     if settings.login in INTERACTIVE_LOGINS:
         raise ConfigError(
             "login-needs-a-person",
-            f"The connection {settings.name} signs in by {settings.login}, and nobody sits at the worker.",
+            f"The connection {settings.name} signs in by {settings.login}; workers cannot use interactive logins.",
             "Set operator_client_id with a certificate, or login to a kind that needs no person.",
         )
     return settings

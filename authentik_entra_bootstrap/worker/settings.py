@@ -22,6 +22,7 @@ from authentik_entra_bootstrap.config import (
 )
 from authentik_entra_bootstrap.domain.policy import overlap_of
 from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.support.trust import Stamp, stamp
 
 _log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker"))
 _SWEEPS_PER_OVERLAP = 2
@@ -67,7 +68,7 @@ class SettingsSource:
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._environment = environment
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: Stamp | None = None
         self._settings: Settings | None = None
 
     def current(self) -> Settings:
@@ -90,12 +91,9 @@ class SettingsSource:
         self._seen = seen
         return self._settings
 
-    def _stamp(self) -> tuple[int, int, int] | None:
+    def _stamp(self) -> Stamp | None:
         path = settings_path(None, self._environment)
-        if path is None:
-            return None
         try:
-            status = path.stat()
+            return stamp(path) if path else None
         except OSError:
             return None
-        return status.st_mtime_ns, status.st_size, status.st_ino

@@ -329,7 +329,7 @@ def test_beat_ends_with_its_worker_however_that_ended(tmp_path: Path) -> None:
     with fleet(tmp_path) as crew:
         worker = crew.start("-B")
         worker.wait_ready()
-        crew.wait(lambda: "beat: it is this one's turn" in worker.text, "beat")
+        crew.wait(lambda: "beat: this beat sends now" in worker.text, "beat")
         os.kill(worker.process.pid, signal.SIGKILL)
         worker.process.wait(10)
         crew.wait(worker.gone, "the end of beat and pool", 20)

@@ -33,7 +33,7 @@ from authentik_entra_bootstrap.errors import (
     Temporary,
     Throttled,
 )
-from authentik_entra_bootstrap.worker import beat, broker, messages, redis_broker, runs
+from authentik_entra_bootstrap.worker import broker, messages, redis_broker, runs
 from authentik_entra_bootstrap.worker import settings as settings_module
 from authentik_entra_bootstrap.worker.settings import SettingsSource, read_settings
 from authentik_entra_bootstrap.workflows import metrics
@@ -151,11 +151,12 @@ def test_the_default_needs_no_server(environment, write):
     for key in ("data_folder_in", "control_folder"):
         assert Path(folders[key]).stat().st_mode & 0o777 == 0o700
     assert Path(found["beat_schedule_filename"]).parent == Path(environment["AUTHENTIK_ENTRA_STATE_DIR"])
-    assert found["accept_content"] == ["json"]
-    assert found["task_ignore_result"] is True
-    assert found["result_backend"] is None
-    assert found["task_acks_late"] is True
-    assert found["task_reject_on_worker_lost"] is True
+    conf = celery_app.App("test", set_as_current=False, environment=environment).conf
+    assert (conf.accept_content, conf.task_serializer, conf.result_backend) == (["json"], "json", None)
+    assert conf.task_ignore_result
+    assert not conf.task_store_errors_even_if_ignored
+    assert conf.task_acks_late
+    assert conf.task_reject_on_worker_lost
 
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss"])
@@ -584,10 +585,10 @@ def test_of_two_beats_on_one_machine_one_sends_and_the_other_follows(environment
     write(ONE)
     sent: list[str] = []
 
-    def started(name: str) -> beat.Scheduler:
+    def started(name: str) -> broker.Scheduler:
         made = celery_app.App(name, set_as_current=False, environment=environment)
         file = made.conf.beat_schedule_filename
-        scheduler = beat.Scheduler(made, schedule_filename=file)
+        scheduler = broker.Scheduler(made, schedule_filename=file)
         scheduler.schedule["sweep"].last_run_at = datetime.now(UTC) - timedelta(days=1)
         monkeypatch.setattr(scheduler, "apply_async", lambda entry, **_: sent.append(f"{name}: {entry.name}"))
         return scheduler
@@ -606,10 +607,10 @@ def test_of_two_beats_on_one_machine_one_sends_and_the_other_follows(environment
 def test_beat_is_ended_when_its_worker_is_gone(monkeypatch):
     parents = iter([7, 7, 1])
     ended: list[tuple[int, int]] = []
-    monkeypatch.setattr(beat.os, "getppid", lambda: next(parents))
-    monkeypatch.setattr(beat.os, "kill", lambda *what: ended.append(what))
-    monkeypatch.setattr(beat.time, "sleep", lambda _: None)
-    beat.end_with(7).join(10)
+    monkeypatch.setattr(broker.os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(broker.os, "kill", lambda *what: ended.append(what))
+    monkeypatch.setattr(broker.time, "sleep", lambda _: None)
+    broker.end_with(7).join(10)
     assert ended == [(os.getpid(), signal.SIGTERM)]
 
 
