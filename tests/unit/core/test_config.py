@@ -19,7 +19,7 @@ from authentik_entra_bootstrap.config import (
     sources,
 )
 from authentik_entra_bootstrap.config.sources import ENV_PREFIX
-from authentik_entra_bootstrap.errors import BootstrapError, ConfigError
+from authentik_entra_bootstrap.errors import ConfigError
 
 HOME = "11111111-1111-4111-8111-111111111111"
 WANTED = "22222222-2222-4222-8222-222222222222"
@@ -107,21 +107,12 @@ def test_values_from_the_environment_have_their_types() -> None:
     assert (settings.sync_page_size, settings.dry_run_sync, settings.timeout) == (50, True, 2.5)
 
 
-@pytest.mark.parametrize(
-    ("key", "desired"),
-    [
-        ("filter_group", "filter_group"),
-        ("exclude_service_accounts", "exclude_service_accounts"),
-        ("user_delete_action", "user_delete_action"),
-        ("group_delete_action", "group_delete_action"),
-        ("dry_run_sync", "dry_run"),
-        ("user_mappings", "user_mappings"),
-        ("group_mappings", "group_mappings"),
-    ],
-)
-def test_a_setting_of_the_provider_that_is_left_out_says_nothing_about_it(key: str, desired: str) -> None:
-    assert getattr(load("").desired(), desired) is None
-    assert getattr(load("", {f"{ENV_PREFIX}{key.upper()}": ""}).desired(), desired) is None
+def test_a_setting_of_the_provider_that_is_left_out_says_nothing_about_it() -> None:
+    keys = ("filter_group", "exclude_service_accounts", "user_delete_action", "group_delete_action")
+    keys += ("dry_run_sync", "user_mappings", "group_mappings")
+    for environment in ({}, {f"{ENV_PREFIX}{key.upper()}": "" for key in keys}):
+        found = load("", environment).desired()
+        assert {getattr(found, key.removesuffix("_sync")) for key in keys} == {None}
 
 
 def test_no_filter_group_is_named_in_the_file_by_flag_and_in_the_environment() -> None:
@@ -283,31 +274,22 @@ def test_times_in_authentiks_words_are_taken(value: str) -> None:
     assert load(f'[defaults]\nsync_page_timeout = "{value}"\n').desired().sync_page_timeout == value
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "application_name",
-        "provider_name",
-        "authentik_application_name",
-        "authentik_application_slug",
-        "unique_name",
-        "filter_group",
-        "service_management_reference",
-    ],
-)
-@pytest.mark.parametrize(
-    "text", ["a\\u0007b", "a\\u001b[31mb", "a\\nb", "a\\u0000b", "a\\u202eb", "a\\u200bb"]
-)
-def test_what_cannot_be_seen_is_in_no_name(key: str, text: str) -> None:
-    error = refused(f'[defaults]\n{key} = "{text}"\n')
+NAMES = ("application_name", "provider_name", "authentik_application_name", "authentik_application_slug")
+NAMES += ("unique_name", "filter_group", "service_management_reference")
+
+
+@pytest.mark.parametrize("key", NAMES)
+@pytest.mark.parametrize("hidden", ["\\u0007", "\\u001b[31m", "\\n", "\\u0000", "\\u202e", "\\u200b"])
+def test_what_cannot_be_seen_is_in_no_name(key: str, hidden: str) -> None:
+    error = refused(f'[defaults]\n{key} = "a{hidden}b"\n')
     assert error.code == "setting-invalid"
     assert error.message.startswith(f"authentik-entra.toml:2: {key}: ")
     assert error.message.isprintable()
 
 
-@pytest.mark.parametrize("variable", ["AZURE_TENANT_ID", "AUTHENTIK_URL", "AZURE_AUTHORITY_HOST"])
-def test_variables_of_other_tools_are_named_as_well(variable: str) -> None:
-    assert refused("", {variable: "ftp://x"}).message.startswith(f"environment variable {variable}: ")
+def test_variables_of_other_tools_are_named_as_well() -> None:
+    for variable in ("AZURE_TENANT_ID", "AUTHENTIK_URL", "AZURE_AUTHORITY_HOST"):
+        assert refused("", {variable: "ftp://x"}).message.startswith(f"environment variable {variable}: ")
 
 
 def test_the_line_is_that_of_the_chosen_connection() -> None:
@@ -382,26 +364,6 @@ def test_an_unknown_connection_is_refused(text: str, name: str) -> None:
     assert refused(text, connection=name).code == "unknown-connection"
 
 
-def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert SettingsFile.load(None, {}).connections == ("default",)
-    (tmp_path / "authentik-entra.toml").write_text("[connections.here]\n")
-    (tmp_path / "named.toml").write_text("[connections.named]\n")
-    (tmp_path / "flag.toml").write_text("[connections.flag]\n")
-    variable = {f"{ENV_PREFIX}CONFIG": "named.toml"}
-    assert SettingsFile.load(None, {}).connections == ("here",)
-    assert SettingsFile.load(None, variable).connections == ("named",)
-    assert SettingsFile.load(Path("flag.toml"), variable).connections == ("flag",)
-
-
-def test_a_file_that_was_named_must_be_readable(tmp_path: Path) -> None:
-    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
-    for path in (tmp_path / "missing.toml", tmp_path, tmp_path / "binary.toml"):
-        with pytest.raises(ConfigError) as caught:
-            SettingsFile.load(path, {})
-        assert caught.value.code == "settings-file-unreadable"
-
-
 # --- the token
 
 
@@ -415,26 +377,11 @@ def test_a_token_from_a_file(tmp_path: Path) -> None:
     assert flag.token().reveal() == CANARY
 
 
-@pytest.mark.parametrize("content", ["", " \n"])
-def test_no_token_is_said(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "token"
-    path.write_text(content)
-    for settings in (
-        load(),
-        load("", {"AUTHENTIK_TOKEN_FILE": str(path)}),
-        load("", {"AUTHENTIK_TOKEN": " "}),
-    ):
-        with pytest.raises(ConfigError) as caught:
-            settings.token()
-        assert caught.value.code == "authentik-token-missing"
-
-
-def test_an_unreadable_token_file(tmp_path: Path) -> None:
-    (tmp_path / "binary").write_bytes(b"\xff")
-    for path in (tmp_path / "missing", tmp_path / "binary"):
-        with pytest.raises(ConfigError) as caught:
-            load("", {"AUTHENTIK_TOKEN_FILE": str(path)}).token()
-        assert caught.value.code == "authentik-token-file-unreadable"
+def test_no_token_is_said(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(" \n")
+    for environment in ({}, {"AUTHENTIK_TOKEN_FILE": str(tmp_path / "token")}, {"AUTHENTIK_TOKEN": " "}):
+        with pytest.raises(ConfigError, match=r"\[authentik-token-missing\]"):
+            load("", environment).token()
 
 
 @pytest.mark.parametrize("token", [f"{CANARY}\n{CANARY}", f"{CANARY} x", f"{CANARY}ü", f"{CANARY}\x00"])
@@ -477,51 +424,32 @@ def test_the_overlap_of_a_short_lived_secret_is_short() -> None:
     assert load("[defaults]\nsecret_lifetime = '12h'\n").desired().overlap == timedelta(hours=2)
 
 
-@pytest.mark.parametrize("lifetime", ["0h", "0.5h", "731d"])
-def test_a_lifetime_that_cannot_work_is_refused(lifetime: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        load(f"[defaults]\nsecret_lifetime = '{lifetime}'\n").desired()
-    assert caught.value.code == "secret-lifetime-invalid"
-
-
-@pytest.mark.parametrize(
-    ("cloud", "graph"),
-    [
-        ("global", "https://graph.microsoft.com"),
-        ("usgov", "https://graph.microsoft.us"),
-        ("usgov-dod", "https://dod-graph.microsoft.us"),
-        ("china", "https://microsoftgraph.chinacloudapi.cn"),
-    ],
-)
-def test_clouds(cloud: str, graph: str) -> None:
-    resolved = load("", flags={"cloud": cloud}).resolved_cloud()
-    assert resolved.graph == graph
-    assert resolved.known
+def test_a_lifetime_that_cannot_work_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"\[secret-lifetime-invalid\]"):
+        load("[defaults]\nsecret_lifetime = '731d'\n").desired()
 
 
 def test_a_foreign_authority_is_not_known_to_microsoft() -> None:
-    resolved = load(
-        "", flags={"authority": "https://localhost:1", "graph_url": "https://localhost:2"}
-    ).resolved_cloud()
-    assert not resolved.known
-    assert (resolved.authority, resolved.graph) == ("https://localhost:1", "https://localhost:2")
+    assert load().resolved_cloud().known
+    own = {"authority": "https://localhost:1", "graph_url": "https://localhost:2"}
+    resolved = load("", flags=own).resolved_cloud()
+    assert (resolved.authority, resolved.graph, resolved.known) == (*own.values(), False)
 
 
 def test_the_ca_file_must_exist(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
-    with pytest.raises(BootstrapError) as caught:
+    with pytest.raises(ConfigError, match=r"\[ca-file-unreadable\]"):
         load("", {f"{ENV_PREFIX}CA_FILE": str(path)}).network()
-    assert caught.value.code == "ca-file-unreadable"
     path.write_text("pem")
     assert load("", {f"{ENV_PREFIX}CA_FILE": str(path)}).network().ca_file == str(path)
     assert load().network().ca_file is None
 
 
 def test_a_library_user_gives_spans_and_leaves_things_out() -> None:
-    settings = ConnectionSettings(
-        tenant_id=None, proxy=None, secret_lifetime=timedelta(days=2), overlap=timedelta(0)
+    settings = ConnectionSettings(tenant_id=None, secret_lifetime=timedelta(days=2), overlap=timedelta(0))
+    desired = settings.desired()
+    assert (desired.tenant_id, desired.secret_lifetime, desired.overlap) == (
+        None,
+        timedelta(days=2),
+        timedelta(0),
     )
-    assert settings.tenant_id is None
-    assert settings.proxy is None
-    assert settings.desired().secret_lifetime == timedelta(days=2)
-    assert settings.desired().overlap == timedelta(0)

@@ -28,7 +28,6 @@ from authentik_entra_bootstrap.support import waiting
 from authentik_entra_bootstrap.support.waiting import (
     LONGEST_PAUSE,
     Backoff,
-    Silent,
     Waiter,
     asking_a_person,
     is_transient,
@@ -239,11 +238,6 @@ def test_which_errors_are_worth_another_try() -> None:
     assert is_transient_before_sending(unsent)
     assert not is_transient_before_sending(sent)
     assert not is_transient_before_sending(unavailable())
-
-
-def test_nobody_needs_to_be_told() -> None:
-    Silent().waiting("x", 1.0, "y")
-    Silent().waited("x", 1.0)
 
 
 @pytest.mark.parametrize(
