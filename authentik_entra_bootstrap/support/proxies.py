@@ -49,13 +49,6 @@ class Proxy:
         pair = f"{unquote(user)}:{unquote(password)}".encode()
         return {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"}
 
-    @property
-    def full_url(self) -> SecretText:
-        """The address with user name and password, for libraries that take them from there."""
-        scheme, _, rest = self.url.partition("://")
-        text = self.user_info.reveal()
-        return SecretText(f"{scheme}://{text}@{rest}" if text else self.url)
-
 
 def read_proxy(text: str) -> Proxy:
     """The proxy at an address; one without a scheme is an ``http://`` one.

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +24,9 @@ from authentik_entra_bootstrap.config import SettingsFile, WorkerSettings, load_
 from authentik_entra_bootstrap.config.sources import ENV_PREFIX, ConnectionSettings
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "deploy"
-UNITS = sorted(path.name for path in FOLDER.glob("*.service")) + sorted(
-    path.name for path in FOLDER.glob("*.timer")
-)
+UNITS = sorted(path.name for path in FOLDER.iterdir() if path.suffix in {".service", ".timer"})
 APP = ["celery", "-A", "authentik_entra_bootstrap.celery_app"]
 OURS = "/opt/authentik-entra/bin/"
-SECTIONS = {
-    "Unit": {"Description", "Documentation", "Wants", "After"},
-    "Service": {
-        *("Type", "DynamicUser", "StateDirectory", "StateDirectoryMode", "Environment", "LoadCredential"),
-        *("ExecStart", "KillMode", "TimeoutStopSec", "TimeoutStartSec", "Restart", "RestartSec", "UMask"),
-        *(
-            "SuccessExitStatus",
-            "NoNewPrivileges",
-            "PrivateTmp",
-            "PrivateDevices",
-            "ProtectSystem",
-            "ProtectHome",
-        ),
-        *(
-            "ProtectKernelTunables",
-            "ProtectControlGroups",
-            "RestrictAddressFamilies",
-            "CapabilityBoundingSet",
-        ),
-    },
-    "Timer": {"OnCalendar", "RandomizedDelaySec", "Persistent"},
-    "Install": {"WantedBy"},
-}
 
 
 def check_command(words: list[str]) -> None:
@@ -74,29 +49,20 @@ def check_command(words: list[str]) -> None:
         assert words[4] == "ping"
 
 
-def check_environment(names: Iterator[str]) -> None:
+def check_environment(names: Iterable[str]) -> None:
     """Variables that somebody reads."""
-    known = {
-        f"{ENV_PREFIX}{name.upper()}"
-        for model in (ConnectionSettings, WorkerSettings)
-        for name in model.model_fields
-    }
-    for name in names:
-        assert name in known | {f"{ENV_PREFIX}CONFIG", "AUTHENTIK_TOKEN_FILE", "PYTHONDONTWRITEBYTECODE"}, (
-            name
-        )
+    settings = [*ConnectionSettings.model_fields, *WorkerSettings.model_fields, "config"]
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in settings}
+    assert set(names) <= known | {"AUTHENTIK_TOKEN_FILE", "PYTHONDONTWRITEBYTECODE"}
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_units_hold_known_keys_and_commands(name: str) -> None:
+def test_units_hold_commands_and_variables_that_exist(name: str) -> None:
     unit = configparser.RawConfigParser(strict=False, delimiters="=", comment_prefixes="#")
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     text = (FOLDER / name).read_text(encoding="utf-8")
     unit.read_string(text)
-    assert set(unit.sections()) <= set(SECTIONS)
-    for section in unit.sections():
-        assert set(unit[section]) <= SECTIONS[section]
-    check_environment(iter(re.findall(r"^Environment=(\w+)=", text, re.MULTILINE)))
+    check_environment(re.findall(r"^Environment=(\w+)=", text, re.MULTILINE))
     if "Service" in unit:
         service = unit["Service"]
         assert service["DynamicUser"] == "yes"
@@ -115,17 +81,8 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
         text = (FOLDER / name).read_text(encoding="utf-8")
         # The programs have to exist for it.
         (tmp_path / name).write_text(text.replace(OURS, f"{Path(sys.executable).parent}/"), encoding="utf-8")
-    ran = subprocess.run(
-        [
-            shutil.which("systemd-analyze") or "",
-            "verify",
-            "--man=no",
-            *(str(tmp_path / name) for name in UNITS),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / name) for name in UNITS)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
     complaints = [line for line in (ran.stdout + ran.stderr).splitlines() if "authentik-entra" in line]
     assert complaints == []
 
@@ -135,10 +92,8 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 
 def test_every_line_of_the_page_is_known(library) -> None:
-    blocks = [
-        block for block in library.blocks(FOLDER.parent / "scheduled-rotation.md") if block.language == "sh"
-    ]
-    lines = [line for block in blocks for line in block.text.splitlines()]
+    blocks = library.blocks(FOLDER.parent / "scheduled-rotation.md")
+    lines = [line for block in blocks if block.language == "sh" for line in block.text.splitlines()]
     assert len(lines) >= 8
     project = tomllib.loads((library.root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for line in lines:
@@ -146,11 +101,8 @@ def test_every_line_of_the_page_is_known(library) -> None:
         if words[0] == "celery":
             check_command(words)
         elif words[0] == "export":
-            check_environment(iter([words[1].partition("=")[0]]))
-            model = WorkerSettings.model_validate(
-                {words[1].partition("=")[0].removeprefix(ENV_PREFIX).lower(): words[1].partition("=")[2]}
-            )
-            assert model.broker()
+            variable, _, value = words[1].partition("=")
+            assert WorkerSettings.model_validate({variable.removeprefix(ENV_PREFIX).lower(): value}).broker()
         else:
             assert words[:2] == ["pip", "install"], line
             name, _, extras = words[2].rstrip("]").partition("[")
@@ -165,7 +117,7 @@ def test_compose() -> None:
     check_command(service["command"])
     assert service["healthcheck"]["test"][0] == "CMD"
     check_command(service["healthcheck"]["test"][1:])
-    check_environment(iter(service["environment"]))
+    check_environment(service["environment"])
     assert service["user"] == "65532:65532"
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]

@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from authentik_entra_bootstrap import errors
+from authentik_entra_bootstrap.config import WorkerSettings
+from authentik_entra_bootstrap.errors import ExitCode
 from authentik_entra_bootstrap.rotation.decide import State
 from authentik_entra_bootstrap.rotation.phases import PROTOCOL, Phase
 
@@ -22,8 +24,6 @@ def test_generated_pages_are_up_to_date(generator):
 
 
 def test_the_manual_page_has_everything_and_is_roff(generator):
-    from authentik_entra_bootstrap.errors import ExitCode
-
     page = generator.manual()
     plain = page.replace("\\-", "-")
     for name, command in generator.commands():
@@ -41,18 +41,19 @@ def test_the_manual_page_has_everything_and_is_roff(generator):
     assert set(re.findall(r"\\.", page)) <= {"\\-", "\\(", "\\&", "\\e", '\\"'}
 
 
-def test_an_error_without_an_entry_is_noticed(generator, monkeypatch):
+def test_a_setting_an_exit_code_or_an_error_without_an_entry_is_noticed_and_the_reverse(
+    generator, monkeypatch
+):
+    assert list(generator.MEANINGS) == generator.setting_names()
+    assert list(generator.WORKER_MEANINGS) == list(WorkerSettings.model_fields)
+    assert set(generator.EXIT_CODES) == set(ExitCode)
     page = (generator.REFERENCE / "errors.md").read_text(encoding="utf-8")
+    with pytest.raises(LookupError, match=r"stale \['made-up'\]"):
+        generator.errors_page(page + "\n### made-up\n\nNobody raises it.\n")
     codes = generator.error_scan.error_codes()
     monkeypatch.setattr(generator.error_scan, "error_codes", lambda: {**codes, "made-up": frozenset({1})})
     with pytest.raises(LookupError, match=r"missing \['made-up'\]"):
         generator.errors_page(page)
-
-
-def test_an_entry_without_an_error_is_noticed(generator):
-    page = (generator.REFERENCE / "errors.md").read_text(encoding="utf-8")
-    with pytest.raises(LookupError, match=r"stale \['made-up'\]"):
-        generator.errors_page(page + "\n### made-up\n\nNobody raises it.\n")
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,12 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
-import shlex
 import subprocess
 import tomllib
 from pathlib import Path
 
-import click
 import pytest
 
-from authentik_entra_bootstrap.cli import cli
 from authentik_entra_bootstrap.config import (
     ENV_PREFIX,
     ConnectionSettings,
@@ -61,39 +58,6 @@ def test_addresses_of_errors_that_the_program_prints_exist(library, generator):
     assert {code.lower() for code in generator.error_scan.error_codes()} <= anchors
 
 
-def _commands(text: str) -> list[list[str]]:
-    """Each `authentik-entra …` of a shell block, as words."""
-    found = []
-    for line in text.splitlines():
-        for part in re.split(r"&&|\|\||;;|;|>|\)", line.partition(" #")[0]):
-            if "authentik-entra " not in part:
-                continue
-            words = shlex.split("authentik-entra " + part.split("authentik-entra ", 1)[1])
-            found.append(words[1:])
-    return found
-
-
-def test_every_command_in_a_shell_block_parses(library):
-    shells = [block for block in library.blocks() if block.language == "sh"]
-    lines = [(block.page.name, words) for block in shells for words in _commands(block.text)]
-    wrong = []
-    # A command keeps its first help option: it has to be the one that the program gives it.
-    program = click.Context(cli, **cli.context_settings)
-    for page, words in lines:
-        try:
-            command = cli.get_command(program, words[0])
-            assert command is not None, words
-            context = command.make_context(words[0], list(words[1:]), parent=program)
-            if isinstance(command, click.Group):
-                name, inner, rest = command.resolve_command(context, words[1:])
-                assert inner is not None, words
-                inner.make_context(name, rest, parent=context)
-        except (click.UsageError, AssertionError) as error:
-            wrong.append(f"{page}: {' '.join(words)}: {error}")
-    assert len(lines) > 25
-    assert wrong == []
-
-
 def test_every_block_says_its_language(library):
     assert {block.language for block in library.blocks()} <= {"sh", "toml", "python", "text"}
 
@@ -117,24 +81,9 @@ def test_every_variable_on_a_page_is_read(library):
         assert named - {FORMAT_VARIABLE} <= known, page
 
 
-def test_every_setting_has_a_row_and_every_row_a_setting(library, generator):
-    rows = library.table(library.root / "docs" / "reference" / "settings.md", "## All settings")
-    assert [row[0] for row in rows] == generator.setting_names()
-    assert set(generator.MEANINGS) == set(generator.setting_names())
-    rows = library.table(
-        library.root / "docs" / "reference" / "settings.md", "<!-- begin generated: worker settings -->"
-    )
-    assert [row[0] for row in rows] == list(WorkerSettings.model_fields) == list(generator.WORKER_MEANINGS)
-
-
-def test_readme_and_reference_list_every_exit_code(library, generator):
-    for page, above in (
-        ("README.md", "## Exit codes"),
-        ("docs/reference/exit-codes.md", "# Exit codes"),
-    ):
-        rows = library.table(library.root / page, above)
-        assert [int(row[0]) for row in rows] == [int(code) for code in ExitCode]
-    assert set(generator.EXIT_CODES) == set(ExitCode)
+def test_the_readme_lists_every_exit_code(library):
+    rows = library.table(library.root / "README.md", "## Exit codes")
+    assert [int(row[0]) for row in rows] == [int(code) for code in ExitCode]
 
 
 def test_architecture_has_the_layers_that_are_checked(library):
@@ -200,15 +149,10 @@ def _said(folder: Path, *, without: str = "") -> str:
     """Every text in the source below a folder, what is filled in left out."""
     texts = []
     for path in folder.rglob("*.py"):
-        if without and without in path.relative_to(folder).parts:
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                texts.append(node.value)
-            elif isinstance(node, ast.JoinedStr):
-                texts.append(
-                    "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
-                )
+        for node in ast.walk(ast.parse("" if without in path.parts else path.read_text(encoding="utf-8"))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            said = [part.value if isinstance(part, ast.Constant) else "…" for part in parts]
+            texts.append("".join(map(str, said)))
     return "\n".join(texts)
 
 
@@ -248,24 +192,16 @@ def test_every_page_is_in_the_site_s_menu_and_its_links_lead_somewhere(library, 
 
 
 def test_no_machine_paths_and_no_package_hosts_in_tracked_files(library):
-    listed = subprocess.run(
-        ["git", "ls-files"],  # noqa: S607 - the git of the developer
+    # Put together here, so that this file does not hold them itself.
+    hosts = ["py" + "pi.", "python" + "hosted", "npm" + "js."]
+    wrong = "|".join(
+        [r"(^|[^[:alnum:]_./])/" + r"(home|Users|work|tmp)/[[:alnum:]_]", *map(re.escape, hosts)]
+    )
+    found = subprocess.run(
+        ["git", "grep", "-nIE", wrong],  # noqa: S607 - the git of the developer
         cwd=library.root,
         capture_output=True,
         text=True,
         check=False,
-    ).stdout.split()
-    files = [library.root / name for name in listed] or [*library.pages, library.root / "pyproject.toml"]
-    # Put together here, so that this file does not hold them itself.
-    hosts = ["py" + "pi.", "python" + "hosted", "npm" + "js."]
-    wrong = re.compile(
-        "|".join([r"(?<![\w/.])/" + "(?:home|Users|work|tmp)" + r"/\w", *map(re.escape, hosts)])
     )
-    found = [
-        f"{path.relative_to(library.root)}:{number}: {line.strip()[:80]}"
-        for path in files
-        if path.is_file()
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1)
-        if wrong.search(line)
-    ]
-    assert found == []
+    assert (found.returncode, found.stdout) == (1, "")

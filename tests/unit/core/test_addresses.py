@@ -213,7 +213,6 @@ def test_user_and_password_are_decoded_and_sent_by_header_alone(form: str) -> No
     sent = proxy.headers["Proxy-Authorization"].removeprefix("Basic ")
     assert base64.b64decode(sent).decode() == f"do@main\\user:{CANARY}/#?ü:x"
     assert CANARY not in repr(proxy)
-    assert proxy.full_url.reveal().endswith("@p.example:3128")
     assert read_proxy("p.example:3128").headers == {}
 
 
