@@ -21,7 +21,12 @@ from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Temporary, Throttled, unexpected
 from authentik_entra_bootstrap.support.logs import configure_worker_logging
 from authentik_entra_bootstrap.worker import runs
-from authentik_entra_bootstrap.worker.broker import LONGEST_WAIT, configuration, end_with, mend
+from authentik_entra_bootstrap.worker.broker import (
+    LONGEST_WAIT,
+    configuration,
+    end_with,
+    remove_half_messages,
+)
 from authentik_entra_bootstrap.worker.settings import Settings, SettingsSource
 from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.delivery import BUSY
@@ -30,23 +35,22 @@ _log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker
 TRIES: dict[str, Any] = {
     "throws": (BootstrapError,),
     "autoretry_for": (Temporary,),
-    # Who is asked to slow down is not asked again before the next sweep.
+    # A throttled task is not tried again before the next sweep.
     "dont_autoretry_for": (Throttled,),
     "retry_backoff": 30,
     "retry_backoff_max": LONGEST_WAIT.total_seconds(),
     "retry_jitter": True,
     "max_retries": 8,
 }
-"""Tries for up to an hour. A retry keeps the moment at which its message is forgotten: when the next sweep is due, which
-finds by itself what is not done. So retries never pile up, and a secret that ends soon, whose sweeps come more often, is
-tried more often."""
+"""Retries for up to an hour. A retry keeps its message's expiry: the next sweep, which finds by itself what is not done.
+So retries never pile up, and a short-lived secret, which is swept more often, is tried more often."""
 
 
 def schedule(settings: Settings) -> dict[str, Any]:
-    """Everything that beat sends."""
+    """The beat schedule."""
     every = settings.sweep_every.total_seconds()
     return {
-        # Finds what is due in every tenant, verifications as well: each connection has its moment of the day.
+        # A sweep finds the rotations and the verifications that are due in every tenant.
         "sweep": {"task": "authentik-entra.sweep", "schedule": every, "options": {"expires": every}},
     }
 
@@ -196,7 +200,7 @@ def _reported(
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]
 def _set_up_logging(loglevel: int | None = None, logfile: str | None = None, **_: Any) -> None:
-    """Every line of the worker, its pool and its beat passes our gate."""
+    """Redact every log line of the worker, its pool and its beat."""
     configure_worker_logging(loglevel or logging.WARNING, logfile)
 
 
@@ -204,7 +208,7 @@ def _set_up_logging(loglevel: int | None = None, logfile: str | None = None, **_
 def _prepare(**_: Any) -> None:
     """Before the pool's processes and beat are made: mend the embedded broker, open the port of the metrics."""
     app.main = os.getpid()
-    for path in mend(app.conf.broker_transport_options):
+    for path in remove_half_messages(app.conf.broker_transport_options):
         _log.warning("half-message-removed", file=path.name)
     worker = app.settings.current().worker
     if worker.metrics_port is not None:
@@ -216,18 +220,18 @@ def _prepare(**_: Any) -> None:
 
 
 @signals.beat_embedded_init.connect  # type: ignore[untyped-decorator]
-def _end_with_the_worker(**_: Any) -> None:
-    """In the process of ``-B``."""
+def _end_beat_with_the_worker(**_: Any) -> None:
+    """Runs in the process of ``-B``."""
     end_with(app.main)
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _stop_metrics(**_: Any) -> None:
-    """The pool has ended: nobody writes values any more."""
+    """The pool has ended, so no values are written any more."""
     app.stop_metrics()
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
-def _look_at_once(**_: Any) -> None:
-    """What became due while nobody was running does not wait for beat."""
+def _sweep_at_once(**_: Any) -> None:
+    """Sweep at once: what became due while no worker ran does not wait for beat."""
     app.send_task("authentik-entra.sweep", expires=app.settings.current().sweep_every.total_seconds())

@@ -1,5 +1,4 @@
-"""What the Celery worker does: find what is due, rotate, verify. Tasks themselves are in ``celery_app``.
+"""The Celery worker: its settings, its broker, its sweep and its runs. The tasks are in ``celery_app``.
 
-Messages are hints and the tenant is the truth: each sweep finds by itself what is due, so that a message that is
-lost or comes twice changes nothing.
+Each sweep reads from the tenant what is due. A message that is lost or delivered twice changes nothing.
 """

@@ -31,20 +31,20 @@ HARD_LIMIT = RUN_LIMIT + timedelta(minutes=2)
 """Celery kills the process of a task after this."""
 QUEUE = "authentik-entra"
 LONGEST_WAIT = timedelta(minutes=12)
-"""No message waits longer than this for another try.
+"""Longest wait before a retry.
 
-A message that waits counts as not acknowledged. Redis delivers it again after the visibility timeout, RabbitMQ closes
-the channel after ``consumer_timeout`` (30 minutes by default): wait and run together stay below both.
+A waiting message is not acknowledged. Redis delivers it again after the visibility timeout, RabbitMQ closes the channel
+after ``consumer_timeout`` (30 minutes by default): wait and run together stay below both.
 """
 _VISIBILITY = timedelta(hours=1)
 _PAUSE = 5.0
-"""Seconds after which a beat whose turn it is not looks again."""
+"""Seconds after which a beat that does not send tries the lock again."""
 _LOOK = 1.0
 """Seconds between two looks for the worker."""
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """Everything that Celery is told; its own command-line options win.
+    """Celery's configuration; its command-line options win over it.
 
     :raises ConfigError: ``state-folder-unusable``, ``url-file-unreadable``, ``setting-invalid``,
         ``broker-library-missing``.
@@ -63,7 +63,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_default_queue": QUEUE,
         "worker_prefetch_multiplier": 1,
         "worker_concurrency": settings.worker.concurrency,
-        # A run goes on while the broker is away; the message comes again and finds nothing to do.
+        # A run goes on while the broker is away. Its message is delivered again and finds nothing to do.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_redirect_stdouts": False,
         "worker_consumer": "authentik_entra_bootstrap.worker.messages:Consumer",
@@ -99,7 +99,7 @@ def _redis(settings: Settings, url: str) -> dict[str, Any]:
     url, tls = redis_options(url, settings.worker.trusted_file())
     return {
         "broker_url": url,
-        # For the schedule, too.
+        # redbeat uses it as well.
         **({"broker_use_ssl": tls} if tls else {}),
         "broker_transport": "authentik_entra_bootstrap.worker.redis_broker:Transport",
         "broker_transport_options": {
@@ -132,10 +132,10 @@ def _own_beat(settings: Settings) -> dict[str, Any]:
 _OF_BROKER = {"filesystem": _filesystem, "redis": _redis, "rediss": _redis, "amqp": _amqp, "amqps": _amqp}
 
 
-def mend(options: dict[str, Any]) -> list[Path]:
-    """Remove what a killed process left half written in the embedded broker's folders.
+def remove_half_messages(options: dict[str, Any]) -> list[Path]:
+    """Remove the half-written files that a killed process left in the embedded broker's folders.
 
-    The transport writes no file in one step, and stumbles over half a file for ever.
+    The transport does not write a file in one step, and fails on half a file again and again.
 
     :param options: the transport's options.
     :returns: what was removed.
@@ -144,7 +144,7 @@ def mend(options: dict[str, Any]) -> list[Path]:
     for key, pattern in (("control_folder", "*.exchange"), ("data_folder_in", "*.msg")):
         for path in Path(options[key]).glob(pattern) if key in options else ():
             with contextlib.suppress(OSError), path.open("rb") as file:
-                # Whoever writes it holds the lock: then it is busy, not half.
+                # The process that is writing it holds the lock.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 try:
                     json.loads(file.read())
@@ -155,29 +155,31 @@ def mend(options: dict[str, Any]) -> list[Path]:
 
 
 class Scheduler(beat.Scheduler):  # type: ignore[misc]  # celery has no types
-    """Celery's own, without a file: a worker that starts sweeps at once, so there is no last time to remember.
+    """Celery's own scheduler without its file: a worker sweeps when it starts, so no last time has to be stored.
 
-    :param schedule_filename: beside it stands the lock of the beat whose turn it is.
+    :param schedule_filename: the lock beside it belongs to the one beat of this machine that sends.
     """
 
     def __init__(self, *arguments: Any, schedule_filename: str, **options: Any) -> None:
-        self._turn = filelock.FileLock(f"{schedule_filename}.lock", timeout=0, mode=0o600, thread_local=False)
+        self._sending = filelock.FileLock(
+            f"{schedule_filename}.lock", timeout=0, mode=0o600, thread_local=False
+        )
         super().__init__(*arguments, **options)
 
     def tick(self, *arguments: Any, **options: Any) -> float:
         """One look at the schedule; seconds until the next."""
-        if not self._turn.is_locked:
+        if not self._sending.is_locked:
             try:
-                self._turn.acquire()
+                self._sending.acquire()
             except filelock.Timeout:
                 return _PAUSE
             _log.info("beat: this beat sends now")
         return float(super().tick(*arguments, **options))
 
     def close(self) -> None:
-        """End; another beat's turn has come."""
+        """End, so that another beat can send."""
         super().close()
-        self._turn.release()
+        self._sending.release()
 
 
 def end_with(worker: int) -> threading.Thread:

@@ -1,8 +1,8 @@
 """Messages that cannot be read are dropped with one log line: they must not end the worker, at this start or the next.
 
-Celery 5.5 to 5.7 with kombu 5.5 to 5.7 ends on them: kombu's virtual transports read whatever lies in the broker
-without a check, and Celery's consumer catches few of the errors that a malformed header or body causes. A message that is
-dropped is no loss: the next sweep finds what is due.
+Celery 5.5 to 5.7 with kombu 5.5 to 5.7 ends on them: kombu's virtual transports do not check what they read, and Celery's
+consumer catches few of the errors that a malformed header or body causes. A dropped message is no loss: the next sweep
+finds what is due.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, Type
 """What reading a malformed message raises."""
 
 
-def dropped(error: Exception, queue: str) -> None:
-    """Tell of a message that is gone; of what it held nothing is told."""
+def log_dropped(error: Exception, queue: str) -> None:
+    """Log that a message was dropped, without its content."""
     _log.error("message-dropped", queue=queue, reason=type(error).__name__)
 
 
-class Careful:
-    """A virtual transport (Redis, folders) that hands on nothing but whole messages. Goes before kombu's in the bases."""
+class WholeMessages:
+    """For a virtual transport (Redis, folders): delivers only messages that can be read. Comes before kombu's base."""
 
     channels: list[Any]
 
@@ -39,43 +39,43 @@ class Careful:
                 # What kombu itself looks up before it hands the message on.
                 _ = whole.delivery_info["exchange"], whole.delivery_info["routing_key"]
         except UNREADABLE as error:
-            dropped(error, queue)
+            log_dropped(error, queue)
             return
         super()._deliver(message, queue)  # type: ignore[misc]  # of the other base
 
 
 class FolderChannel(filesystem.Channel):  # type: ignore[misc]  # kombu has no types
-    """Takes a file that holds no JSON for no message. It is removed by then."""
+    """Drops a file that holds no JSON; kombu has removed it by then."""
 
     def _get(self, queue: str) -> Any:
         try:
             return super()._get(queue)
         except UNREADABLE as error:
-            dropped(error, queue)
+            log_dropped(error, queue)
             raise Empty from None
 
 
-class FolderTransport(Careful, filesystem.Transport):  # type: ignore[misc]  # kombu has no types
+class FolderTransport(WholeMessages, filesystem.Transport):  # type: ignore[misc]  # kombu has no types
     """The embedded broker."""
 
     Channel = FolderChannel
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
-    """Celery's consumer, which takes the next message where it cannot make sense of one. For every broker."""
+    """Celery's consumer, for every broker: a message that it cannot read is dropped, and the next one is taken."""
 
     def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[Any], None]:
-        """What is called with each message."""
+        """The function that Celery calls with each message."""
         handle = super().create_task_handler(*arguments, **options)
 
         def take(message: Any) -> None:
             try:
-                # A strange one would fail behind the semaphore of the pool, and its place in the pool would be lost.
+                # A malformed time limit would fail inside the pool's semaphore and take one of its places for ever.
                 hard, soft = (message.headers or {}).get("timelimit") or (None, None)
                 _ = 0 < (hard or 1) < math.inf, 0 < (soft or 1) < math.inf
                 handle(message)
             except UNREADABLE as error:
-                dropped(error, str((message.delivery_info or {}).get("routing_key")))
+                log_dropped(error, str((message.delivery_info or {}).get("routing_key")))
                 if not message.acknowledged:
                     message.reject_log_error(_log, self.connection_errors)
 

@@ -1,4 +1,4 @@
-"""Redis as broker: a worker and a beat that go on when it was away, or was started anew and has forgotten everything."""
+"""Redis as broker: worker and beat survive a Redis that was away, or that restarted without its data."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from kombu.transport import redis as kombu_redis
 from redbeat import schedulers
 from redbeat.schedulers import RedBeatScheduler
 
-from authentik_entra_bootstrap.worker.messages import UNREADABLE, Careful, dropped
+from authentik_entra_bootstrap.worker.messages import UNREADABLE, WholeMessages, log_dropped
 
 _log = logging.getLogger("authentik_entra_bootstrap.worker")
 _PAUSE = 5.0
 
 
-class Held(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
+class UnacknowledgedMessages(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
     """Messages that this worker took and has not acknowledged.
 
-    kombu puts them back when it closes a connection that it has lost. With Redis away this raises, and since celery and
-    kombu 5.7 (not with 5.5 and 5.6) it ends the worker from within Celery's handling of the loss. Left where they are, they
-    are delivered again after the visibility timeout if Redis still knows them; and the next sweep does not wait for that.
+    kombu puts them back when it closes a lost connection. While Redis is away this raises, and with celery and kombu 5.7
+    (not 5.5 and 5.6) it ends the worker. Messages that are not put back are delivered again after the visibility timeout
+    if Redis still has them. The next sweep does not wait for that.
     """
 
     def restore_unacked(self, client: Any = None) -> None:
@@ -35,19 +35,19 @@ class Held(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
 
 
 class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
-    """Takes what is no JSON for no message."""
+    """Drops what is no JSON."""
 
-    QoS = Held
+    QoS = UnacknowledgedMessages
 
     def _brpop_read(self, **options: Any) -> bool:
         try:
             return bool(super()._brpop_read(**options))
         except UNREADABLE as error:
-            dropped(error, "redis")
+            log_dropped(error, "redis")
             return True
 
 
-class Transport(Careful, kombu_redis.Transport):  # type: ignore[misc]  # kombu has no types
+class Transport(WholeMessages, kombu_redis.Transport):  # type: ignore[misc]  # kombu has no types
     """kombu's transport for ``redis://`` and ``rediss://`` with these guards."""
 
     Channel = Channel

@@ -1,4 +1,4 @@
-"""The settings as the worker sees them: read anew when the file changes, the last good ones while it is broken."""
+"""The worker's settings: read again when the file changes; while it is broken, the last good ones are used."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from authentik_entra_bootstrap.support.trust import Stamp, stamp
 
 _log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker"))
 _SWEEPS_PER_OVERLAP = 2
-"""An overlap is at most a sixth of the lifetime, so a lifetime of one hour is looked at every five minutes: it is renewed
-at 40 minutes, with time for several tries."""
+"""An overlap is at most a sixth of the lifetime. So a secret of one hour is swept every five minutes and renewed at 40
+minutes, with time for several tries."""
 _SHORTEST = timedelta(minutes=1)
-"""An overlap of nothing is not followed."""
+"""Also for an overlap of zero."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 class SettingsSource:
-    """Gives the present settings; reads only when the file has changed."""
+    """The current settings; the file is read only when it has changed."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._environment = environment

@@ -172,5 +172,3 @@ def test_the_blueprint_s_account_is_enough(library, shell):
         os.environ["AUTHENTIK_TOKEN"] = key
     for command in ("check", "bootstrap --yes", "status --check", "verify", "bootstrap --yes"):
         assert shell.run(f"authentik-entra {command}") == 0, (command, shell.out, shell.err)
-
-

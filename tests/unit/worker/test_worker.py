@@ -210,13 +210,13 @@ def test_half_a_message_of_a_killed_process_is_removed(environment, write):
     (control / "half.exchange").write_text('[["a", "b"')
     (messages / "1.good.msg").write_text("{}")
     (messages / "2.half.msg").write_text("")
-    assert {path.name for path in broker.mend(options)} == {"half.exchange", "2.half.msg"}
-    assert broker.mend(options) == []
+    assert {path.name for path in broker.remove_half_messages(options)} == {"half.exchange", "2.half.msg"}
+    assert broker.remove_half_messages(options) == []
     assert {path.name for path in (*control.iterdir(), *messages.iterdir())} == {
         "good.exchange",
         "1.good.msg",
     }
-    assert broker.mend({}) == []
+    assert broker.remove_half_messages({}) == []
 
 
 # --- verification
