@@ -36,7 +36,7 @@ _KUBERNETES = re.compile(r"_SERVICE_HOST=|_SERVICE_PORT\w*=|_PORT_\d+_(TCP|UDP|S
 """What Kubernetes sets in every pod for a Service, here one whose name begins with authentik-entra: NAME=value."""
 _HEADER = re.compile(r"\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
 _EMPTY = ('""', "''")
-"""How a variable says "nothing", e.g. to remove the filter group: one that is empty counts as not set."""
+"""Values of a variable that mean an empty text, e.g. no filter group. An empty variable counts as not set."""
 
 
 def settings_path(path: Path | None, environment: Mapping[str, str]) -> Path | None:
@@ -73,7 +73,7 @@ def _is_there(path: Path) -> bool:
 
 
 def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    """Refuse variables that look like settings and are none: a misspelt one would be passed over in silence.
+    """Refuse variables that look like settings and are none: a misspelt one would be ignored silently.
 
     :raises ConfigError: ``variable-unknown``, with the nearest name.
     """
@@ -230,7 +230,7 @@ def load_settings(
     flags = {key: value for key, value in (flags or {}).items() if value is not None}
     given |= {key: (value, f"--{key.replace('_', '-')}") for key, value in flags.items()}
     if "authentik_token_file" in flags:
-        # A file named on the command line is meant, whatever the environment holds.
+        # A file named on the command line wins over a token in the environment.
         given.pop("authentik_token", None)
     given["name"] = connection, f"connection {connection!r}"
     return _validated(ConnectionSettings, from_file, place, given)
@@ -245,7 +245,7 @@ def load_worker_settings(file: SettingsFile, environment: Mapping[str, str]) -> 
     def place(key: str) -> str:
         return file.place_of(key, "worker")
 
-    # Trust is set once, for both sides and the worker.
+    # One CA file for both services and the worker.
     from_file = {**file.shared("ca_file"), **file.worker}
     for key in ("broker_url", "lease_url"):
         if holds_password(from_file.get(key)):

@@ -98,7 +98,7 @@ class WorkerSettings(BaseModel):
 
 def _default_state() -> Path:
     base = os.environ.get("XDG_STATE_HOME") or ""
-    # The specification tells to ignore relative ones.
+    # The XDG specification says to ignore relative paths.
     try:
         root = Path(base) if base.startswith("/") else Path("~/.local/state").expanduser()
     except RuntimeError:

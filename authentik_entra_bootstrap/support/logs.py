@@ -1,4 +1,4 @@
-"""Logging: structured lines on standard error, secrets taken out, libraries quiet unless asked."""
+"""Logging: structured lines on standard error, secrets redacted, libraries quiet unless asked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 FORMAT_VARIABLE = "AUTHENTIK_ENTRA_LOG"
-"""``json`` makes each line of the log a JSON object, for whoever collects them."""
+"""``json`` makes each line of the log a JSON object, for log collectors."""
 _SECRET_KEYS = re.compile(r"secret|token|password|assertion|authorization|device_code|refresh", re.IGNORECASE)
 _USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s'\"<>]*@")
 """Up to the last ``@``: passwords hold ``/``, ``#``, ``?`` and ``@`` where people did not escape them."""
@@ -21,8 +21,8 @@ _STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _LINE_ENDS = re.compile(r"\s*[\r\n]+\s*")
 LONGEST = 4_000
 """Characters of one line of the log."""
-_LOOKED_AT = 64_000
-"""Characters in which credentials are looked for; the rest stays out."""
+_SEARCHED = 64_000
+"""Characters of a message that are searched for credentials; the rest is cut off."""
 _BEARER = re.compile(r"(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
 _PAIR = re.compile(
     r"""(?P<key>(?:secret|secretText|secret_text|token|client_assertion|device_code|password|passphrase|"""
@@ -43,36 +43,36 @@ def clean(text: str) -> str:
 
 
 def short(text: str, most: int = LONGEST) -> str:
-    """Text that is not longer than ``most`` characters; what was cut off is told by its length."""
+    """Text cut to ``most`` characters, with the number of characters that were cut off."""
     return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} more characters)"
 
 
 def redact(text: str) -> str:
-    """Take out what looks like a credential: bearer tokens, JWTs, addresses' passwords, values of well-known keys."""
+    """Redact what looks like a credential: bearer tokens, JWTs, passwords in addresses, values of well-known keys."""
     text = _USER_INFO.sub(r"\1***@", text)
     text = _BEARER.sub(r"\1 ***", text)
     text = _JWT.sub("***", text)
     return _PAIR.sub(lambda match: f"{match['key']}***", text)
 
 
-def _said(record: logging.LogRecord) -> str:
+def _message_of(record: logging.LogRecord) -> str:
     """The record's message, with the last line of an exception."""
     try:
         text = record.getMessage()
     except (TypeError, ValueError, KeyError):
-        # A malformed call of some library: what it wanted to say is shown as far as it goes.
+        # A library passed arguments that do not fit its own message.
         text = f"{record.msg} (arguments left out)"
     if record.exc_info and record.exc_info[1] is not None:
         text += f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
-    return text[:_LOOKED_AT] + "…" if len(text) > _LOOKED_AT else text
+    return text[:_SEARCHED] + "…" if len(text) > _SEARCHED else text
 
 
 class _JsonLines(logging.Formatter):
-    """One JSON object on each line, whoever wrote it. The last gate as well: each text is redacted by itself."""
+    """One JSON object on each line. Each text in it is redacted by itself."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as JSON: what structured lines hold, or ``event`` alone; with level, logger and time."""
-        text = _said(record)
+        """The record as JSON: the fields of a structured line, or ``event`` alone; with level, logger and time."""
+        text = _message_of(record)
         try:
             found = json.loads(text) if record.name.startswith("authentik_entra_bootstrap") else None
         except ValueError:
@@ -96,11 +96,11 @@ def _redacted(value: Any) -> Any:
 
 
 class _Redacting(logging.Filter):
-    """The last gate of every record, whoever wrote it; tracebacks shrink to their last line, and a record is one line."""
+    """Redacts every record, also those of libraries. A record is one line; of a traceback the last line is kept."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redact the record in place; never drops it."""
-        record.msg, record.args = short(clean(_LINE_ENDS.sub(" ", redact(_said(record)).strip()))), None
+        record.msg, record.args = short(clean(_LINE_ENDS.sub(" ", redact(_message_of(record)).strip()))), None
         record.exc_info = record.exc_text = record.stack_info = None
         return True
 
@@ -123,13 +123,13 @@ def configure_logging(verbose: int) -> None:
 
 
 def configure_worker_logging(level: int, file: str | None = None) -> None:
-    """Send the logs of a worker's process to standard error or a file, with the same gate.
+    """Send the logs of a worker's process to standard error or a file, redacted as well.
 
-    :param level: of the logging module; what Celery was told with ``-l``.
+    :param level: of the logging module; Celery's option ``-l``.
     """
     handler = logging.FileHandler(file, encoding="utf-8") if file else logging.StreamHandler(sys.stderr)
     _set_up(handler, "%(asctime)s %(levelname)s %(process)d %(name)s %(message)s", level=level, ours=level)
-    # Each request of the HTTP library at INFO would bury what happens to the secrets; azure-identity logs whole refusals.
+    # httpx logs each request at INFO, which would bury our events; azure-identity logs whole refusals.
     for name, least in (("httpx", logging.WARNING), ("azure", logging.ERROR)):
         logging.getLogger(name).setLevel(max(level, least) if level > logging.DEBUG else level)
 
@@ -141,16 +141,16 @@ def _set_up(handler: logging.Handler, form: str, *, level: int, ours: int) -> No
     else:
         handler.addFilter(_Redacting())
         handler.setFormatter(logging.Formatter(form))
-    # Libraries' warnings pass the same gate, and are quiet where their records are.
-    logging.captureWarnings(False)  # somebody may have put his own way of showing them back meanwhile
+    # Warnings of libraries become log records, so that they are redacted too.
+    logging.captureWarnings(False)  # another library may have replaced the hook meanwhile
     logging.captureWarnings(True)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.getLogger("authentik_entra_bootstrap").setLevel(ours)
     if ours > logging.INFO and "structlog" not in sys.modules:
-        # Events are written at INFO: none will be, and structlog costs a tenth of the time of a short command.
-        # Where something has imported it, as the worker does, its warnings have to pass our gate.
+        # Events are written at INFO, so none will be, and importing structlog takes a tenth of a short command's time.
+        # Where it is imported already, as in the worker, it is configured so that its warnings are redacted.
         return
     import structlog  # noqa: PLC0415 - see above
 

@@ -1,4 +1,4 @@
-"""Files and folders that matter: read by one reader, made once, and looked at for who else may touch them."""
+"""Settings, secret and state files: read in one way, never overwritten, and checked for who else may change them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OTHER_ENCODINGS = (
 
 
 class Unreadable(Exception):
-    """Why a file cannot be read, in words; without anything of its content."""
+    """Why a file cannot be read, in words, without its content."""
 
 
 def read_file(path: Path) -> bytes:
@@ -33,7 +33,7 @@ def read_file(path: Path) -> bytes:
     :raises Unreadable: it cannot be read, or it is a folder, a pipe, a device, or greater than :data:`GREATEST`.
     """
     try:
-        # A pipe without a writer would keep us waiting.
+        # Opening a pipe without a writer would block.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode):
@@ -60,7 +60,7 @@ def read_text(path: Path) -> str:
         if data.startswith(mark):
             raise Unreadable(f"it is {name} text; save it as UTF-8")
     if b"\x00" in data:
-        # Text of another encoding without its mark, as some editors leave it, has NUL in every second byte.
+        # UTF-16 without a byte order mark, as some editors save it, has NUL in every second byte.
         raise Unreadable("it is no UTF-8 text (UTF-16 without a mark, or no text at all); save it as UTF-8")
     try:
         return data.decode("utf-8-sig")
@@ -69,7 +69,7 @@ def read_text(path: Path) -> str:
 
 
 def read_line(path: Path) -> str:
-    """The one line of a file that holds a token, a secret or an address; without blanks and quotes around it.
+    """The one line of a file that holds a token, a secret or an address, without surrounding blanks and quotes.
 
     :raises Unreadable: it cannot be read, or it holds several lines.
     """
@@ -80,9 +80,9 @@ def read_line(path: Path) -> str:
 
 
 def exposure(path: Path, *, secret: bool) -> str:
-    """Who else may touch a file, in words; empty where nobody does, or the file is not there.
+    """Who else may read or change a file, in words; empty where nobody may, or the file does not exist.
 
-    :param secret: whether nobody else may read it, either.
+    :param secret: whether others must not read it either.
     """
     try:
         status = path.stat()
@@ -96,17 +96,17 @@ def exposure(path: Path, *, secret: bool) -> str:
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder that only its owner may use, or check that nobody else can put anything into an existing one.
+    """Make a folder that only its owner may use, or check that nobody else can write to an existing one.
 
-    What stands in it is believed: files of a schedule are unpickled. Looked at before anything in it is opened.
+    Call it before anything in the folder is opened.
 
     :raises ConfigError: ``state-folder-unusable``.
     """
     try:
-        why = _untrusted_way(folder)
+        why = _unsafe_parent(folder)
         if not why:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            why = _untrusted_folder(folder)
+            why = _unsafe_folder(folder)
     except OSError as error:
         why = (error.strerror or type(error).__name__).lower()
     if why:
@@ -118,7 +118,7 @@ def private_folder(folder: Path) -> None:
 
 
 def own_file(path: Path) -> None:
-    """Refuse a file of a state folder that somebody else put there; one that does not exist is right.
+    """Refuse a file of a state folder that another user put there; one that does not exist is accepted.
 
     :raises ConfigError: ``state-folder-unusable``.
     """
@@ -134,7 +134,7 @@ def own_file(path: Path) -> None:
         )
 
 
-def _untrusted_folder(folder: Path) -> str:
+def _unsafe_folder(folder: Path) -> str:
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode):
         return "it is a link" if stat.S_ISLNK(status.st_mode) else "it is no folder"
@@ -145,15 +145,15 @@ def _untrusted_folder(folder: Path) -> str:
     return "" if os.access(folder, os.W_OK | os.X_OK) else "it cannot be written to"
 
 
-def _untrusted_way(folder: Path) -> str:
-    """Why what stands above a folder lets others put another one in its place."""
+def _unsafe_parent(folder: Path) -> str:
+    """Why others could replace a folder, because of the folders above it."""
     for path in reversed(folder.absolute().parents):
         try:
             status = path.lstat()
         except FileNotFoundError:
             return ""
         if stat.S_ISLNK(status.st_mode):
-            # The system's own: /home, /tmp, /var/run.
+            # Links of the system itself: /home, /tmp, /var/run.
             if status.st_uid == 0 and len(path.parent.parts) <= 2:
                 continue
             return f"{path} is a link"
@@ -165,7 +165,7 @@ def _untrusted_way(folder: Path) -> str:
 
 
 def refuse_existing(path: Path) -> None:
-    """Refuse a file that is there already, whatever it holds, and a place where none can be made.
+    """Refuse a path where a file exists already, or where none can be made.
 
     :raises ConfigError: ``secret-file-exists``, ``secret-file-unwritable``.
     """
@@ -181,20 +181,20 @@ def refuse_existing(path: Path) -> None:
 
 
 def write_new(path: Path, secret: SecretText) -> None:
-    """Write a secret to a new file with mode 0600: whole, or not at all.
+    """Write a secret to a new file with mode 0600, completely or not at all.
 
     :raises ConfigError: ``secret-file-exists``, ``secret-file-unwritable``.
     """
     refuse_existing(path)
     try:
-        # mkstemp makes it 0600; the link fails where somebody made the file meanwhile.
+        # mkstemp creates it with mode 0600. The hard link fails if the file was created meanwhile.
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(secret.reveal().encode())
                 file.flush()
                 os.fsync(file.fileno())
-            _put(Path(name), path)
+            _link_or_replace(Path(name), path)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 Path(name).unlink()
@@ -205,13 +205,13 @@ def write_new(path: Path, secret: SecretText) -> None:
         raise _unwritable(path, error.strerror or type(error).__name__) from None
 
 
-def _put(made: Path, path: Path) -> None:
+def _link_or_replace(made: Path, path: Path) -> None:
     try:
         path.hardlink_to(made)
     except FileExistsError:
         raise
     except OSError:
-        # A file system without hard links. The name is taken first, so that nothing is overwritten.
+        # A file system without hard links: create the file first, so that nothing is overwritten.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         made.replace(path)
 

@@ -1,4 +1,4 @@
-"""The HTTP proxy that a request takes, by setting and environment, and what its refusal is called. Pure."""
+"""The HTTP proxy of a request, from the setting and the environment, and the errors of a proxy that refuses. Pure."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def read_proxy(text: str) -> Proxy:
 
 
 def proxy_for(url: str, setting: str | None, environ: Mapping[str, str]) -> Proxy | None:
-    """The proxy that a request takes; the same for both sides.
+    """The proxy of a request; both services use this one rule.
 
-    The setting goes before the environment and holds for every host. Else ``HTTPS_PROXY`` or ``HTTP_PROXY`` by the
-    address's scheme, then ``ALL_PROXY``, unless ``NO_PROXY`` names the host. Of two spellings the lower-case one is
-    followed, also where it is empty.
+    The setting wins over the environment and holds for every host. Without it: ``HTTPS_PROXY`` or ``HTTP_PROXY`` by the
+    address's scheme, then ``ALL_PROXY``, unless ``NO_PROXY`` names the host. The lower-case spelling of a variable wins,
+    also where it is empty.
 
     :param url: the address that is asked.
     :param setting: the setting ``proxy``.

@@ -1,4 +1,4 @@
-"""TLS: whom every connection of this program trusts, and what a certificate that is not trusted is called."""
+"""TLS: the certificate authorities that every connection trusts, and the error of a certificate that is not trusted."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.errors import ConfigError, RequestTrace
 
 MOST = 8
-"""Contexts that are kept; each holds a bundle of authorities, about a megabyte."""
+"""Cached contexts; each holds a bundle of authorities, about a megabyte."""
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Followed where no CA file is set: each library alone knows only some of them."""
+"""Read where no CA file is set: each library by itself reads only some of them."""
 _SYSTEM = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
@@ -27,7 +27,7 @@ _SYSTEM = (
 )
 
 _LIBPQ = re.compile(r"certificate verify failed|server certificate for \"[^\"]*\" does not match host name")
-"""libpq has no code for it."""
+"""libpq has no error code for it."""
 
 Stamp = tuple[int, int, int]
 
@@ -66,10 +66,9 @@ def _named(environ: Mapping[str, str]) -> str | None:
 
 
 def client_context(ca_file: str | None) -> ssl.SSLContext:
-    """What verifies servers, one for each content of a file: reading a bundle takes 20 ms.
+    """The TLS context that verifies servers, cached for each content of a file: reading a bundle takes 20 ms.
 
-    Any number of connections, threads and event loops may use it. httpx and urllib3 set the protocols that they offer
-    on it: both ``http/1.1``.
+    Connections, threads and event loops share it. httpx and urllib3 both set the same protocol on it: ``http/1.1``.
 
     :param ca_file: PEM file of the authorities that are trusted instead of the system's.
     :raises ConfigError: ``ca-file-unreadable``.
@@ -97,10 +96,9 @@ def _context(file: str, _stamp: Stamp, folder: str | None) -> ssl.SSLContext:
 
 
 def redis_options(url: str, ca_file: str | None) -> tuple[str, dict[str, Any]]:
-    """A Redis's address without what it says of TLS, and that together with our trust, as redis-py takes it.
+    """A Redis's address without its TLS options, and the TLS options for redis-py with our authorities.
 
-    redis-py trusts the system's authorities as well. kombu by itself checks no certificate, and forgets every other
-    option where the address holds one.
+    kombu by itself checks no certificate, and ignores every other option where the address holds one.
 
     :param url: ``redis://…`` or ``rediss://…``.
     """
@@ -116,16 +114,16 @@ def redis_options(url: str, ca_file: str | None) -> tuple[str, dict[str, Any]]:
 
 
 def rabbitmq_options(ca_file: str | None) -> dict[str, Any]:
-    """Our trust as py-amqp takes it; the host name is filled in by kombu."""
+    """TLS options for py-amqp with our authorities; kombu fills in the host name."""
     return {"ca_certs": bundle(ca_file), "cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
 
 
 def postgresql_options(
     given: Mapping[str, object], ca_file: str | None, environ: Mapping[str, str] = os.environ
 ) -> dict[str, Any]:
-    """What is added to a connection's parameters so that TLS, where it is asked for, checks the server.
+    """Parameters to add to a connection so that TLS, where it is used, verifies the server.
 
-    ``sslmode=require`` alone would encrypt for anybody: it becomes ``verify-full``. Modes that do without TLS, and
+    ``sslmode=require`` alone would not verify the server: it becomes ``verify-full``. Modes without TLS, and
     ``verify-ca``, are left as they are.
 
     :param given: the parameters of the address, as libpq names them.
@@ -183,7 +181,7 @@ def causes(error: BaseException) -> Iterable[BaseException]:
 
 
 def stamp(file: str | Path) -> Stamp:
-    """What tells one content of a file from the next.
+    """Changes whenever the content of a file does.
 
     :raises OSError: the file is not there.
     """
