@@ -20,7 +20,7 @@ from typing import Any
 from tests.benchmarks.measure import ROOT
 
 PROC = Path("/proc")
-PROMPT_APP = "tests.benchmarks.prompt_app"
+CELERY = (sys.executable, "-m", "celery", "-A", "authentik_entra_bootstrap.celery_app")
 SECONDS = 300.0
 _ROTATED = re.compile(r"rotate\[[^]]+\] succeeded")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -34,12 +34,12 @@ def available() -> bool:
 def until(condition: Callable[[], bool], what: str, seconds: float = SECONDS) -> None:
     """Wait for it.
 
-    :raises SystemExit: in vain.
+    :raises SystemExit: after so many seconds.
     """
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            raise SystemExit(f"in vain: {what}")
+            raise SystemExit(f"Timed out waiting for {what}.")
         time.sleep(0.05)
 
 
@@ -186,17 +186,15 @@ def _answers(port: int) -> bool:
 
 
 @contextmanager
-def worker(
-    folder: Path, environment: dict[str, str], *options: str, app: str = PROMPT_APP
-) -> Iterator[Worker]:
-    """A worker that is ready; ended at the end, whatever it is about."""
+def worker(folder: Path, environment: dict[str, str], *options: str) -> Iterator[Worker]:
+    """A worker that is ready; killed at the end."""
     log = folder / f"worker-{len(list(folder.glob('worker-*')))}.log"
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("AZURE_", "AUTHENTIK_"))
     }
     with log.open("wb") as said:
         process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", app, "worker", "-l", "INFO", *options],
+            [*CELERY, "worker", "-l", "INFO", *options],
             cwd=ROOT,
             env={
                 **clean,

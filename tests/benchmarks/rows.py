@@ -165,7 +165,7 @@ def fleet(*, whole: bool = True) -> list[Row]:
     """
     if not processes.available():
         return []
-    rest, paused = workers.at_rest(MEDIAN if whole else 1), workers.with_pauses()
+    rest = workers.at_rest(MEDIAN if whole else 1)
     # Alternately, so that what else the machine does falls on both.
     pairs = [(workers.fleet(100), workers.fleet(1_000, SAMPLE)) for _ in range(FLEETS if whole else 1)]
     few, many = (min(each, key=lambda one: one.cpu) for each in zip(*pairs, strict=True))
@@ -178,12 +178,6 @@ def fleet(*, whole: bool = True) -> list[Row]:
         *(row for each in (few, many) for row in _of_fleet(each)),
         _growth(f"CPU of a rotation, {by}", few.cpu, many.cpu),
         _growth(f"requests of a rotation, {by}", few.requests, many.requests),
-        Row(
-            "two worker processes with the pauses between their sign-ins, throughput",
-            f"{paused:.1f} rotations/s",
-            "",
-            None,
-        ),
     ]
 
 

@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from tests.benchmarks.processes import PROMPT_APP, Crowd, Worker, broker, crowd, resident, until, worker
+from tests.benchmarks.processes import Crowd, Worker, broker, crowd, resident, until, worker
 
 WARM_UP = 10
 """Rotations of each process of a pool before it is measured."""
 MEASURED = 40
-OWN_APP = "authentik_entra_bootstrap.celery_app"
 
 
 @dataclass(frozen=True)
@@ -69,22 +68,13 @@ def _at_rest() -> AtRest:
         return AtRest(parent, child, (at_work.cpu - before) / share, sum(many.requests().values()) / share)
 
 
-def with_pauses(count: int = 6) -> float:
-    """Rotations in a second of two processes as they run, with the pauses between their sign-ins."""
-    with _at_work(count, "-c", "2", app=OWN_APP) as (_, at_work):
-        until(lambda: at_work.look().done >= 2, "the first rotations")
-        began, done = time.monotonic(), at_work.done
-        until(lambda: at_work.look().done >= count, "the other rotations")
-        return (at_work.done - done) / (time.monotonic() - began)
-
-
 @contextmanager
-def _at_work(count: int, *options: str, app: str = PROMPT_APP) -> Iterator[tuple[Crowd, Worker]]:
+def _at_work(count: int, *options: str) -> Iterator[tuple[Crowd, Worker]]:
     """So many connections, and a worker that finds them due as soon as it starts."""
     with (
         _folder() as place,
         crowd(place, count) as many,
-        worker(place, many.environment, *options, app=app) as found,
+        worker(place, many.environment, *options) as found,
     ):
         yield many, found
 
