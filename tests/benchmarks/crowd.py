@@ -144,7 +144,7 @@ class Crowd:
         assigned["pbm_uuid"] = assigned["pk"]
         applications.table.add(assigned)
         provider: Record = {
-            "pk": model.new_key(),
+            "pk": model.table.next_id(),
             **model.extra,
             **model.serializer.defaults(),
             "name": title,

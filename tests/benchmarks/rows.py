@@ -185,7 +185,6 @@ def _of_fleet(found: workers.Fleet) -> list[Row]:
     every = found.rotations >= found.connections - 3 * workers.WARM_UP
     which = f"{found.connections} connections due" + ("" if every else f", a sample of {found.rotations}")
     return [
-        Row(f"{which}: throughput of two processes", f"{found.speed:.1f} rotations/s", "", None),
         Row(f"{which}: CPU of a rotation", _text(found.cpu * 1000, "ms"), "", None),
         Row(f"{which}: requests, for each", f"{found.requests:.1f}", "", None),
         Row(f"{which}: memory of the larger process", _text(found.memory, "MiB"), "", None),

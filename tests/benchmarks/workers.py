@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -37,7 +36,6 @@ class Fleet:
 
     :param rotations: how many were measured; fewer than there are connections: a sample, or what the warm-up left.
     :param cpu: seconds of processor time of a rotation, of all the worker's processes.
-    :param speed: rotations in a second.
     :param requests: of a rotation.
     :param memory: MiB of the largest process of the pool.
     """
@@ -45,7 +43,6 @@ class Fleet:
     connections: int
     rotations: int
     cpu: float
-    speed: float
     requests: float
     memory: float
 
@@ -89,15 +86,14 @@ def fleet(connections: int, sample: int | None = None) -> Fleet:
         with worker(place, {**many.environment, **address}, "-c", "2") as at_work:
             until(lambda: at_work.look().done >= 2 * WARM_UP, "the first rotations")
             many.requests()
-            began, before, done = time.monotonic(), at_work.cpu, at_work.done
+            before, done = at_work.cpu, at_work.done
             # Two more are under way at any moment: their part at the end is that of others at the beginning.
             until(lambda: at_work.look().done >= last - 2, "the other rotations", 900)
-            share, took = at_work.done - done, time.monotonic() - began
+            share = at_work.done - done
             return Fleet(
                 connections,
                 share,
                 (at_work.cpu - before) / share,
-                share / took,
                 sum(many.requests().values()) / share,
                 max(resident(pid) for pid in at_work.pool),
             )
