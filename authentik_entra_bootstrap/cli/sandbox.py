@@ -141,7 +141,7 @@ def _checked(values: dict[str, Any]) -> Switches:
     :raises ConfigError: ``switch-malformed`` for an unknown name or a value of another type.
     """
     from authentik_entra_bootstrap.sandbox.control import set_switches
-    from authentik_entra_bootstrap.sandbox.switches import Switches
+    from authentik_entra_bootstrap.sandbox.faults import Switches
 
     checked = Switches()
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from authentik_entra_bootstrap.sandbox.faults import Switches
     from authentik_entra_bootstrap.sandbox.running import Sandbox
-    from authentik_entra_bootstrap.sandbox.switches import Switches
     from authentik_entra_bootstrap.sandbox.world import World
 
 __all__ = ["Sandbox", "Switches", "World"]
 
-_HOMES = {"Sandbox": "running", "Switches": "switches", "World": "world"}
+_HOMES = {"Sandbox": "running", "Switches": "faults", "World": "world"}
 
 
 def __getattr__(name: str) -> object:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 
@@ -13,28 +12,19 @@ class SandboxClock:
 
     :param start: the first moment shown; the wall clock's now when left out.
     :param running: ``False`` freezes the clock between calls of :meth:`advance`.
-    :param monotonic: source of elapsed seconds, injected by tests.
     """
 
-    def __init__(
-        self,
-        start: datetime | None = None,
-        *,
-        running: bool = True,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, start: datetime | None = None, *, running: bool = True) -> None:
         self._base = start or datetime.now(UTC)
         self._running = running
-        self._monotonic = monotonic
-        self._origin = monotonic()
-        self._skew = timedelta()
+        self._origin = time.monotonic()
         self._lock = threading.Lock()
 
     def now(self) -> datetime:
         """The current moment in the sandbox, aware UTC."""
+        elapsed = time.monotonic() - self._origin if self._running else 0.0
         with self._lock:
-            elapsed = self._monotonic() - self._origin if self._running else 0.0
-            return self._base + self._skew + timedelta(seconds=elapsed)
+            return self._base + timedelta(seconds=elapsed)
 
     def advance(self, by: timedelta | float) -> datetime:
         """Move the clock forward and return the new moment.
@@ -46,5 +36,5 @@ class SandboxClock:
         if step < timedelta():
             raise ValueError("the sandbox clock only moves forward")
         with self._lock:
-            self._skew += step
+            self._base += step
         return self.now()

@@ -16,8 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 
-from authentik_entra_bootstrap.sandbox.faults import Fault
-from authentik_entra_bootstrap.sandbox.switches import Switches
+from authentik_entra_bootstrap.sandbox.faults import Fault, Switches
 from authentik_entra_bootstrap.sandbox.world import World
 
 Environment = Callable[[], dict[str, str]]
@@ -113,7 +112,7 @@ class Control:
         return Response(status_code=204)
 
     async def _devicecode(self, request: Request) -> Response:
-        from authentik_entra_bootstrap.sandbox.microsoft.devicecode import decide  # noqa: PLC0415  # heavy
+        from authentik_entra_bootstrap.sandbox.microsoft.login import decide  # noqa: PLC0415  # heavy
 
         body = await _body(request)
         decide(
@@ -125,7 +124,7 @@ class Control:
         return Response(status_code=204)
 
     async def _issuers(self, request: Request) -> Response:
-        from authentik_entra_bootstrap.sandbox.microsoft.assertions import trust_issuer  # noqa: PLC0415  # heavy
+        from authentik_entra_bootstrap.sandbox.microsoft.clients import trust_issuer  # noqa: PLC0415  # heavy
 
         body = await _body(request)
         trust_issuer(self._world, str(body.get("issuer", "")), body.get("jwks"))

@@ -1,10 +1,9 @@
-"""What stands before the applications: request log, faults, the sandbox clock's Date header, and how bodies travel."""
+"""What stands before the applications: request log, faults, and the Date header of the sandbox's clock."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gzip
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from email.utils import format_datetime
@@ -15,7 +14,7 @@ from uuid import UUID
 from starlette.datastructures import Headers, MutableHeaders
 
 from authentik_entra_bootstrap.sandbox.faults import Fault
-from authentik_entra_bootstrap.sandbox.requestlog import Entry, ServerName, server_for
+from authentik_entra_bootstrap.sandbox.requestlog import Entry, server_for
 from authentik_entra_bootstrap.sandbox.world import World
 
 Message = MutableMapping[str, Any]
@@ -25,10 +24,6 @@ Scope = MutableMapping[str, Any]
 
 CONTROL_PREFIX = "/_sandbox"
 REQUEST_ID_HEADERS = ("request-id", "x-ms-request-id", "x-authentik-id")
-
-
-GZIP_LEVEL = 1
-"""Of compression: here the processor is scarcer than the line."""
 
 
 class AsgiApp(Protocol):
@@ -182,118 +177,68 @@ async def _hang_up(scope: Scope, receive: Receive) -> None:
 
 def _fault_answer(world: World, entry: Entry, fault: Fault, request: Headers) -> tuple[dict[str, str], bytes]:
     """Headers and body of a ``status`` or ``html`` fault, in the words of the server that gives it."""
-    headers = dict(fault.headers)
+    if fault.kind == "html" or isinstance(fault.body, str):
+        page = f"<html><head><title>{fault.status}</title></head><body>Gateway error</body></html>"
+        kind = "html" if fault.kind == "html" else "plain"
+        headers, content = {"Content-Type": f"text/{kind}; charset=utf-8"}, str(fault.body or page)
+    else:
+        client_request_id = request.get("client-request-id", entry.request_id)
+        answer = {"graph": _graph_answer, "entra": _entra_answer, "authentik": _authentik_answer}[
+            entry.server
+        ]
+        headers, body = answer(world, entry, fault, client_request_id)
+        headers["Content-Type"] = "application/json"
+        content = json.dumps(body)
     if fault.retry_after is not None:
         headers["Retry-After"] = str(fault.retry_after)
-    if fault.kind == "html":
-        headers.setdefault("Content-Type", "text/html; charset=utf-8")
-        page = (
-            fault.body or f"<html><head><title>{fault.status}</title></head><body>Gateway error</body></html>"
-        )
-        return headers, str(page).encode()
-    if isinstance(fault.body, str):
-        headers.setdefault("Content-Type", "text/plain; charset=utf-8")
-        return headers, fault.body.encode()
-    client_request_id = request.get("client-request-id", entry.request_id)
-    headers = {**_own_headers(entry, client_request_id), **headers}
-    body = fault.body if fault.body is not None else _own_body(entry.server, fault.status, fault.retry_after)
-    if entry.server == "graph" and isinstance(body, dict) and isinstance(body.get("error"), dict):
-        inner = {
-            "date": world.clock.now().strftime("%Y-%m-%dT%H:%M:%S"),
-            "request-id": entry.request_id,
-            "client-request-id": client_request_id,
-        }
-        given = body["error"].get("innerError", {})
-        body = {**body, "error": {**body["error"], "innerError": {**given, **inner}}}
-    elif entry.server == "entra" and isinstance(body, dict):
-        moment = world.clock.now().strftime("%Y-%m-%d %H:%M:%SZ")
-        body = {
-            "timestamp": moment,
-            "trace_id": entry.request_id,
-            "correlation_id": client_request_id,
-            **body,
-        }
-    return headers, json.dumps(body).encode()
+    return headers | fault.headers, content.encode()
 
 
-def _own_headers(entry: Entry, client_request_id: str) -> dict[str, str]:
-    headers = {"Content-Type": "application/json"}
-    if entry.server == "authentik":
-        return {**headers, "X-authentik-id": entry.request_id, "Vary": "Accept-Encoding, Cookie"}
-    if entry.server == "entra":
-        return {**headers, "x-ms-request-id": entry.request_id, "Cache-Control": "no-store, no-cache"}
-    return headers | {
-        "request-id": entry.request_id,
-        "client-request-id": client_request_id,
-        "Strict-Transport-Security": "max-age=31536000",
-        "Cache-Control": "no-cache",
-    }
-
-
-def _own_body(server: ServerName, status: int, retry_after: int | None) -> dict[str, Any]:
-    if server == "authentik":
-        if status == 429:
-            # Django REST framework's own words (rest_framework.exceptions.Throttled).
-            wait = (
-                ""
-                if retry_after is None
-                else f" Expected available in {retry_after} {_seconds(retry_after)}."
-            )
-            return {"detail": f"Request was throttled.{wait}"}
-        return {"detail": HTTPStatus(status).phrase}
-    if server == "entra":
-        return {
-            "error": "temporarily_unavailable" if status in {429, 503, 504} else "server_error",
-            "error_description": f"AADSTS90033: A transient error has occurred. Please try again. ({status})",
-            "error_codes": [90033],
-        }
-    if status == 429:
+def _graph_answer(
+    world: World, entry: Entry, fault: Fault, client_request_id: str
+) -> tuple[dict[str, str], Any]:
+    ids = {"request-id": entry.request_id, "client-request-id": client_request_id}
+    phrase = HTTPStatus(fault.status).phrase
+    code = {503: "serviceNotAvailable", 504: "gatewayTimeout", 500: "InternalServerError"}.get(fault.status)
+    error: dict[str, Any] = {"code": code or phrase.replace(" ", ""), "message": phrase}
+    if fault.status == 429:
         # Sample of Microsoft's generic throttling page; the directory service's own text is not published.
         inner = {"code": "429", "message": "Please retry after", "status": "429"}
-        return {
-            "error": {"code": "TooManyRequests", "message": "Please retry again later.", "innerError": inner}
+        error = {"code": "TooManyRequests", "message": "Please retry again later.", "innerError": inner}
+    body = {"error": error} if fault.body is None else fault.body
+    if isinstance(body, dict) and isinstance(body.get("error"), dict):
+        inner = {
+            **body["error"].get("innerError", {}),
+            "date": f"{world.clock.now():%Y-%m-%dT%H:%M:%S}",
+            **ids,
         }
-    phrase = HTTPStatus(status).phrase
-    code = {503: "serviceNotAvailable", 504: "gatewayTimeout", 500: "InternalServerError"}.get(status)
-    return {"error": {"code": code or phrase.replace(" ", ""), "message": phrase}}
+        body = {**body, "error": {**body["error"], "innerError": inner}}
+    return {**ids, "Strict-Transport-Security": "max-age=31536000", "Cache-Control": "no-cache"}, body
 
 
-def _seconds(count: int) -> str:
-    return "second" if count == 1 else "seconds"
+def _entra_answer(
+    world: World, entry: Entry, fault: Fault, client_request_id: str
+) -> tuple[dict[str, str], Any]:
+    body: Any = fault.body
+    if body is None:
+        temporary = fault.status in {429, 503, 504}
+        body = {
+            "error": "temporarily_unavailable" if temporary else "server_error",
+            "error_description": f"AADSTS90033: A transient error has occurred. Please try again. ({fault.status})",
+            "error_codes": [90033],
+        }
+    if isinstance(body, dict):
+        moment = f"{world.clock.now():%Y-%m-%d %H:%M:%SZ}"
+        ids = {"trace_id": entry.request_id, "correlation_id": client_request_id}
+        body = {"timestamp": moment, **ids, **body}
+    return {"x-ms-request-id": entry.request_id, "Cache-Control": "no-store, no-cache"}, body
 
 
-class Transfer:
-    """ASGI middleware for an application that sends each body as one message."""
-
-    def __init__(self, app: AsgiApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        compress = accepts_gzip(Headers(scope=scope).get("accept-encoding", ""))
-        start: Message = {}
-
-        async def pass_on(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                start.update(message)
-                return
-            body = message.get("body", b"")
-            if body:
-                headers = MutableHeaders(scope=start)
-                del headers["content-length"]  # the server sends in chunks what has no length
-                if compress:
-                    headers["Content-Encoding"] = "gzip"
-                    body = gzip.compress(body, GZIP_LEVEL, mtime=0)
-            await send(start)
-            await send({**message, "body": body})
-
-        await self._app(scope, receive, pass_on)
-
-
-def accepts_gzip(accepted: str) -> bool:
-    """Whether an ``Accept-Encoding`` header takes gzip; a quality of zero refuses it."""
-    for item in accepted.lower().split(","):
-        name, _, options = item.partition(";")
-        if name.strip() in ("gzip", "*"):
-            return options.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False
+def _authentik_answer(_: World, entry: Entry, fault: Fault, __: str) -> tuple[dict[str, str], Any]:
+    text = HTTPStatus(fault.status).phrase
+    if fault.status == 429:
+        # Django REST framework's own words (rest_framework.exceptions.Throttled).
+        text, wait = "Request was throttled.", fault.retry_after
+        text += "" if wait is None else f" Expected available in {wait} second{'' if wait == 1 else 's'}."
+    body = {"detail": text} if fault.body is None else fault.body
+    return {"X-authentik-id": entry.request_id, "Vary": "Accept-Encoding, Cookie"}, body

@@ -17,7 +17,6 @@ ServerName = Literal["entra", "graph", "authentik"]
 
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SYNC_OBJECT = re.compile(r"/sync/object/?$")
-BATCH = re.compile(r"^/[^/]+/\$batch/?$")
 
 
 @dataclass
@@ -82,13 +81,6 @@ def note_caller(caller: str) -> None:
         entry.caller = caller
 
 
-def note_write() -> None:
-    """Count the running request as a write (a ``$batch`` that holds one)."""
-    entry = _current.get()
-    if entry is not None:
-        entry.write = True
-
-
 def server_for(application: str, path: str) -> ServerName:
     """The server name of a request: the tenant's host serves Microsoft Graph and the token service."""
     if application == "authentik":
@@ -99,18 +91,14 @@ def server_for(application: str, path: str) -> ServerName:
 def is_write(server: ServerName, method: str, path: str) -> bool:
     """Whether a request may change the directory or authentik's objects.
 
-    Everything but GET, HEAD and OPTIONS on Microsoft Graph and authentik, with two exceptions: a
-    ``$batch`` is a write only if one of its parts is (its handler says so by :func:`note_write`), and
-    authentik's ``sync/object`` is a proof, not a change of configuration. Requests to the token service
-    are never writes.
+    Everything but GET, HEAD and OPTIONS on Microsoft Graph and authentik. authentik's ``sync/object`` is a proof, not
+    a change of configuration. Requests to the token service are never writes.
 
     :param path: without the query.
     """
     if method.upper() in READING_METHODS or server == "entra":
         return False
-    if server == "graph":
-        return not BATCH.search(path)
-    return not SYNC_OBJECT.search(path)
+    return server == "graph" or not SYNC_OBJECT.search(path)
 
 
 class RequestLog:
@@ -156,7 +144,7 @@ class RequestLog:
 
     @contextmanager
     def handling(self, entry: Entry) -> Iterator[Entry]:
-        """Make ``entry`` the one that :func:`note_caller` and :func:`note_write` speak of."""
+        """Make ``entry`` the one that :func:`note_caller` speaks of."""
         token = _current.set(entry)
         try:
             yield entry

@@ -9,10 +9,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from starlette.applications import Starlette
-from starlette.routing import Mount, Router
+from starlette.routing import Mount
 
 from authentik_entra_bootstrap.sandbox.clock import SandboxClock
 from authentik_entra_bootstrap.sandbox.control import Control
+from authentik_entra_bootstrap.sandbox.faults import Switches
 from authentik_entra_bootstrap.sandbox.instrument import (
     CONTROL_PREFIX,
     AsgiApp,
@@ -20,17 +21,13 @@ from authentik_entra_bootstrap.sandbox.instrument import (
     Receive,
     Scope,
     Send,
-    Transfer,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.authorize import authorize_routes
 from authentik_entra_bootstrap.sandbox.microsoft.consent import consent_routes
-from authentik_entra_bootstrap.sandbox.microsoft.devicecode import device_routes
-from authentik_entra_bootstrap.sandbox.microsoft.discovery import discovery_routes
-from authentik_entra_bootstrap.sandbox.microsoft.management import management_routes
+from authentik_entra_bootstrap.sandbox.microsoft.discovery import discovery_routes, management_routes
+from authentik_entra_bootstrap.sandbox.microsoft.login import authorize_routes, device_routes
 from authentik_entra_bootstrap.sandbox.microsoft.seed import Operator, seed_tenant
-from authentik_entra_bootstrap.sandbox.microsoft.token import token_routes
+from authentik_entra_bootstrap.sandbox.microsoft.token_endpoint import token_routes
 from authentik_entra_bootstrap.sandbox.server import Authority, TlsServer
-from authentik_entra_bootstrap.sandbox.switches import Switches
 from authentik_entra_bootstrap.sandbox.world import World
 
 DEFAULT_PROFILE = "2026.5"
@@ -149,10 +146,9 @@ class Sandbox:
     def _entra_app(self) -> Starlette:
         from authentik_entra_bootstrap.sandbox.microsoft.graph import graph_routes  # noqa: PLC0415  # heavy
 
-        graph = Transfer(Router(graph_routes(self.world)))
         return Starlette(
             routes=[
-                Mount("/v1.0", graph),
+                Mount("/v1.0", routes=graph_routes(self.world)),
                 *discovery_routes(self.world),
                 *token_routes(self.world),
                 *device_routes(self.world),
@@ -204,8 +200,6 @@ def _with_control(app: AsgiApp, control: AsgiApp) -> AsgiApp:
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         path = str(scope.get("path", ""))
-        if "\n" in path:  # the framework's patterns end at line ends; who needs the exact path reads raw_path
-            scope = {**scope, "path": path.replace("\n", "%0A")}
         if path == CONTROL_PREFIX or path.startswith(f"{CONTROL_PREFIX}/"):
             scope = {**scope, "path": path or "/", "root_path": CONTROL_PREFIX}
             await control(scope, receive, send)

@@ -10,10 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from authentik_entra_bootstrap.sandbox.clock import SandboxClock
-from authentik_entra_bootstrap.sandbox.faults import Faults
+from authentik_entra_bootstrap.sandbox.faults import Faults, Switches
 from authentik_entra_bootstrap.sandbox.requestlog import RequestLog
 from authentik_entra_bootstrap.sandbox.store import Directory
-from authentik_entra_bootstrap.sandbox.switches import Switches
 
 
 class World:

@@ -19,10 +19,10 @@ from azure.identity import DeviceCodeCredential, InteractiveBrowserCredential
 
 from authentik_entra_bootstrap.sandbox import Sandbox
 from authentik_entra_bootstrap.sandbox.clock import SandboxClock
-from authentik_entra_bootstrap.sandbox.microsoft.devicecode import decide
+from authentik_entra_bootstrap.sandbox.microsoft.login import decide
 from authentik_entra_bootstrap.sandbox.microsoft.objects import application, iso, service_principal
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import GRAPH_APP_ID, ROLES, SCOPES
-from authentik_entra_bootstrap.sandbox.microsoft.seed import AZURE_CLI_SCOPES, seed_tenant
+from authentik_entra_bootstrap.sandbox.microsoft.seed import AZURE_CLI_SCOPES
 from authentik_entra_bootstrap.sandbox.microsoft.tokens import verify_bearer
 
 AZURE_CLI = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
@@ -493,25 +493,6 @@ def test_consent_makes_the_service_principal(sandbox: Sandbox, http: httpx.Clien
         if entry["appId"] == app[0]["appId"]
     ]
     assert granted(sandbox, made) == ({"Group.Create", "User.ReadWrite.All"}, {"User.Read"})
-
-
-def test_consent_brings_a_multi_tenant_application_into_another_tenant(
-    sandbox: Sandbox, http: httpx.Client
-) -> None:
-    other = seed_tenant(sandbox.world, display_name="Fabrikam", name="fabrikam")
-    single, _ = register(sandbox, requiredResourceAccess=access("Group.Create"))
-    multi, _ = register(
-        sandbox, requiredResourceAccess=access("Group.Create"), signInAudience="AzureADMultipleOrgs"
-    )
-    form = {"user": other.upn("admin")}
-    for app, expected in ((single, "AADSTS700016"), (multi, "Permissions granted")):
-        reply = http.post("/organizations/adminconsent", params={"client_id": app["appId"]}, data=form)
-        assert expected in reply.text
-    directory = sandbox.world.tenants[other.tenant_id]
-    (made,) = [entry for entry in directory.all("servicePrincipal") if entry["appId"] == multi["appId"]]
-    assert made["appOwnerOrganizationId"] == sandbox.operator.tenant_id
-    roles = [entry for entry in directory.all("appRoleAssignment") if entry["principalId"] == made["id"]]
-    assert [entry["appRoleId"] for entry in roles] == [ROLE_IDS["Group.Create"]]
 
 
 # Confidential clients

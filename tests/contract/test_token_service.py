@@ -31,7 +31,7 @@ from cryptography.x509.oid import NameOID
 
 from authentik_entra_bootstrap.sandbox import Sandbox, Switches
 from authentik_entra_bootstrap.sandbox.clock import SandboxClock
-from authentik_entra_bootstrap.sandbox.microsoft.assertions import trust_issuer
+from authentik_entra_bootstrap.sandbox.microsoft.clients import trust_issuer
 from authentik_entra_bootstrap.sandbox.microsoft.objects import (
     application,
     hash_secret,

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from authentik_entra_bootstrap.sandbox import Sandbox, Switches
-from authentik_entra_bootstrap.sandbox.microsoft.devicecode import decide
+from authentik_entra_bootstrap.sandbox.microsoft.login import decide
 from authentik_entra_bootstrap.sandbox.microsoft.seed import operator_holds
 
 GRANTING = ("AppRoleAssignment.ReadWrite.All", "DelegatedPermissionGrant.ReadWrite.All")

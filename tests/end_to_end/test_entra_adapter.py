@@ -703,7 +703,7 @@ def other_ca(folder: Any) -> str:
 
 
 async def test_a_person_signs_in_by_device_code(tenant: Tenant) -> None:
-    from authentik_entra_bootstrap.sandbox.microsoft.devicecode import decide
+    from authentik_entra_bootstrap.sandbox.microsoft.login import decide
 
     def person(upn: str, *, approve: bool = True) -> Callable[[str], None]:
         def read(line: str) -> None:

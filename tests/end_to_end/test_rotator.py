@@ -258,7 +258,7 @@ def test_the_rotator_rotates_and_can_do_nothing_else(settled: Any, monkeypatch: 
 
 
 def test_a_federated_identity_signs_in_as_the_rotator(settled: Any, tmp_path: Path) -> None:
-    from authentik_entra_bootstrap.sandbox.microsoft.assertions import trust_issuer
+    from authentik_entra_bootstrap.sandbox.microsoft.clients import trust_issuer
 
     shell, issuer = settled, "https://cluster.example"
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -1,16 +1,33 @@
-"""Who signs in: finding the client, and proving that it is the one."""
+"""Who signs in: finding the client, and proving it by its secret, its certificate or a federated token."""
 
 from __future__ import annotations
 
+import base64
 import hmac
+import time
 from dataclasses import dataclass
+from typing import Any
 
-from authentik_entra_bootstrap.sandbox.microsoft import aadsts, assertions
+import jwt
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from authentik_entra_bootstrap.sandbox.microsoft import aadsts
 from authentik_entra_bootstrap.sandbox.microsoft.aadsts import Aadsts
+from authentik_entra_bootstrap.sandbox.microsoft.discovery import split_url
 from authentik_entra_bootstrap.sandbox.microsoft.objects import MICROSOFT_TENANT, hash_secret
 from authentik_entra_bootstrap.sandbox.microsoft.replica import Credential, Replica
+from authentik_entra_bootstrap.sandbox.microsoft.tokens import SIGNATURE_ONLY
 from authentik_entra_bootstrap.sandbox.requestlog import note_caller
-from authentik_entra_bootstrap.sandbox.store import Directory, Object
+from authentik_entra_bootstrap.sandbox.store import Object
+from authentik_entra_bootstrap.sandbox.world import World
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+SKEW = 300
+"""Seconds by which an assertion's times may be off."""
+ALGORITHMS = ["RS256", "PS256"]
+
 
 Form = dict[str, str]
 
@@ -22,7 +39,6 @@ class Client:
     app_id: str
     service_principal: Object
     application: Object | None
-    home: Directory | None
 
     @property
     def name(self) -> str:
@@ -60,7 +76,7 @@ def check_proof_given(form: Form) -> None:
     """
     if not form.get("client_secret") and not form.get("client_assertion"):
         message = "'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type."
-        raise Aadsts(7000216, aadsts.INVALID_CLIENT, message, status=401)
+        raise _invalid(7000216, message)
 
 
 def find_client(replica: Replica, app_id: str) -> Client:
@@ -70,22 +86,21 @@ def find_client(replica: Replica, app_id: str) -> Client:
     """
     note_caller(app_id)
     principal = replica.service_principal(app_id)
-    located = replica.application(app_id)
+    application = replica.application(app_id)
     if principal is None:
-        if located is not None and located[0] is replica.directory:
+        if application is not None:
             message = (
                 f"The client application {app_id} is missing service principal in the tenant "
                 f"{replica.tenant_id}. See instructions here: https://go.microsoft.com/fwlink/?linkid=2225119"
             )
-            raise Aadsts(7000229, aadsts.INVALID_CLIENT, message, status=401)
+            raise _invalid(7000229, message)
         raise _unknown(replica, app_id)
-    home, application = located or (None, None)
     if application is None and principal.get("appOwnerOrganizationId") != MICROSOFT_TENANT:
         raise _unknown(replica, app_id)
     if not principal.get("accountEnabled", True):
         message = f"Application '{app_id}'({principal.get('displayName')}) is disabled."
         raise Aadsts(7000112, aadsts.UNAUTHORIZED_CLIENT, message, status=401)
-    return Client(str(principal["appId"]), principal, application, home)
+    return Client(str(principal["appId"]), principal, application)
 
 
 def _unknown(replica: Replica, app_id: str) -> Aadsts:
@@ -101,29 +116,21 @@ def authenticate(replica: Replica, client: Client, form: Form, origin: str) -> N
     """Prove a confidential client by its secret, its certificate or a federated token.
 
     :param origin: the address under which the caller reached us, part of an assertion's audience.
-    :raises Aadsts: 7000218 without a proof, 7000215 or 7000222 for a secret, and what
-        :mod:`~.assertions` says of assertions.
+    :raises Aadsts: 7000218 without a proof, 7000215 or 7000222 for a secret; for an assertion see :func:`_check_assertion`.
     """
     assertion, secret = form.get("client_assertion"), form.get("client_secret")
-    if client.application is None or client.home is None or not (assertion or secret):
-        message = (
-            "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."
+    if client.application is None or not (assertion or secret):
+        raise _invalid(
+            7000218,
+            "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
         )
-        raise Aadsts(7000218, aadsts.INVALID_CLIENT, message, status=401)
-    if assertion:
-        if form.get("client_assertion_type") != assertions.ASSERTION_TYPE:
-            raise Aadsts(
-                900144,
-                aadsts.INVALID_REQUEST,
-                "The request body must contain the following parameter: 'client_assertion_type'.",
-            )
-        certificates = replica.certificates(
-            client.home, client.application["id"], client.service_principal["id"]
-        )
-        assertions.verify(replica, client.application, certificates, assertion, origin)
+    ids = client.application["id"], client.service_principal["id"]
+    if not assertion:
+        _check_secret(replica, client.app_id, replica.secrets(*ids), str(secret))
         return
-    secrets = replica.secrets(client.home, client.application["id"], client.service_principal["id"])
-    _check_secret(replica, client.app_id, secrets, str(secret))
+    if form.get("client_assertion_type") != ASSERTION_TYPE:
+        required({}, "client_assertion_type")
+    _check_assertion(replica, client.application, replica.certificates(*ids), assertion, origin)
 
 
 def _check_secret(replica: Replica, app_id: str, secrets: list[Credential], secret: str) -> None:
@@ -137,9 +144,177 @@ def _check_secret(replica: Replica, app_id: str, secrets: list[Credential], secr
             "keys for your app: https://aka.ms/NewClientSecret, or consider using certificate credentials for added "
             "security: https://aka.ms/certCreds."
         )
-        raise Aadsts(7000222, aadsts.INVALID_CLIENT, message, status=401)
-    message = (
+        raise _invalid(7000222, message)
+    raise _invalid(
+        7000215,
         "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, "
-        f"not the client secret ID, for a secret added to app '{app_id}'."
+        f"not the client secret ID, for a secret added to app '{app_id}'.",
     )
-    raise Aadsts(7000215, aadsts.INVALID_CLIENT, message, status=401)
+
+
+def trust_issuer(world: World, issuer: str, jwks: Any) -> None:
+    """Make the keys of a federated identity's issuer known, as the real service would fetch them.
+
+    :param jwks: a JSON Web Key Set: ``{"keys": [...]}``.
+    :raises ValueError: when issuer or keys are missing or malformed.
+    """
+    if not issuer or not isinstance(jwks, dict) or not jwks.get("keys"):
+        raise ValueError("an issuer and a JSON Web Key Set with keys are needed")
+    try:
+        keys = jwt.PyJWKSet.from_dict(jwks)
+    except (jwt.PyJWKSetError, jwt.InvalidKeyError) as error:
+        raise ValueError(f"not a JSON Web Key Set: {error}") from error
+    world.extras.setdefault("issuers", {})[issuer.rstrip("/")] = keys
+
+
+def _check_assertion(
+    replica: Replica, application: Object, certificates: list[Credential], assertion: str, origin: str
+) -> None:
+    """Check a JWT signed by a registered certificate, or by a federated issuer.
+
+    :param certificates: the ones that the replica takes.
+    :param origin: the address under which the caller reached us.
+    :raises Aadsts: 50027 for no JWT, 700027 for the key or signature, 700021 for issuer or subject, 700023
+        for the audience, 700024 for the time, 700211 to 700213 when no federated credential fits.
+    """
+    try:
+        header = jwt.get_unverified_header(assertion)
+        claims = jwt.decode(assertion, options={**SIGNATURE_ONLY, "verify_signature": False})
+    except jwt.InvalidTokenError as error:
+        raise _invalid(50027, "JWT token is invalid or malformed.") from error
+    if str(claims.get("iss", "")).lower() == str(application["appId"]).lower():
+        _by_certificate(replica, application, certificates, assertion, header, claims, origin)
+    else:
+        _by_federation(replica, application, assertion, header, claims)
+    _check_time(replica, claims)
+
+
+def _by_certificate(
+    replica: Replica,
+    application: Object,
+    certificates: list[Credential],
+    assertion: str,
+    header: dict[str, Any],
+    claims: dict[str, Any],
+    origin: str,
+) -> None:
+    named = header.get("x5t#S256") or header.get("x5t") or header.get("kid") or ""
+    credential, certificate = _named_certificate(certificates, header)
+    if credential is None or certificate is None:
+        raise _key_error("The key was not found.", named)
+    if credential.expired(replica.now):
+        # AzureAD/microsoft-identity-web#2834.
+        raise _invalid(1000502, "The provided certificate is not within its specified validity window.")
+    key = certificate.public_key()
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise _key_error("The key is not an RSA key.", named)
+    try:
+        jwt.decode(assertion, key, algorithms=ALGORITHMS, options=SIGNATURE_ONLY)
+    except jwt.InvalidTokenError as error:
+        raise _key_error("The signature is invalid.", named) from error
+    if str(claims.get("sub", "")).lower() != str(application["appId"]).lower():
+        raise _invalid(700021, "Client assertion application identifier doesn't match 'client_id' parameter.")
+    if not any(_is_our_audience(replica, str(value), origin) for value in _listed(claims.get("aud"))):
+        raise _invalid(
+            700023,
+            "Client assertion audience claim does not match Realm issuer. Review the documentation at "
+            "https://docs.microsoft.com/azure/active-directory/develop/active-directory-certificate-credentials .",
+        )
+
+
+def _named_certificate(
+    certificates: list[Credential], header: dict[str, Any]
+) -> tuple[Credential | None, x509.Certificate | None]:
+    """The certificate whose thumbprint the header names (``x5t#S256``, ``x5t``, or ``kid`` in hexadecimal)."""
+    for credential in certificates:
+        certificate = x509.load_pem_x509_certificate(credential.private.encode())
+        sha1, sha256 = certificate.fingerprint(hashes.SHA1()), certificate.fingerprint(hashes.SHA256())  # noqa: S303  # a name, not a proof
+        if "x5t#S256" in header:
+            fits = _digest(header["x5t#S256"]) == sha256
+        elif "x5t" in header:
+            fits = _digest(header["x5t"]) == sha1
+        else:
+            fits = str(header.get("kid", "")).lower() in {sha1.hex(), sha256.hex()}
+        if fits:
+            return credential, certificate
+    return None, None
+
+
+def _digest(value: Any) -> bytes:
+    text = str(value)
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return b""
+
+
+def _by_federation(
+    replica: Replica, application: Object, assertion: str, header: dict[str, Any], claims: dict[str, Any]
+) -> None:
+    issuer, subject = str(claims.get("iss", "")), str(claims.get("sub", ""))
+    audiences = _listed(claims.get("aud"))
+    matching = [entry for entry in application.get("_federated", ()) if entry.get("issuer") == issuer]
+    if not matching:
+        raise _no_record(700211, "issuer", issuer)
+    matching = [entry for entry in matching if set(audiences) & set(entry.get("audiences", ()))]
+    if not matching:
+        raise _no_record(700212, "audience", " ".join(audiences))
+    if not any(entry.get("subject") == subject for entry in matching):
+        raise _no_record(700213, "subject", subject)
+    keys: jwt.PyJWKSet | None = replica.world.extras.get("issuers", {}).get(issuer.rstrip("/"))
+    try:
+        key = (keys or jwt.PyJWKSet([]))[str(header.get("kid", ""))]
+        jwt.decode(assertion, key, algorithms=ALGORITHMS, options=SIGNATURE_ONLY)
+    except (jwt.InvalidTokenError, jwt.PyJWKSetError, KeyError) as error:
+        raise _key_error("The key was not found.", str(header.get("kid", ""))) from error
+
+
+def _check_time(replica: Replica, claims: dict[str, Any]) -> None:
+    """The caller dates its assertion by its own clock, which need not have moved with the sandbox's."""
+    start, end = float(claims.get("nbf", claims.get("iat", 0))), float(claims.get("exp", 0))
+    if any(start - SKEW <= now < end + SKEW for now in (replica.now.timestamp(), time.time())):
+        return
+    raise _invalid(700024, "Client assertion is not within its valid time range.")
+
+
+def _is_our_audience(replica: Replica, audience: str, origin: str) -> bool:
+    parts = split_url(audience)
+    hosts = {
+        split_url(origin).netloc,
+        split_url(replica.world.entra_url).netloc,
+        "login.microsoftonline.com",
+    }
+    tenant, _, rest = parts.path.strip("/").partition("/")
+    return (
+        parts.netloc in hosts
+        and replica.world.tenant(tenant) is replica.directory
+        and rest in {"oauth2/v2.0/token", "oauth2/token", "v2.0", ""}
+    )
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+
+
+def _no_record(code: int, part: str, presented: str) -> Aadsts:
+    """Each part of a federated credential has its own number (azure-identity's troubleshooting guide names them)."""
+    return _invalid(
+        code,
+        f"No matching federated identity record found for presented assertion {part} '{presented}'. Check your "
+        "federated identity credential Subject, Audience and Issuer against the presented assertion. "
+        "https://learn.microsoft.com/entra/workload-id/workload-identity-federation",
+    )
+
+
+def _key_error(reason: str, thumbprint: str) -> Aadsts:
+    shown = _digest(thumbprint).hex().upper()
+    return _invalid(
+        700027,
+        "The certificate with identifier used to sign the client assertion is not registered on application. "
+        f"[Reason - {reason}, Thumbprint of key used by client: '{shown}', Please visit the Azure Portal, Graph "
+        "Explorer or directly use MS Graph to see configured keys for app.",
+    )
+
+
+def _invalid(code: int, message: str) -> Aadsts:
+    return Aadsts(code, aadsts.INVALID_CLIENT, message, status=401)

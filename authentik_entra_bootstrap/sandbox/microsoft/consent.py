@@ -11,24 +11,28 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from authentik_entra_bootstrap.sandbox.microsoft.aadsts import Aadsts
-from authentik_entra_bootstrap.sandbox.microsoft.authorize import check_redirect, problem, redirect
 from authentik_entra_bootstrap.sandbox.microsoft.clients import Client, find_client, required
 from authentik_entra_bootstrap.sandbox.microsoft.login import (
-    CONSENTING_ROLES,
-    ROLE_CONSENTING_ROLES,
+    check_redirect,
     form_html,
-    grant_scopes,
     listed,
-    locate,
     message_page,
     page,
     people_buttons,
-    people_of,
-    tenants_for,
+    problem,
+    redirect,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.objects import iso, role_assignment, service_principal
 from authentik_entra_bootstrap.sandbox.microsoft.replica import Replica
-from authentik_entra_bootstrap.sandbox.microsoft.token import MULTI_TENANT, read_form
+from authentik_entra_bootstrap.sandbox.microsoft.sessions import (
+    CONSENTING_ROLES,
+    ROLE_CONSENTING_ROLES,
+    grant_scopes,
+    locate,
+    people_of,
+    tenants_for,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.token_endpoint import read_form
 from authentik_entra_bootstrap.sandbox.requestlog import note_caller
 from authentik_entra_bootstrap.sandbox.store import Directory, Object
 from authentik_entra_bootstrap.sandbox.world import World
@@ -92,18 +96,14 @@ async def _consent(world: World, request: Request) -> Response:
 
 
 def _client(world: World, directory: Directory, app_id: str) -> Client:
-    """The application; consent is what brings a multi-tenant one into the tenant."""
+    """The application; consent also makes its service principal."""
     replica = Replica(world, directory)
-    located = replica.application(app_id)
-    if replica.service_principal(app_id) is None and located is not None:
-        home, application = located
-        if home is directory or application.get("signInAudience") in MULTI_TENANT:
-            created = iso(world.clock.now())
-            missing = service_principal(
-                "", application["appId"], application["displayName"], home.tenant_id, created
-            )
-            return Client(application["appId"], missing, application, home)
-    return find_client(replica, app_id)
+    application = replica.application(app_id)
+    if replica.service_principal(app_id) is not None or application is None:
+        return find_client(replica, app_id)
+    name, created = application["displayName"], iso(world.clock.now())
+    missing = service_principal("", application["appId"], name, directory.tenant_id, created)
+    return Client(application["appId"], missing, application)
 
 
 def requested(replica: Replica, client: Client) -> list[Asked]:
@@ -184,19 +184,19 @@ def grant(world: World, directory: Directory, client: Client, wanted: list[Asked
 
 
 def _accepted(asked: Mapping[str, str], tenant_id: str, client: Client) -> Response:
-    if not asked.get("redirect_uri"):
-        return message_page(
-            "Permissions granted", f"{client.name} has what it asked for. You may close this window."
-        )
-    return redirect(asked["redirect_uri"], _with_state(asked, {"admin_consent": "True", "tenant": tenant_id}))
+    text = f"{client.name} has what it asked for. You may close this window."
+    values = {"admin_consent": "True", "tenant": tenant_id}
+    return _finish(asked, values, message_page("Permissions granted", text))
 
 
 def _cancelled(asked: Mapping[str, str]) -> Response:
-    if not asked.get("redirect_uri"):
-        return message_page("Canceled", "Nothing was granted. You may close this window.")
     values = {"error": "permission_denied", "error_description": "The admin canceled the request"}
-    return redirect(asked["redirect_uri"], _with_state(asked, values))
+    return _finish(asked, values, message_page("Canceled", "Nothing was granted. You may close this window."))
 
 
-def _with_state(asked: Mapping[str, str], values: dict[str, str]) -> dict[str, str]:
-    return {**values, "state": asked["state"]} if "state" in asked else values
+def _finish(asked: Mapping[str, str], values: dict[str, str], last_page: Response) -> Response:
+    if not asked.get("redirect_uri"):
+        return last_page
+    return redirect(
+        asked["redirect_uri"], values | {name: asked[name] for name in ("state",) if name in asked}
+    )

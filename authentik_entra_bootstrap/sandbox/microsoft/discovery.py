@@ -1,8 +1,13 @@
-"""OpenID discovery, instance discovery, signing keys."""
+"""What clients read before they sign in: OpenID and instance discovery, signing keys, and Azure Resource Manager.
+
+``az cloud register`` reads the addresses of a cloud, ``az login`` lists tenants and subscriptions. A tenant that
+is there for identities alone has no subscription.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -12,7 +17,12 @@ from starlette.routing import BaseRoute, Route
 
 from authentik_entra_bootstrap.sandbox.microsoft import aadsts
 from authentik_entra_bootstrap.sandbox.microsoft.aadsts import Aadsts
-from authentik_entra_bootstrap.sandbox.microsoft.tokens import signing_key
+from authentik_entra_bootstrap.sandbox.microsoft.tokens import (
+    Caller,
+    TokenRejected,
+    signing_key,
+    verify_bearer,
+)
 from authentik_entra_bootstrap.sandbox.store import Directory
 from authentik_entra_bootstrap.sandbox.world import World
 
@@ -105,30 +115,12 @@ def _document(world: World, request: Request, name: str) -> dict[str, Any]:
     oauth = f"{base}/{name}/oauth2/v2.0"
     return {
         "token_endpoint": f"{oauth}/token",
-        "token_endpoint_auth_methods_supported": [
-            "client_secret_post",
-            "private_key_jwt",
-            "self_signed_tls_client_auth",
-        ],
         "jwks_uri": f"{base}/{name}/discovery/v2.0/keys",
-        "response_modes_supported": ["query", "form_post"],
-        "subject_types_supported": ["pairwise"],
-        "id_token_signing_alg_values_supported": ["RS256"],
         "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
         "scopes_supported": ["openid", "profile", "email", "offline_access"],
         "issuer": f"{base}/{tenant_id}/v2.0",
-        "request_uri_parameter_supported": False,
-        "userinfo_endpoint": "https://graph.microsoft.com/oidc/userinfo",
         "authorization_endpoint": f"{oauth}/authorize",
         "device_authorization_endpoint": f"{oauth}/devicecode",
-        "http_logout_supported": True,
-        "frontchannel_logout_supported": True,
-        "end_session_endpoint": f"{oauth}/logout",
-        "claims_supported": [
-            *("sub", "iss", "cloud_instance_name", "cloud_instance_host_name", "cloud_graph_host_name"),
-            *("msgraph_host", "aud", "exp", "iat", "auth_time", "acr", "nonce", "preferred_username"),
-            *("name", "tid", "ver", "at_hash", "c_hash", "email"),
-        ],
         "tenant_region_scope": "EU",
         "cloud_instance_name": "microsoftonline.com",
         "cloud_graph_host_name": "graph.windows.net",
@@ -155,3 +147,66 @@ def _instance(world: World, request: Request) -> Response:
             "metadata": [{"preferred_network": own, "preferred_cache": own, "aliases": [own]}],
         }
     )
+
+
+def management_routes(world: World) -> list[BaseRoute]:
+    """The routes of ``management.azure.com``, for one world."""
+
+    async def endpoints(request: Request) -> Response:
+        return JSONResponse(_cloud(origin(world, request)))
+
+    def subscriptions(_: Caller) -> dict[str, Any]:
+        return {"value": [], "count": {"type": "Total", "value": 0}}
+
+    def tenants(caller: Caller) -> dict[str, Any]:
+        organization = world.tenants[caller.tid].all("organization")[0]
+        domains = [str(domain["name"]) for domain in organization["verifiedDomains"]]
+        return {
+            "value": [
+                {
+                    "id": f"/tenants/{caller.tid}",
+                    "tenantId": caller.tid,
+                    "displayName": organization["displayName"],
+                    "defaultDomain": domains[0],
+                    "domains": domains,
+                    "tenantCategory": "Home",
+                }
+            ]
+        }
+
+    def signed_in(handler: Callable[[Caller], dict[str, Any]]) -> Callable[[Request], Any]:
+        async def answer(request: Request) -> Response:
+            try:
+                caller = verify_bearer(world, request.headers.get("authorization"))
+            except TokenRejected as error:
+                body = {"error": {"code": "AuthenticationFailed", "message": str(error)}}
+                return JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})
+            return JSONResponse(handler(caller))
+
+        return answer
+
+    return [
+        Route("/metadata/endpoints", endpoints),
+        Route("/subscriptions", signed_in(subscriptions)),
+        Route("/tenants", signed_in(tenants)),
+    ]
+
+
+def _cloud(base: str) -> dict[str, Any]:
+    """A cloud whose token service, Microsoft Graph and Resource Manager are at one address."""
+    return {
+        "name": "authentik-entra sandbox",
+        "portal": base,
+        "authentication": {
+            "loginEndpoint": base,
+            "audiences": [base],
+            "tenant": "common",
+            "identityProvider": "AAD",
+        },
+        "resourceManager": base,
+        "microsoftGraphResourceId": f"{base}/",
+        "graph": base,
+        "graphAudience": base,
+        "gallery": base,
+        "suffixes": {},
+    }

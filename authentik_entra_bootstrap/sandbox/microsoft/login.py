@@ -1,151 +1,45 @@
-"""Sign-in of people: who may, what they agree to, remembering it, and the few pages that they see."""
+"""The pages where people sign in: the authorization endpoint, and the one where a device code is entered."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from html import escape
+from urllib.parse import urlencode
 
-from starlette.responses import HTMLResponse
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
 
-from authentik_entra_bootstrap.sandbox.microsoft import scopes
+from authentik_entra_bootstrap.sandbox.microsoft import aadsts, scopes
 from authentik_entra_bootstrap.sandbox.microsoft.aadsts import Aadsts
-from authentik_entra_bootstrap.sandbox.microsoft.clients import Client
-from authentik_entra_bootstrap.sandbox.microsoft.discovery import SHARED, find_tenant
-from authentik_entra_bootstrap.sandbox.microsoft.objects import opaque_id
+from authentik_entra_bootstrap.sandbox.microsoft.clients import Client, find_client, required
+from authentik_entra_bootstrap.sandbox.microsoft.discovery import SHARED, origin, split_url
 from authentik_entra_bootstrap.sandbox.microsoft.replica import Replica
-from authentik_entra_bootstrap.sandbox.microsoft.sessions import SignedIn
-from authentik_entra_bootstrap.sandbox.store import Directory, Object
+from authentik_entra_bootstrap.sandbox.microsoft.sessions import (
+    CODE_LIFETIME,
+    DEVICE_LIFETIME,
+    AuthorizationCode,
+    DeviceCode,
+    digest,
+    locate,
+    people_of,
+    sessions,
+    sign_in,
+    tenants_for,
+)
+from authentik_entra_bootstrap.sandbox.microsoft.token_endpoint import check_audience, read_form
+from authentik_entra_bootstrap.sandbox.store import Object
 from authentik_entra_bootstrap.sandbox.world import World
 
-CONSENTING_ROLES = frozenset(
-    {
-        "Global Administrator",
-        "Application Administrator",
-        "Cloud Application Administrator",
-        "Privileged Role Administrator",
-    }
-)
-"""Who may agree to delegated permissions that need an administrator."""
-ROLE_CONSENTING_ROLES = frozenset({"Global Administrator", "Privileged Role Administrator"})
-"""Who may grant Microsoft Graph's application permissions."""
+PICK = "Pick an account"
+TITLE = "Sign in to your account"
+ENTRY = "<p><label>Code <input name='otc' value='' autocomplete='off' autofocus></label> <button>Next</button></p>"
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;background:#f2f2f2;margin:0}"
     "main{max-width:34rem;margin:4rem auto;background:#fff;padding:2rem;box-shadow:0 2px 6px #0003}"
     "h1{font-size:1.4rem;margin-top:0}button{font:inherit;padding:.5rem 1rem;margin:.2rem .4rem .2rem 0}"
     "input[name=otc]{font:inherit;padding:.5rem}small{color:#555}"
 )
-
-
-def tenants_for(world: World, tenant: str) -> list[Directory]:
-    """The tenants whose people may sign in under an address: one, or all for ``common`` and its like.
-
-    :raises Aadsts: 900023 or 90002.
-    """
-    if tenant.lower() in SHARED:
-        return list(world.tenants.values())
-    return [find_tenant(world, tenant)]
-
-
-def people_of(world: World, tenant: str) -> list[Object]:
-    """The people who may sign in under an address."""
-    return [user for directory in tenants_for(world, tenant) for user in directory.all("user")]
-
-
-def locate(world: World, tenant: str, name: str) -> tuple[Directory, Object]:
-    """A person by user name or object id, and their tenant.
-
-    :raises LookupError: when nobody of that name may sign in there.
-    """
-    for directory in tenants_for(world, tenant):
-        for user in directory.all("user"):
-            known = {user["id"].lower(), user["userPrincipalName"].lower()}
-            if name.lower() in known and user.get("accountEnabled", True):
-                return directory, user
-    raise LookupError(f"nobody called {name!r} may sign in to {tenant}")
-
-
-def sign_in(replica: Replica, client: Client, user: Object, scope: str) -> SignedIn:
-    """Sign a person in to a client; what is not granted yet is granted, if they may.
-
-    Agreeing writes a grant for that person alone, as in the real service.
-
-    :param scope: as the client asked.
-    :raises Aadsts: 90094 when an administrator would have to consent.
-    """
-    wanted = scopes.for_user(replica, scope)
-    principal = client.service_principal
-    granted = replica.scopes(principal["id"], wanted.resource, user["id"])
-    missing = wanted.values - granted
-    if wanted.default and not granted:
-        missing = _registered(client, wanted.resource)
-    if not missing:
-        return SignedIn(replica.tenant_id, user["id"])
-    for_administrators = {
-        entry["value"]
-        for entry in wanted.resource.get("oauth2PermissionScopes", ())
-        if entry["type"] == "Admin"
-    }
-    if missing & for_administrators and not CONSENTING_ROLES.intersection(user.get("_directoryRoles", ())):
-        message = f"{client.name} needs permission to access resources that only an admin can grant."
-        raise Aadsts(90094, "access_denied", message)
-    grant_scopes(
-        replica.directory, principal["id"], wanted.resource["id"], granted | missing, principal_id=user["id"]
-    )
-    return SignedIn(replica.tenant_id, user["id"], frozenset(missing))
-
-
-def _registered(client: Client, resource: Object) -> frozenset[str]:
-    """The delegated permissions that the client's registration lists for a resource."""
-    names = {entry["id"]: entry["value"] for entry in resource.get("oauth2PermissionScopes", ())}
-    return frozenset(
-        names[access["id"]]
-        for entry in (client.application or {}).get("requiredResourceAccess", ())
-        if entry["resourceAppId"] == resource["appId"]
-        for access in entry["resourceAccess"]
-        if access["type"] == "Scope" and access["id"] in names
-    )
-
-
-def grant_scopes(
-    directory: Directory,
-    client_id: str,
-    resource_id: str,
-    values: set[str],
-    *,
-    principal_id: str | None = None,
-) -> None:
-    """Make the delegated grant of a client hold exactly ``values``; none removes it.
-
-    :param client_id: object id of the client's service principal, ``resource_id`` of the resource's.
-    :param principal_id: of the person it is for; ``None`` is for everybody in the tenant.
-    """
-    kind = "AllPrincipals" if principal_id is None else "Principal"
-    with directory.lock:
-        existing = [
-            entry
-            for entry in directory.all("oauth2PermissionGrant")
-            if entry["clientId"] == client_id
-            and entry["resourceId"] == resource_id
-            and entry["consentType"] == kind
-            and entry.get("principalId") == principal_id
-        ]
-        if not values:
-            for entry in existing:
-                directory.remove("oauth2PermissionGrant", entry["id"])
-            return
-        grant = existing[0] if existing else None
-        if grant is None:
-            grant = {
-                "id": opaque_id(client_id, resource_id, kind, principal_id or ""),
-                "clientId": client_id,
-                "consentType": kind,
-                "principalId": principal_id,
-                "resourceId": resource_id,
-                "scope": "",
-            }
-        if set(grant["scope"].split()) != values:
-            grant["scope"] = " ".join(sorted(values))
-            directory.put("oauth2PermissionGrant", grant["id"], grant)
 
 
 def page(title: str, body: str, *, status: int = 200) -> HTMLResponse:
@@ -188,3 +82,229 @@ def people_buttons(users: Iterable[Object], *, name: str = "user") -> str:
                 f"<div><button name='{name}' value='{upn}'>{upn}</button><small>{roles}</small></div>"
             )
     return "".join(buttons)
+
+
+def authorize_routes(world: World) -> list[BaseRoute]:
+    """The route of the authorization endpoint."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await _authorize(world, request)
+        except Aadsts as error:
+            return problem(world, request, error)
+
+    return [Route("/{tenant}/oauth2/v2.0/authorize", endpoint, methods=["GET", "POST"])]
+
+
+def problem(world: World, request: Request, error: Aadsts) -> Response:
+    """The page for an error that must not be sent to a redirect address."""
+    lines = aadsts.description(world, request, error).split("\r\n")
+    return page("Sorry, but we're having trouble signing you in.", listed(lines), status=error.status)
+
+
+def check_redirect(client: Client, address: str) -> None:
+    """Refuse a redirect address that the client has not registered; the port of a loopback one is free.
+
+    :raises Aadsts: 50011.
+    """
+    application = client.application or {}
+    registered = [
+        uri
+        for kind in ("publicClient", "web", "spa")
+        for uri in (application.get(kind) or {}).get("redirectUris", ())
+    ]
+    if client.application is None:
+        registered = ["http://localhost"]
+    if any(_same_address(address, uri) for uri in registered):
+        return
+    message = (
+        f"The redirect URI '{address}' specified in the request does not match the redirect URIs configured for the "
+        f"application '{client.app_id}'. Make sure the redirect URI sent in the request matches one added to your "
+        "application in the Azure portal."
+    )
+    raise Aadsts(50011, "invalid_request", message)
+
+
+def _same_address(given: str, registered: str) -> bool:
+    if given == registered:
+        return True
+    one, other = split_url(given), split_url(registered)
+    loopback = other.hostname in {"localhost", "127.0.0.1"} and other.scheme == one.scheme == "http"
+    return loopback and one.hostname == other.hostname and (one.path or "/") == (other.path or "/")
+
+
+async def _authorize(world: World, request: Request) -> Response:
+    asked = dict(request.query_params)
+    form = await read_form(request) if request.method == "POST" else {}
+    tenant = request.path_params["tenant"]
+    app_id, redirect_uri = required(asked, "client_id", "redirect_uri")
+    replica = Replica(world, tenants_for(world, tenant)[0])
+    client = find_client(replica, app_id)
+    check_audience(client, tenant)
+    check_redirect(client, redirect_uri)
+    try:
+        scope = _scope(asked)
+        wanted = scopes.for_user(replica, scope)
+        if form.get("decision") == "cancel":
+            declined = Aadsts(65004, "access_denied", "User declined to consent to access the app.")
+            return _send_back(asked, _described(world, request, declined))
+        if "user" not in form:
+            names = sorted(wanted.values) or ["everything that is granted to it"]
+            text = f"<p>{escape(client.name)} asks for:</p>{listed(names)}"
+            buttons = (
+                people_buttons(people_of(world, tenant))
+                + "<button name='decision' value='cancel'>Cancel</button>"
+            )
+            return page(PICK, text + form_html({}, buttons))
+        directory, user = locate(world, tenant, form["user"])
+        home = Replica(world, directory)
+        signed_in = sign_in(home, find_client(home, app_id), user, scope)
+    except Aadsts as error:
+        return _send_back(asked, _described(world, request, error))
+    except LookupError as error:
+        return message_page(TITLE, str(error), status=400)
+    store = sessions(world)
+    code = store.new_text("1.")
+    store.codes[digest(code)] = AuthorizationCode(
+        client.app_id,
+        signed_in,
+        redirect_uri,
+        scope,
+        world.clock.now() + CODE_LIFETIME,
+        asked.get("code_challenge"),
+        asked.get("code_challenge_method", "plain"),
+        asked.get("nonce"),
+    )
+    return _send_back(asked, {"code": code, "session_state": world.guid("session")})
+
+
+def _described(world: World, request: Request, error: Aadsts) -> dict[str, str]:
+    return {"error": error.error, "error_description": aadsts.description(world, request, error)}
+
+
+def _scope(asked: Mapping[str, str]) -> str:
+    if asked.get("response_type", "") != "code":
+        message = f"The response_type '{asked.get('response_type', '')}' is not supported."
+        raise Aadsts(70005, "unsupported_response_type", message)
+    (scope,) = required(dict(asked), "scope")
+    return scope
+
+
+def _send_back(asked: Mapping[str, str], values: dict[str, str]) -> Response:
+    if "state" in asked:
+        values["state"] = asked["state"]
+    address, mode = asked["redirect_uri"], asked.get("response_mode", "query")
+    if mode == "form_post":
+        fields = "".join(
+            f"<input type='hidden' name='{escape(name)}' value='{escape(value)}'>"
+            for name, value in values.items()
+        )
+        return HTMLResponse(
+            f"<form method='post' action='{escape(address)}'>{fields}<button>Continue</button></form>"
+            "<script>document.forms[0].submit()</script>"
+        )
+    return redirect(address, values)
+
+
+def redirect(address: str, values: Mapping[str, str]) -> Response:
+    """Send the browser to ``address`` with ``values`` added to its query."""
+    joint = "&" if "?" in address else "?"
+    return RedirectResponse(f"{address}{joint}{urlencode(values)}", status_code=302)
+
+
+def device_routes(world: World) -> list[BaseRoute]:
+    """Routes of the device flow. The page is ``/common/oauth2/deviceauth``, also as ``/devicelogin``."""
+
+    async def begin(request: Request) -> Response:
+        try:
+            body = await _begin(world, request)
+        except Aadsts as error:
+            return aadsts.answer(world, request, error)
+        return JSONResponse(body, headers=aadsts.reply_headers(world, request))
+
+    async def enter(request: Request) -> Response:
+        return await _page(world, request)
+
+    return [
+        Route("/{tenant}/oauth2/v2.0/devicecode", begin, methods=["POST"]),
+        Route("/devicelogin", enter, methods=["GET", "POST"]),
+        Route("/common/oauth2/deviceauth", enter, methods=["GET", "POST"]),
+    ]
+
+
+async def _begin(world: World, request: Request) -> dict[str, object]:
+    form = await read_form(request)
+    tenant = request.path_params["tenant"]
+    app_id, scope = required(form, "client_id", "scope")
+    replica = Replica(world, tenants_for(world, tenant)[0])
+    client = find_client(replica, app_id)
+    check_audience(client, tenant)
+    scopes.for_user(replica, scope)
+    store = sessions(world)
+    text, user_code = store.new_text("D"), store.new_user_code()
+    store.device_codes[digest(text)] = DeviceCode(
+        user_code, client.app_id, tenant, scope, world.clock.now() + DEVICE_LIFETIME
+    )
+    address = f"{origin(world, request)}/devicelogin"
+    return {
+        "user_code": user_code,
+        "device_code": text,
+        "verification_uri": address,
+        "expires_in": int(DEVICE_LIFETIME.total_seconds()),
+        "interval": world.switches.device_code_interval,
+        "message": (
+            f"To sign in, use a web browser to open the page {address} and enter the code {user_code} to authenticate."
+        ),
+    }
+
+
+def decide(world: World, user_code: str, user: str, *, approve: bool = True) -> None:
+    """Enter a device code as a person would, and sign in or decline.
+
+    :param user: user name or object id; not needed to decline.
+    :raises LookupError: for an unknown, expired or used code, or a person who may not sign in there.
+    :raises ValueError: when the person may not agree to what the client asks.
+    """
+    pending = sessions(world).by_user_code(user_code)
+    if pending is None or pending.state != "pending" or world.clock.now() >= pending.expires:
+        raise LookupError("there is no such code, or it has expired")
+    if not approve:
+        pending.state = "declined"
+        return
+    directory, person = locate(world, pending.tenant, user)
+    replica = Replica(world, directory)
+    try:
+        pending.signed_in = sign_in(replica, find_client(replica, pending.client_id), person, pending.scope)
+    except Aadsts as error:
+        raise ValueError(str(error)) from error
+    pending.state = "approved"
+
+
+async def _page(world: World, request: Request) -> Response:
+    form = await read_form(request) if request.method == "POST" else {}
+    code = form.get("otc") or request.query_params.get("otc", "")
+    if not code:
+        return page(TITLE, "<p>Enter the code displayed on your app or device.</p>" + form_html({}, ENTRY))
+    pending = sessions(world).by_user_code(code)
+    if pending is None or pending.state != "pending":
+        text = "<p>That code didn't work. Check the code and try again. (AADSTS70018)</p>"
+        return page(TITLE, text + form_html({}, ENTRY), status=400)
+    if world.clock.now() >= pending.expires:
+        return message_page(
+            TITLE, "That code has expired. Go back to your app for a new one. (AADSTS70019)", status=400
+        )
+    if "decision" not in form and "user" not in form:
+        users = people_of(world, pending.tenant)
+        where = "any organization" if pending.tenant.lower() in SHARED else "this organization"
+        buttons = people_buttons(users) + "<button name='decision' value='decline'>Cancel</button>"
+        text = f"<p>You are signing in to an app on another device, with an account of {where}.</p>"
+        return page(PICK, text + form_html({"otc": code}, buttons))
+    try:
+        decide(world, code, form.get("user", ""), approve=form.get("decision") != "decline")
+    except (LookupError, ValueError) as error:
+        return message_page(TITLE, str(error), status=400)
+    if form.get("decision") == "decline":
+        return message_page(TITLE, "You have declined. You may close this window.")
+    return message_page(
+        TITLE, "You have signed in to the application on your device. You may now close this window."
+    )

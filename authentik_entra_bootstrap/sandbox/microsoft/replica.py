@@ -73,18 +73,9 @@ class Replica:
         """The service principal of an application in this tenant."""
         return _by_app_id(self.apps, "servicePrincipal", app_id)
 
-    def application(self, app_id: str) -> tuple[Directory, Object] | None:
-        """The application, in this tenant or in another one (multi-tenant ones), with its home."""
-        homes = [
-            self.directory,
-            *(other for other in self.world.tenants.values() if other is not self.directory),
-        ]
-        for home in homes:
-            known = home.as_of(self._since(self.world.switches.app_lag))
-            found = _by_app_id(known, "application", app_id)
-            if found is not None:
-                return home, found
-        return None
+    def application(self, app_id: str) -> Object | None:
+        """The application in this tenant."""
+        return _by_app_id(self.apps, "application", app_id)
 
     def resource(self, name: str) -> Object | None:
         """The service principal of a resource, by application id or by one of its names."""
@@ -96,51 +87,38 @@ class Replica:
 
         return self.apps.find("servicePrincipal", named)
 
-    def secrets(self, home: Directory, application_id: str, principal_id: str) -> list[Credential]:
+    def secrets(self, application_id: str, principal_id: str) -> list[Credential]:
         """The client secrets that this replica takes; ``private`` is the text's hash.
 
-        A secret of the service principal signs in like one of the application, in its own tenant.
+        A secret of the service principal signs in like one of the application.
         """
-        return self._of_both(home, application_id, principal_id, "passwordCredentials", "_secrets")
+        return self._of_both(application_id, principal_id, "passwordCredentials", "_secrets")
 
-    def certificates(self, home: Directory, application_id: str, principal_id: str) -> list[Credential]:
+    def certificates(self, application_id: str, principal_id: str) -> list[Credential]:
         """The certificates that this replica takes, of both; ``private`` is the certificate as PEM."""
-        return self._of_both(home, application_id, principal_id, "keyCredentials", "_certificates")
+        return self._of_both(application_id, principal_id, "keyCredentials", "_certificates")
 
-    def _of_both(
-        self, home: Directory, application_id: str, principal_id: str, listed: str, private: str
-    ) -> list[Credential]:
+    def _of_both(self, application_id: str, principal_id: str, listed: str, private: str) -> list[Credential]:
         return [
-            *self._credentials(home, ("application", application_id), listed, private),
-            *self._credentials(self.directory, ("servicePrincipal", principal_id), listed, private),
+            *self._credentials("application", application_id, listed, private),
+            *self._credentials("servicePrincipal", principal_id, listed, private),
         ]
 
-    def _credentials(
-        self, home: Directory, holder: tuple[str, str], listed: str, private: str
-    ) -> list[Credential]:
+    def _credentials(self, kind: str, object_id: str, listed: str, private: str) -> list[Credential]:
         switches = self.world.switches
-        if not switches.secret_lag and not switches.removed_secret_lag:
-            newest = home.get(*holder) or {}
-            hidden = newest.get(private, {})
-            return [
-                Credential(entry["keyId"], entry, hidden[entry["keyId"]])
-                for entry in newest.get(listed, ())
-                if entry["keyId"] in hidden
-            ]
         known, forgotten = self._since(switches.secret_lag), self._since(switches.removed_secret_lag)
         added: dict[str, datetime] = {}
         removed: dict[str, datetime] = {}
         found: dict[str, Credential] = {}
-        for moment, version in home.history(*holder, min(known, forgotten)):
+        for moment, version in self.directory.history(kind, object_id, min(known, forgotten)):
             entries = {entry["keyId"]: entry for entry in (version or {}).get(listed, ())}
-            present = {
-                key: value for key, value in (version or {}).get(private, {}).items() if key in entries
-            }
-            for key, value in present.items():
+            hidden = (version or {}).get(private, {})
+            present = hidden.keys() & entries.keys()
+            for key in present:
                 added.setdefault(key, moment)
                 removed.pop(key, None)
-                found[key] = Credential(key, entries[key], value)
-            for key in found.keys() - present.keys():
+                found[key] = Credential(key, entries[key], hidden[key])
+            for key in found.keys() - present:
                 removed.setdefault(key, moment)
         return [
             credential

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 from jwt.types import Options
 
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import DIRECTORY_ROLES, GRAPH_APP_ID
@@ -208,16 +209,8 @@ class SigningKey:
 
     def jwk(self) -> dict[str, Any]:
         """The public key as a JSON Web Key."""
-        numbers = self.private.public_key().public_numbers()
-        return {
-            "kty": "RSA",
-            "use": "sig",
-            "alg": "RS256",
-            "kid": self.kid,
-            "x5t": self.kid,
-            "n": _unsigned(numbers.n),
-            "e": _unsigned(numbers.e),
-        }
+        public = RSAAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
+        return {**public, "use": "sig", "alg": "RS256", "kid": self.kid, "x5t": self.kid}
 
 
 @cache
@@ -229,8 +222,3 @@ def signing_key() -> SigningKey:
     )
     kid = base64.urlsafe_b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).rstrip(b"=").decode()
     return SigningKey(private, kid)
-
-
-def _unsigned(number: int) -> str:
-    raw = number.to_bytes((number.bit_length() + 7) // 8, "big")
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

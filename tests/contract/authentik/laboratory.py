@@ -18,7 +18,7 @@ from authentik_entra_bootstrap.sandbox.authentik.state import Record
 from authentik_entra_bootstrap.sandbox.clock import SandboxClock
 from authentik_entra_bootstrap.sandbox.microsoft.graph import graph_routes
 from authentik_entra_bootstrap.sandbox.microsoft.seed import operator_holds, seed_tenant
-from authentik_entra_bootstrap.sandbox.microsoft.token import token_routes
+from authentik_entra_bootstrap.sandbox.microsoft.token_endpoint import token_routes
 from authentik_entra_bootstrap.sandbox.world import World
 
 

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Iterator
-
 import httpx
 import pytest
 
 from authentik_entra_bootstrap.sandbox import Sandbox
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(authentik_profile=None) as running:
-        yield running
-
-
-@pytest.fixture
-def http(sandbox: Sandbox) -> Iterator[httpx.Client]:
-    context = ssl.create_default_context(cafile=str(sandbox.ca_file))
-    with httpx.Client(base_url=sandbox.entra_url, verify=context) as client:
-        yield client
 
 
 def test_the_addresses_of_the_cloud(sandbox: Sandbox, http: httpx.Client) -> None:

@@ -45,8 +45,6 @@ SPELLING = frozenset(
 AS_USER = "Directory.AccessAsUser.All"
 """Delegated permission that stands for most scopes of the directory (Azure's own clients use it)."""
 _TYPE = re.compile(r"/[a-z]+(\.[a-z]+)+\Z", re.IGNORECASE)
-Reader = Directory | View
-"""The primary or a replica."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +239,7 @@ class Call:
         return [domain["name"].lower() for domain in sorted(domains, key=lambda item: not item["isDefault"])]
 
 
-def find(reader: Reader, kind: str, key: Key) -> Object | None:
+def find(reader: View, kind: str, key: Key) -> Object | None:
     """The object of a kind that a key addresses, letter case ignored.
 
     :raises GraphError: 400 for a key the kind does not have.
@@ -269,7 +267,7 @@ def checked_identifier(value: str) -> str:
     return value.lower()
 
 
-def find_by(reader: Reader, kind: str, name: str, value: str) -> Object | None:
+def find_by(reader: View, kind: str, name: str, value: str) -> Object | None:
     """The first object of a kind whose property has this value, letter case ignored."""
     wanted = value.casefold()
     return reader.find(kind, lambda item: str(item.get(name) or "").casefold() == wanted) if value else None
@@ -291,7 +289,7 @@ def reference_id(link: object) -> str:
     raise bad_request("Invalid URL was specified in the '@odata.id' of the reference.")
 
 
-def related(reader: Reader, value: Object, relation: str) -> list[tuple[str, Object]]:
+def related(reader: View, value: Object, relation: str) -> list[tuple[str, Object]]:
     """Kind and object for each id in a private list such as ``_owners``, as far as the reader knows them."""
     kinds = ("policy",) if relation == "_appManagementPolicies" else PRINCIPALS
     found = ((kind, reader.get(kind, object_id)) for object_id in value.get(relation, ()) for kind in kinds)

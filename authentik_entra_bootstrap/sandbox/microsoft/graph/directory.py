@@ -10,7 +10,6 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
     NO_CONTENT,
     PRINCIPALS,
     Call,
-    Reader,
     Reply,
     checked_identifier,
     find_by,
@@ -34,7 +33,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import parse_moment, whole_seconds
 from authentik_entra_bootstrap.sandbox.microsoft.model import ENTITIES, ORGANIZATION
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import RULES
-from authentik_entra_bootstrap.sandbox.store import Object
+from authentik_entra_bootstrap.sandbox.store import Object, View
 
 REFERENCES = {"owners": ("user", "servicePrincipal"), "members": ("user", "group", "servicePrincipal")}
 """Relation to the kinds that it takes."""
@@ -161,7 +160,7 @@ def _bury(call: Call, kind: str, target: Object) -> None:
     call.directory.put("deletedItem", target["id"], buried)
 
 
-def _deleted(call: Call, reader: Reader, kind: str) -> list[Object]:
+def _deleted(call: Call, reader: View, kind: str) -> list[Object]:
     """Deleted objects of a kind that can still be restored."""
     return [item for item in reader.all("deletedItem") if item["_kind"] == kind and _restorable(call, item)]
 
@@ -180,7 +179,7 @@ def check_name_free(call: Call, kind: str, unique_name: str) -> None:
         raise conflict("uniqueName")
 
 
-def _find_deleted(call: Call, reader: Reader) -> Object:
+def _find_deleted(call: Call, reader: View) -> Object:
     key = call.keys[0].value
     item = reader.get("deletedItem", checked_identifier(key))
     if item is None or not _restorable(call, item):

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Route
-from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reader, Reply
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
     GraphError,
     bad_request,
@@ -31,7 +31,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.model import (
 )
 from authentik_entra_bootstrap.sandbox.microsoft.objects import opaque_id, role_assignment
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import GRAPH_APP_ID
-from authentik_entra_bootstrap.sandbox.store import Object
+from authentik_entra_bootstrap.sandbox.store import Object, View
 
 ASSIGNMENT = "appRoleAssignment"
 GRANT = "oauth2PermissionGrant"
@@ -42,7 +42,7 @@ ASSIGNABLE = ("servicePrincipal", "user", "group")
 """Kinds that an app role can be assigned to."""
 
 
-def live_assignments(reader: Reader, **wanted: str) -> list[Object]:
+def live_assignments(reader: View, **wanted: str) -> list[Object]:
     """App role assignments with these property values whose both ends the reader knows."""
     return [
         item
@@ -152,7 +152,7 @@ def _assignment_routes(side: str) -> list[Route]:
     ]
 
 
-def live_grants(reader: Reader) -> list[Object]:
+def live_grants(reader: View) -> list[Object]:
     """Grants whose client and resource the reader knows."""
     return [
         item
