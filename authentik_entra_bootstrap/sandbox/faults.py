@@ -15,6 +15,7 @@ from authentik_entra_bootstrap.sandbox.requestlog import ServerName, is_write
 PostCreateVariant = Literal["none", "404", "400", "403"]
 DuplicateGrantShape = Literal["400-bad-request", "400-same-key", "409-same-key"]
 FaultKind = Literal["status", "html", "drop", "drop_after_commit", "refuse", "slow", "call"]
+KINDS = get_args(FaultKind)
 APPLICATIONS = re.compile(r"^/[^/]+/applications\b")
 
 
@@ -112,7 +113,7 @@ class Fault:
     hits: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(FaultKind):
+        if self.kind not in KINDS:
             raise ValueError(f"unknown kind of fault: {self.kind!r}")
         if self.kind == "call" and self.call is None:
             raise ValueError("a fault of kind 'call' needs something to call")
