@@ -25,7 +25,7 @@ def undashed(value: Any) -> Any:
 
 
 def cleansed(source: Mapping[str, Any]) -> Record:
-    """The mapping with the values of telling names replaced, as Django's error reporter does."""
+    """The mapping with the values under sensitive names replaced, as Django's error reporter does."""
     found: Record = {}
     for key, value in source.items():
         if isinstance(value, Mapping):
@@ -64,7 +64,7 @@ def show_user(user: Record) -> Record:
 
 def show_model(model: Model, record: Record) -> Record:
     """The object as events show one."""
-    name = record["name"] if "name" in record else model.title(record)
+    name = record["name"] if "name" in record else model.name_of(record)
     return {
         "app": model.app,
         "model_name": model.model_name,
@@ -91,7 +91,7 @@ KEY_COLUMNS = {
 
 
 def scalar_columns(model: Model, record: Record) -> Record:
-    """The columns that stand in the row itself: no lists, none that the model hides."""
+    """The columns of the row without lists and without those that the model hides."""
     return {
         KEY_COLUMNS.get(model.table_name, key) if key == "pk" else key: value
         for key, value in record.items()
@@ -143,7 +143,7 @@ def write(ctx: Context, action: str, context: Record, *, app: str = "authentik.e
 def store(
     state: State, *, action: str, app: str, context: Record, user: Record, client_ip: str | None
 ) -> Record:
-    """Add an event to the table, without telling anybody."""
+    """Add an event to the table. No task and no log line follows."""
     shown = {"app": "authentik_brands", "model_name": "brand"}
     if client_ip:
         shown |= {"pk": undashed(state.brand), "name": "Default brand"}

@@ -25,10 +25,6 @@ class Profile:
     """Whether GET shows ``client_secret`` (gone from the 2026.2.7, 2026.5.7 and 2026.8.2 clients)."""
     discovery_enabled: bool = False
     blueprint_import: bool = False
-    blueprint_import_context: bool = False
-    """Whether the import reads the ``context`` form field; it was ignored before 2026.8."""
-    application_meta_hide: bool = False
-    application_pbm_uuid: bool = False
     clean_up: Literal["none", "failing", "working"] = "working"
     """What a full sync does in the end about what left the scope: see the facts of each release. That releases from
     2026.8 on do it is not known: it is what their code means to do."""
@@ -70,9 +66,6 @@ PROFILES: dict[str, Profile] = {
             secret_readable=False,
             discovery_enabled=True,
             blueprint_import=True,
-            blueprint_import_context=True,
-            application_meta_hide=True,
-            application_pbm_uuid=True,
             logs_auth_errors=False,
         ),
     )

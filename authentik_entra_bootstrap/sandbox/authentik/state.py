@@ -6,7 +6,7 @@ Records are plain dicts with the names of the database columns, relations as pri
 A model is reached as ``state.models["authentik_core.application"]``, a
 :class:`~authentik_entra_bootstrap.sandbox.authentik.rest.model.Model`: its ``serializer`` validates, its
 ``create``, ``update`` and ``delete`` change the table with every consequence (audit event, cascade,
-started sync), whoever calls.
+started sync), for API, blueprint and worker alike.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ APPEND_ONLY = frozenset({"task", "event"})
 class Transaction:
     """The tables as they are when this is made.
 
-    Rows are restored in place: whoever holds one (the user of the running request) keeps a valid row.
+    Rows are restored in place: the running request's user, for one, stays a valid row.
     """
 
     def __init__(self, state: State) -> None:

@@ -28,12 +28,16 @@ class Recorder(httpx.AsyncBaseTransport):
     def __init__(self, app: Any) -> None:
         self._asgi = httpx.ASGITransport(app)
         self.calls: list[Record] = []
+        self.answers: list[httpx.Response] = []
+        """Answers to give to the next calls of Microsoft Graph, whatever they ask."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = await request.aread()
+        graph = request.url.path.startswith("/v1.0/")
+        if graph and self.answers:
+            return self.answers.pop(0)
         answer = await self._asgi.handle_async_request(request)
         content = await answer.aread()
-        graph = request.url.path.startswith("/v1.0/")
         self.calls.append(
             {
                 "server": "graph" if graph else "entra",
@@ -67,8 +71,7 @@ class Laboratory:
             profile,
             seed="recorded",
             outbound=lambda: httpx.AsyncClient(transport=self.recorder),
-            environment={},
-            **options,
+            **{"environment": {}, **options},
         )
         self.state, self.worker, self.ctx = self.ak.state, self.ak.worker, self.ak.context()
         self.api = httpx.AsyncClient(
@@ -105,12 +108,14 @@ class Laboratory:
             providers.LABEL,
             name=name,
             client_id=self.operator.app_id,
-            client_secret=self.operator.secret,
             tenant_id=self.operator.tenant_id,
-            property_mappings=[keys["user"]],
-            property_mappings_group=[keys["group"]],
-            exclude_users_service_account=True,
-            **values,
+            **{
+                "client_secret": self.operator.secret,
+                "property_mappings": [keys["user"]],
+                "property_mappings_group": [keys["group"]],
+                "exclude_users_service_account": True,
+                **values,
+            },
         )
 
     def without_people(self) -> None:

@@ -125,7 +125,7 @@ class Situation:
             sync_page_size=1 if any(uid.endswith(":2") for uid in pages) else 100,
         )
         self._links()
-        lab.worker._signals.refresh()
+        lab.worker.signals.refresh()
         created = sum(NO_PROVIDER in _events(task) for task in self.tasks)
         if not created:
             self._forget_tasks()

@@ -1,8 +1,10 @@
-"""Users, groups and what they hold, by way of their ancestors too."""
+"""Users, groups, service accounts and tokens."""
 
 from __future__ import annotations
 
 from typing import Any
+
+import pytest
 
 from authentik_entra_bootstrap.sandbox.authentik.app import Authentik
 
@@ -34,3 +36,49 @@ async def test_a_service_account_is_made_with_its_group_or_not_at_all(admin: Any
     told = {"non_field_errors": ["A user/group with these details already exists"]}
     assert (answer.status_code, answer.json()) == (400, told)
     assert (await admin.must("GET", "/core/users/?username=robot"))["results"] == []
+
+
+TOKENS = "/core/tokens/"
+
+
+async def test_an_update_takes_what_it_leaves_out_from_the_caller(admin: Any, robot: Any) -> None:
+    caller = await robot()
+    me = (await caller.must("GET", "/core/users/me/"))["user"]["pk"]
+    password = {"identifier": "password", "user": me, "intent": "app_password", "expiring": False}
+    made = await admin.must("POST", TOKENS, password)
+    assert (made["user"], made["intent"]) == (me, "app_password")
+    other = await admin("PATCH", f"{TOKENS}password/", {"user": 3})
+    assert other.json() == {"user": ["User cannot be changed"]}
+    kept = await admin.must("PATCH", f"{TOKENS}password/", {"user": me, "intent": "app_password"})
+    assert (kept["user"], kept["intent"]) == (me, "app_password")
+    moved = await admin.must("PATCH", f"{TOKENS}password/", {"description": "mine now"})
+    assert (moved["user_obj"]["username"], moved["intent"]) == ("akadmin", "api")
+
+
+async def test_the_key_is_for_whom_made_it_and_those_with_the_right(admin: Any, robot: Any) -> None:
+    caller = await robot()
+    # The administrator made this one.
+    assert (await caller("GET", f"{TOKENS}robot/view_key/")).status_code == 403
+    await caller.must("POST", TOKENS, {"identifier": "own"})
+    assert len((await caller.must("GET", f"{TOKENS}own/view_key/"))["key"]) == 60
+    role = (await admin.must("GET", "/rbac/roles/?search=ak-managed-role&ordering=-name"))["results"][0]
+    listed = await admin.must("GET", f"/rbac/roles/?managed={role['name']}")
+    assert [row["pk"] for row in listed["results"]] == [role["pk"]]
+
+
+INVALID = "Invalid data. Expected a dictionary, but got list."
+
+
+@pytest.fixture
+async def me(admin: Any) -> int:
+    return int((await admin("GET", "/core/users/me/")).json()["user"]["pk"])
+
+
+async def test_a_members_key(admin: Any, me: int) -> None:
+    group = (await admin("POST", "/core/groups/", {"name": "g"})).json()["pk"]
+    path = f"/core/groups/{group}/add_user/"
+    assert (await admin("POST", path, [])).json() == {"non_field_errors": [INVALID]}
+    assert (await admin("POST", path, {})).json() == {"pk": ["This field is required."]}
+    assert (await admin("POST", path, {"pk": "²"})).json() == {"pk": ["A valid integer is required."]}
+    assert (await admin("POST", path, {"pk": 999})).status_code == 404
+    assert (await admin("POST", path, {"pk": str(me)})).status_code == 204

@@ -3,48 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from authentik_entra_bootstrap.sandbox.authentik.app import create_authentik
-from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
-from authentik_entra_bootstrap.sandbox.clock import SandboxClock
-from authentik_entra_bootstrap.sandbox.world import World
-
-START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+from tests.contract.authentik.laboratory import Laboratory
 
 
-class Site:
+class Site(Laboratory):
     """One authentik with a client for its API."""
 
     def __init__(self, profile: str, **options: Any) -> None:
-        self.clock = SandboxClock(START, running=False)
-        self.world = World(seed=5, clock=self.clock)
-        offline = httpx.MockTransport(lambda _: httpx.Response(503))
-        self.authentik = create_authentik(
-            self.world,
-            profile,
-            seed="recorded",
-            outbound=lambda: httpx.AsyncClient(transport=offline),
-            **{"environment": {"SECRET": "from-env"}, **options},
-        )
-        self.state = self.authentik.state
-        self.worker = self.authentik.worker
+        super().__init__(profile, **{"environment": {"SECRET": "from-env"}, **options})
         self.importer = self.state.blueprints
         self.http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=self.authentik.app),
+            transport=httpx.ASGITransport(app=self.ak.app),
             base_url="https://127.0.0.1:9100/api/v3",
-            headers={"authorization": f"Bearer {self.authentik.token}"},
+            headers=self.api.headers,
         )
 
-    def context(self) -> Context:
-        return self.authentik.context()
-
     def apply(self, content: str, context: dict[str, Any] | None = None) -> Any:
-        return self.importer.apply(content, context or {}, self.context())
+        return self.importer.apply(content, context or {}, self.ctx)
 
     def rows(self, table: str, **where: Any) -> list[Any]:
         return self.state.tables[table].where(**where)
@@ -69,13 +50,14 @@ async def make_site() -> AsyncIterator[MakeSite]:
     async def make(profile: str = "2026.5", **options: Any) -> Site:
         site = Site(profile, **options)
         sites.append(site)
-        await site.authentik.start()
+        await site.worker.start()
         return site
 
     yield make
     for site in sites:
         await site.http.aclose()
-        await site.authentik.stop()
+        await site.api.aclose()
+        await site.worker.stop()
 
 
 @pytest.fixture

@@ -25,14 +25,6 @@ async def create(site: Any, **body: Any) -> Any:
     return response.json()
 
 
-async def test_content_is_validated_without_the_given_context(site: Any) -> None:
-    body = {"name": "bp", "content": NEEDS_CONTEXT, "context": {"group": "x"}}
-    response = await site.http.post("/managed/blueprints/", json=body)
-    assert response.status_code == 400
-    assert response.json()["content"][0] == "Failed to validate blueprint"
-    assert response.json()["content"][-1] == "- Blueprint validation failed"
-
-
 async def test_two_steps_and_application_in_the_worker(site: Any) -> None:
     made = await create(site, content="version: 1\nentries: []", context={"group": "from-context"})
     address = f"/managed/blueprints/{made['pk']}/"
@@ -58,13 +50,6 @@ async def test_two_steps_and_application_in_the_worker(site: Any) -> None:
         "done",
     )
     assert task["uid"].endswith(":bp")
-
-
-async def test_unreadable_content_is_the_empty_405(site: Any) -> None:
-    for content in ("version: 1\nentries: [}", "entries:\n- {model: a.b, identifiers: {x: !Nope y}}"):
-        response = await site.http.post("/managed/blueprints/", json={"name": "bp", "content": content})
-        assert response.status_code == 405
-        assert (response.headers["content-type"].partition(";")[0], response.content) == ("text/html", b"")
 
 
 async def test_disabled_instance_is_skipped(site: Any) -> None:

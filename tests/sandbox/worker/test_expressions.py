@@ -16,12 +16,12 @@ from authentik_entra_bootstrap.sandbox.authentik.worker.objects import Connectio
 async def run(make_bench: Any) -> Any:
     """Evaluates an expression for user ``alice`` of group ``Staff`` below ``Everyone``."""
     bench = await make_bench()
-    alice = bench.user("alice", attributes={"department": "R&D"})
+    alice = bench.person("alice", attributes={"department": "R&D"})
     staff = bench.group("Staff", alice)
     everyone = bench.group("Everyone")
     bench.change("authentik_core.group", everyone, attributes={"country": "DE", "department": "all"})
     bench.change("authentik_core.group", staff, parents=[everyone["pk"]])
-    provider = bench.provider(assigned=False)
+    provider = bench.connection(assigned=False)
     user = User(bench.state, alice)
     names = {
         "user": user,
@@ -46,12 +46,11 @@ async def run(make_bench: Any) -> Any:
         ("return sorted(g.name for g in user.all_groups())", ["Everyone", "Staff"]),
         ("return ak_is_group_member(user, name='Everyone')", True),
         ("return ak_is_group_member(request.user, name='Nobody')", False),
-        ("return ak_user_by(username='alice').email", "alice@contoso.com"),
-        ("return ak_user_by(email__iexact='ALICE@contoso.com').pk", 1),
+        ("return ak_user_by(username='alice').email", "alice@contoso.example"),
+        ("return ak_user_by(email__iexact='ALICE@contoso.example').username", "alice"),
         ("return ak_user_by(username='bob')", None),
-        ("return user.groups.filter(name__startswith='St').values_list('name', flat=True)", ["Staff"]),
-        ("return user.groups.exclude(name='Staff').exists()", False),
-        ("return user.groups.order_by('-name').first().parent.name", "Everyone"),
+        ("return [g.name for g in user.groups.filter(name__startswith='St')]", ["Staff"]),
+        ("return user.groups.first().parents.first().name", "Everyone"),
         ("return group.users.count()", 1),
         ("return provider.name", "entra"),
         ("return slugify('Größe & Co. KG')", "groe-co-kg"),

@@ -17,7 +17,7 @@ def schedule_of(bench: Any, provider: Any) -> Any:
 
 
 async def test_schedule_record_of_a_provider(bench: Any) -> None:
-    provider = bench.provider(assigned=False)
+    provider = bench.connection(assigned=False)
     schedule = schedule_of(bench, provider)
     actor = "authentik.enterprise.providers.microsoft_entra.tasks.microsoft_entra_sync"
     assert schedule["uid"] == f"{actor}:entra"
@@ -32,8 +32,8 @@ async def test_schedule_record_of_a_provider(bench: Any) -> None:
 
 
 async def test_every_four_hours(bench: Any) -> None:
-    bench.user("alice")
-    provider = bench.provider()
+    bench.person("alice")
+    provider = bench.connection()
     await bench.settle()
     for _ in range(6):
         await bench.later(hours=4)
@@ -44,7 +44,7 @@ async def test_every_four_hours(bench: Any) -> None:
 
 
 async def test_ten_years_at_once_are_one_run(bench: Any) -> None:
-    provider = bench.provider()
+    provider = bench.connection()
     await bench.settle()
     await bench.later(days=3653)
     assert len(bench.tasks("microsoft_entra_sync")) == 1, "the old one is purged, the missed ones are one"
@@ -54,7 +54,7 @@ async def test_ten_years_at_once_are_one_run(bench: Any) -> None:
 
 
 async def test_ten_years_in_steps_stay_bounded(bench: Any) -> None:
-    bench.provider()
+    bench.connection()
     await bench.settle()
     for _ in range(50):
         await bench.later(days=73)
@@ -63,7 +63,7 @@ async def test_ten_years_in_steps_stay_bounded(bench: Any) -> None:
 
 
 async def test_paused_schedule_does_not_run(bench: Any) -> None:
-    provider = bench.provider()
+    provider = bench.connection()
     await bench.settle()
     schedule_of(bench, provider)["paused"] = True
     await bench.later(days=1)
@@ -71,7 +71,7 @@ async def test_paused_schedule_does_not_run(bench: Any) -> None:
 
 
 async def test_schedule_can_be_sent_by_hand(bench: Any) -> None:
-    provider = bench.provider()
+    provider = bench.connection()
     await bench.settle()
     schedule = schedule_of(bench, provider)
     next_run = schedule["next_run"]
@@ -84,7 +84,7 @@ async def test_schedule_can_be_sent_by_hand(bench: Any) -> None:
 async def test_sync_that_is_stuck_in_retries_holds_the_lock_and_the_next_one_is_skipped_as_done(
     bench: Any,
 ) -> None:
-    provider = bench.provider(secret="wrong")
+    provider = bench.connection(client_secret="wrong")
     await bench.settle()
     assert bench.worker.is_running(provider["pk"])
     stuck = bench.tasks("microsoft_entra_sync")[0]
@@ -98,7 +98,7 @@ async def test_sync_that_is_stuck_in_retries_holds_the_lock_and_the_next_one_is_
         "Task finished processing without errors",
     ]
     assert skipped["aggregated_status"] == "done"
-    bench.change(PROVIDER, provider, client_secret="good")
+    bench.change(PROVIDER, provider, client_secret=bench.operator.secret)
     await bench.later(seconds=16)
     await bench.settle()
     assert stuck["state"] == "done"
@@ -107,7 +107,7 @@ async def test_sync_that_is_stuck_in_retries_holds_the_lock_and_the_next_one_is_
 
 async def test_full_sync_fails_when_its_pages_are_given_up(make_bench: Any) -> None:
     bench = await make_bench("2025.12")
-    provider = bench.provider(secret="wrong")
+    provider = bench.connection(client_secret="wrong")
     await bench.settle()
     for _ in range(6):
         await bench.later(minutes=5)
@@ -121,10 +121,10 @@ async def test_full_sync_fails_when_its_pages_are_given_up(make_bench: Any) -> N
 @pytest.mark.parametrize("profile", ["2025.12", "2026.5"])
 async def test_deleted_provider_leaves_no_schedule_task_or_connection(make_bench: Any, profile: str) -> None:
     bench = await make_bench(profile)
-    bench.user("alice")
-    provider = bench.provider()
+    bench.person("alice")
+    provider = bench.connection()
     await bench.settle()
-    bench.delete(PROVIDER, provider)
+    bench.state.models[PROVIDER].delete(provider, bench.ctx)
     assert schedule_of(bench, provider) is None
     # What the provider's creation started belongs to nothing, and stays.
     assert {task["rel_obj_id"] for task in bench.tasks() if "entra" in task["actor_name"]} == {None}

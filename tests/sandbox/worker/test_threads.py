@@ -15,8 +15,8 @@ PROOF = "authentik.core.models.User"
 
 
 async def two_saved_at_the_same_moment(bench: Any) -> list[Any]:
-    bench.user("alice")
-    found = [bench.provider(assigned=False, name=name) for name in ("one", "two")]
+    bench.person("alice")
+    found = [bench.connection(assigned=False, name=name) for name in ("one", "two")]
     await bench.settle()
     for provider in found:
         name = provider["name"]
@@ -31,20 +31,6 @@ def full_syncs(bench: Any) -> list[str]:
     return [task["state"] for task in bench.tasks("microsoft_entra_sync") if task["rel_obj_id"]]
 
 
-async def test_two_providers_saved_at_the_same_moment_leave_no_thread_for_anything(bench: Any) -> None:
-    one, two = await two_saved_at_the_same_moment(bench)
-    assert full_syncs(bench) == ["running", "running"]
-    assert bench.worker.is_running(one["pk"])
-    assert bench.worker.is_running(two["pk"])
-    pages = bench.tasks("sync_objects")
-    assert [page["state"] for page in pages] == ["queued", "queued"]
-    assert not await bench.worker.sync_object(one["pk"], PROOF, "999", override_dry_run=False)
-    bench.user("bob")
-    await bench.settle()
-    assert {task["state"] for task in bench.tasks("sync_direct")} == {"queued"}
-    assert bench.tenant.names("users") == []
-
-
 async def test_a_blocked_worker_waits_for_one_and_a_half_times_the_pages_timeout(bench: Any) -> None:
     await two_saved_at_the_same_moment(bench)
     await bench.later(minutes=44)
@@ -54,7 +40,7 @@ async def test_a_blocked_worker_waits_for_one_and_a_half_times_the_pages_timeout
     assert [task["retries"] for task in syncs] == [1, 1]
     error = syncs[0]["previous_logs"][-1]["event"]
     assert error == "ResultTimeout('group results were not ready in time')"
-    assert bench.tenant.names("users") == ["Alice"], "the threads were free again"
+    assert bench.names("user") == ["Alice"], "the threads were free again"
 
 
 async def test_a_restart_leaves_the_worker_blocked_and_more_threads_do_not(bench: Any) -> None:
@@ -68,7 +54,7 @@ async def test_a_restart_leaves_the_worker_blocked_and_more_threads_do_not(bench
     await bench.worker.start()
     await bench.settle()
     assert full_syncs(bench) == ["done", "done"]
-    assert bench.tenant.names("users") == ["Alice"]
+    assert bench.names("user") == ["Alice"]
 
 
 @pytest.mark.parametrize(("environment", "threads"), [({}, 2), ({"AUTHENTIK_WORKER__THREADS": "6"}, 6)])

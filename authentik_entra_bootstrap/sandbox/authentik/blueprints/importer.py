@@ -118,13 +118,9 @@ def matches(model: Model, row: Record, name: str, wanted: Any) -> bool:
     while rest and isinstance(value, dict) and rest[0] in value:
         value = value[rest.pop(0)]
     lookup = rest[0] if rest else "exact"
-    if lookup not in LOOKUPS:
-        return False if isinstance(value, dict) else _unsupported(lookup)
-    return satisfies(value, lookup, wanted)
-
-
-def _unsupported(lookup: str) -> bool:
-    raise FieldError(f"Unsupported lookup '{lookup}'")
+    if lookup not in LOOKUPS and not isinstance(value, dict):
+        raise FieldError(f"Unsupported lookup '{lookup}'")
+    return lookup in LOOKUPS and satisfies(value, lookup, wanted)
 
 
 @dataclass
@@ -310,7 +306,9 @@ class Run:
             try:
                 return str(Scope(Blueprint(), self).resolve(value))
             except (EntryInvalidError, FieldError) as exc:
-                if value.name == "KeyOf":  # the other entries are not at hand here, which nobody foresaw
+                if (
+                    value.name == "KeyOf"
+                ):  # authentik does not expect this: the other entries are unknown here
                     raise ServerCrash(str(exc)) from exc
                 return "None"
         if isinstance(value, dict):

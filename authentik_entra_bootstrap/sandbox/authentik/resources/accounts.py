@@ -21,7 +21,7 @@ GROUP = "authentik_core.group"
 TOKEN = "authentik_core.token"
 TOKEN_EXPIRES = "goauthentik.io/user/token-expires"
 AVATAR = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4="
-"""An empty picture: whoever looks at it is a program."""
+"""An empty picture: only programs read it."""
 
 SERVICE_ACCOUNT = Serializer(
     "UserServiceAccount",

@@ -54,7 +54,7 @@ BOUND = ("group", "policy", "user")
 
 
 def forget_bindings(column: str) -> Callable[[Record, Context], None]:
-    """A hook by which bindings go with what they name in a column."""
+    """A hook that deletes the bindings of a deleted object, which a column of theirs names."""
     return lambda record, ctx: ctx.state.tables["binding"].remove_where(**{column: record["pk"]})
 
 
@@ -76,7 +76,6 @@ def policy_model(state: State) -> Model:
     return Model(
         state=state,
         label=POLICY,
-        class_name="ExpressionPolicy",
         table_name="policy",
         serializer=Serializer("ExpressionPolicy", fields),
         verbose_name=verbose[0],
@@ -157,7 +156,6 @@ def binding_model(state: State, policy: Model) -> Model:
     return Model(
         state=state,
         label=BINDING,
-        class_name="PolicyBinding",
         table_name="binding",
         serializer=serializer,
         verbose_name="Policy Binding",
@@ -195,11 +193,9 @@ def transport_model(state: State) -> Model:
     return Model(
         state=state,
         label=TRANSPORT,
-        class_name="NotificationTransport",
         table_name="transport",
         serializer=serializer,
         verbose_name="Notification Transport",
-        title=lambda record: f"Notification Transport {record['name']}",
         deleting=transport_deleting,
     )
 
@@ -223,11 +219,9 @@ def rule_model(state: State) -> Model:
     return Model(
         state=state,
         label=RULE,
-        class_name="NotificationRule",
         table_name="rule",
         serializer=serializer,
         verbose_name="Notification Rule",
-        title=lambda record: f"Notification Rule {record['name']}",
         deleting=forget_bindings("target"),
     )
 

@@ -79,9 +79,9 @@ def saved(_record: Record, ctx: Context, created: bool) -> None:
 
 
 def attach(record: Record, ctx: Context) -> None:
-    """Move the wanted providers here and let go of the others: no event of theirs, and no sync.
+    """Move the wanted providers to this application and detach the others. Neither writes an event or starts a sync.
 
-    A provider that another application has is taken from it without a word.
+    A provider of another application is taken from that application.
     """
     wanted = record.pop("_backchannel", None)
     if wanted is None:
@@ -93,7 +93,7 @@ def attach(record: Record, ctx: Context) -> None:
 
 
 def deleting(record: Record, ctx: Context) -> None:
-    """The application's backchannel providers and its bindings go with it."""
+    """Delete the application's backchannel providers and its bindings."""
     for provider in backchannel_rows(record, ctx):
         ctx.state.models[PROVIDER].delete(provider, ctx)
     ctx.state.tables["binding"].remove_where(target=record["pk"])
@@ -103,7 +103,7 @@ def deleting(record: Record, ctx: Context) -> None:
 
 def serializer_for(state: State) -> Serializer:
     """The application with the fields of the state's release."""
-    profile = state.profile
+    newest = state.profile.at_least("2026.8")
     return Serializer(
         "Application",
         {
@@ -135,8 +135,8 @@ def serializer_for(state: State) -> Serializer:
             "meta_publisher": Text(blank=True, default=""),
             "policy_engine_mode": Choice(choices=("all", "any"), enum="PolicyEngineMode", default="any"),
             "group": Text(blank=True, default=""),
-            "meta_hide": Boolean(default=False) if profile.application_meta_hide else None,
-            "pbm_uuid": Uuid(read_only=True) if profile.application_pbm_uuid else None,
+            "meta_hide": Boolean(default=False) if newest else None,
+            "pbm_uuid": Uuid(read_only=True) if newest else None,
         },
         check=one_application,
     )
@@ -184,10 +184,7 @@ def views(state: State) -> list[View]:
     model = Model(
         state=state,
         label=LABEL,
-        class_name="Application",
-        table_name="application",
         serializer=serializer_for(state),
-        verbose_name="Application",
         before_create=lambda record, _ctx: record.update(pbm_uuid=record["pk"]),
         saved=saved,
         after_audit=attach,

@@ -130,14 +130,15 @@ class BlueprintView(ModelView):
             app, _, model = label.partition(".")
             if not all(ctx.rights.has(f"{app}.{verb}_{model}") for verb in ("add", "change", "delete")):
                 raise Rejected({entry: f"User lacks permission to create {label}"}, 403)
-        takes_context = ctx.state.profile.blueprint_import_context
-        context = uploaded_context(ctx.data.get("context") if takes_context else None)
+        # Releases before 2026.8 ignore the form's field.
+        newest = ctx.state.profile.at_least("2026.8")
+        context = uploaded_context(ctx.data.get("context") if newest else None)
         success, logs = ctx.state.blueprints.apply(content, context, ctx)
         return Reply({"logs": logs, "success": success})
 
 
 def uploaded(data: Any) -> str:
-    """The text of the uploaded file; none of authentik's own is at hand here.
+    """The text of the uploaded file; the sandbox has none of authentik's own files.
 
     :raises ValidationError: for a form without a file.
     :raises ServerCrash: for a file that is no text.
@@ -183,11 +184,9 @@ def views(state: State) -> list[View]:
     model = Model(
         state=state,
         label=BLUEPRINT,
-        class_name="BlueprintInstance",
         table_name="blueprint",
         serializer=blueprint_serializer(),
         verbose_name="Blueprint Instance",
-        title=lambda record: f"Blueprint Instance {record['name']}",
         saved=blueprint_saved,
         extra={"last_applied": state.now},
     )
@@ -202,9 +201,8 @@ def views(state: State) -> list[View]:
     view.actions = [
         Action("apply", "POST", view.apply, "apply", detail=True, response=ref("BlueprintInstance"))
     ]
-    profile = state.profile
-    if profile.blueprint_import:
-        names = ("file", "path", *(["context"] if profile.blueprint_import_context else []))
+    if state.profile.blueprint_import:
+        names = ("file", "path", *(["context"] if state.profile.at_least("2026.8") else []))
         upload = Serializer("BlueprintUpload", {name: Text(required=False) for name in names})
         result = ref("BlueprintImportResult")
         view.actions.append(

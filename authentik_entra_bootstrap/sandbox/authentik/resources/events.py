@@ -51,7 +51,7 @@ def undashed(text: str) -> str:
 
 
 def username(values: list[str], _ctx: Context) -> filters.Keep | None:
-    """Events of a user, or about somebody who tried that name."""
+    """Events of a user, or about a failed login with that name."""
     wanted = values[-1].strip()
     if not wanted:
         return None
@@ -62,7 +62,7 @@ class EventView(ModelView):
     """The events' calls."""
 
     def perform_create(self, values: dict[str, Any], ctx: Context) -> Record:
-        """An event of the caller's own; nobody's name is put to it, and no audit event is written of it."""
+        """Store the caller's event. It names no user unless the request does, and its creation is not audited."""
         event = audit.store(
             ctx.state,
             action=values["action"],
@@ -96,10 +96,7 @@ def views(state: State) -> list[View]:
     model = Model(
         state=state,
         label="authentik_events.event",
-        class_name="Event",
-        table_name="event",
         serializer=serializer,
-        verbose_name="Event",
         audited=False,
     )
     view = EventView(

@@ -62,7 +62,7 @@ def user_expression(state: State) -> str:
 def is_python(value: str, instance: Record | None, _ctx: Context) -> None:
     """Refuse what is not the body of a Python function, in the parser's words.
 
-    :raises ValidationError: for it; the file it names is the mapping.
+    :raises ValidationError: for it, with the mapping's name as the file's.
     """
     name = str(instance["name"]) if instance else "None"
     try:
@@ -113,7 +113,10 @@ MAPPING_TEST = Serializer(
 
 
 def try_mapping(ctx: Context) -> Reply:
-    """What a mapping makes of a user or a group, for whoever may make mappings and see all three."""
+    """The result of a mapping for a user or a group.
+
+    The caller needs the permissions to add and view mappings, and to view the user and the group.
+    """
     rights, tables = ctx.rights, ctx.state.tables
     if not all(rights.has(f"authentik_core.{verb}_propertymapping") for verb in ("add", "view")):
         raise ServerCrash
@@ -154,9 +157,8 @@ def connection_view(state: State, kind: str) -> View:
     """The list of synced users or groups, each with its id in Microsoft's directory."""
     label, name, key, parse, columns = CONNECTED[kind]
     shown = state.models[label].serializer.fields
-    class_name = f"MicrosoftEntraProvider{kind.title()}"
     serializer = Serializer(
-        class_name,
+        f"MicrosoftEntraProvider{kind.title()}",
         {
             "id": Uuid(read_only=True),
             "microsoft_id": Text(),
@@ -176,7 +178,6 @@ def connection_view(state: State, kind: str) -> View:
     model = Model(
         state=state,
         label=f"{APP}.microsoftentraprovider{kind}",
-        class_name=class_name,
         table_name=f"entra_{kind}",
         serializer=serializer,
         verbose_name=verbose,
@@ -201,21 +202,17 @@ def views(state: State) -> list[View]:
     entra = Model(
         state=state,
         label=LABEL,
-        class_name="MicrosoftEntraProviderMapping",
         table_name="mapping",
         serializer=mapping_serializer("MicrosoftEntraProviderMapping"),
         verbose_name=VERBOSE,
-        title=lambda record: f"{VERBOSE} {record['name']}",
         deleting=deleting,
     )
     base = Model(
         state=state,
         label="authentik_core.propertymapping",
-        class_name="PropertyMapping",
         table_name="mapping",
         serializer=mapping_serializer("PropertyMapping"),
         verbose_name="Property Mapping",
-        title=lambda record: f"Property Mapping {record['name']}",
         deleting=deleting,
     )
     common: dict[str, Any] = {

@@ -151,7 +151,7 @@ def user_serializer() -> Serializer:
 
 
 def group_serializer() -> Serializer:
-    """The group. Its relatives and what it inherits are never shown in full, as if nobody had asked for them."""
+    """The group. Its relatives and inherited roles are null, as authentik shows them unless a request asks for them."""
     roles = role_serializer()
     unasked: Field = computed({**array({"type": "object"}), "nullable": True}, lambda _record, _ctx: None)
 
@@ -180,7 +180,8 @@ def group_serializer() -> Serializer:
 
 
 def user_deleting(record: Record, ctx: Context) -> None:
-    """Tokens, bindings, notifications and memberships go with the user."""
+    """Delete the user's tokens, bindings, notifications and memberships, and what Microsoft has of the user."""
+    ctx.state.worker.signals.deleted("user", record)
     tables = ctx.state.tables
     for table in (tables["token"], tables["binding"], tables["notification"]):
         table.remove_where(user=record["pk"])
@@ -188,7 +189,8 @@ def user_deleting(record: Record, ctx: Context) -> None:
 
 
 def group_deleting(record: Record, ctx: Context) -> None:
-    """Bindings go with the group; providers lose their filter, rules their group, children their parent."""
+    """Delete the group's bindings, and what Microsoft has of the group; others that name the group forget it."""
+    ctx.state.worker.signals.deleted("group", record)
     tables = ctx.state.tables
     for provider in tables["provider"].where(filter_group=record["pk"]):
         provider["filter_group"] = None
@@ -210,7 +212,7 @@ def set_member(group: Record, user_pk: int, ctx: Context, *, joins: bool) -> Non
         audit.write(
             ctx, "model_updated", {"model": audit.show_model(ctx.state.models[GROUP], group), "diff": diff}
         )
-    ctx.state.worker.members_changed()
+    ctx.state.worker.signals.members_changed()
 
 
 def member(ctx: Context, *, view: ModelView, joins: bool) -> Reply:
@@ -254,10 +256,7 @@ def views(state: State) -> list[View]:
     user = Model(
         state=state,
         label=USER,
-        class_name="User",
-        table_name="user",
         serializer=user_serializer(),
-        verbose_name="User",
         key_kind="integer",
         title=lambda record: str(record["username"]),
         extra={
@@ -266,17 +265,15 @@ def views(state: State) -> list[View]:
             "password_change_date": state.now,
             "last_updated": state.now,
         },
+        saved=lambda record, ctx, _created: ctx.state.worker.signals.saved("user", record),
         deleting=user_deleting,
         fits=lambda row: row["username"] != ANONYMOUS,
     )
     group = Model(
         state=state,
         label=GROUP,
-        class_name="Group",
-        table_name="group",
         serializer=group_serializer(),
-        verbose_name="Group",
-        title=lambda record: f"Group {record['name']}",
+        saved=lambda record, ctx, _created: ctx.state.worker.signals.saved("group", record),
         deleting=group_deleting,
     )
     users = ModelView(

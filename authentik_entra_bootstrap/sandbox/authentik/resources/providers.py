@@ -256,7 +256,7 @@ def used_entries(state: State, label: str, rows: list[Record], action: str = "ca
             "app": model.app,
             "model_name": model.model_name,
             "pk": str(row[key]),
-            "name": model.title(row),
+            "name": model.name_of(row),
             "action": action,
         }
         for row in rows
@@ -276,12 +276,10 @@ def views(state: State) -> list[View]:
     entra = Model(
         state=state,
         label=LABEL,
-        class_name="MicrosoftEntraProvider",
         table_name="provider",
         serializer=entra_serializer(state),
         verbose_name=VERBOSE,
         key_kind="integer",
-        title=lambda record: f"{VERBOSE} {record['name']}",
         extra={"authentication_flow": None, "backchannel_application": None, "is_backchannel": True},
         saved=provider_saved,
         deleting=provider_deleting,
@@ -289,10 +287,9 @@ def views(state: State) -> list[View]:
     base = Model(
         state=state,
         label="authentik_core.provider",
-        class_name="Provider",
-        table_name="provider",
         serializer=provider_serializer(),
         verbose_name="provider",
+        title=lambda record: str(record["name"]),
         key_kind="integer",
         deleting=provider_deleting,
     )

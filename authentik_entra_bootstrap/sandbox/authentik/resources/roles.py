@@ -176,11 +176,7 @@ def views(state: State) -> list[View]:
     role = Model(
         state=state,
         label=ROLE,
-        class_name="Role",
-        table_name="role",
         serializer=role_serializer(),
-        verbose_name="Role",
-        title=lambda record: f"Role {record['name']}",
         extra={"permissions": list, "managed": None},
         deleting=deleting,
     )
@@ -188,8 +184,6 @@ def views(state: State) -> list[View]:
     permission = Model(
         state=state,
         label="auth.permission",
-        class_name="Permission",
-        table_name="permission",
         serializer=Serializer(
             "Permission",
             {

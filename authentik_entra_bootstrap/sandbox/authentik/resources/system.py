@@ -30,7 +30,7 @@ LICENCE_YEARS = 10
 
 
 def version(ctx: Context) -> Reply:
-    """The running version; no newer one is known, for nobody looks it up."""
+    """The running version, which is also the newest known one."""
     return Reply(
         {
             "version_current": ctx.state.profile.version,
@@ -135,8 +135,6 @@ def views(state: State) -> list[View]:
     licence = Model(
         state=state,
         label="authentik_enterprise.license",
-        class_name="License",
-        table_name="license",
         serializer=Serializer(
             "License",
             {
@@ -151,8 +149,6 @@ def views(state: State) -> list[View]:
                 "external_users": Integer(read_only=True),
             },
         ),
-        verbose_name="License",
-        title=lambda record: f"License {record['name']}",
         hidden=frozenset({"key"}),
         before_create=licence_created,
     )

@@ -86,20 +86,14 @@ def views(state: State) -> list[View]:
     task = Model(
         state=state,
         label="authentik_tasks.task",
-        class_name="Task",
-        table_name="task",
         serializer=serializer_of("Task", TASK),
-        verbose_name="Task",
         title=lambda record: str(record["message_id"]),
         audited=False,
     )
     schedule = Model(
         state=state,
         label="authentik_tasks_schedules.schedule",
-        class_name="Schedule",
-        table_name="schedule",
         serializer=serializer_of("Schedule", SCHEDULE),
-        verbose_name="Schedule",
         title=lambda record: f"Schedule {record['actor_name']}:{record['uid']}",
     )
     tasks = ModelView(

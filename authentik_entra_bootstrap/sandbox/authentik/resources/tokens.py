@@ -36,7 +36,7 @@ def check_token(values: dict[str, Any], _instance: Record | None, ctx: Context) 
     """Owner, intent and end of a token.
 
     :raises ValidationError: for intents that people cannot ask for, and for an app password that lives
-        longer than the half hour which stands for no setting at all.
+        longer than half an hour, authentik's limit where none is set.
     """
     if ctx.user is not None and not ctx.blueprint:
         values.setdefault("user", ctx.user["pk"])  # on updates as well: what is left out becomes the caller's
@@ -111,10 +111,7 @@ def views(state: State) -> list[View]:
     model = Model(
         state=state,
         label=TOKEN,
-        class_name="Token",
-        table_name="token",
         serializer=serializer,
-        verbose_name="Token",
         title=lambda record: (
             f"{record['identifier']}" + (f" (expires={record['expires']})" if record["expiring"] else "")
         ),

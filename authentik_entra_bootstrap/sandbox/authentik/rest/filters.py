@@ -190,26 +190,26 @@ def _sort_key(value: Any) -> tuple[int, Any]:
     return (0, value if isinstance(value, bool | int | float) else str(show_moment(value)))
 
 
-def _sorted(rows: list[Record], read: Callable[[Record], Any], *, turned: bool) -> list[Record]:
-    return sorted(rows, key=lambda row: _sort_key(read(row)), reverse=turned)
+def _sorted(rows: list[Record], read: Callable[[Record], Any], *, descending: bool) -> list[Record]:
+    return sorted(rows, key=lambda row: _sort_key(read(row)), reverse=descending)
 
 
 def order(rows: list[Record], wanted: Sequence[str]) -> list[Record]:
-    """The rows by several columns; a leading ``-`` turns one round.
+    """The rows by several columns; a leading ``-`` sorts one in descending order.
 
-    Equal rows stay in their order, or come newest first when the first column is turned round: events of
-    one moment on a standing clock are listed like those of different moments.
+    Equal rows stay in their order; with a descending first column the newest comes first, so that events of
+    one moment on a stopped clock are listed like those of different moments.
     """
     rows = [*rows]
     if wanted and wanted[0].startswith("-"):
         rows.reverse()
     for column in reversed(wanted):
-        rows = _sorted(rows, reader(column.lstrip("-")), turned=column.startswith("-"))
+        rows = _sorted(rows, reader(column.lstrip("-")), descending=column.startswith("-"))
     return rows
 
 
 def paginate(rows: list[Record], ctx: Context, show: Callable[[Record], Any]) -> dict[str, Any]:
-    """The body of a list reply: the page that the request asks for, and the numbers that go with it.
+    """The body of a list reply: the page that the request asks for, with its numbers.
 
     :raises NotFound: "Invalid page." for a page that does not exist.
     """

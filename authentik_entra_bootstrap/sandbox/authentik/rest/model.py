@@ -118,17 +118,19 @@ class Model:
     """One kind of object, found as ``state.models[label]``.
 
     :param label: ``authentik_core.application``: the name in blueprints, permissions and events.
-    :param class_name: ``Application``: the name in 404 texts.
-    :param title: the object's text (Django's ``__str__``).
+    :param class_name: the name in 404 texts; the serializer's when left out.
+    :param table_name: the model's name in the label when left out.
+    :param verbose_name: the name for people; the class's when left out.
+    :param title: the object's text (Django's ``__str__``): the name for people and the object's when left out.
     """
 
     state: State
     label: str
-    class_name: str
-    table_name: str
     serializer: Serializer
-    verbose_name: str
-    title: Callable[[Record], str] = lambda record: str(record.get("name", ""))
+    class_name: str = ""
+    table_name: str = ""
+    verbose_name: str = ""
+    title: Callable[[Record], str] | None = None
     key_kind: Literal["uuid", "integer"] = "uuid"
     audited: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -146,7 +148,14 @@ class Model:
 
     def __post_init__(self) -> None:
         self.app, _, self.model_name = self.label.partition(".")
+        self.class_name = self.class_name or self.serializer.name
+        self.table_name = self.table_name or self.model_name
+        self.verbose_name = self.verbose_name or self.class_name
         self.state.models[self.label] = self
+
+    def name_of(self, record: Record) -> str:
+        """The object's text."""
+        return self.title(record) if self.title else f"{self.verbose_name} {record.get('name', '')}"
 
     @property
     def table(self) -> Table:

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import random
 import ssl
-import uuid
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -81,7 +80,6 @@ class Engine:
         self.state = state
         self.switches = switches or WorkerSwitches()
         self.sign_ins: list[SignIn] = []
-        self.worker_id = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"worker-{state.world.seed}"))
         self._make_http = http or self._trusting_client
         self._poll = poll
         self._rng = random.Random(zlib.crc32(b"authentik-worker") ^ state.world.seed)
@@ -92,7 +90,7 @@ class Engine:
         self.schedules = ScheduleBook(state)
         self.repository = Repository(state)
         self._actors = SyncActors(self.repository, self.book, self._transport, self._running_syncs)
-        self._signals = Signals(self.repository, self.book, self._wake_up)
+        self.signals = Signals(self.repository, self.book, self._wake_up)
         self._http: httpx.AsyncClient | None = None
         self._loop: asyncio.Task[None] | None = None
         self._jobs: dict[str, asyncio.Task[None]] = {}
@@ -107,7 +105,6 @@ class Engine:
         """Begin to work, in the running loop."""
         self._wake = asyncio.Event()
         self._http = self._make_http()
-        self._signals.connect()
         self.schedules.for_blueprints()
         self._loop = asyncio.create_task(self._run(), name="authentik-worker")
 
@@ -208,7 +205,7 @@ class Engine:
         """Forget what a transaction that was rolled back had queued."""
         self.book.forget_missing()
         self.book.reopen()
-        self._signals.refresh()
+        self.signals.refresh()
 
     async def settle(self, limit: float = RESULT_WAIT) -> None:
         """Wait until everything that is due and can be has been worked on; later retries do not count.
@@ -329,13 +326,10 @@ class Engine:
             if self.state.now() > deadline:
                 raise ResultFailureError("ResultTimeout('group results were not ready in time')")
             with contextlib.suppress(TimeoutError):
+                waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._waiters.append(waiter)
                 async with asyncio.timeout(self._poll):
-                    await self._next_change()
-
-    async def _next_change(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        await waiter
+                    await waiter
 
     def _task_changed(self, record: Record) -> None:
         waiters, self._waiters = self._waiters, []

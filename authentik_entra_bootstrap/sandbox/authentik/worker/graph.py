@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -99,10 +99,7 @@ class Credentials:
     provider: int
     tenant_id: str
     client_id: str
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"Credentials(provider={self.provider}, tenant_id={self.tenant_id!r}, client_id={self.client_id!r})"
+    secret: str = field(repr=False)
 
 
 @dataclass
@@ -136,24 +133,17 @@ class GraphSession:
         self._dry_run = dry_run
         self._token: str | None = None
 
-    async def get(self, path: str, params: dict[str, str] | None = None) -> dict[str, Any]:
-        """Read one resource or one page.
+    async def pages(self, path: str, params: dict[str, str] | None = None) -> AsyncIterator[dict[str, Any]]:
+        """Every object of a collection, following the next links.
 
-        :param path: below ``/v1.0``, or an absolute next link.
         :raises SyncError: see :meth:`request`.
         """
-        return await self.request("GET", path, params=params) or {}
-
-    async def pages(self, path: str, params: dict[str, str] | None = None) -> AsyncIterator[dict[str, Any]]:
-        """Every object of a collection, following the next links."""
-        page = await self.get(path, params)
-        while True:
+        link: str | None = path
+        while link:
+            page = await self.request("GET", link, params=params) or {}
             for item in page.get("value", ()):
                 yield item
-            link = page.get("@odata.nextLink")
-            if not link:
-                return
-            page = await self.get(link)
+            link, params = page.get("@odata.nextLink"), None
 
     async def request(
         self,
@@ -164,6 +154,8 @@ class GraphSession:
         body: dict[str, Any] | None = None,
     ) -> dict[str, Any] | None:
         """One call; the reply's object, or ``None`` when it is empty.
+
+        :param path: below ``/v1.0``, or an absolute next link.
 
         :raises TransientSyncError: no answer.
         :raises DryRunRejectedError: a write during a dry run; nothing was sent.

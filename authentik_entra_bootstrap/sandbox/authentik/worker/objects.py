@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from operator import attrgetter
 from typing import Any
 
 from authentik_entra_bootstrap.sandbox.authentik.blueprints.values import LOOKUPS, satisfies
@@ -26,22 +25,6 @@ class QuerySet(list[Any]):
     def filter(self, **lookups: Any) -> QuerySet:
         """Objects that satisfy every lookup."""
         return QuerySet(item for item in self if matches(item, lookups))
-
-    def exclude(self, **lookups: Any) -> QuerySet:
-        """Objects that do not satisfy all of the lookups."""
-        return QuerySet(item for item in self if not matches(item, lookups))
-
-    def order_by(self, *names: str) -> QuerySet:
-        """Objects sorted by attributes; a name that begins with ``-`` sorts downwards."""
-        items = QuerySet(self)
-        for name in reversed(names):
-            items.sort(key=attrgetter(name.lstrip("-")), reverse=name.startswith("-"))
-        return items
-
-    def values_list(self, *names: str, flat: bool = False) -> list[Any]:
-        """Attributes of each object: tuples, or plain values when ``flat``."""
-        rows = [tuple(getattr(item, name) for name in names) for item in self]
-        return [row[0] for row in rows] if flat else rows
 
     def first(self) -> Any:
         """The first object or ``None``."""
@@ -165,12 +148,6 @@ class Group(Row):
         """Direct parents."""
         rows = (self._state.tables["group"].get(key) for key in self._record["parents"])
         return QuerySet(Group(self._state, row) for row in rows if row is not None)
-
-    @property
-    def parent(self) -> Group | None:
-        """The first parent."""
-        first: Group | None = self.parents.first()
-        return first
 
 
 class Connection(Row):

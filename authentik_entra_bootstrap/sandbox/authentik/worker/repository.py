@@ -6,12 +6,12 @@ import re
 from typing import Any
 
 from authentik_entra_bootstrap.sandbox.authentik import audit
+from authentik_entra_bootstrap.sandbox.authentik.resources.people import ANONYMOUS
 from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 from authentik_entra_bootstrap.sandbox.authentik.worker.graph import Credentials
 from authentik_entra_bootstrap.sandbox.authentik.worker.objects import Group, Row, User
 
-ANONYMOUS = "AnonymousUser"
 SERVICE_ACCOUNTS = frozenset({"service_account", "internal_service_account"})
 MODELS = {"authentik.core.models.User": "user", "authentik.core.models.Group": "group"}
 
@@ -36,19 +36,13 @@ class Repository:
         self.state = state
 
     def assigned(self, provider_pk: int) -> Record | None:
-        """The provider, if it exists and an application has it as (backchannel) provider."""
-        provider = self.state.models["authentik_providers_microsoft_entra.microsoftentraprovider"].get(
-            provider_pk
-        )
-        if provider is None:
-            return None
-        application = provider.get("backchannel_application") or provider.get("application")
-        return provider if application else None
+        """The provider, if it exists and an application has it as backchannel provider."""
+        provider = self.state.tables["provider"].get(provider_pk)
+        return provider if provider is not None and provider["backchannel_application"] else None
 
     def assigned_all(self) -> list[Record]:
         """Every provider that is assigned to an application."""
-        rows = self.state.models["authentik_providers_microsoft_entra.microsoftentraprovider"].rows()
-        return [row for row in rows if self.assigned(row["pk"]) is not None]
+        return [row for row in self.state.tables["provider"] if row["backchannel_application"]]
 
     def credentials(self, provider: Record) -> Credentials:
         """What the provider signs in with."""
@@ -117,7 +111,7 @@ class Repository:
         )
 
     def disconnect(self, kind: str, connection: Record) -> None:
-        """Forget a connection; harmless when it is gone."""
+        """Forget a connection; a missing one is no error."""
         self.state.tables[f"entra_{kind}"].remove(connection["id"])
 
     def configuration_error(self, message: str, mapping: Record) -> None:

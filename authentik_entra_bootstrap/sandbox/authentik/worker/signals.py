@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
-from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
 from authentik_entra_bootstrap.sandbox.authentik.state import Record
 from authentik_entra_bootstrap.sandbox.authentik.worker import tasks
 from authentik_entra_bootstrap.sandbox.authentik.worker.repository import Repository
 from authentik_entra_bootstrap.sandbox.authentik.worker.tasks import Message, TaskBook
 
-KINDS = {"authentik_core.user": "user", "authentik_core.group": "group"}
-
 
 class Signals:
-    """Listens to the models of users and groups and queues the tasks that authentik queues.
+    """Queues the tasks that authentik queues when its users and groups change.
 
     :param wake: called after something was queued.
     """
@@ -24,44 +20,18 @@ class Signals:
         self._repository = repository
         self._book = book
         self._wake = wake
-        self._members: dict[str, frozenset[int]] = {}
-        self._connected = False
-
-    def connect(self) -> None:
-        """Begin to listen; a second call changes nothing."""
-        if self._connected:
-            return
-        self._connected = True
-        for label, kind in KINDS.items():
-            model = self._repository.state.models.get(label)
-            if model is not None:
-                self._listen(model, kind)
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Take the memberships as they are now for granted."""
         self._members = self._memberships()
 
-    def _listen(self, model: Model, kind: str) -> None:
-        saved, deleting = model.saved, model.deleting
-
-        def after_save(record: Record, ctx: Context, created: bool) -> None:
-            if saved:
-                saved(record, ctx, created)
-            self._saved(kind, record)
-
-        def before_delete(record: Record, ctx: Context) -> None:
-            self._deleted(kind, record)
-            if deleting:
-                deleting(record, ctx)
-
-        model.saved, model.deleting = after_save, before_delete
+    def refresh(self) -> None:
+        """Forget which memberships changed until now."""
+        self._members = self._memberships()
 
     def _memberships(self) -> dict[str, frozenset[int]]:
         groups = self._repository.state.tables["group"]
         return {str(group["pk"]): frozenset(self._repository.members(group)) for group in groups}
 
-    def _saved(self, kind: str, record: Record) -> None:
+    def saved(self, kind: str, record: Record) -> None:
+        """A user or group was saved: queue its sync for every assigned provider."""
         for provider in self._repository.assigned_all():
             self._queue(
                 tasks.SYNC_DIRECT,
@@ -80,7 +50,8 @@ class Signals:
                 for provider in self._repository.assigned_all() if any(change.values()) else ():
                     self._queue(tasks.SYNC_MEMBERS, provider, {"pk": pk, **change}, f"group:{pk}:m2m")
 
-    def _deleted(self, kind: str, record: Record) -> None:
+    def deleted(self, kind: str, record: Record) -> None:
+        """A user or group is deleted: queue the deletion of what it is linked to, and forget the links."""
         for connection in self._repository.connections_of(kind, record["pk"]):
             provider = self._repository.assigned(connection["provider"])
             if provider is not None:

@@ -178,7 +178,7 @@ class TaskBook:
     def due(self, moment: datetime) -> list[Record]:
         """Queued tasks whose time has come, oldest first."""
         rows = self._state.tables["task"].rows
-        # Nobody looks through what is finished, thousands of tasks after a while, at every turn.
+        # Finished tasks are not looked at again: after a while there are thousands.
         for key in [key for key in self._open if key not in rows or rows[key]["state"] not in UNFINISHED]:
             del self._open[key]
         unfinished = [rows[key] for key in self._open]

@@ -64,10 +64,6 @@ class Worker(Engine):
             return f"Traceback (most recent call last):\nbuiltins.{error}", False
         return plain(value), True
 
-    def members_changed(self) -> None:
-        """Queue what follows when somebody was added to a group or taken out, and the group was not saved."""
-        self._signals.members_changed()
-
     async def sync_object(self, provider_pk: int, model: str, object_id: str, override_dry_run: bool) -> bool:
         """Queue the sync of one object; whether its result came in time: not from a refused sign-in, or a busy worker."""
         provider = self.state.tables["provider"].rows[provider_pk]
