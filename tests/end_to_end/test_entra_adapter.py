@@ -32,9 +32,6 @@ from authentik_entra_bootstrap.errors import (
     ConfigError,
     Denied,
     NotFound,
-    ServiceUnavailable,
-    Throttled,
-    UnexpectedAnswer,
     Unreachable,
 )
 from authentik_entra_bootstrap.sandbox import Sandbox
@@ -254,26 +251,6 @@ async def test_whole_life_in_a_rough_tenant(tenant: Tenant, variant: Any, duplic
     assert tenant.slept
 
 
-async def test_concurrency_as_503_and_429_without_retry_after(tenant: Tenant) -> None:
-    switches = tenant.world.switches
-    switches.concurrency_rate, switches.concurrency_status = 0.3, 503
-    switches.throttle_rate, switches.throttle_retry_after = 0.1, None
-    switches.unavailable_rate = 0.05
-    async with tenant.adapter() as entra:
-        graph = await entra.graph_principal()
-        application, principal = await made(entra)
-        for role in ROLES:
-            await entra.assign_role(
-                principal.service_principal_object_id,
-                graph.service_principal_object_id,
-                graph.app_roles[role],
-            )
-        await entra.update_application(application.app_object_id, tags=["four"])
-        found = await entra.application(application.app_object_id)
-        assert found is not None
-        assert found.tags == ("four",)
-
-
 @pytest.mark.parametrize("kind", ["drop", "drop_after_commit"])
 @pytest.mark.parametrize(
     ("method", "path"),
@@ -322,98 +299,6 @@ async def test_a_lost_reply_to_each_repeatable_write(
     assert any(fault.hits for fault in tenant.world.faults.all())
 
 
-@pytest.mark.parametrize(
-    ("fault", "committed"),
-    [
-        ({"kind": "drop"}, 0),
-        ({"kind": "drop_after_commit"}, 1),
-        ({"kind": "status", "status": 503, "commit": True}, 1),
-        ({"kind": "status", "status": 500}, 0),
-        ({"kind": "html", "status": 502}, 0),
-        ({"kind": "html", "status": 200, "commit": True}, 1),
-    ],
-)
-async def test_add_secret_is_sent_once_when_it_may_have_been_carried_out(
-    tenant: Tenant, entra: EntraAdapter, fault: dict[str, Any], committed: int
-) -> None:
-    application, _ = await made(entra)
-    tenant.world.faults.add(server="graph", path="addPassword", **fault)
-    with pytest.raises(Unreachable) as caught:
-        await entra.add_secret(
-            application.app_object_id, display_name="lost one", end_date_time=until(tenant)
-        )
-    assert caught.value.sent
-    assert caught.value.code in {"entra-reply-lost", "secret-reply-lost"}
-    assert len(tenant.paths("POST", "addPassword")) == 1
-    found = await entra.application(application.app_object_id)
-    assert found is not None
-    assert [item.display_name for item in found.secrets] == ["lost one"] * committed
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"kind": "status", "status": 429, "retry_after": 7},
-        {"kind": "status", "status": 404},
-        {
-            "kind": "status",
-            "status": 409,
-            "body": {"error": {"code": "Directory_ConcurrencyViolation", "message": "concurrent requests"}},
-        },
-    ],
-)
-async def test_add_secret_is_sent_again_when_nothing_was_made(
-    tenant: Tenant, entra: EntraAdapter, fault: dict[str, Any]
-) -> None:
-    application, _ = await made(entra)
-    tenant.world.faults.add(server="graph", path="addPassword", times=2, **fault)
-    new = await entra.add_secret(application.app_object_id, display_name="x", end_date_time=until(tenant))
-    assert len(tenant.paths("POST", "addPassword")) == 3
-    found = await entra.application(application.app_object_id)
-    assert found is not None
-    assert [item.key_id for item in found.secrets] == [new.record.key_id]
-    assert len(tenant.slept) == 2
-    if fault.get("retry_after"):
-        assert min(tenant.slept) >= 7
-
-
-async def test_an_unreachable_graph_did_not_get_the_secret_request(
-    tenant: Tenant, entra: EntraAdapter
-) -> None:
-    application, _ = await made(entra)
-    tenant.world.faults.add(kind="refuse", server="graph")
-    with pytest.raises(Unreachable) as caught:
-        await entra.add_secret(application.app_object_id, display_name="x", end_date_time=until(tenant))
-    # The kept-alive connection may die after the request went out; a new one is refused before.
-    assert caught.value.code in {"entra-unreachable", "entra-reply-lost"}
-
-
-async def test_retry_after_is_honoured_and_the_budget_ends(tenant: Tenant, entra: EntraAdapter) -> None:
-    await entra.operator()
-    tenant.world.faults.add(kind="status", server="graph", status=429, retry_after=40, times=None)
-    with pytest.raises(Throttled) as caught:
-        await entra.organization()
-    assert caught.value.retry_after == 40
-    assert [round(pause) for pause in tenant.slept] == [40, 40]
-    assert caught.value.trace is not None
-    assert (caught.value.trace.method, caught.value.trace.path) == ("GET", "/organization")
-    assert caught.value.trace.request_id
-    assert caught.value.trace.correlation_id
-
-
-async def test_html_and_empty_answers_are_clear(tenant: Tenant, entra: EntraAdapter) -> None:
-    await entra.operator()
-    fault = tenant.world.faults.add(kind="html", server="graph", status=503, times=None)
-    with pytest.raises(ServiceUnavailable):
-        await entra.organization()
-    tenant.world.faults.remove(fault)
-    for status in (200, 403, 404):
-        fault = tenant.world.faults.add(kind="html", server="graph", status=status)
-        with pytest.raises(UnexpectedAnswer, match="html"):
-            await entra.find_application(NAME)
-        tenant.world.faults.remove(fault)
-
-
 async def test_existing_grants_are_kept_and_extended(tenant: Tenant, entra: EntraAdapter) -> None:
     _, principal = await made(entra)
     graph = await entra.graph_principal()
@@ -433,27 +318,6 @@ async def test_existing_grants_are_kept_and_extended(tenant: Tenant, entra: Entr
     with pytest.raises(NotFound) as caught:
         await entra.assign_role(*ids, "11111111-1111-4111-8111-111111111111")
     assert caught.value.code == "permission-not-offered"
-
-
-async def test_paging_follows_the_links(
-    tenant: Tenant, entra: EntraAdapter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("authentik_entra_bootstrap.entra.applications.LISTING_PAGE", 100)
-    directory, world = tenant.world.default_tenant, tenant.world
-    for number in range(230):
-        value = {
-            "id": world.guid("paging"),
-            "appId": world.guid("paging"),
-            "displayName": f"old {number}",
-            "deletedDateTime": tenant.world.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "_kind": "application",
-        }
-        directory.put("deletedItem", value["id"], value)
-    application, _ = await made(entra)
-    await entra.delete_application(application.app_object_id)
-    found = await entra.find_deleted_application(NAME)
-    assert found is not None
-    assert len(tenant.paths("GET", "graph.application")) == 3
 
 
 # --- rights and policies
@@ -536,30 +400,6 @@ async def test_lifetime_policy(tenant: Tenant, entra: EntraAdapter) -> None:
     assert new.record.lifetime < timedelta(days=90)
 
 
-async def test_secrets_forbidden(tenant: Tenant, entra: EntraAdapter) -> None:
-    application, _ = await made(entra)
-    restrict(tenant, restrictionType="passwordAddition")
-    assert not (await entra.secret_policy(application.app_object_id)).addition_allowed
-    with pytest.raises(AdminActionRequired) as caught:
-        await entra.add_secret(application.app_object_id, display_name="x", end_date_time=until(tenant))
-    assert caught.value.code == "secrets-forbidden-by-policy"
-
-
-async def test_service_management_reference_and_quota(tenant: Tenant, entra: EntraAdapter) -> None:
-    tenant.world.switches.require_service_management_reference = True
-    with pytest.raises(AdminActionRequired) as caught:
-        await entra.create_application(await spec(entra))
-    assert caught.value.code == "service-management-reference-required"
-    made_one = await entra.create_application(await spec(entra, service_management_reference="1234"))
-    assert made_one.service_management_reference == "1234"
-    tenant.world.switches.object_quota = 1
-    with pytest.raises(AdminActionRequired) as caught:
-        await entra.create_application(
-            await spec(entra, unique_name="another", service_management_reference="1234")
-        )
-    assert caught.value.code == "quota-exceeded"
-
-
 # --- signing in
 
 
@@ -614,38 +454,6 @@ async def test_every_sign_in_is_a_fresh_one(
     assert caught.value.code == "sync-permission-missing"
 
 
-async def test_an_expired_operator_token_is_replaced(tenant: Tenant, entra: EntraAdapter) -> None:
-    await entra.organization()
-    tenant.world.clock.advance(timedelta(days=120))
-    await entra.organization()
-    asked = tenant.paths("GET", "/organization")
-    assert (len(asked), asked[1]) == (3, 401)
-
-
-OPERATOR_PROBLEMS = [
-    ({"AZURE_CLIENT_SECRET": "wrong~canary"}, "operator-secret-wrong"),
-    ({"AZURE_CLIENT_ID": "11111111-1111-4111-8111-111111111111"}, "application-not-found"),
-    ({"AZURE_TENANT_ID": "11111111-1111-4111-8111-111111111111"}, "tenant-not-found"),
-    ({"AZURE_CLIENT_SECRET": ""}, "no-operator-identity"),
-]
-
-
-@pytest.mark.parametrize(
-    ("environment", "code"), OPERATOR_PROBLEMS, ids=[code for _, code in OPERATOR_PROBLEMS]
-)
-async def test_operator_problems(
-    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], code: str
-) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
-    async with tenant.adapter() as entra:
-        with pytest.raises(Denied) as caught:
-            await entra.operator()
-    assert caught.value.code == code
-    assert tenant.slept == []
-    assert "canary" not in str(caught.value)
-
-
 async def test_default_chain_and_wrong_tenant(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     async with tenant.adapter(login="default") as entra:
         assert (await entra.operator()).tenant_id == tenant.world.default_tenant_id
@@ -662,16 +470,6 @@ async def test_default_chain_and_wrong_tenant(tenant: Tenant, monkeypatch: pytes
             await entra.operator()
     assert caught.value.code == "no-operator-identity"
     assert "EnvironmentCredential" in caught.value.facts["tried"]
-
-
-async def test_a_busy_token_service_is_asked_again(tenant: Tenant) -> None:
-    for fault in ({"status": 429, "retry_after": 3}, {"status": 503}):
-        tenant.world.faults.add(kind="status", server="entra", path="/token", **fault)
-    tenant.world.faults.add(kind="drop", server="entra", path="/token")
-    async with tenant.adapter() as entra:
-        await entra.operator()
-    assert len(tenant.slept) == 3
-    assert max(tenant.slept) >= 3
 
 
 async def test_an_unknown_authority_and_an_untrusted_one(tenant: Tenant, tmp_path: Any) -> None:
@@ -734,23 +532,6 @@ async def test_a_person_signs_in_by_device_code(tenant: Tenant) -> None:
         with pytest.raises(Denied) as declined:
             await entra.operator()
     assert declined.value.code == "sign-in-declined"
-
-
-async def test_graph_behind_an_untrusted_certificate(tenant: Tenant, tmp_path: Any) -> None:
-    async with tenant.adapter() as first:
-        token = await first._tokens.get_token()
-
-    class Given:
-        def get_token(self, *_scopes: str, **_options: Any) -> Any:
-            return token
-
-    network = Network(ca_file=other_ca(tmp_path))
-    async with tenant.adapter(network=network, credential=Given()) as entra:
-        with pytest.raises(ConfigError) as caught:
-            await entra.organization()
-    assert caught.value.code == "tls-not-trusted"
-    assert caught.value.trace is not None
-    assert caught.value.trace.path == "/organization"
 
 
 # --- nothing leaks

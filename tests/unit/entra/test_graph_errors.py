@@ -155,6 +155,8 @@ REFUSALS: dict[type[BootstrapError], list[tuple[Any, httpx.Response, str]]] = {
         (add, httpx.Response(200, text="<html>proxy</html>"), "secret-reply-lost"),
         (add, httpx.Response(204), "secret-reply-lost"),
         (add, refused(503, "ServiceUnavailable"), "secret-reply-lost"),
+        (add, refused(500, "InternalServerError"), "secret-reply-lost"),
+        (add, httpx.Response(502, html="<p>bad gateway</p>"), "secret-reply-lost"),
     ],
 }
 

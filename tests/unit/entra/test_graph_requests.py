@@ -235,6 +235,41 @@ async def test_a_secret_request_that_may_have_arrived_is_never_sent_again(
     assert service.slept == []
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [refused(429, "x", **{"Retry-After": "7"}), UNKNOWN, refused(409, "Directory_ConcurrencyViolation")],
+)
+async def test_a_secret_request_that_made_nothing_is_sent_again(
+    service: Service, entra: EntraAdapter, answer: httpx.Response
+) -> None:
+    made = {"keyId": ID, "secretText": CANARY, "endDateTime": "2027-01-01T00:00:00Z"}
+    service.answers = [CREATED, answer, answer]
+    service.always = httpx.Response(200, json=made)
+    await create(entra)
+    assert (await add(entra)).record.key_id == ID
+    assert len(service.requests) == 4
+    assert len(service.slept) == 2
+    assert min(service.slept) >= (7 if answer.status_code == 429 else 0)
+
+
+async def test_retry_after_is_honoured_until_the_budget_ends(service: Service, entra: EntraAdapter) -> None:
+    service.always = refused(429, "x", **{"Retry-After": "40"})
+    with pytest.raises(Throttled) as caught:
+        await entra.organization()
+    assert caught.value.retry_after == 40
+    assert [round(pause) for pause in service.slept] == [40, 40]
+
+
+@pytest.mark.parametrize("status", [200, 403, 404])
+async def test_a_page_in_the_place_of_an_answer_says_nothing_about_the_object(
+    service: Service, entra: EntraAdapter, status: int
+) -> None:
+    service.always = httpx.Response(status, html="<p>a proxy's page</p>")
+    with pytest.raises(UnexpectedAnswer, match="html"):
+        await entra.find_application("name")
+    assert len(service.requests) == 1
+
+
 @pytest.mark.parametrize("name", sorted(WRITES))
 @pytest.mark.parametrize("header", ["31536000", "inf", "Fri, 31 Dec 9999 23:59:59 GMT"])
 async def test_a_long_retry_after_on_any_write_ends_it_at_once(
