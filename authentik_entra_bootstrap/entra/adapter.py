@@ -51,9 +51,7 @@ class EntraAdapter(Tenant, Applications, ServicePrincipals, Credentials):
     :param cloud: authority and Graph; ``AZURE_AUTHORITY_HOST`` is resolved into it by the caller.
     :param network: CA, proxy and timeouts, for both libraries underneath.
     :param waiter: clock, sleep and budgets of every retry; the libraries' own retries are off.
-    :param login: how the operator signs in: ``default`` (azure-identity's chain: environment, workload
-        identity, managed identity, Azure CLI …), ``environment``, ``certificate``, ``workload-identity``,
-        ``managed-identity``, ``azure-cli``, ``browser``, ``device-code``.
+    :param login: how the operator signs in: a key of :data:`~.logins.LOGINS`.
     :param announce: shows one line to the person who signs in (device code).
     :param credential: an azure-identity credential, synchronous or not, instead of ``login``; its owner closes it.
     :param operator: an application to sign in as instead of ``login``, with its secret or certificate in a file.

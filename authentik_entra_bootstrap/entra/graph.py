@@ -5,6 +5,7 @@ Heavy (httpx, kiota, msgraph).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ class Graph:
         self._adapter = GraphRequestAdapter(provider, http)
         # Without this kiota would put two slashes before the path.
         self._adapter.base_url = self.base_url
-        self._youngest: float | None = None
+        self._youngest = -math.inf
         self._reached = False
 
     def note_creation(self, age: float = 0.0) -> None:
@@ -103,14 +104,10 @@ class Graph:
 
         A replica may not know it yet.
         """
-        moment = self.waiter.monotonic() - age
-        self._youngest = moment if self._youngest is None else max(self._youngest, moment)
+        self._youngest = max(self._youngest, self.waiter.monotonic() - age)
 
     def _just_created(self, backoff: Backoff) -> bool:
-        youngest = self._youngest
-        return (
-            youngest is not None and self.waiter.monotonic() - youngest < backoff.budget * self.waiter.scale
-        )
+        return self.waiter.monotonic() - self._youngest < backoff.budget * self.waiter.scale
 
     async def call(
         self,

@@ -38,7 +38,6 @@ class SyncSession(Protocol):
 
     async def organization(self) -> Organization:
         """``GET /organization`` with this token: the call authentik itself makes first."""
-        ...
 
 
 class EntraPort(Protocol):
@@ -49,47 +48,36 @@ class EntraPort(Protocol):
 
         :raises Denied: no credential, wrong secret, wrong tenant (``wrong-tenant``), conditional access.
         """
-        ...
 
     async def service_time(self) -> datetime | None:
         """Microsoft's time, from the ``Date`` of a fresh reply; ``None`` where it tells none."""
-        ...
 
     async def organization(self) -> Organization:
         """The tenant that the operator's token belongs to."""
-        ...
 
     async def graph_principal(self) -> ResourcePrincipal:
         """Microsoft Graph's service principal in this tenant, with its permissions."""
-        ...
 
     async def find_application(self, unique_name: str) -> Application | None:
         """The application by ``uniqueName``; ``None`` when the replica asked does not know one."""
-        ...
 
     async def application_by_app_id(self, app_id: AppId) -> Application | None:
         """The application by client id."""
-        ...
 
     async def applications_tagged(self, tag: str) -> tuple[Application, ...]:
         """Every application that carries exactly this tag."""
-        ...
 
     async def managed_applications(self) -> tuple[Application, ...]:
         """Every application that this program manages, in as few requests as the service allows."""
-        ...
 
     async def application(self, app_object_id: AppObjectId) -> Application | None:
         """The application by object id."""
-        ...
 
     async def find_deleted_application(self, unique_name: str) -> DeletedApplication | None:
         """The soft-deleted application that keeps ``uniqueName`` taken."""
-        ...
 
     async def restore_application(self, app_object_id: AppObjectId) -> None:
         """Bring an application back from the deleted items."""
-        ...
 
     async def create_application(self, spec: ApplicationSpec) -> Application:
         """Create the application with its owners bound in the create body.
@@ -98,7 +86,6 @@ class EntraPort(Protocol):
             after a lost reply: look it up before judging.
         :raises AdminActionRequired: ``service-management-reference-required``, quota, tenant policy.
         """
-        ...
 
     async def update_application(
         self,
@@ -116,27 +103,21 @@ class EntraPort(Protocol):
         :param unique_name: can be given once, where it is null.
         :param enable: take ``isDisabled`` back.
         """
-        ...
 
     async def owners(self, app_object_id: AppObjectId) -> frozenset[str]:
         """Object ids of the application's owners."""
-        ...
 
     async def find_service_principal(self, app_id: AppId) -> ServicePrincipal | None:
         """The service principal of an application in this tenant."""
-        ...
 
     async def create_service_principal(self, app_id: AppId) -> ServicePrincipal:
         """Create it, or return the one that exists; retried while the application is not replicated."""
-        ...
 
     async def enable_service_principal(self, principal: ServicePrincipalObjectId) -> None:
         """Let it sign in again (``accountEnabled``)."""
-        ...
 
     async def role_assignments(self, principal: ServicePrincipalObjectId) -> tuple[AppRoleAssignment, ...]:
         """Every application permission granted to a service principal."""
-        ...
 
     async def assign_role(
         self, principal: ServicePrincipalObjectId, resource: ServicePrincipalObjectId, app_role_id: str
@@ -145,20 +126,17 @@ class EntraPort(Protocol):
 
         :raises AdminActionRequired: ``consent-required``, the operator may not grant consent.
         """
-        ...
 
     async def delegated_grant(
         self, client: ServicePrincipalObjectId, resource: ServicePrincipalObjectId
     ) -> DelegatedGrant | None:
         """The grant for all principals, if there is one."""
-        ...
 
     async def granted(self, app_id: AppId, resource: ServicePrincipalObjectId) -> Granted:
         """The service principal of an application with what is granted to it, in as few round trips as possible.
 
         :param resource: the service principal whose permissions are looked at.
         """
-        ...
 
     async def grant_scopes(
         self,
@@ -171,11 +149,9 @@ class EntraPort(Protocol):
 
         :raises AdminActionRequired: ``consent-required``.
         """
-        ...
 
     async def secret_policy(self, app_object_id: AppObjectId | None) -> SecretPolicy:
         """The effective app management policy; ``known=False`` where it may not be read."""
-        ...
 
     async def add_secret(
         self, app_object_id: AppObjectId, *, display_name: str, end_date_time: datetime
@@ -187,14 +163,12 @@ class EntraPort(Protocol):
         :raises AdminActionRequired: ``secrets-forbidden-by-policy``, ``secret-lifetime-exceeds-policy``.
         :raises NotFound: the application is not replicated yet (nothing was made; try again).
         """
-        ...
 
     async def remove_secret(self, app_object_id: AppObjectId, key_id: KeyId) -> bool:
         """Remove a client secret.
 
         :returns: ``False`` when Graph does not know the key (gone, or not replicated yet); confirm by reading.
         """
-        ...
 
     async def sign_in_as(self, app_id: AppId, secret: SecretText) -> SyncSession:
         """One uncached client-credentials sign-in with the secret.
@@ -202,18 +176,15 @@ class EntraPort(Protocol):
         :raises Denied: ``secret-not-accepted`` (AADSTS7000215), ``application-not-found`` (AADSTS700016),
             ``secret-expired`` (AADSTS7000222) …: the caller decides whether to wait.
         """
-        ...
 
     async def delete_application(self, app_object_id: AppObjectId) -> None:
         """Move the application to the deleted items; its service principal goes with it."""
-        ...
 
     async def purge_application(self, app_object_id: AppObjectId) -> None:
         """Remove an application from the deleted items for good; one that is gone already is success.
 
         :raises Denied: the permission, or for a user the role, is missing.
         """
-        ...
 
 
 class EntraIdentities(Protocol):
@@ -230,39 +201,32 @@ class EntraIdentities(Protocol):
         :param keep: entries as they were read; each keeps its key.
         :param add: display name and certificate of new ones.
         """
-        ...
 
     async def add_owner(self, app_object_id: AppObjectId, principal: ServicePrincipalObjectId) -> None:
         """Make a service principal an owner of an application; one that is an owner already is success.
 
         :raises Denied: ``entra-permission-missing``; ownership with ``OwnedBy`` does not allow it.
         """
-        ...
 
     async def owned_applications(self, principal: ServicePrincipalObjectId) -> frozenset[AppId]:
         """Client ids of the applications that a service principal owns."""
-        ...
 
     async def federated_credentials(self, app_object_id: AppObjectId) -> tuple[FederatedCredential, ...]:
         """The application's federated identity credentials."""
-        ...
 
     async def set_federated_credential(
         self, app_object_id: AppObjectId, credential: FederatedCredential
     ) -> None:
         """Create the credential of that name, or change it to these values."""
-        ...
 
     async def sign_in_with_certificate(self, app_id: AppId, pem: SecretText) -> TokenClaims:
         """One uncached sign-in with a private key and its certificate.
 
         :raises Denied: ``operator-credential-invalid``, ``application-not-found``: perhaps only not yet.
         """
-        ...
 
     async def sign_in_with_assertion(self, app_id: AppId, assertion: SecretText) -> TokenClaims:
         """One uncached sign-in with a federated identity's token.
 
         :raises Denied: as :meth:`sign_in_with_certificate`.
         """
-        ...

@@ -101,9 +101,10 @@ def test_microsoft_libraries(clients: tuple[str, ...]) -> None:
             "id": operator.app_id,
             "secret": operator.secret,
             "principal": operator.service_principal_object_id,
+            "role": next(role.id for role in ROLES if role.value == "Group.Create"),
         }
         report = run("microsoft_calls.py", order)
-    assert len(report["steps"]) == (24 if graph else 6)
+    assert len(report["steps"]) == (34 if graph else 6)
     used = {f"{name}-{version}" for name, version in report["versions"].items()}
     assert set(clients) <= used
 

@@ -106,17 +106,6 @@ def test_device_code_credential(sandbox: Sandbox, where: str) -> None:
     assert caller.roles == frozenset()
 
 
-def test_device_code_credential_declined(sandbox: Sandbox) -> None:
-    def prompt(_address: str, user_code: str, _expires: object) -> None:
-        decide(sandbox.world, user_code, "", approve=False)
-
-    credential = DeviceCodeCredential(
-        AZURE_CLI, tenant_id=sandbox.operator.tenant_id, prompt_callback=prompt, **options(sandbox)
-    )
-    with credential, pytest.raises(ClientAuthenticationError, match=r"AADSTS65004|declined"):
-        credential.get_token(GRAPH_SCOPE)
-
-
 def poll(sandbox: Sandbox, http: httpx.Client, device_code: str, **changes) -> tuple[str, list[int]]:
     form = {"grant_type": DEVICE_GRANT, "client_id": AZURE_CLI, "device_code": device_code} | changes
     body = http.post(f"/{sandbox.operator.tenant_id}/oauth2/v2.0/token", data=form).json()

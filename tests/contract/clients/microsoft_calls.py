@@ -1,6 +1,6 @@
 """Run by a process of its own: signs in and calls Microsoft Graph with some versions of Microsoft's libraries.
 
-Standard input: ``{"libraries": [folder], "url", "ca", "tenant", "domain", "id", "secret", "principal", "graph"}``;
+Standard input: ``{"libraries": [folder], "url", "ca", "tenant", "domain", "id", "secret", "principal", "role", "graph"}``;
 ``graph`` false leaves the SDK out. Standard output: ``{"versions": {...}, "steps": [...]}``. Anything that a
 library finds wrong ends the process with its traceback.
 """
@@ -22,8 +22,11 @@ sys.path[:0] = ORDER["libraries"]
 for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
     os.environ.pop(name, None)  # they would go before what the libraries are told
 
+from authentik_entra_bootstrap.support.certificates import make_key_pair  # noqa: E402
+
 SCOPE = "https://graph.microsoft.com/.default"
 GRAPH_APP = "00000003-0000-0000-c000-000000000000"
+OPTIONS = {"authority": ORDER["url"], "disable_instance_discovery": True, "connection_verify": ORDER["ca"]}
 STEPS: list[str] = []
 
 
@@ -32,22 +35,15 @@ def done(step: str, truth: object) -> None:
     STEPS.append(step)
 
 
-def key_pair() -> tuple[bytes, bytes]:
-    """A certificate with its key as PEM, and alone as DER."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
+async def refused(asking: Any) -> Any:
+    """The SDK's exception for a request that is refused."""
+    from msgraph.generated.models.o_data_errors.o_data_error import ODataError
 
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "client")])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 7, now, now + timedelta(days=30))
-    certificate = builder.sign(key, hashes.SHA256())
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    encoding = serialization.Encoding
-    return private + certificate.public_bytes(encoding.PEM), certificate.public_bytes(encoding.DER)
+    try:
+        await asking
+    except ODataError as error:
+        return error
+    raise AssertionError
 
 
 def plain_msal() -> None:
@@ -70,15 +66,10 @@ def sync_identity() -> None:
     from azure.core.exceptions import ClientAuthenticationError
     from azure.identity import ClientSecretCredential
 
-    options = {
-        "authority": ORDER["url"],
-        "disable_instance_discovery": True,
-        "connection_verify": ORDER["ca"],
-    }
-    with ClientSecretCredential(ORDER["tenant"], ORDER["id"], ORDER["secret"], **options) as credential:
+    with ClientSecretCredential(ORDER["tenant"], ORDER["id"], ORDER["secret"], **OPTIONS) as credential:
         token = credential.get_token(SCOPE, enable_cae=True)
         done("identity: secret", token.expires_on > datetime.now(UTC).timestamp())
-    with ClientSecretCredential(ORDER["tenant"], ORDER["id"], "wrong", **options) as credential:
+    with ClientSecretCredential(ORDER["tenant"], ORDER["id"], "wrong", **OPTIONS) as credential:
         try:
             credential.get_token(SCOPE)
         except ClientAuthenticationError as error:
@@ -96,12 +87,7 @@ async def async_identity() -> None:
 def certificate_identity(app_id: str, pem: bytes) -> None:
     from azure.identity import CertificateCredential
 
-    options = {
-        "authority": ORDER["url"],
-        "disable_instance_discovery": True,
-        "connection_verify": ORDER["ca"],
-    }
-    with CertificateCredential(ORDER["tenant"], app_id, certificate_data=pem, **options) as credential:
+    with CertificateCredential(ORDER["tenant"], app_id, certificate_data=pem, **OPTIONS) as credential:
         done("identity: certificate", credential.get_token(SCOPE).token)
 
 
@@ -113,12 +99,7 @@ def client() -> tuple[Any, Any, Any]:
     )
     from msgraph import GraphRequestAdapter, GraphServiceClient
 
-    options = {
-        "authority": ORDER["url"],
-        "disable_instance_discovery": True,
-        "connection_verify": ORDER["ca"],
-    }
-    credential = ClientSecretCredential(ORDER["tenant"], ORDER["id"], ORDER["secret"], **options)
+    credential = ClientSecretCredential(ORDER["tenant"], ORDER["id"], ORDER["secret"], **OPTIONS)
     provider = AzureIdentityAuthenticationProvider(credential, scopes=[SCOPE], allowed_hosts=["127.0.0.1"])
     context = ssl.create_default_context(cafile=ORDER["ca"])
     http = httpx.AsyncClient(verify=context, base_url=f"{ORDER['url']}/v1.0")
@@ -137,6 +118,8 @@ def upsert() -> Any:
 
 async def registrations(graph: Any, pem: bytes, der: bytes) -> str:
     """Applications, service principals, secrets, owners; returns the service principal's id."""
+    from kiota_abstractions.base_request_configuration import RequestConfiguration
+    from msgraph.generated.applications.applications_request_builder import ApplicationsRequestBuilder
     from msgraph.generated.applications.item.add_password.add_password_post_request_body import (
         AddPasswordPostRequestBody,
     )
@@ -147,28 +130,49 @@ async def registrations(graph: Any, pem: bytes, der: bytes) -> str:
     from msgraph.generated.models.key_credential import KeyCredential
     from msgraph.generated.models.password_credential import PasswordCredential
     from msgraph.generated.models.reference_create import ReferenceCreate
+    from msgraph.generated.models.required_resource_access import RequiredResourceAccess
+    from msgraph.generated.models.resource_access import ResourceAccess
     from msgraph.generated.models.service_principal import ServicePrincipal
 
     named = graph.applications_with_unique_name("clients")
     app = await named.patch(Application(display_name="Clients", tags=["a"]), upsert())
-    again = await named.patch(Application(display_name="Clients 2", tags=["a", "b"]), upsert())
-    done("application: upsert", app.app_id and again is None)
+    again = await named.patch(Application(display_name="Clients 2"), upsert())
+    found = await named.get()
+    done("application: upsert", app.app_id and again is None and (found.id, found.tags) == (app.id, ["a"]))
     item = graph.applications.by_application_id(app.id)
     key = KeyCredential(type="AsymmetricX509Cert", usage="Verify", key=der, display_name="CN=client")
     await item.patch(Application(key_credentials=[key]))
     read = await item.get()
     done("application: read", read.display_name == "Clients 2" and len(read.key_credentials) == 1)
     by_app_id = await graph.applications_with_app_id(app.app_id).get()
+    by_filter = ApplicationsRequestBuilder.ApplicationsRequestBuilderGetQueryParameters(
+        filter=f"appId eq '{app.app_id}'", select=["id", "appId"]
+    )
+    filtered = await graph.applications.get(RequestConfiguration(query_parameters=by_filter))
+    done("application: filter", [one.id for one in filtered.value] == [app.id])
     listed = await graph.applications.get()
     done("application: list", by_app_id.id == app.id and app.id in {one.id for one in listed.value})
-    posted = await graph.applications.post(Application(display_name="Posted"))
+    access = [ResourceAccess(id=UUID(ORDER["role"]), type="Role")]
+    wanted = RequiredResourceAccess(resource_app_id=GRAPH_APP, resource_access=access)
+    body = Application(display_name="Posted", required_resource_access=[wanted])
+    body.additional_data["owners@odata.bind"] = [f"{ORDER['url']}/v1.0/directoryObjects/{ORDER['principal']}"]
+    posted = await graph.applications.post(body)
+    done("application: access", posted.required_resource_access[0].resource_access[0].id == access[0].id)
+    bound = await graph.applications.by_application_id(posted.id).owners.get()
+    done("owners: bound", [one.id for one in bound.value] == [ORDER["principal"]])
     await graph.applications.by_application_id(posted.id).delete()
     deleted = await graph.directory.deleted_items.graph_application.get()
     done("application: deleted", posted.id in {one.id for one in deleted.value})
+    one = await graph.directory.deleted_items.by_directory_object_id(posted.id).get()
+    done("application: one deleted", isinstance(one, Application))
     await graph.directory.deleted_items.by_directory_object_id(posted.id).restore.post()
     await graph.applications.by_application_id(posted.id).delete()
     await graph.directory.deleted_items.by_directory_object_id(posted.id).delete()
 
+    by_app_id = graph.service_principals_with_app_id(app.app_id)
+    principal = await by_app_id.patch(ServicePrincipal(), upsert())
+    done("service principal: upsert", principal.tags == ["a"])
+    await graph.service_principals.by_service_principal_id(principal.id).delete()
     principal = await graph.service_principals.post(ServicePrincipal(app_id=app.app_id))
     read = await graph.service_principals_with_app_id(app.app_id).get()
     every = await graph.service_principals.get()
@@ -182,8 +186,13 @@ async def registrations(graph: Any, pem: bytes, der: bytes) -> str:
     await item.owners.by_directory_object_id(owners[0].id).ref.delete()
     wanted = PasswordCredential(display_name="r", end_date_time=datetime.now(UTC) + timedelta(days=90))
     secret = await item.add_password.post(AddPasswordPostRequestBody(password_credential=wanted))
-    done("secret", secret.secret_text.startswith(secret.hint) and isinstance(secret.key_id, UUID))
-    await item.remove_password.post(RemovePasswordPostRequestBody(key_id=secret.key_id))
+    ends = abs(secret.end_date_time - wanted.end_date_time) < timedelta(milliseconds=1)
+    done("secret", secret.secret_text.startswith(secret.hint) and isinstance(secret.key_id, UUID) and ends)
+    body = RemovePasswordPostRequestBody(key_id=secret.key_id)
+    await item.remove_password.post(body)
+    unknown = await refused(item.remove_password.post(body))
+    text = f"No password credential found with keyId {secret.key_id}."
+    done("secret: unknown", unknown.error.message == text)
     return str(principal.id)
 
 
@@ -198,6 +207,11 @@ async def grants(graph: Any, principal: str) -> None:
     body = AppRoleAssignment(app_role_id=role.id, principal_id=UUID(principal), resource_id=UUID(resource.id))
     builder = graph.service_principals.by_service_principal_id(principal)
     made = await builder.app_role_assignments.post(body)
+    duplicate = await refused(builder.app_role_assignments.post(body))
+    done(
+        "role grant: duplicate",
+        duplicate.response_status_code == 400 and duplicate.error.inner_error.request_id,
+    )
     assigned = await graph.service_principals.by_service_principal_id(resource.id).app_role_assigned_to.get()
     done("role grant", made.id in {one.id for one in assigned.value} and made.resource_display_name)
     await builder.app_role_assignments.by_app_role_assignment_id(made.id).delete()
@@ -205,6 +219,8 @@ async def grants(graph: Any, principal: str) -> None:
         client_id=principal, consent_type="AllPrincipals", resource_id=resource.id, scope="User.Read"
     )
     given = await graph.oauth2_permission_grants.post(grant)
+    wider = OAuth2PermissionGrant(scope="User.Read openid")
+    await graph.oauth2_permission_grants.by_o_auth2_permission_grant_id(given.id).patch(wider)
     every = await graph.oauth2_permission_grants.get()
     mine = await builder.oauth2_permission_grants.get()
     done(
@@ -229,6 +245,7 @@ async def people(graph: Any) -> None:
             password_profile=PasswordProfile(password="xWwvJ]6NMw+bWH-d"),
         )
     )
+    done("user: created", user.account_enabled is None)
     await graph.users.by_user_id(user.id).patch(User(given_name="Ada"))
     read = await graph.users.by_user_id(f"ada@{ORDER['domain']}").get()
     done("user", read.id == user.id and user.id in {one.id for one in (await graph.users.get()).value})
@@ -242,8 +259,12 @@ async def people(graph: Any) -> None:
         )
     )
     members = graph.groups.by_group_id(group.id).members
-    await members.ref.post(ReferenceCreate(odata_id=f"{ORDER['url']}/v1.0/directoryObjects/{user.id}"))
-    done("group", [type(one) for one in (await members.get()).value] == [User])
+    link = ReferenceCreate(odata_id=f"https://graph.microsoft.com/v1.0/directoryObjects/{user.id}")
+    await members.ref.post(link)
+    listed = (await members.get()).value
+    done("group", [(type(one), one.display_name) for one in listed] == [(User, "Ada")])
+    present = await refused(members.ref.post(link))
+    done("group: member twice", "already exist" in present.error.message)
     await members.by_directory_object_id(user.id).ref.delete()
     await graph.groups.by_group_id(group.id).patch(Group(description="All"))
     done("groups", group.id in {one.id for one in (await graph.groups.get()).value})
@@ -255,18 +276,16 @@ async def people(graph: Any) -> None:
 
 
 async def tenant(graph: Any) -> None:
-    from msgraph.generated.models.o_data_errors.o_data_error import ODataError
-
     organizations = await graph.organization.get()
     one = await graph.organization.by_organization_id(ORDER["tenant"]).get()
     done("organization", [item.id for item in organizations.value] == [one.id] == [ORDER["tenant"]])
+    done("organization: domain", one.verified_domains[0].name == ORDER["domain"])
     policy = await graph.policies.default_app_management_policy.get()
     others = await graph.policies.app_management_policies.get()
     done("policies", policy.is_enabled is False and others.value == [])
-    try:
-        await graph.applications.by_application_id("0b1d6a58-65ea-4fd8-8ea4-3c2f40ed51d1").get()
-    except ODataError as error:
-        done("refusal", error.error.code == "Request_ResourceNotFound" and error.error.inner_error.request_id)
+    unknown = graph.applications.by_application_id("0b1d6a58-65ea-4fd8-8ea4-3c2f40ed51d1")
+    error = (await refused(unknown.get())).error
+    done("refusal", error.code == "Request_ResourceNotFound" and error.inner_error.request_id)
 
 
 async def sdk(pem: bytes, der: bytes) -> None:
@@ -281,12 +300,12 @@ async def sdk(pem: bytes, der: bytes) -> None:
 
 def main() -> None:
     names = ["azure-identity", "msal", *(["msgraph-sdk", "msgraph-core"] if ORDER["graph"] else [])]
-    pem, der = key_pair()
+    pair = make_key_pair("client", datetime.now(UTC), timedelta(days=30))
     plain_msal()
     sync_identity()
     asyncio.run(async_identity())
     if ORDER["graph"]:
-        asyncio.run(sdk(pem, der))
+        asyncio.run(sdk(pair.pem.reveal().encode(), pair.public.der))
     json.dump({"versions": {name: version(name) for name in names}, "steps": STEPS}, sys.stdout)
 
 
