@@ -152,6 +152,7 @@ class Caller:
         self.client.response_deserialize = remembering
         self.operations = operations()
         self.called: set[tuple[str, str]] = set()
+        self.made: list[tuple[str, Any]] = []
         self.problems: list[str] = []
 
     def __call__(self, method: str, path: str, /, *keys: Any, body: Any = None, **query: Any) -> Any:
@@ -190,21 +191,26 @@ class Caller:
         key = method, path.replace("{}", "{lookup}").strip("/")
         return key in self.operations and list(key) in ORDER["offered"]
 
-    def life(self, path: str, body: dict[str, Any], *, change: dict[str, Any] | None = None) -> Any:
-        """Create, read, replace, change; returns the object and its key."""
+    def life(self, path: str, body: dict[str, Any], change: dict[str, Any] | None = None) -> Any:
+        """Create, read, replace, change; returns the object's key. It is deleted at the end."""
         made = self("POST", path, body=body)
         assert made is not None, (path, self.problems)
         item = f"{path}{{}}/"
         operation = self.operations["GET", item.replace("{}", "{lookup}").strip("/")]
         key = made.get(operation.in_path[0], made.get("pk"))
         self("GET", item, key)
-        if self.offers("PUT", item):
-            self("PUT", item, key, body=body)
-        if self.offers("PATCH", item):
-            self("PATCH", item, key, body=change or {})
+        for method, values in (("PUT", body), ("PATCH", change or {})):
+            if self.offers(method, item):
+                self(method, item, key, body=values)
         if self.offers("GET", f"{item}used_by/"):
             self("GET", f"{item}used_by/", key)
-        return key, made
+        self.made.append((item, key))
+        return key
+
+    def ends(self) -> None:
+        """Delete what was made, the newest first."""
+        for item, key in reversed(self.made):
+            self("DELETE", item, key)
 
     def lists(self) -> None:
         """Every list and every other address without a key, with each of its query parameters."""
@@ -252,49 +258,29 @@ def value_of(name: str, kind: str) -> Any:
 
 def story(call: Caller) -> None:
     """The objects, in the order in which they need each other."""
-    group, _ = call.life(
-        "/core/groups/", {"name": "clients", "attributes": {"a": [1]}}, change={"name": "clients 2"}
-    )
-    role, _ = call.life("/rbac/roles/", {"name": "clients"}, change={"name": "clients 2"})
-    person = {
-        "username": "client",
-        "name": "Client",
-        "groups": [group],
-        "roles": [role],
-        "email": "c@example.com",
-    }
-    user, _ = call.life("/core/users/", person, change={"name": "Client 2", "attributes": {"x": None}})
-    call(
-        "POST",
-        "/core/users/service_account/",
-        body={"name": "robot", "create_group": True, "expiring": False},
-    )
+    group = call.life("/core/groups/", {"name": "clients", "attributes": {"a": [1]}}, {"name": "clients 2"})
+    role = call.life("/rbac/roles/", {"name": "clients"}, {"name": "clients 2"})
+    person = {"username": "client", "name": "Client", "groups": [group], "roles": [role], "email": "c@a.com"}
+    user = call.life("/core/users/", person, {"name": "Client 2", "attributes": {"x": None}})
+    robot = {"name": "robot", "create_group": True, "expiring": False}
+    call("POST", "/core/users/service_account/", body=robot)
     call("POST", "/core/groups/{}/add_user/", group, body={"pk": user})
     call("POST", "/core/groups/{}/remove_user/", group, body={"pk": user})
     grants = {"permissions": ["authentik_core.view_application", "authentik_tasks.view_task"]}
     call("POST", "/rbac/permissions/assigned_by_roles/{}/assign/", role, body=grants)
     call("PATCH", "/rbac/permissions/assigned_by_roles/{}/unassign/", role, body=grants)
-    permission = call("GET", "/rbac/permissions/", page_size=1)["results"][0]
-    call("GET", "/rbac/permissions/{}/", permission["id"])
-    token, _ = call.life(
-        "/core/tokens/",
-        {"identifier": "client", "user": user, "intent": "api", "expiring": False},
-        change={"description": "of a test"},
-    )
+    call("GET", "/rbac/permissions/{}/", call("GET", "/rbac/permissions/", page_size=1)["results"][0]["id"])
+    api_token = {"identifier": "client", "user": user, "intent": "api", "expiring": False}
+    token = call.life("/core/tokens/", api_token, {"description": "of a test"})
     call("GET", "/core/tokens/{}/view_key/", token)
 
-    mappings = "/propertymappings/provider/microsoft_entra/"
-    mapping, _ = call.life(
-        mappings, {"name": "clients", "expression": "return {}"}, change={"name": "clients 2"}
-    )
-    call("GET", "/propertymappings/all/{}/", mapping)
-    tried = call(
-        "POST",
-        "/propertymappings/all/{}/test/",
-        mapping,
-        body={"user": user, "context": {"connection": None}},
-    )
+    mappings, every = "/propertymappings/provider/microsoft_entra/", "/propertymappings/all/{}/"
+    mapping = call.life(mappings, {"name": "clients", "expression": "return {}"}, {"name": "clients 2"})
+    call("GET", every, mapping)
+    somebody = {"user": user, "context": {"connection": None}}
+    tried = call("POST", f"{every}test/", mapping, body=somebody)
     assert tried == {"result": "{}", "successful": True}
+    call("DELETE", every, call("POST", mappings, body={"name": "x", "expression": "x"})["pk"])
     entra = {
         "name": "clients",
         "client_id": "c",
@@ -306,79 +292,41 @@ def story(call: Caller) -> None:
         "group_delete_action": "suspend",
         "dry_run": True,
     }
-    provider, _ = call.life("/providers/microsoft_entra/", entra, change={"client_secret": "another"})
-    call("GET", "/providers/microsoft_entra/{}/sync/status/", provider)
-    call("GET", "/providers/all/{}/", provider)
-    of_user = {"microsoft_id": "u", "user": user, "provider": provider}
-    user_link, _ = call.life("/providers/microsoft_entra_users/", of_user)
-    of_group = {"microsoft_id": "g", "group": group, "provider": provider}
-    group_link, _ = call.life("/providers/microsoft_entra_groups/", of_group)
+    providers = "/providers/microsoft_entra/"
+    provider = call.life(providers, entra, {"client_secret": "another"})
+    call("GET", f"{providers}{{}}/sync/status/", provider)
     missing = {"sync_object_model": "authentik.core.models.User", "sync_object_id": "999999"}
-    call("POST", "/providers/microsoft_entra/{}/sync/object/", provider, body=missing)
-    app, _ = call.life(
-        "/core/applications/",
-        {"name": "Clients", "slug": "clients", "policy_engine_mode": "any"},
-        change={"meta_publisher": "Tests", "group": "tests"},
-    )
+    call("POST", f"{providers}{{}}/sync/object/", provider, body=missing)
+    call("GET", "/providers/all/{}/", provider)
+    call("DELETE", "/providers/all/{}/", call("POST", providers, body=entra | {"name": "other"})["pk"])
+    for kind, key in (("user", user), ("group", group)):
+        link = {"microsoft_id": kind, kind: key, "provider": provider}
+        call.life(f"/providers/microsoft_entra_{kind}s/", link)
+    app = {"name": "Clients", "slug": "clients", "policy_engine_mode": "any"}
+    call.life("/core/applications/", app, {"meta_publisher": "Tests", "group": "tests"})
 
-    blueprint, _ = call.life(
-        "/managed/blueprints/",
-        {"name": "clients", "content": "version: 1\nentries: []\n", "context": {"a": 1}, "enabled": True},
-        change={"enabled": False, "content": "version: 1\nentries: []\n"},
-    )
+    empty = {"name": "clients", "content": "version: 1\nentries: []\n"}
+    stored = {**empty, "context": {"a": 1}, "enabled": True}
+    blueprint = call.life("/managed/blueprints/", stored, {"enabled": False, **empty})
     call("POST", "/managed/blueprints/{}/apply/", blueprint)
     if call.offers("POST", "/managed/blueprints/import/"):
-        call("POST", "/managed/blueprints/import/", file=("b.yaml", b"version: 1\nentries: []\n"))
+        call("POST", "/managed/blueprints/import/", file=("b.yaml", empty["content"].encode()))
 
-    expression, _ = call.life("/policies/expression/", {"name": "clients", "expression": "return True"})
-    transport, _ = call.life(
-        "/events/transports/", {"name": "clients", "mode": "local"}, change={"send_once": True}
-    )
-    rule, _ = call.life(
-        "/events/rules/",
-        {"name": "clients", "transports": [transport], "severity": "alert", "destination_group": group},
-        change={"severity": "notice"},
-    )
-    binding, _ = call.life(
-        "/policies/bindings/", {"policy": expression, "target": rule, "order": 0}, change={"order": 1}
-    )
-    event, _ = call.life(
-        "/events/events/", {"action": "secret_rotate", "app": "clients", "context": {"a": {"b": [1, None]}}}
-    )
+    policy = call.life("/policies/expression/", {"name": "clients", "expression": "return True"})
+    transport = call.life("/events/transports/", {"name": "clients", "mode": "local"}, {"send_once": True})
+    alert = {"name": "clients", "transports": [transport], "severity": "alert", "destination_group": group}
+    rule = call.life("/events/rules/", alert, {"severity": "notice"})
+    call.life("/policies/bindings/", {"policy": policy, "target": rule, "order": 0}, {"order": 1})
+    event = {"action": "secret_rotate", "app": "clients", "context": {"a": {"b": [1, None]}}}
+    call.life("/events/events/", event)
 
     task = call("GET", "/tasks/tasks/", ordering="-mtime", **OF_OBJECTS)["results"][0]
     call("GET", "/tasks/tasks/{}/", task["message_id"])
     schedule = call("GET", "/tasks/schedules/", **OF_OBJECTS)["results"][0]
     call("GET", "/tasks/schedules/{}/", schedule["id"])
     call("POST", "/tasks/schedules/{}/send/", schedule["id"])
-
-    licence, _ = call.life("/enterprise/license/", {"key": LICENCE})
-    call(
-        "DELETE",
-        "/propertymappings/all/{}/",
-        call("POST", mappings, body={"name": "x", "expression": "x"})["pk"],
-    )
-    other = call("POST", "/providers/microsoft_entra/", body=entra | {"name": "other"})
-    call("DELETE", "/providers/all/{}/", other["pk"])
-    for method, path, *keys in (
-        ("DELETE", "/events/events/{}/", event),
-        ("DELETE", "/policies/bindings/{}/", binding),
-        ("DELETE", "/events/rules/{}/", rule),
-        ("DELETE", "/events/transports/{}/", transport),
-        ("DELETE", "/policies/expression/{}/", expression),
-        ("DELETE", "/managed/blueprints/{}/", blueprint),
-        ("DELETE", "/core/applications/{}/", app),
-        ("DELETE", "/providers/microsoft_entra_users/{}/", user_link),
-        ("DELETE", "/providers/microsoft_entra_groups/{}/", group_link),
-        ("DELETE", "/providers/microsoft_entra/{}/", provider),
-        ("DELETE", mappings + "{}/", mapping),
-        ("DELETE", "/core/tokens/{}/", token),
-        ("DELETE", "/core/users/{}/", user),
-        ("DELETE", "/rbac/roles/{}/", role),
-        ("DELETE", "/core/groups/{}/", group),
-        ("DELETE", "/enterprise/license/{}/", licence),
-    ):
-        call(method, path, *keys)
+    call.life("/enterprise/license/", {"key": LICENCE})
+    call.ends()
 
 
 def main() -> None:
