@@ -257,7 +257,6 @@ def _account(fields: Mapping[str, object]) -> Account:
         needed_number(fields, "pk"),
         text(fields, "username") or "",
         text(fields, "type") or "",
-        flag(fields, "is_active", default=True),
         flag(fields, "is_superuser"),
         keys(fields, "groups"),
         keys(fields, "roles"),

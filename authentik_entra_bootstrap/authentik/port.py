@@ -92,7 +92,7 @@ class AuthentikPort(Protocol):
         """authentik's application by slug."""
 
     async def create_application(
-        self, *, slug: str, name: str, backchannel_provider_pks: Sequence[int], launch_url: str | None
+        self, *, slug: str, name: str, backchannel_provider_pks: Sequence[int]
     ) -> Written[AuthentikApplication]:
         """Create the application with its backchannel providers in one write."""
 
@@ -247,7 +247,6 @@ class Account:
     pk: int
     username: str
     kind: str
-    is_active: bool = True
     is_superuser: bool = False
     groups: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()

@@ -153,7 +153,7 @@ class Providers(Server):
         return await self._api.find(APPLICATIONS, slug, application)
 
     async def create_application(
-        self, *, slug: str, name: str, backchannel_provider_pks: Sequence[int], launch_url: str | None
+        self, *, slug: str, name: str, backchannel_provider_pks: Sequence[int]
     ) -> Written[AuthentikApplication]:
         """Create the application with its backchannel providers; a lost answer is settled by reading."""
         _check_slug(slug)
@@ -161,7 +161,6 @@ class Providers(Server):
             "name": name,
             "slug": slug,
             "backchannel_providers": list(backchannel_provider_pks),
-            **({} if launch_url is None else {"meta_launch_url": launch_url}),
         }
         call = APPLICATIONS.call("POST", body=typed(ApplicationRequest, wanted))
 
@@ -302,7 +301,6 @@ def dependents(body: object) -> tuple[Dependent, ...]:
         raise Malformed("it is no list")
     return tuple(
         Dependent(
-            app=text(fields, "app") or "",
             model=text(fields, "model_name") or "object",
             pk=str(fields.get("pk") or ""),
             name=text(fields, "name") or str(fields.get("pk")),

@@ -99,7 +99,6 @@ class Dependent:
         ``set_default``, ``left_dangling`` or a word newer than this code.
     """
 
-    app: str
     model: str
     pk: str
     name: str

@@ -52,7 +52,6 @@ class ByApi:
                 slug=desired.authentik_application_slug,
                 name=desired.authentik_application_name,
                 backchannel_provider_pks=[int(provider.pk)],
-                launch_url=None,
             )
         return await self._authentik.set_backchannel_providers(
             existing.slug, [*existing.backchannel_provider_pks, int(provider.pk)]

@@ -76,9 +76,7 @@ async def spec_for(adapter: AuthentikAdapter, sandbox: Sandbox, name: str, **fie
 async def connected(adapter: AuthentikAdapter, spec: ProviderSpec, secret: str) -> Provider:
     made = (await adapter.create_provider(spec, SecretText(secret))).value
     slug = spec.name.lower().replace(" ", "-")
-    await adapter.create_application(
-        slug=slug, name=spec.name, backchannel_provider_pks=[made.pk], launch_url=None
-    )
+    await adapter.create_application(slug=slug, name=spec.name, backchannel_provider_pks=[made.pk])
     found = await adapter.provider(made.pk)
     assert found is not None
     assert found.application_slug == slug
@@ -135,7 +133,6 @@ async def test_bootstrap_in_one_write_each(adapter: AuthentikAdapter, sandbox: S
         slug=slug,
         name=fresh,
         backchannel_provider_pks=[made.value.pk],
-        launch_url="https://portal.example.com/",
     )
     writes = sandbox.world.log.writes(before, AGENT)
     assert [entry.method for entry in writes] == ["POST", "POST"]
@@ -151,7 +148,7 @@ async def test_bootstrap_in_one_write_each(adapter: AuthentikAdapter, sandbox: S
     with pytest.raises(errors.AlreadyExists, match="authentik-name-taken"):
         await adapter.create_provider(spec, SecretText(WRONG))
     with pytest.raises(errors.AlreadyExists, match="authentik-slug-taken"):
-        await adapter.create_application(slug=slug, name="x", backchannel_provider_pks=[], launch_url=None)
+        await adapter.create_application(slug=slug, name="x", backchannel_provider_pks=[])
 
 
 async def test_proofs_of_a_good_and_a_wrong_secret(

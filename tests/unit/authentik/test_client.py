@@ -73,7 +73,7 @@ async def test_a_long_retry_after_on_a_write_ends_the_run_at_once(
         adapter.create_provider(ProviderSpec("Entra", "1" * 36, "2" * 36, (), ()), SecretText("s" * 40)),
         adapter.request_proof(ProviderPk(9), 1),
         adapter.delete_provider(ProviderPk(9)),
-        adapter.create_application(slug="entra", name="Entra", backchannel_provider_pks=[9], launch_url=None),
+        adapter.create_application(slug="entra", name="Entra", backchannel_provider_pks=[9]),
         adapter.set_backchannel_providers("entra", [9]),
         adapter.apply_blueprint("9"),
         adapter.delete_blueprint("9"),

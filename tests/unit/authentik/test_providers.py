@@ -180,16 +180,13 @@ async def test_applications(stub: Stub, adapter: AuthentikAdapter) -> None:
     stub.on("POST", APPLICATIONS, Answer(201, APPLICATION | {"new": 1}, ID))
     stub.on("GET", ONE_APPLICATION, APPLICATION)
     stub.on("PATCH", ONE_APPLICATION, APPLICATION | {"backchannel_providers": [4, 9]})
-    made = await adapter.create_application(
-        slug="entra", name="Entra", backchannel_provider_pks=[9], launch_url="https://portal.example.com"
-    )
+    made = await adapter.create_application(slug="entra", name="Entra", backchannel_provider_pks=[9])
     assert (made.value.backchannel_provider_pks, made.request_id) == ((9,), "a" * 32)
     assert stub.bodies("POST") == [
         {
             "name": "Entra",
             "slug": "entra",
             "backchannel_providers": [9],
-            "meta_launch_url": "https://portal.example.com",
         }
     ]
     found = await adapter.find_application("entra")
@@ -205,15 +202,11 @@ async def test_applications(stub: Stub, adapter: AuthentikAdapter) -> None:
 async def test_a_lost_application(stub: Stub, adapter: AuthentikAdapter) -> None:
     stub.on("POST", APPLICATIONS, Answer(drop=True))
     stub.on("GET", ONE_APPLICATION, APPLICATION)
-    made = await adapter.create_application(
-        slug="entra", name="Entra", backchannel_provider_pks=[9], launch_url=None
-    )
+    made = await adapter.create_application(slug="entra", name="Entra", backchannel_provider_pks=[9])
     assert made.value.backchannel_provider_pks == (9,)
     assert len(stub.sent("POST")) == 1
     with pytest.raises(errors.AlreadyExists):
-        await adapter.create_application(
-            slug="entra", name="Entra", backchannel_provider_pks=[8], launch_url=None
-        )
+        await adapter.create_application(slug="entra", name="Entra", backchannel_provider_pks=[8])
 
 
 @pytest.mark.parametrize("slug", ["", "..", "a/b", "a b", "ä", "a?x", "entra\n"])

@@ -48,9 +48,9 @@ PROVIDER = Provider(
     ProviderPk(3), "Microsoft Entra ID", "client-a", TENANT, application_slug="microsoft-entra-id"
 )
 HOLDER = AuthentikApplication("app-pk", "microsoft-entra-id", "Microsoft Entra ID", None, (3,))
-OWN_ENTRY = Dependent("authentik_core", "provider", "3", "Microsoft Entra ID", "cascade")
-SCHEDULE = Dependent("authentik_tasks_schedules", "schedule", "s", "Schedule x", "cascade")
-MAPPING = Dependent("authentik_core", "propertymapping", "m", "Mapping", "cascade_many")
+OWN_ENTRY = Dependent("provider", "3", "Microsoft Entra ID", "cascade")
+SCHEDULE = Dependent("schedule", "s", "Schedule x", "cascade")
+MAPPING = Dependent("propertymapping", "m", "Mapping", "cascade_many")
 OPERATOR = TokenClaims(TENANT, "operator", AppId("op"), roles=frozenset({"Application.ReadWrite.OwnedBy"}))
 SEEN = TeardownSeen(
     OPERATOR,
@@ -112,11 +112,11 @@ def test_an_adopted_application_is_kept_in_any_case() -> None:
         ({"bindings": 2}, "2 policy bindings"),
         ({"bindings": None}, "view_policybinding"),
         (
-            {"application_dependents": (OWN_ENTRY, Dependent("a", "brand", "1", "Brand", "set_null"))},
+            {"application_dependents": (OWN_ENTRY, Dependent("brand", "1", "Brand", "set_null"))},
             "1 brand (Brand)",
         ),
         (
-            {"application_dependents": (Dependent("authentik_core", "provider", "4", "Other", "cascade"),)},
+            {"application_dependents": (Dependent("provider", "4", "Other", "cascade"),)},
             "1 provider (Other)",
         ),
     ],

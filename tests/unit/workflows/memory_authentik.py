@@ -250,7 +250,7 @@ class MemoryAuthentik:
 
     @call("authentik", writes=True)
     async def create_application(
-        self, *, slug: str, name: str, backchannel_provider_pks: Sequence[int], launch_url: str | None
+        self, *, slug: str, name: str, backchannel_provider_pks: Sequence[int]
     ) -> Written[AuthentikApplication]:
         if self.application is not None:
             raise AlreadyExists("slug-taken", "Application with this slug already exists.")
@@ -382,12 +382,12 @@ class MemoryAuthentik:
 
     @call("authentik")
     async def provider_dependents(self, pk: ProviderPk) -> tuple[Dependent, ...]:
-        return (Dependent("authentik_tasks_schedules", "schedule", "1", "Schedule", "cascade"),)
+        return (Dependent("schedule", "1", "Schedule", "cascade"),)
 
     @call("authentik")
     async def application_dependents(self, application: AuthentikApplication) -> tuple[Dependent, ...]:
         return tuple(
-            Dependent("authentik_core", "provider", str(pk), "provider", "cascade")
+            Dependent("provider", str(pk), "provider", "cascade")
             for pk in application.backchannel_provider_pks
         )
 
