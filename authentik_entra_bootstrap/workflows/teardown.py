@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from authentik_entra_bootstrap.domain import Application, DeletedApplication, Desired, KeyId
+from authentik_entra_bootstrap.domain import (
+    Application,
+    AppObjectId,
+    DeletedApplication,
+    Desired,
+    KeyId,
+    ProviderPk,
+)
 from authentik_entra_bootstrap.domain.application_tags import is_ours
 from authentik_entra_bootstrap.planning.differences import Target
 from authentik_entra_bootstrap.planning.plan import Step
@@ -30,17 +37,15 @@ async def look_before_teardown(context: Context, desired: Desired) -> TeardownSe
     """
     operator = await context.entra.operator()
     refuse_tenant(desired, operator)
-    organization, (server, (providers, application)) = await both(
+    port = context.authentik
+    # The server is asked first, so that an unknown kind of server is refused before anything is removed.
+    organization, (_, (providers, application)) = await both(
         context.entra.organization(),
         both(
-            context.authentik.server(),
-            both(
-                context.authentik.providers(),
-                context.authentik.find_application(desired.authentik_application_slug),
-            ),
+            port.server(),
+            both(port.providers(), port.find_application(desired.authentik_application_slug)),
         ),
     )
-    del server  # read first so that an unknown kind of server is refused before anything is removed
     live, deleted = await _in_the_tenant(context, desired)
     seen = TeardownSeen(
         operator,
@@ -52,11 +57,10 @@ async def look_before_teardown(context: Context, desired: Desired) -> TeardownSe
     )
     provider, _ = our_provider(desired, seen)
     if provider is not None:
-        seen = replace(seen, provider_dependents=await context.authentik.provider_dependents(provider.pk))
+        seen = replace(seen, provider_dependents=await port.provider_dependents(provider.pk))
     if application is not None:
         dependents, bindings = await both(
-            context.authentik.application_dependents(application),
-            context.authentik.application_bindings(application),
+            port.application_dependents(application), port.application_bindings(application)
         )
         seen = replace(seen, application_dependents=dependents, bindings=bindings)
     return seen
@@ -93,90 +97,61 @@ async def teardown(context: Context, plan: TeardownPlan, *, purge: bool = False)
     :returns: the steps that were done; one that has become impossible to do safely is left out with a warning.
     :raises BootstrapError: the first step that failed; the next run continues there.
     """
-    return await _Run(context, plan, purge).carry_out()
+    done: list[Step] = []
+    for step in plan.steps:
+        context.reporter.begin(step)
+        said = await _remove(context, plan, step, purge=purge)
+        if said is None:
+            continue
+        record(f"{step.target}-removed", connection=plan.desired.connection, subject=step.subject)
+        context.reporter.done(step, said)
+        done.append(step)
+    return tuple(done)
 
 
-class _Run:
-    """One application of a plan."""
+async def _remove(context: Context, plan: TeardownPlan, step: Step, *, purge: bool) -> str | None:
+    """Carry out one step.
 
-    def __init__(self, context: Context, plan: TeardownPlan, purge: bool) -> None:
-        self.context = context
-        self.plan = plan
-        self.purge = purge
-
-    async def carry_out(self) -> tuple[Step, ...]:
-        """Every step in order."""
-        handlers = {
-            Target.PROVIDER: self._provider,
-            Target.AUTHENTIK_APPLICATION: self._authentik_application,
-            Target.SECRET: self._client_secret,
-            Target.MARKS: self._marks,
-            Target.APPLICATION: self._application,
-            Target.DELETED_APPLICATION: self._deleted_application,
-        }
-        done: list[Step] = []
-        for step in self.plan.steps:
-            self.context.reporter.begin(step)
-            said = await handlers[step.target](step)
-            if said is None:
-                continue
-            record(f"{step.target}-removed", connection=self.plan.desired.connection, subject=step.subject)
-            self.context.reporter.done(step, said)
-            done.append(step)
-        return tuple(done)
-
-    async def _provider(self, step: Step) -> str | None:
-        del step
-        assert self.plan.provider is not None  # noqa: S101 - the step is about it
-        there = await self.context.authentik.delete_provider(self.plan.provider.pk)
+    :returns: what was done, in words; ``None`` for a step that has become impossible to do safely.
+    """
+    entra, application = context.entra, plan.seen.application
+    if step.target is Target.PROVIDER:
+        there = await context.authentik.delete_provider(ProviderPk(int(step.key)))
         return "deleted" if there else "was gone already"
-
-    async def _authentik_application(self, step: Step) -> str | None:
-        """Delete it, if it still is what the plan was made from: a person may have used it meanwhile."""
-        application = await self.context.authentik.find_application(step.key)
-        if application is None:
-            return "was gone already"
-        dependents, bindings = await both(
-            self.context.authentik.application_dependents(application),
-            self.context.authentik.application_bindings(application),
-        )
-        # Its deletion would take other providers along, so it is asked for again in the last moment.
-        kept = why_kept(self.plan.desired, application, None, dependents, bindings)
-        if kept is not None:
-            self.context.reporter.warn(f"authentik's application {step.key} stays: {kept}.")
-            return None
-        await self.context.authentik.delete_application(application)
-        return "deleted"
-
-    async def _client_secret(self, step: Step) -> str | None:
-        application = self._live
+    if step.target is Target.AUTHENTIK_APPLICATION:
+        return await _remove_authentik_application(context, plan.desired, step.key)
+    if step.target is Target.DELETED_APPLICATION:
+        await entra.purge_application(AppObjectId(step.key))
+        return "deleted permanently"
+    assert application is not None  # noqa: S101 - the other steps are about it
+    if step.target is Target.SECRET:
         secret = next(item for item in application.secrets if item.key_id == step.key)
         assert is_ours(secret)  # noqa: S101 - nobody else's is ever removed
-        await remove_secret(self.context, application, KeyId(step.key))
+        await remove_secret(context, application, KeyId(step.key))
         return "removed"
-
-    async def _marks(self, step: Step) -> str | None:
-        """Last of all: until then the next run finds by them what is left to do."""
-        del step
-        await self.context.entra.update_application(self._live.app_object_id, tags=self.plan.marks.foreign)
+    if step.target is Target.MARKS:
+        # Last of all: until then the next run finds by them what is left to do.
+        await entra.update_application(application.app_object_id, tags=plan.marks.foreign)
         return "removed"
+    await entra.delete_application(application.app_object_id)
+    if not purge:
+        return "deleted; restorable for 30 days"
+    await entra.purge_application(application.app_object_id)
+    return "deleted permanently"
 
-    async def _application(self, step: Step) -> str | None:
-        del step
-        application = self._live
-        await self.context.entra.delete_application(application.app_object_id)
-        if not self.purge:
-            return "deleted; restorable for 30 days"
-        await self.context.entra.purge_application(application.app_object_id)
-        return "deleted permanently"
 
-    async def _deleted_application(self, step: Step) -> str | None:
-        del step
-        assert self.plan.seen.deleted is not None  # noqa: S101 - the step is about it
-        await self.context.entra.purge_application(self.plan.seen.deleted.app_object_id)
-        return "deleted permanently"
-
-    @property
-    def _live(self) -> Application:
-        assert self.plan.seen.application is not None  # noqa: S101 - the step is about it
-        return self.plan.seen.application
+async def _remove_authentik_application(context: Context, desired: Desired, slug: str) -> str | None:
+    """Delete it, if it still is what the plan was made from: a person may have used it meanwhile."""
+    port = context.authentik
+    application = await port.find_application(slug)
+    if application is None:
+        return "was gone already"
+    dependents, bindings = await both(
+        port.application_dependents(application), port.application_bindings(application)
+    )
+    # Its deletion would take other providers along, so it is asked for again in the last moment.
+    if kept := why_kept(desired, application, None, dependents, bindings):
+        context.reporter.warn(f"authentik's application {slug} stays: {kept}.")
+        return None
+    await port.delete_application(application)
+    return "deleted"

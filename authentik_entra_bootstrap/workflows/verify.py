@@ -11,6 +11,7 @@ from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.plan import Plan
 from authentik_entra_bootstrap.rotation.proof import UNNAMED, Evidence, Reading, Verdict, read_task
+from authentik_entra_bootstrap.rotation.secret_status import Standing, placed
 from authentik_entra_bootstrap.support.waiting import CONSUMER
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
@@ -120,55 +121,45 @@ async def verify(
 ) -> tuple[Evidence, ...]:
     """Take every proof that needs no secret text. Failures are evidence, not exceptions."""
     now = context.now()
-    secret = plan.secret
-    evidence: list[Evidence] = []
     if entra.application is None or authentik.provider is None:
         missing = "application in Entra ID" if entra.application is None else "provider in authentik"
         return (Evidence("connection-exists", False, f"there is no {missing}; run bootstrap", now),)
-    recorded = {item.key_id for item in (plan.marks.current, plan.marks.pending) if item}
-    found = next((item for item in entra.application.secrets if item.key_id in recorded), None)
+    recorded = {Standing.CURRENT, Standing.PENDING}
+    secrets = placed(entra.application, plan.marks)
+    found = next((item.secret for item in secrets if item.standing in recorded), None)
     lives = found is not None and found.is_live(now)
     until = (
         f"key id {found.key_id}, until {found.end_date_time:%Y-%m-%d}" if found else "none on record exists"
     )
-    evidence.append(Evidence("secret-lives", lives, until, now))
-    holds = None if not authentik.last_change_readable else secret.kept is not None
-    evidence.append(Evidence("authentik-holds-current", holds, secret.reason, now))
-    ungranted = [step.subject for step in plan.steps if _is_ungranted(step.target, step.action)]
-    names = [item.name for item in plan.permissions]
-    evidence.append(
-        Evidence(
-            "grants",
-            not ungranted,
-            f"missing: {', '.join(ungranted)}" if ungranted else ", ".join(names),
-            now,
-        )
-    )
+    holds = plan.secret.kept is not None if authentik.last_change_readable else None
+    ungranted = [
+        step.subject
+        for step in plan.steps
+        if step.target in {Target.ROLE, Target.SCOPE} and step.action is Action.CREATE
+    ]
+    granted = ", ".join(item.name for item in plan.permissions)
+    grants = f"missing: {', '.join(ungranted)}" if ungranted else granted
+    evidence = [
+        Evidence("secret-lives", lives, until, now),
+        Evidence("authentik-holds-current", holds, plan.secret.reason, now),
+        Evidence("grants", not ungranted, grants, now),
+    ]
     try:
         proof, _ = await consumer_proof(context, authentik.provider)
-        evidence.append(proof)
-        context.listener.proven(plan.desired.connection, evidence[-1].seen_at or now)
+        context.listener.proven(plan.desired.connection, proof.seen_at or now)
     except VerificationFailed as error:
-        evidence.append(Evidence("authentik-signs-in", False, str(error), now))
+        proof = Evidence("authentik-signs-in", False, str(error), now)
     except Temporary as error:
-        evidence.append(Evidence("authentik-signs-in", None, str(error), now))
-    return tuple(evidence)
-
-
-def _is_ungranted(target: Target, action: Action) -> bool:
-    return target in {Target.ROLE, Target.SCOPE} and action is Action.CREATE
+        proof = Evidence("authentik-signs-in", None, str(error), now)
+    return (*evidence, proof)
 
 
 def judge(evidence: tuple[Evidence, ...]) -> BootstrapError | None:
     """The error that a set of evidence amounts to; ``None`` when everything looked at was good."""
-    bad = [item for item in evidence if item.ok is False]
-    if bad:
-        return VerificationFailed(
-            "verification-failed",
-            "; ".join(f"{item.name}: {item.detail}" for item in bad),
-            "Run bootstrap to repair the connection; nothing was changed by this check.",
-        )
-    if any(item.ok is None and item.name == "authentik-signs-in" for item in evidence):
-        unknown = next(item for item in evidence if item.ok is None and item.name == "authentik-signs-in")
-        return Temporary("proof-not-available", unknown.detail, "Run verify again later.")
+    if bad := [f"{item.name}: {item.detail}" for item in evidence if item.ok is False]:
+        remedy = "Run bootstrap to repair the connection; nothing was changed by this check."
+        return VerificationFailed("verification-failed", "; ".join(bad), remedy)
+    for item in evidence:
+        if item.ok is None and item.name == "authentik-signs-in":
+            return Temporary("proof-not-available", item.detail, "Run verify again later.")
     return None
