@@ -9,12 +9,13 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route, Router
+from starlette.routing import Route
 
 from authentik_entra_bootstrap.sandbox.faults import Fault, Switches
 from authentik_entra_bootstrap.sandbox.world import World
@@ -33,22 +34,23 @@ class Control:
         self._environment = environment
         self._initial = asdict(world.switches)
 
-    def router(self) -> Router:
-        """The ASGI application, to be mounted at ``/_sandbox``."""
-        return Router(
-            [
+    def router(self) -> Starlette:
+        """The ASGI application, to be mounted at ``/_sandbox``; it answers 400 for what a handler refuses."""
+        return Starlette(
+            exception_handlers=dict.fromkeys((ValueError, LookupError, OverflowError), _refusal),
+            routes=[
                 Route("/", self._state),
                 Route("/environment", lambda _request: JSONResponse(self._environment())),
                 Route("/ca.pem", lambda _request: PlainTextResponse(self._world.ca_pem)),
-                Route("/switches", _checked(self._switches), methods=["GET", "PATCH"]),
-                Route("/faults", _checked(self._faults), methods=["GET", "POST", "DELETE"]),
+                Route("/switches", self._switches, methods=["GET", "PATCH"]),
+                Route("/faults", self._faults, methods=["GET", "POST", "DELETE"]),
                 Route("/faults/{name}", self._remove_fault, methods=["DELETE"]),
-                Route("/clock", _checked(self._clock), methods=["POST"]),
-                Route("/requests", _checked(self._requests), methods=["GET", "DELETE"]),
+                Route("/clock", self._clock, methods=["POST"]),
+                Route("/requests", self._requests, methods=["GET", "DELETE"]),
                 Route("/reset", self._reset, methods=["POST"]),
-                Route("/devicecode", _checked(self._devicecode), methods=["POST"]),
-                Route("/issuers", _checked(self._issuers), methods=["POST"]),
-            ]
+                Route("/devicecode", self._devicecode, methods=["POST"]),
+                Route("/issuers", self._issuers, methods=["POST"]),
+            ],
         )
 
     def _state(self, _request: Request) -> Response:
@@ -137,16 +139,13 @@ def set_switches(switches: Switches, values: dict[str, Any]) -> None:
     :raises ValueError: for an unknown switch or a value of the wrong type.
     """
     hints = typing.get_type_hints(Switches)
-    known = {item.name for item in fields(Switches)}
-    checked = {}
     for name, value in values.items():
-        if name not in known:
+        if name not in hints:
             raise ValueError(f"there is no switch called {name!r}")
         if not _fits(value, hints[name]):
             raise ValueError(f"{name} does not take {value!r}")
-        checked[name] = tuple(value) if isinstance(value, list) else value
-    for name, value in checked.items():
-        setattr(switches, name, value)
+    for name, value in values.items():
+        setattr(switches, name, tuple(value) if isinstance(value, list) else value)
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -159,10 +158,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, list | tuple) and all(
             _fits(item, typing.get_args(hint)[0]) for item in value
         )
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if hint in {int, float}:
+        number = isinstance(value, int) or (hint is float and isinstance(value, float))
+        return number and not isinstance(value, bool) and value >= 0
     return isinstance(value, hint)
 
 
@@ -173,14 +171,5 @@ async def _body(request: Request) -> dict[str, Any]:
     return value
 
 
-def _checked(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
-    """Answer 400 for what the handler refuses."""
-
-    async def checked(request: Request) -> Response:
-        try:
-            answer: Response = await handler(request)
-        except (ValueError, LookupError, OverflowError) as error:
-            return JSONResponse({"error": str(error)}, status_code=400)
-        return answer
-
-    return checked
+def _refusal(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, status_code=400)

@@ -180,7 +180,7 @@ class Faults:
             if any(item.name == other.name for other in self._items):
                 raise ValueError(f"there is a fault called {item.name!r} already")
             self._items.append(item)
-        self._tell()
+        self._notify()
         return item
 
     def remove(self, fault: Fault | str) -> bool:
@@ -190,14 +190,14 @@ class Faults:
             before = len(self._items)
             self._items = [item for item in self._items if item.name != name]
             removed = len(self._items) < before
-        self._tell()
+        self._notify()
         return removed
 
     def clear(self) -> None:
         """Take every fault back."""
         with self._lock:
             self._items = []
-        self._tell()
+        self._notify()
 
     def all(self) -> list[Fault]:
         """The faults, in the order in which they are asked."""
@@ -205,14 +205,14 @@ class Faults:
             return list(self._items)
 
     def watch(self, watcher: Callable[[], None]) -> None:
-        """Call ``watcher`` after every change (the servers open and close their door by it)."""
+        """Call ``watcher`` after every change (the servers start and stop listening by it)."""
         self._watchers.append(watcher)
 
     def unwatch(self, watcher: Callable[[], None]) -> None:
         """Undo :meth:`watch`."""
         self._watchers.remove(watcher)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for watcher in list(self._watchers):
             watcher()
 

@@ -81,15 +81,15 @@ class Instrumented:
         replacing = next((fault for fault in chosen if fault.replaces), None)
         late = [fault for fault in chosen if not fault.replaces and fault.commit]
         if replacing is None and not late:
-            await self._app(scope, receive, reply.pass_on)
+            await self._app(scope, receive, reply.send)
             return
         if entry.server == "graph" and replacing is not None and not replacing.commits:
             _note_graph_caller(self._world, Headers(scope=scope))
         if replacing is None or replacing.commits:
-            await self._app(scope, receive, reply.keep_back)
+            await self._app(scope, receive, reply.hold)
         await self._delay(late)
         if replacing is None:
-            await reply.release()
+            await reply.send_held()
         elif replacing.kind in {"drop", "drop_after_commit"}:
             self._world.log.leave(entry, None)
             await _hang_up(scope, receive)
@@ -117,11 +117,11 @@ class _Reply:
         self._world = world
         self._entry = entry
         self._send = send
-        self._kept: list[Message] = []
+        self._held: list[Message] = []
         self._start: Message | None = None
         self.status: int | None = None
 
-    async def pass_on(self, message: Message) -> None:
+    async def send(self, message: Message) -> None:
         """Send a message of the application, with the Date of the sandbox's clock."""
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
@@ -139,21 +139,21 @@ class _Reply:
             await self._send(start)
         await self._send(message)
 
-    async def keep_back(self, message: Message) -> None:
-        """Hold a message until :meth:`release`."""
-        self._kept.append(message)
+    async def hold(self, message: Message) -> None:
+        """Hold a message until :meth:`send_held`."""
+        self._held.append(message)
 
-    async def release(self) -> None:
-        """Send what was kept back."""
-        for message in self._kept:
-            await self.pass_on(message)
+    async def send_held(self) -> None:
+        """Send the held messages."""
+        for message in self._held:
+            await self.send(message)
 
     async def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
         """Send an answer of the fault's own."""
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         raw.append((b"content-length", str(len(body)).encode()))
-        await self.pass_on({"type": "http.response.start", "status": status, "headers": raw})
-        await self.pass_on({"type": "http.response.body", "body": body})
+        await self.send({"type": "http.response.start", "status": status, "headers": raw})
+        await self.send({"type": "http.response.body", "body": body})
 
 
 def _note_graph_caller(world: World, request: Headers) -> None:

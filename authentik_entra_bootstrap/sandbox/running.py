@@ -140,7 +140,7 @@ class Sandbox:
         faults = self.world.faults
         server = TlsServer(authority, name=name, port=self._ports[name], refuses=lambda: faults.refuses(name))
         self._servers.append(server)
-        faults.watch(server.look)
+        faults.watch(server.apply_refusal)
         return server
 
     def _entra_app(self) -> Starlette:
@@ -161,7 +161,7 @@ class Sandbox:
     def stop(self) -> None:
         """Stop both servers, authentik first, and remove the CA file. Harmless when stopped already."""
         for server in reversed(self._servers):
-            self.world.faults.unwatch(server.look)
+            self.world.faults.unwatch(server.apply_refusal)
             server.stop()
         self._servers.clear()
         if self.world.ca_file is not None:

@@ -59,7 +59,7 @@ class TlsServer:
     The port is taken at once, so ``url`` is known before the application is built.
 
     :param port: 0 takes a free one.
-    :param refuses: asked at every :meth:`look`; while true, connections are refused.
+    :param refuses: asked at every :meth:`apply_refusal`; while true, connections are refused.
     :raises OSError: when the port is in use.
     """
 
@@ -104,8 +104,8 @@ class TlsServer:
             thread.join()
         self._socket.close()
 
-    def look(self) -> None:
-        """Ask ``refuses`` again and open or close the door.
+    def apply_refusal(self) -> None:
+        """Ask ``refuses`` again, and start or stop listening.
 
         Waits until that is done, unless the server's own thread asks: then a moment later, so that the
         request that brought the change can still be answered.
@@ -117,7 +117,7 @@ class TlsServer:
             self._signal(self._changed)
             return
         with contextlib.suppress(RuntimeError):  # the server is stopping
-            asyncio.run_coroutine_threadsafe(self._turn_door(), loop).result(START_SECONDS)
+            asyncio.run_coroutine_threadsafe(self._open_or_close(), loop).result(START_SECONDS)
 
     def _signal(self, event: asyncio.Event | None) -> None:
         if event is not None and self._loop is not None and not self._loop.is_closed():
@@ -148,16 +148,16 @@ class TlsServer:
         )
         config.load()
         self._config = config
-        self._door: asyncio.Server | None = None
+        self._listener: asyncio.Server | None = None
         if self._on_start is not None:
             await self._on_start()
         try:
-            await self._turn_door()
+            await self._open_or_close()
             self._ready.set()
             watcher = asyncio.create_task(self._watch())
             await self._stopping.wait()
             watcher.cancel()
-            await self._close_door()
+            await self._stop_listening()
             await self._finish_requests()
         finally:
             if self._on_stop is not None:
@@ -169,26 +169,26 @@ class TlsServer:
             await changed.wait()
             changed.clear()
             await asyncio.sleep(0.05)
-            await self._turn_door()
+            await self._open_or_close()
 
-    async def _turn_door(self) -> None:
+    async def _open_or_close(self) -> None:
         refuses = self._refuses()
-        if refuses and self._door is not None:
-            await self._close_door()
-        elif not refuses and self._door is None:
+        if refuses and self._listener is not None:
+            await self._stop_listening()
+        elif not refuses and self._listener is None:
             loop = asyncio.get_running_loop()
             if self._socket.fileno() < 0:
                 self._socket = _bind(self.port)
-            self._door = await loop.create_server(
+            self._listener = await loop.create_server(
                 lambda: _Protocol(config=self._config, server_state=self._state, app_state={}),
                 sock=self._socket,
                 ssl=self._tls,
             )
 
-    async def _close_door(self) -> None:
-        door, self._door = self._door, None
-        if door is not None:
-            door.close()
+    async def _stop_listening(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
         for connection in list(self._state.connections):
             connection.transport.abort()
         while self._state.connections:  # noqa: ASYNC110  # the protocols report nothing

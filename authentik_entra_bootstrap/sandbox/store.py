@@ -21,14 +21,6 @@ from authentik_entra_bootstrap.sandbox.faults import Switches
 
 Object = dict[str, Any]
 
-INDEXED = {
-    "application": ("appId",),
-    "servicePrincipal": ("appId",),
-    "appRoleAssignment": ("principalId",),
-    "oauth2PermissionGrant": ("clientId",),
-}
-"""By what objects of a kind are found without looking at each: properties that never change."""
-
 
 class View:
     """A read-only look at a tenant's objects, by kind and id. Everything that it returns is a copy.
@@ -58,34 +50,22 @@ class View:
         with self._tables.lock:
             return self._peek(kind, object_id) is not None
 
-    def all(self, kind: str) -> list[Object]:
-        """Every live object of a kind, in order of creation."""
-        with self._tables.lock:
-            found = (self._peek(kind, object_id) for object_id in self._tables.ids.get(kind, ()))
-            return [copy.deepcopy(item) for item in found if item is not None]
-
-    def find(self, kind: str, fits: Callable[[Object], bool]) -> Object | None:
-        """The first live object of a kind that fits.
+    def select(self, kind: str, fits: Callable[[Object], bool]) -> list[Object]:
+        """The live objects of a kind that fit, in order of creation.
 
         :param fits: is shown the directory's own versions, uncopied: it must neither keep nor change them.
         """
         with self._tables.lock:
-            for object_id in self._tables.ids.get(kind, ()):
-                value = self._peek(kind, object_id)
-                if value is not None and fits(value):
-                    return copy.deepcopy(value)
-        return None
+            found = (self._peek(kind, object_id) for object_id in self._tables.ids.get(kind, ()))
+            return [copy.deepcopy(item) for item in found if item is not None and fits(item)]
 
-    def where(self, kind: str, name: str, value: str) -> list[Object]:
-        """The live objects of a kind with this value, oldest first.
+    def all(self, kind: str) -> list[Object]:
+        """Every live object of a kind, in order of creation."""
+        return self.select(kind, lambda _: True)
 
-        :param name: one of :data:`INDEXED`.
-        :param value: its letter case does not count.
-        """
-        with self._tables.lock:
-            ids = self._tables.index.get((kind, name, value.lower()), {})
-            found = (self._peek(kind, object_id) for object_id in ids)
-            return [copy.deepcopy(item) for item in found if item is not None]
+    def find(self, kind: str, fits: Callable[[Object], bool]) -> Object | None:
+        """The first live object of a kind that fits."""
+        return next(iter(self.select(kind, fits)), None)
 
 
 @dataclass
@@ -95,7 +75,6 @@ class _Tables:
     lock: threading.RLock = field(default_factory=threading.RLock)
     history: dict[tuple[str, str], tuple[list[datetime], list[Object | None]]] = field(default_factory=dict)
     ids: dict[str, list[str]] = field(default_factory=dict)
-    index: dict[tuple[str, str, str], dict[str, None]] = field(default_factory=dict)
 
 
 class Directory(View):
@@ -126,9 +105,6 @@ class Directory(View):
             if key not in tables.history:
                 tables.history[key] = ([], [])
                 tables.ids.setdefault(kind, []).append(object_id)
-            if value is not None:
-                for name in INDEXED.get(kind, ()):
-                    tables.index.setdefault((kind, name, str(value[name]).lower()), {})[object_id] = None
             times, values = tables.history[key]
             times.append(max([moment, *times[-1:]]))
             values.append(value)

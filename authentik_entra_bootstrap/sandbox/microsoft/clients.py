@@ -11,7 +11,6 @@ from typing import Any
 import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from authentik_entra_bootstrap.sandbox.microsoft import aadsts
 from authentik_entra_bootstrap.sandbox.microsoft.aadsts import Aadsts
@@ -167,8 +166,39 @@ def trust_issuer(world: World, issuer: str, jwks: Any) -> None:
     world.extras.setdefault("issuers", {})[issuer.rstrip("/")] = keys
 
 
+@dataclass(frozen=True)
+class _Assertion:
+    """A JWT that a client sends as its proof; its signature is still to be checked."""
+
+    text: str
+    header: dict[str, Any]
+    claims: dict[str, Any]
+
+    def claim(self, name: str) -> str:
+        """A claim as text."""
+        return str(self.claims.get(name, ""))
+
+    @property
+    def audiences(self) -> list[str]:
+        """The ``aud`` claim, which may be a list."""
+        value = self.claims.get("aud")
+        return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+
+    @property
+    def key_name(self) -> str:
+        """By what the header names the key."""
+        return str(self.header.get("x5t#S256") or self.header.get("x5t") or self.header.get("kid") or "")
+
+    def check_signature(self, key: Any, reason: str) -> None:
+        """:raises Aadsts: 700027."""
+        try:
+            jwt.decode(self.text, key, algorithms=ALGORITHMS, options=SIGNATURE_ONLY)
+        except (jwt.InvalidTokenError, TypeError) as error:  # the latter for a key that is no RSA key
+            raise _key_error(reason, self.key_name) from error
+
+
 def _check_assertion(
-    replica: Replica, application: Object, certificates: list[Credential], assertion: str, origin: str
+    replica: Replica, application: Object, certificates: list[Credential], text: str, origin: str
 ) -> None:
     """Check a JWT signed by a registered certificate, or by a federated issuer.
 
@@ -178,66 +208,47 @@ def _check_assertion(
         for the audience, 700024 for the time, 700211 to 700213 when no federated credential fits.
     """
     try:
-        header = jwt.get_unverified_header(assertion)
-        claims = jwt.decode(assertion, options={**SIGNATURE_ONLY, "verify_signature": False})
+        header = jwt.get_unverified_header(text)
+        claims = jwt.decode(text, options={**SIGNATURE_ONLY, "verify_signature": False})
     except jwt.InvalidTokenError as error:
         raise _invalid(50027, "JWT token is invalid or malformed.") from error
-    if str(claims.get("iss", "")).lower() == str(application["appId"]).lower():
-        _by_certificate(replica, application, certificates, assertion, header, claims, origin)
+    assertion = _Assertion(text, header, claims)
+    app_id = str(application["appId"]).lower()
+    if assertion.claim("iss").lower() != app_id:
+        _check_federated(replica, application, assertion)
     else:
-        _by_federation(replica, application, assertion, header, claims)
-    _check_time(replica, claims)
+        _check_certificate(replica, certificates, assertion)
+        if assertion.claim("sub").lower() != app_id:
+            message = "Client assertion application identifier doesn't match 'client_id' parameter."
+            raise _invalid(700021, message)
+        if not any(_is_our_audience(replica, value, origin) for value in assertion.audiences):
+            raise _invalid(
+                700023,
+                "Client assertion audience claim does not match Realm issuer. Review the documentation at "
+                "https://docs.microsoft.com/azure/active-directory/develop/active-directory-certificate-credentials .",
+            )
+    # The caller dates its assertion by its own clock, which need not have moved with the sandbox's.
+    start, end = float(claims.get("nbf", claims.get("iat", 0))), float(claims.get("exp", 0))
+    if not any(start - SKEW <= now < end + SKEW for now in (replica.now.timestamp(), time.time())):
+        raise _invalid(700024, "Client assertion is not within its valid time range.")
 
 
-def _by_certificate(
-    replica: Replica,
-    application: Object,
-    certificates: list[Credential],
-    assertion: str,
-    header: dict[str, Any],
-    claims: dict[str, Any],
-    origin: str,
-) -> None:
-    named = header.get("x5t#S256") or header.get("x5t") or header.get("kid") or ""
-    credential, certificate = _named_certificate(certificates, header)
-    if credential is None or certificate is None:
-        raise _key_error("The key was not found.", named)
-    if credential.expired(replica.now):
-        # AzureAD/microsoft-identity-web#2834.
-        raise _invalid(1000502, "The provided certificate is not within its specified validity window.")
-    key = certificate.public_key()
-    if not isinstance(key, rsa.RSAPublicKey):
-        raise _key_error("The key is not an RSA key.", named)
-    try:
-        jwt.decode(assertion, key, algorithms=ALGORITHMS, options=SIGNATURE_ONLY)
-    except jwt.InvalidTokenError as error:
-        raise _key_error("The signature is invalid.", named) from error
-    if str(claims.get("sub", "")).lower() != str(application["appId"]).lower():
-        raise _invalid(700021, "Client assertion application identifier doesn't match 'client_id' parameter.")
-    if not any(_is_our_audience(replica, str(value), origin) for value in _listed(claims.get("aud"))):
-        raise _invalid(
-            700023,
-            "Client assertion audience claim does not match Realm issuer. Review the documentation at "
-            "https://docs.microsoft.com/azure/active-directory/develop/active-directory-certificate-credentials .",
-        )
-
-
-def _named_certificate(
-    certificates: list[Credential], header: dict[str, Any]
-) -> tuple[Credential | None, x509.Certificate | None]:
-    """The certificate whose thumbprint the header names (``x5t#S256``, ``x5t``, or ``kid`` in hexadecimal)."""
+def _check_certificate(replica: Replica, certificates: list[Credential], assertion: _Assertion) -> None:
+    """The certificate is the one whose thumbprint the header names, ``kid`` in hexadecimal."""
     for credential in certificates:
         certificate = x509.load_pem_x509_certificate(credential.private.encode())
         sha1, sha256 = certificate.fingerprint(hashes.SHA1()), certificate.fingerprint(hashes.SHA256())  # noqa: S303  # a name, not a proof
-        if "x5t#S256" in header:
-            fits = _digest(header["x5t#S256"]) == sha256
-        elif "x5t" in header:
-            fits = _digest(header["x5t"]) == sha1
-        else:
-            fits = str(header.get("kid", "")).lower() in {sha1.hex(), sha256.hex()}
-        if fits:
-            return credential, certificate
-    return None, None
+        if _digest(assertion.key_name) in {sha1, sha256} or assertion.key_name.lower() in {
+            sha1.hex(),
+            sha256.hex(),
+        }:
+            break
+    else:
+        raise _key_error("The key was not found.", assertion.key_name)
+    if credential.expired(replica.now):
+        # AzureAD/microsoft-identity-web#2834.
+        raise _invalid(1000502, "The provided certificate is not within its specified validity window.")
+    assertion.check_signature(certificate.public_key(), "The signature is invalid.")
 
 
 def _digest(value: Any) -> bytes:
@@ -248,11 +259,8 @@ def _digest(value: Any) -> bytes:
         return b""
 
 
-def _by_federation(
-    replica: Replica, application: Object, assertion: str, header: dict[str, Any], claims: dict[str, Any]
-) -> None:
-    issuer, subject = str(claims.get("iss", "")), str(claims.get("sub", ""))
-    audiences = _listed(claims.get("aud"))
+def _check_federated(replica: Replica, application: Object, assertion: _Assertion) -> None:
+    issuer, subject, audiences = assertion.claim("iss"), assertion.claim("sub"), assertion.audiences
     matching = [entry for entry in application.get("_federated", ()) if entry.get("issuer") == issuer]
     if not matching:
         raise _no_record(700211, "issuer", issuer)
@@ -262,19 +270,11 @@ def _by_federation(
     if not any(entry.get("subject") == subject for entry in matching):
         raise _no_record(700213, "subject", subject)
     keys: jwt.PyJWKSet | None = replica.world.extras.get("issuers", {}).get(issuer.rstrip("/"))
-    try:
-        key = (keys or jwt.PyJWKSet([]))[str(header.get("kid", ""))]
-        jwt.decode(assertion, key, algorithms=ALGORITHMS, options=SIGNATURE_ONLY)
-    except (jwt.InvalidTokenError, jwt.PyJWKSetError, KeyError) as error:
-        raise _key_error("The key was not found.", str(header.get("kid", ""))) from error
-
-
-def _check_time(replica: Replica, claims: dict[str, Any]) -> None:
-    """The caller dates its assertion by its own clock, which need not have moved with the sandbox's."""
-    start, end = float(claims.get("nbf", claims.get("iat", 0))), float(claims.get("exp", 0))
-    if any(start - SKEW <= now < end + SKEW for now in (replica.now.timestamp(), time.time())):
-        return
-    raise _invalid(700024, "Client assertion is not within its valid time range.")
+    for key in keys.keys if keys else ():
+        if key.key_id == assertion.key_name:
+            assertion.check_signature(key, "The key was not found.")
+            return
+    raise _key_error("The key was not found.", assertion.key_name)
 
 
 def _is_our_audience(replica: Replica, audience: str, origin: str) -> bool:
@@ -290,10 +290,6 @@ def _is_our_audience(replica: Replica, audience: str, origin: str) -> bool:
         and replica.world.tenant(tenant) is replica.directory
         and rest in {"oauth2/v2.0/token", "oauth2/token", "v2.0", ""}
     )
-
-
-def _listed(value: Any) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
 def _no_record(code: int, part: str, presented: str) -> Aadsts:

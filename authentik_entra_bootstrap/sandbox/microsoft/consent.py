@@ -136,10 +136,7 @@ def _ask(world: World, tenant: str, client: Client, wanted: list[Asked]) -> Resp
     who = f"<b>{escape(client.name)}</b> ({escape(client.app_id)})"
     parts = [f"<p>{who} asks for these permissions for your whole organization:</p>"]
     parts += [f"<p>{escape(item.resource['displayName'])}</p>{listed(item.names())}" for item in wanted]
-    buttons = (
-        f"<p>Accept as</p>{people_buttons(people_of(world, tenant))}"
-        "<p><button name='decision' value='cancel'>Cancel</button></p>"
-    )
+    buttons = f"<p>Accept as</p>{people_buttons(people_of(world, tenant), decline='cancel')}"
     return page(TITLE, "".join(parts) + form_html({}, buttons))
 
 

@@ -62,26 +62,27 @@ def listed(items: Iterable[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
 
 
-def form_html(hidden: Mapping[str, str], inside: str) -> str:
-    """An HTML form that posts to its own address; ``inside`` is HTML."""
+def form_html(hidden: Mapping[str, str], inside: str, *, action: str = "") -> str:
+    """An HTML form that posts to ``action``, or to its own address; ``inside`` is HTML."""
     fields = "".join(
         f"<input type='hidden' name='{escape(name)}' value='{escape(value)}'>"
         for name, value in hidden.items()
     )
-    return f"<form method='post'>{fields}{inside}</form>"
+    target = f" action='{escape(action)}'" if action else ""
+    return f"<form method='post'{target}>{fields}{inside}</form>"
 
 
-def people_buttons(users: Iterable[Object], *, name: str = "user") -> str:
-    """One button for each person who may sign in; sends the user name as ``name``."""
+def people_buttons(users: Iterable[Object], *, decline: str) -> str:
+    """One button for each person who may sign in, and one to decline; they send ``user`` or ``decision``."""
     buttons = []
     for user in users:
         if user.get("accountEnabled", True):
             upn = escape(str(user["userPrincipalName"]))
             roles = escape(", ".join(user.get("_directoryRoles", ())) or "no directory role")
             buttons.append(
-                f"<div><button name='{name}' value='{upn}'>{upn}</button><small>{roles}</small></div>"
+                f"<div><button name='user' value='{upn}'>{upn}</button><small>{roles}</small></div>"
             )
-    return "".join(buttons)
+    return "".join(buttons) + f"<p><button name='decision' value='{decline}'>Cancel</button></p>"
 
 
 def authorize_routes(world: World) -> list[BaseRoute]:
@@ -151,10 +152,7 @@ async def _authorize(world: World, request: Request) -> Response:
         if "user" not in form:
             names = sorted(wanted.values) or ["everything that is granted to it"]
             text = f"<p>{escape(client.name)} asks for:</p>{listed(names)}"
-            buttons = (
-                people_buttons(people_of(world, tenant))
-                + "<button name='decision' value='cancel'>Cancel</button>"
-            )
+            buttons = people_buttons(people_of(world, tenant), decline="cancel")
             return page(PICK, text + form_html({}, buttons))
         directory, user = locate(world, tenant, form["user"])
         home = Replica(world, directory)
@@ -195,14 +193,8 @@ def _send_back(asked: Mapping[str, str], values: dict[str, str]) -> Response:
         values["state"] = asked["state"]
     address, mode = asked["redirect_uri"], asked.get("response_mode", "query")
     if mode == "form_post":
-        fields = "".join(
-            f"<input type='hidden' name='{escape(name)}' value='{escape(value)}'>"
-            for name, value in values.items()
-        )
-        return HTMLResponse(
-            f"<form method='post' action='{escape(address)}'>{fields}<button>Continue</button></form>"
-            "<script>document.forms[0].submit()</script>"
-        )
+        form = form_html(values, "<button>Continue</button>", action=address)
+        return HTMLResponse(f"{form}<script>document.forms[0].submit()</script>")
     return redirect(address, values)
 
 
@@ -290,21 +282,18 @@ async def _page(world: World, request: Request) -> Response:
         text = "<p>That code didn't work. Check the code and try again. (AADSTS70018)</p>"
         return page(TITLE, text + form_html({}, ENTRY), status=400)
     if world.clock.now() >= pending.expires:
-        return message_page(
-            TITLE, "That code has expired. Go back to your app for a new one. (AADSTS70019)", status=400
-        )
+        text = "That code has expired. Go back to your app for a new one. (AADSTS70019)"
+        return message_page(TITLE, text, status=400)
     if "decision" not in form and "user" not in form:
         users = people_of(world, pending.tenant)
         where = "any organization" if pending.tenant.lower() in SHARED else "this organization"
-        buttons = people_buttons(users) + "<button name='decision' value='decline'>Cancel</button>"
+        buttons = people_buttons(users, decline="decline")
         text = f"<p>You are signing in to an app on another device, with an account of {where}.</p>"
         return page(PICK, text + form_html({"otc": code}, buttons))
     try:
         decide(world, code, form.get("user", ""), approve=form.get("decision") != "decline")
     except (LookupError, ValueError) as error:
         return message_page(TITLE, str(error), status=400)
-    if form.get("decision") == "decline":
-        return message_page(TITLE, "You have declined. You may close this window.")
-    return message_page(
-        TITLE, "You have signed in to the application on your device. You may now close this window."
-    )
+    done = "signed in to the application on your device"
+    text = f"You have {'declined' if form.get('decision') == 'decline' else done}. You may now close this window."
+    return message_page(TITLE, text)

@@ -71,11 +71,14 @@ class Replica:
 
     def service_principal(self, app_id: str) -> Object | None:
         """The service principal of an application in this tenant."""
-        return _by_app_id(self.apps, "servicePrincipal", app_id)
+        return self._by_app_id("servicePrincipal", app_id)
 
     def application(self, app_id: str) -> Object | None:
         """The application in this tenant."""
-        return _by_app_id(self.apps, "application", app_id)
+        return self._by_app_id("application", app_id)
+
+    def _by_app_id(self, kind: str, app_id: str) -> Object | None:
+        return self.apps.find(kind, lambda item: item["appId"].lower() == app_id.lower())
 
     def resource(self, name: str) -> Object | None:
         """The service principal of a resource, by application id or by one of its names."""
@@ -133,7 +136,9 @@ class Replica:
         }
         return {
             names[entry["appRoleId"]]
-            for entry in self.grants.where("appRoleAssignment", "principalId", principal_id)
+            for entry in self.grants.select(
+                "appRoleAssignment", lambda item: item["principalId"] == principal_id
+            )
             if entry["resourceId"] == resource["id"] and entry["appRoleId"] in names
         }
 
@@ -141,15 +146,13 @@ class Replica:
         """Delegated permissions granted to a client (its service principal's id) for a user."""
         return {
             scope
-            for entry in self.grants.where("oauth2PermissionGrant", "clientId", client_id)
+            for entry in self.grants.select(
+                "oauth2PermissionGrant", lambda item: item["clientId"] == client_id
+            )
             if entry["resourceId"] == resource["id"]
             and (entry["consentType"] == "AllPrincipals" or entry.get("principalId") == user_id)
             for scope in str(entry.get("scope", "")).split()
         }
-
-
-def _by_app_id(known: View, kind: str, app_id: str) -> Object | None:
-    return next(iter(known.where(kind, "appId", app_id)), None)
 
 
 def _moment(value: Any) -> datetime | None:

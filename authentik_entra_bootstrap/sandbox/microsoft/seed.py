@@ -114,10 +114,14 @@ def operator_holds(directory: Directory, operator: Operator, *roles: str) -> Non
     for held in directory.all("appRoleAssignment"):
         if held["principalId"] == principal["id"]:
             directory.remove("appRoleAssignment", held["id"])
-    ids = {role["value"]: role["id"] for role in graph["appRoles"]}
-    for value in roles:
-        made = role_assignment(principal, graph, ids[value], iso(LONG_AGO))
+    for role in _role_ids(graph, roles):
+        made = role_assignment(principal, graph, role, iso(LONG_AGO))
         directory.put("appRoleAssignment", made["id"], made)
+
+
+def _role_ids(graph: Object, values: Iterable[str]) -> list[str]:
+    ids = {role["value"]: role["id"] for role in graph["appRoles"]}
+    return [ids[value] for value in sorted(values)]
 
 
 class _Seeding:
@@ -139,14 +143,11 @@ class _Seeding:
         return self.world.guid("seed")
 
     def organization(self, display_name: str, name: str) -> None:
+        names = (self.domain, f"{name}.onmicrosoft.example")
+        email = {"capabilities": "Email, OfficeCommunicationsOnline", "type": "Managed"}
         domains = [
-            {
-                "capabilities": "Email, OfficeCommunicationsOnline",
-                "isDefault": default,
-                "isInitial": not default,
-            }
-            | {"name": domain, "type": "Managed"}
-            for domain, default in ((self.domain, True), (f"{name}.onmicrosoft.example", False))
+            {**email, "name": item, "isDefault": item == self.domain, "isInitial": item != self.domain}
+            for item in names
         ]
         self.put(
             "organization",
@@ -166,13 +167,15 @@ class _Seeding:
             {
                 "id": role.id,
                 "value": role.value,
-                "displayName": role.display_name,
-                "description": role.display_name,
+                **dict.fromkeys(("displayName", "description"), role.display_name),
                 "allowedMemberTypes": ["Application"],
                 "isEnabled": True,
                 "origin": "Application",
             }
             for role in ROLES
+        ]
+        texts = [
+            f"{who}Consent{what}" for who in ("admin", "user") for what in ("DisplayName", "Description")
         ]
         scopes = [
             {
@@ -180,10 +183,7 @@ class _Seeding:
                 "value": scope.value,
                 "type": "Admin" if scope.admin else "User",
                 "isEnabled": True,
-                "adminConsentDisplayName": scope.display_name,
-                "adminConsentDescription": scope.display_name,
-                "userConsentDisplayName": scope.display_name,
-                "userConsentDescription": scope.display_name,
+                **dict.fromkeys(texts, scope.display_name),
             }
             for scope in SCOPES
         ]
@@ -229,34 +229,30 @@ class _Seeding:
         )
 
     def operator(self, graph: Object, roles: frozenset[str]) -> Operator:
-        ids = {role["value"]: role["id"] for role in graph["appRoles"]}
         app = application(
             self.guid(), self.guid(), "authentik-entra operator (sandbox)", self.domain, self.created
         )
-        secret = new_secret(self.world)
-        key_id = self.guid()
-        now = self.world.clock.now()
+        secret, key_id = new_secret(self.world), self.guid()
         app["passwordCredentials"] = [
             {
-                "customKeyIdentifier": None,
                 "displayName": "sandbox",
                 "startDateTime": self.created,
-                "endDateTime": iso(now + timedelta(days=3650)),
+                "endDateTime": iso(self.world.clock.now() + timedelta(days=3650)),
                 "hint": secret[:3],
                 "keyId": key_id,
-                "secretText": None,
+                **dict.fromkeys(("customKeyIdentifier", "secretText")),
             }
         ]
         app["_secrets"] = {key_id: hash_secret(secret)}
-        wanted = [{"id": ids[value], "type": "Role"} for value in sorted(roles)]
+        wanted = [{"id": role, "type": "Role"} for role in _role_ids(graph, roles)]
         app["requiredResourceAccess"] = [{"resourceAppId": GRAPH_APP_ID, "resourceAccess": wanted}]
         self.put("application", app)
         principal = service_principal(
             self.guid(), app["appId"], app["displayName"], self.directory.tenant_id, self.created
         )
         self.put("servicePrincipal", principal)
-        for value in sorted(roles):
-            self.put("appRoleAssignment", role_assignment(principal, graph, ids[value], self.created))
+        for role in _role_ids(graph, roles):
+            self.put("appRoleAssignment", role_assignment(principal, graph, role, self.created))
         return Operator(
             self.directory.tenant_id, self.domain, app["appId"], app["id"], principal["id"], secret
         )

@@ -130,7 +130,7 @@ def _device_code(call: Call) -> dict[str, Any]:
         raise Aadsts(70018, "bad_verification_code", message)
     signed_in = _confirmed(call, pending)
     replica = call.replica(signed_in.tenant_id)
-    client = _user_client(call, replica, app_id, public=True)
+    client = _user_client(call, replica, app_id)
     wanted = scopes.for_user(replica, pending.scope)
     body = _user_body(call, replica, client, wanted, signed_in, None)
     pending.state = "redeemed"
@@ -204,13 +204,11 @@ def _refresh_token(call: Call) -> dict[str, Any]:
     return _user_body(call, replica, client, wanted, kept.signed_in, None)
 
 
-def _user_client(call: Call, replica: Replica, app_id: str, *, public: bool = False) -> Client:
+def _user_client(call: Call, replica: Replica, app_id: str) -> Client:
     """The client of a flow with a person: a public one, or a confidential one that proves itself."""
     client = find_client(replica, app_id)
     check_audience(client, call.tenant)
-    if not client.public or (
-        not public and ("client_secret" in call.form or "client_assertion" in call.form)
-    ):
+    if not client.public:
         authenticate(replica, client, call.form, call.origin)
     return client
 
@@ -231,16 +229,13 @@ def check_audience(client: Client, tenant: str) -> None:
         raise Aadsts(50194, aadsts.INVALID_REQUEST, message)
 
 
-def find_user(replica: Replica, user_id: str) -> Object:
+def _find_user(replica: Replica, user_id: str) -> Object:
     """A person of the tenant who may sign in.
 
-    :param user_id: object id or user name.
     :raises Aadsts: 50034 for an unknown one, 50057 for a disabled one.
     """
-    for user in replica.directory.all("user"):
-        if user_id.lower() in {user["id"].lower(), user["userPrincipalName"].lower()}:
-            break
-    else:
+    user = replica.directory.get("user", user_id)
+    if user is None:
         message = (
             f"The user account {user_id} does not exist in the {replica.tenant_id} directory. To sign into this "
             "application, the account must be added to the directory."
@@ -259,7 +254,7 @@ def _user_body(
     signed_in: SignedIn,
     nonce: str | None,
 ) -> dict[str, Any]:
-    user = find_user(replica, signed_in.user_id)
+    user = _find_user(replica, signed_in.user_id)
     note_caller(f"{user['userPrincipalName']} by {client.app_id}")
     granted = scopes.granted_scopes(replica, client, wanted, user, signed_in.consented)
     if call.world.switches.conditional_access_blocks:

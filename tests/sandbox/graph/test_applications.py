@@ -109,12 +109,6 @@ def test_patch_replaces_collections_whole_and_keeps_the_rest(graph: Any) -> None
     )
 
 
-def test_a_property_that_terraform_always_sends(graph: Any) -> None:
-    app = graph.new_app(oauth2RequirePostResponse=False)
-    assert app["oauth2RequirePostResponse"] is False
-    assert "oauth2RequirePostResponse" not in graph.new_app()
-
-
 def test_complex_values_change_in_part_and_are_shown_whole(graph: Any) -> None:
     role = {"id": "11111111-2222-4333-8444-555555555555", "displayName": "R", "value": "r", "isEnabled": True}
     app = graph.new_app(

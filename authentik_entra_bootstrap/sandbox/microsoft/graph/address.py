@@ -12,14 +12,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
-    GraphError,
-    bad_request,
-    malformed,
-    method_not_allowed,
-    not_served,
-    unknown_property,
-)
+from authentik_entra_bootstrap.sandbox.microsoft.graph import errors
 from authentik_entra_bootstrap.sandbox.microsoft.graph.filters import read_filter
 from authentik_entra_bootstrap.sandbox.microsoft.model import EntityType
 from authentik_entra_bootstrap.sandbox.store import Object
@@ -70,7 +63,9 @@ def _key(text: str, segment: str) -> Key:
         return Key(name, quoted.group(1).replace("''", "'"))
     if named is None and re.fullmatch(r"[\w-]+", value.strip()):
         return Key("id", value.strip())
-    raise malformed(f"Bad Request - Error in query syntax: the key in the segment '{segment}' is not valid.")
+    raise errors.malformed(
+        f"Bad Request - Error in query syntax: the key in the segment '{segment}' is not valid."
+    )
 
 
 @dataclass(frozen=True)
@@ -121,7 +116,7 @@ def find_route(
         _, route, keys = min(allowed, key=lambda candidate: candidate[0])
         return route, keys
     if others:
-        raise method_not_allowed()
+        raise errors.method_not_allowed()
     names = [segment for segment in segments if isinstance(segment, str)]
     known = {route.parts[0].casefold() for route in routes}
     unknown = names[0] if names and names[0].casefold() not in known else (names or [""])[-1]
@@ -130,7 +125,7 @@ def find_route(
 
 def no_segment(name: str) -> Exception:
     """400 for an address that leads nowhere."""
-    return malformed(f"Resource not found for the segment '{name}'.")
+    return errors.malformed(f"Resource not found for the segment '{name}'.")
 
 
 DEFAULT_PAGE = 100
@@ -162,13 +157,13 @@ class Query:
         for name, value in pairs:
             plain = name.removeprefix("$").lower()
             if plain in _NOT_SERVED:
-                raise not_served(f"${plain}")
+                raise errors.not_served(f"${plain}")
             if plain not in _OPTIONS:
                 if name.startswith("$"):
-                    raise malformed(f"The query parameter '{name}' is not supported.")
+                    raise errors.malformed(f"The query parameter '{name}' is not supported.")
                 continue
             if plain in options:
-                raise malformed(
+                raise errors.malformed(
                     f"Query parameter '${plain}' is specified multiple times, but it should be specified once."
                 )
             options[plain] = value
@@ -188,11 +183,11 @@ class Query:
         """
         text = self.options.get("top", str(DEFAULT_PAGE))
         if not re.fullmatch(r"-?\d+", text):
-            raise malformed(
+            raise errors.malformed(
                 f"Invalid value '{text}' for $top query option found. The $top query option requires a non-negative integer value."
             )
         if not 1 <= int(text) <= LARGEST_PAGE:
-            raise bad_request(
+            raise errors.bad_request(
                 f"Invalid page size specified: '{text}'. Must be between 1 and {LARGEST_PAGE} inclusive."
             )
         return int(text)
@@ -208,7 +203,7 @@ class Query:
         known = {name.casefold(): name for name in entity.props}
         for name in names:
             if name.casefold() not in known:
-                raise unknown_property(name, entity.name, "Parsing OData Select and Expand failed: ")
+                raise errors.unknown_property(name, entity.name, "Parsing OData Select and Expand failed: ")
         return [known[name.casefold()] for name in names]
 
     def filtered(self, items: list[Object], entity: EntityType) -> list[Object]:
@@ -217,7 +212,7 @@ class Query:
         :raises GraphError: 400 for what the directory does not serve.
         """
         if self.options.get("skip"):
-            raise malformed("'$skip' is not supported by the service.")
+            raise errors.malformed("'$skip' is not supported by the service.")
         if "filter" not in self.options:
             return items
         fits = read_filter(self.options["filter"], entity)
@@ -252,7 +247,7 @@ def _read_token(token: str) -> tuple[str, int]:
         last, offset = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         return str(last), int(offset)
     except (binascii.Error, ValueError, TypeError) as error:
-        raise GraphError(
+        raise errors.GraphError(
             400,
             "Directory_ExpiredPageToken",
             "The specified page token value has expired and can no longer be included in your request.",

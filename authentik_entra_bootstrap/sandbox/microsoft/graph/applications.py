@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from authentik_entra_bootstrap.sandbox.microsoft.graph import errors
 from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import (
@@ -17,13 +18,6 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import (
     deletion_route,
     initial_owners,
     owner_routes,
-)
-from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
-    GraphError,
-    bad_request,
-    denied,
-    invalid_value,
-    required_value,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, read_routes
 from authentik_entra_bootstrap.sandbox.microsoft.graph.service_principals import follow_application
@@ -47,14 +41,14 @@ def _create(call: Call, body: dict[str, Any]) -> Reply:
     caller = call.caller
     ordinary = caller.kind == "user" and not caller.directory_roles & RULES["application.create"].roles
     if ordinary and not call.world.switches.users_can_register_applications:
-        raise denied()
+        raise errors.denied()
     checked = check_entity(APPLICATION, body, binds=("owners",))
     props = checked.props
     require(props, APPLICATION.label, "displayName")
     if call.world.switches.require_service_management_reference and not props.get(
         "serviceManagementReference"
     ):
-        raise GraphError(
+        raise errors.GraphError(
             400,
             "ServiceTreeValueMissing",
             "ServiceManagementReference field is required for Create, but is missing in the request. Refer to the "
@@ -85,7 +79,7 @@ def _with_passwords(
     shown: list[dict[str, Any]] = []
     for entry in wanted:
         if entry.get("keyId") or entry.get("secretText"):
-            raise invalid_value("passwordCredentials", APPLICATION.label)
+            raise errors.invalid_value("passwordCredentials", APPLICATION.label)
         created, credential = new_password(call, KIND, created, entry)
         shown.insert(0, credential)
     return created, shown
@@ -105,7 +99,7 @@ def _patch(call: Call) -> Reply:
     target = call.target(KIND, call.keys[0], "application.update")
     body = call.json()
     if call.upserts("uniqueName") and not body.get("displayName"):
-        raise required_value("displayName", APPLICATION.label)
+        raise errors.required_value("displayName", APPLICATION.label)
     props = check_entity(APPLICATION, body).props
     if "passwordCredentials" in props:
         _refuse_passwords(props["passwordCredentials"])
@@ -125,11 +119,11 @@ def _refuse_passwords(wanted: list[dict[str, Any]]) -> None:
     """Secrets change only by ``addPassword`` and ``removePassword``."""
     key_id = next((entry["keyId"] for entry in wanted if entry.get("keyId")), None)
     if key_id:
-        raise bad_request(
+        raise errors.bad_request(
             f"Update to existing credential with KeyId '{key_id}' is not allowed.",
             ("KeyNotUpdatable", "passwordCredentials"),
         )
-    raise bad_request(
+    raise errors.bad_request(
         "New password credentials must be generated with service actions.",
         ("InvalidValue", "passwordCredentials"),
     )
@@ -141,21 +135,21 @@ def _check_properties(call: Call, props: dict[str, Any], target: Object | None) 
     :raises GraphError: 400.
     """
     if "signInAudience" in props and props["signInAudience"] not in AUDIENCES:
-        raise invalid_value("signInAudience", APPLICATION.label)
+        raise errors.invalid_value("signInAudience", APPLICATION.label)
     for resource in props.get("requiredResourceAccess") or ():
         if not is_guid(resource.get("resourceAppId")):
-            raise invalid_value("resourceAppId", "RequiredResourceAccess")
+            raise errors.invalid_value("resourceAppId", "RequiredResourceAccess")
         if any(entry.get("type") not in ("Role", "Scope") for entry in resource.get("resourceAccess") or ()):
-            raise invalid_value("requiredResourceAccess", APPLICATION.label)
+            raise errors.invalid_value("requiredResourceAccess", APPLICATION.label)
     wanted, before = props.get("uniqueName"), (target or {}).get("uniqueName")
     if "uniqueName" not in props or wanted == before:
         return
     if before is not None:
-        raise bad_request(
+        raise errors.bad_request(
             "Property 'uniqueName' is immutable and cannot be changed.", ("PropertyReadOnly", "uniqueName")
         )
     if wanted == "":
-        raise invalid_value("uniqueName", APPLICATION.label)
+        raise errors.invalid_value("uniqueName", APPLICATION.label)
     check_name_free(call, KIND, str(wanted))
 
 

@@ -8,22 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from authentik_entra_bootstrap.sandbox.microsoft.graph import errors
 from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Key, Query
-from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
-    GraphError,
-    bad_request,
-    denied,
-    invalid_value,
-    missing_reference,
-    not_found,
-)
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import (
     is_guid,
     parse_json,
     spelt,
-    whole_seconds,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.model import ENTITIES
+from authentik_entra_bootstrap.sandbox.microsoft.objects import iso
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import RULES, Rule
 from authentik_entra_bootstrap.sandbox.microsoft.tokens import Caller
 from authentik_entra_bootstrap.sandbox.store import Directory, Object, View
@@ -114,12 +107,12 @@ class Call:
             return
         if self.caller.kind == "user" and not rule.as_user and not self._has_scope(rule, rule.delegated):
             # Azure/azure-cli#23906.
-            raise GraphError(
+            raise errors.GraphError(
                 403,
                 "AccessDenied",
                 "You cannot perform the requested operation, required scopes are missing in the token.",
             )
-        raise denied()
+        raise errors.denied()
 
     def allows(self, operation: str, target: Object | None = None) -> bool:
         """Whether :meth:`authorize` would let the caller through."""
@@ -162,7 +155,7 @@ class Call:
         self.authorize(f"{kind}.create")
         body = self.json(required=required)
         if str(body.get(name, key.value)).lower() != key.value.lower():
-            raise invalid_value(name, ENTITIES[kind].label)
+            raise errors.invalid_value(name, ENTITIES[kind].label)
         return {**body, name: key.value}
 
     def read(self, kind: str, key: Key, operation: str) -> Object:
@@ -174,7 +167,7 @@ class Call:
         found = find(self.view, kind, key)
         hidden = kind == "application" and self.world.switches.post_create_variant == "404"
         if found is None or (hidden and self.just_created(found)):
-            raise not_found(key.value)
+            raise errors.not_found(key.value)
         return found
 
     def target(self, kind: str, key: Key, operation: str) -> Object:
@@ -185,14 +178,18 @@ class Call:
         self.authorize(operation)
         known = find(self.view, kind, key)
         if known is None:
-            raise not_found(key.value)
+            raise errors.not_found(key.value)
         variant = self.world.switches.post_create_variant
         if kind == "application" and variant != "none" and self.just_created(known):
-            raise {"404": not_found(key.value), "400": missing_reference(key.value), "403": denied()}[variant]
+            raise {
+                "404": errors.not_found(key.value),
+                "400": errors.missing_reference(key.value),
+                "403": errors.denied(),
+            }[variant]
         self.authorize(operation, known)
         primary = self.directory.get(kind, known["id"])
         if primary is None:
-            raise not_found(key.value)
+            raise errors.not_found(key.value)
         return primary
 
     def just_created(self, target: Object) -> bool:
@@ -209,7 +206,7 @@ class Call:
             found = self.view.get(kind, object_id)
             if found is not None:
                 return kind, found
-        raise not_found(object_id)
+        raise errors.not_found(object_id)
 
     def new_object(self) -> Object:
         """The properties every new directory object has, charged to the caller's quota.
@@ -221,7 +218,7 @@ class Call:
             kinds = (*PRINCIPALS, "deletedItem")
             items = (item for kind in kinds for item in self.directory.all(kind))
             if sum(item.get("_createdBy") == self.caller.oid for item in items) >= quota:
-                raise GraphError(
+                raise errors.GraphError(
                     403,
                     "Directory_QuotaExceeded",
                     "The directory object quota limit for the Principal has been exceeded. Please ask your "
@@ -229,7 +226,7 @@ class Call:
                 )
         return {
             "id": self.world.guid("graph"),
-            "createdDateTime": whole_seconds(self.now),
+            "createdDateTime": iso(self.now),
             "_createdBy": self.caller.oid,
         }
 
@@ -254,7 +251,7 @@ def find(reader: View, kind: str, key: Key) -> Object | None:
     for alternate in ALTERNATE_KEYS.get(kind, ()):
         if alternate.lower() == name.lower():
             return find_by(reader, kind, alternate, key.value)
-    raise bad_request(f"The key '{name}' is not a key of the resource.")
+    raise errors.bad_request(f"The key '{name}' is not a key of the resource.")
 
 
 def checked_identifier(value: str) -> str:
@@ -263,7 +260,7 @@ def checked_identifier(value: str) -> str:
     :raises GraphError: 400 for one that is no GUID (microsoft-graph-docs-contrib#3854).
     """
     if not is_guid(value):
-        raise bad_request(f"Invalid object identifier '{value}'.")
+        raise errors.bad_request(f"Invalid object identifier '{value}'.")
     return value.lower()
 
 
@@ -286,7 +283,7 @@ def reference_id(link: object) -> str:
             tail = tail.rpartition("(")[2][:-1].strip("'")
         if is_guid(tail):
             return tail.lower()
-    raise bad_request("Invalid URL was specified in the '@odata.id' of the reference.")
+    raise errors.bad_request("Invalid URL was specified in the '@odata.id' of the reference.")
 
 
 def related(reader: View, value: Object, relation: str) -> list[tuple[str, Object]]:

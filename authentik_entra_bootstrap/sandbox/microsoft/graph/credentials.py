@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import MAXYEAR, datetime
 from functools import partial
 from typing import Any
 
@@ -10,22 +11,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from authentik_entra_bootstrap.sandbox.microsoft.graph import errors
 from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Key, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply
-from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
-    GraphError,
-    bad_request,
-    invalid_property,
-    invalid_value,
-    not_found,
-    read_only,
-    required_value,
-    same_key,
-)
 from authentik_entra_bootstrap.sandbox.microsoft.graph.policies import check_key, check_password
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, list_reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import (
-    add_years,
     check_complex,
     check_entity,
     is_guid,
@@ -51,7 +42,7 @@ def _add_password(call: Call, kind: str) -> Reply:
     body = call.json(required=False)
     for name in body:
         if name != "passwordCredential" and "@odata." not in name:
-            raise invalid_property(name)
+            raise errors.invalid_property(name)
     created, shown = new_password(call, kind, target, body.get("passwordCredential") or {})
     call.directory.put(kind, target["id"], created)
     return Reply(
@@ -69,14 +60,14 @@ def new_password(call: Call, kind: str, target: Object, wanted: object) -> tuple
     given = check_complex("passwordCredential", wanted, "passwordCredential", "PasswordCredential")
     start_text = given.get("startDateTime") or seven_digits(call.now)
     start = parse_moment(start_text)
-    end_text = given.get("endDateTime") or seven_digits(add_years(start, 2))
+    end_text = given.get("endDateTime") or seven_digits(_two_years_later(start))
     end = parse_moment(end_text)
     if end <= start or end <= call.now:
-        raise bad_request("Key credential end date is invalid.", ("InvalidKeyEndDate", "EndDate"))
+        raise errors.bad_request("Key credential end date is invalid.", ("InvalidKeyEndDate", "EndDate"))
     existing = list(target.get("passwordCredentials") or ())
     live = sum(call.now < parse_moment(item["endDateTime"]) for item in existing)
     if target.get("signInAudience") in PERSONAL_AUDIENCES and live >= PERSONAL_SECRETS:
-        raise GraphError(
+        raise errors.GraphError(
             400,
             "TooManyAppPasswords",
             f"Not allowed to add {live + 1} passwords. You can only add a maximum of {PERSONAL_SECRETS} passwords.",
@@ -102,6 +93,11 @@ def new_password(call: Call, kind: str, target: Object, wanted: object) -> tuple
     return changed, {**stored, "secretText": text}
 
 
+def _two_years_later(moment: datetime) -> datetime:
+    day = min(moment.day, 28) if moment.month == 2 else moment.day
+    return moment.replace(year=min(moment.year + 2, MAXYEAR), day=day)
+
+
 def _remove_password(call: Call, kind: str) -> Reply:
     """``removePassword``: a key this replica does not know yet answers just like one that never was.
 
@@ -111,15 +107,17 @@ def _remove_password(call: Call, kind: str) -> Reply:
     body = call.json()
     for name in body:
         if name != "keyId" and "@odata." not in name:
-            raise invalid_property(name)
+            raise errors.invalid_property(name)
     key_id = body.get("keyId")
     if not is_guid(key_id):
-        raise bad_request("Invalid value specified for property 'keyId' of resource 'PasswordCredential'.")
+        raise errors.bad_request(
+            "Invalid value specified for property 'keyId' of resource 'PasswordCredential'."
+        )
     wanted = str(key_id).lower()
     seen = call.view.get(kind, target["id"]) or {}
     for version in (seen, target):
         if all(item["keyId"].lower() != wanted for item in version.get("passwordCredentials") or ()):
-            raise bad_request(f"No password credential found with keyId {key_id}.")
+            raise errors.bad_request(f"No password credential found with keyId {key_id}.")
     target["passwordCredentials"] = [
         item for item in target["passwordCredentials"] if item["keyId"].lower() != wanted
     ]
@@ -143,7 +141,7 @@ def replace_keys(call: Call, kind: str, target: Object, wanted: list[dict[str, A
         key_id = entry.get("keyId") or call.world.guid("graph")
         if not entry.get("key"):
             if key_id not in known:
-                raise bad_request(
+                raise errors.bad_request(
                     "The value for the property 'key' on one of the KeyCredentials is missing.",
                     ("InvalidValue", "keyCredentials"),
                 )
@@ -163,7 +161,7 @@ def replace_keys(call: Call, kind: str, target: Object, wanted: list[dict[str, A
 
 def _certificate(entry: dict[str, Any], key_id: str) -> tuple[dict[str, Any], str]:
     if entry.get("type") != "AsymmetricX509Cert" or entry.get("usage") not in ("Verify", "Encrypt"):
-        raise bad_request(
+        raise errors.bad_request(
             "One or more properties of the key credential are invalid: only 'AsymmetricX509Cert' keys for 'Verify' or "
             "'Encrypt' can be set.",
             ("InvalidValue", "keyCredentials"),
@@ -173,9 +171,11 @@ def _certificate(entry: dict[str, Any], key_id: str) -> tuple[dict[str, Any], st
     start = entry.get("startDateTime") or seven_digits(first)
     end = entry.get("endDateTime") or seven_digits(last)
     if parse_moment(end) > last or parse_moment(end) <= parse_moment(start):
-        raise bad_request("Key credential end date is invalid.", ("InvalidKeyEndDate", "EndDate"))
+        raise errors.bad_request("Key credential end date is invalid.", ("InvalidKeyEndDate", "EndDate"))
     if parse_moment(start) < first:
-        raise bad_request("Key credential start date is invalid.", ("InvalidKeyStartDate", "StartDate"))
+        raise errors.bad_request(
+            "Key credential start date is invalid.", ("InvalidKeyStartDate", "StartDate")
+        )
     thumbprint = base64.b64encode(certificate.fingerprint(hashes.SHA1())).decode()  # noqa: S303  # a certificate's thumbprint is SHA-1 by definition
     stored = {
         "customKeyIdentifier": entry.get("customKeyIdentifier") or thumbprint,
@@ -198,7 +198,9 @@ def _load(text: str) -> x509.Certificate:
             return x509.load_pem_x509_certificate(raw)
         return x509.load_der_x509_certificate(raw)
     except ValueError as error:
-        raise bad_request("Key value is invalid certificate.", ("InvalidValue", "keyCredentials")) from error
+        raise errors.bad_request(
+            "Key value is invalid certificate.", ("InvalidValue", "keyCredentials")
+        ) from error
 
 
 def password_routes(kind: str) -> list[Route]:
@@ -212,12 +214,14 @@ def password_routes(kind: str) -> list[Route]:
 
 def _check_federated(props: dict[str, Any], others: list[dict[str, Any]]) -> None:
     if "audiences" in props and len(props["audiences"]) != 1:
-        raise invalid_value("audiences", FEDERATED_CREDENTIAL.label)
+        raise errors.invalid_value("audiences", FEDERATED_CREDENTIAL.label)
     for other in others:
         if other["name"] == props["name"]:
-            raise same_key(409, f"FederatedIdentityCredential with name {props['name']} already exists.")
+            raise errors.same_key(
+                409, f"FederatedIdentityCredential with name {props['name']} already exists."
+            )
         if (other["issuer"], other["subject"]) == (props["issuer"], props["subject"]):
-            raise same_key(
+            raise errors.same_key(
                 409,
                 "FederatedIdentityCredential with the same combination of issuer and subject already exists.",
             )
@@ -231,7 +235,7 @@ def _pick_federated(application: Object, key: Key) -> dict[str, Any]:
     for item in application.get("_federated", ()):
         if key.value in (item["id"], item["name"]):
             return dict(item)
-    raise not_found(key.value)
+    raise errors.not_found(key.value)
 
 
 def _list_federated(call: Call) -> Reply:
@@ -261,10 +265,10 @@ def _update_federated(call: Call) -> Reply:
     found = _pick_federated(application, call.keys[1])
     props = check_entity(FEDERATED_CREDENTIAL, call.json()).props
     if props.get("name", found["name"]) != found["name"]:
-        raise read_only("name")
+        raise errors.read_only("name")
     for name in ("issuer", "subject", "audiences"):
         if name in props and not props[name]:
-            raise required_value(name, FEDERATED_CREDENTIAL.label)
+            raise errors.required_value(name, FEDERATED_CREDENTIAL.label)
     changed = {**found, **props}
     others = [item for item in application["_federated"] if item["id"] != found["id"]]
     _check_federated(changed, others)

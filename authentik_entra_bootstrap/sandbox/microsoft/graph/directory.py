@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import partial
 
+from authentik_entra_bootstrap.sandbox.microsoft.graph import errors
 from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
     NO_CONTENT,
@@ -16,13 +17,6 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
     reference_id,
     related,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
-    bad_request,
-    conflict,
-    not_found,
-    references_exist,
-    same_key,
-)
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     entity_reply,
     list_reply,
@@ -30,8 +24,9 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     present_member,
     public,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import parse_moment, whole_seconds
+from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import parse_moment
 from authentik_entra_bootstrap.sandbox.microsoft.model import ENTITIES, ORGANIZATION
+from authentik_entra_bootstrap.sandbox.microsoft.objects import iso
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import RULES
 from authentik_entra_bootstrap.sandbox.store import Object, View
 
@@ -54,7 +49,7 @@ def _organization(call: Call) -> Reply:
     for item in _organizations(call):
         if item["id"] == call.keys[0].value.lower():
             return entity_reply(call, ORGANIZATION, item)
-    raise not_found(call.keys[0].value)
+    raise errors.not_found(call.keys[0].value)
 
 
 def _object(call: Call) -> Reply:
@@ -73,7 +68,7 @@ def reference_target(call: Call, relation: str, link: object) -> str:
     kind, found = call.principal(reference_id(link))
     if kind not in REFERENCES[relation]:
         label = ENTITIES[kind].label
-        raise bad_request(
+        raise errors.bad_request(
             f"The reference target '{label}_{found['id']}' of type '{label}' is invalid for the '{relation}' "
             "reference."
         )
@@ -105,7 +100,7 @@ def _add_owner(call: Call, kind: str) -> Reply:
     new = reference_target(call, "owners", call.json().get("@odata.id"))
     owners: list[str] = target.get("_owners", [])
     if new in owners:
-        raise references_exist("owners")
+        raise errors.references_exist("owners")
     call.directory.put(kind, target["id"], {**target, "_owners": [*owners, new]})
     return NO_CONTENT
 
@@ -114,7 +109,7 @@ def _remove_owner(call: Call, kind: str) -> Reply:
     target = call.target(kind, call.keys[0], f"{kind}.owners")
     owners: list[str] = target.get("_owners", [])
     if call.keys[1].value.lower() not in owners:
-        raise not_found(call.keys[1].value)
+        raise errors.not_found(call.keys[1].value)
     left = [owner for owner in owners if owner != call.keys[1].value.lower()]
     call.directory.put(kind, target["id"], {**target, "_owners": left})
     return NO_CONTENT
@@ -141,11 +136,11 @@ def _owned_objects(call: Call) -> Reply:
 def _delete(call: Call, kind: str) -> Reply:
     """Move an object to the deleted items; an application takes its service principal along."""
     target = call.target(kind, call.keys[0], f"{kind}.delete")
-    _bury(call, kind, target)
+    _soft_delete(call, kind, target)
     if kind == "application":
         principal = find_by(call.directory, "servicePrincipal", "appId", target["appId"])
         if principal is not None:
-            _bury(call, "servicePrincipal", principal)
+            _soft_delete(call, "servicePrincipal", principal)
     return NO_CONTENT
 
 
@@ -154,9 +149,9 @@ def deletion_route(kind: str) -> Route:
     return Route("DELETE", f"{ENTITIES[kind].path}/{{{kind}}}", partial(_delete, kind=kind))
 
 
-def _bury(call: Call, kind: str, target: Object) -> None:
+def _soft_delete(call: Call, kind: str, target: Object) -> None:
     call.directory.remove(kind, target["id"])
-    buried = {**target, "deletedDateTime": whole_seconds(call.now), "_kind": kind}
+    buried = {**target, "deletedDateTime": iso(call.now), "_kind": kind}
     call.directory.put("deletedItem", target["id"], buried)
 
 
@@ -176,14 +171,14 @@ def check_name_free(call: Call, kind: str, unique_name: str) -> None:
     """
     holders = [*call.directory.all(kind), *_deleted(call, call.directory, kind)]
     if unique_name.casefold() in {str(item.get("uniqueName") or "").casefold() for item in holders}:
-        raise conflict("uniqueName")
+        raise errors.conflict("uniqueName")
 
 
 def _find_deleted(call: Call, reader: View) -> Object:
     key = call.keys[0].value
     item = reader.get("deletedItem", checked_identifier(key))
     if item is None or not _restorable(call, item):
-        raise not_found(key)
+        raise errors.not_found(key)
     return item
 
 
@@ -195,10 +190,10 @@ def _list_deleted(call: Call, kind: str) -> Reply:
 def _get_deleted(call: Call) -> Reply:
     item = _find_deleted(call, call.view)
     call.authorize(f"{item['_kind']}.read")
-    return _shown(call, item["_kind"], item)
+    return _deleted_reply(call, item["_kind"], item)
 
 
-def _shown(call: Call, kind: str, item: Object) -> Reply:
+def _deleted_reply(call: Call, kind: str, item: Object) -> Reply:
     context = {
         "@odata.context": f"{call.base}/$metadata#directoryObjects/$entity",
         "@odata.type": f"#microsoft.graph.{kind}",
@@ -208,21 +203,21 @@ def _shown(call: Call, kind: str, item: Object) -> Reply:
 
 def _restore(call: Call) -> Reply:
     """``POST .../restore``: an application comes back alone, its service principal has to be restored itself."""
-    item = _writable(call, "delete")
+    item = _deleted_for_writing(call, "delete")
     kind, name = item.pop("_kind"), str(item.get("userPrincipalName"))
     if kind == "user" and find_by(call.directory, kind, "userPrincipalName", name) is not None:
-        raise conflict("userPrincipalName")
+        raise errors.conflict("userPrincipalName")
     if kind == "servicePrincipal" and find_by(call.directory, kind, "appId", item["appId"]) is not None:
         raise name_in_use(item["appId"])
     call.directory.remove("deletedItem", item["id"])
     restored = item | {"deletedDateTime": None}
     call.directory.put(kind, item["id"], restored)
-    return _shown(call, kind, restored)
+    return _deleted_reply(call, kind, restored)
 
 
 def name_in_use(app_id: str) -> Exception:
     """409 for a second service principal of one application."""
-    return same_key(
+    return errors.same_key(
         409,
         "The service principal cannot be created, updated, or restored because the service principal name "
         f"{app_id} is already in use.",
@@ -231,16 +226,16 @@ def name_in_use(app_id: str) -> Exception:
 
 def _purge(call: Call) -> Reply:
     """``DELETE``: for good; an application takes its deleted service principal along, and a principal its grants."""
-    item = _writable(call, "purge")
-    _forget(call, item["id"])
+    item = _deleted_for_writing(call, "purge")
+    _purge_one(call, item["id"])
     if item["_kind"] == "application":
         for principal in _deleted(call, call.directory, "servicePrincipal"):
             if principal["appId"] == item["appId"]:
-                _forget(call, principal["id"])
+                _purge_one(call, principal["id"])
     return NO_CONTENT
 
 
-def _forget(call: Call, object_id: str) -> None:
+def _purge_one(call: Call, object_id: str) -> None:
     call.directory.remove("deletedItem", object_id)
     for kind in ("appRoleAssignment", "oauth2PermissionGrant"):
         for grant in call.directory.all(kind):
@@ -248,7 +243,7 @@ def _forget(call: Call, object_id: str) -> None:
                 call.directory.remove(kind, grant["id"])
 
 
-def _writable(call: Call, action: str) -> Object:
+def _deleted_for_writing(call: Call, action: str) -> Object:
     """The deleted object on the primary, if this replica knows it and the caller may do this to it."""
     seen = _find_deleted(call, call.view)
     call.authorize(f"{seen['_kind']}.{action}", seen)

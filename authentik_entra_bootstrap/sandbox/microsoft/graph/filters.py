@@ -8,12 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, NoReturn
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
-    malformed,
-    not_served,
-    unknown_property,
-    unsupported_query,
-)
+from authentik_entra_bootstrap.sandbox.microsoft.graph import errors
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import parse_moment, spelling
 from authentik_entra_bootstrap.sandbox.microsoft.model import EntityType
 from authentik_entra_bootstrap.sandbox.store import Object
@@ -53,7 +48,7 @@ def read_filter(text: str, entity: EntityType) -> Callable[[Object], bool]:
     try:
         fits = _FilterReader(text, entity).whole()
     except RecursionError as error:
-        raise malformed(f"{_CLAUSE}The node count limit has been exceeded.") from error
+        raise errors.malformed(f"{_CLAUSE}The node count limit has been exceeded.") from error
     return lambda value: fits(value, None)
 
 
@@ -78,7 +73,7 @@ class _FilterReader:
             position = match.end()
 
     def _fail(self, position: int) -> NoReturn:
-        raise malformed(f"{_CLAUSE}Syntax error at position {position} in '{self.text}'.")
+        raise errors.malformed(f"{_CLAUSE}Syntax error at position {position} in '{self.text}'.")
 
     def _peek(self) -> tuple[str, str, int]:
         return self.tokens[self.at] if self.at < len(self.tokens) else ("end", "", len(self.text))
@@ -89,7 +84,7 @@ class _FilterReader:
             self._fail(position)
         self.at += 1
         if kind == "name" and text.lower() in _ADVANCED:
-            raise not_served(text.lower())
+            raise errors.not_served(text.lower())
         return text
 
     def _take(self, text: str) -> bool:
@@ -150,7 +145,9 @@ class _FilterReader:
         """``path/any(x:expression)``."""
         name, kind = self._path(path)
         if not kind.startswith("["):
-            raise malformed(f"{_CLAUSE}Any/All may only be used following a collection: '{'/'.join(path)}'.")
+            raise errors.malformed(
+                f"{_CLAUSE}Any/All may only be used following a collection: '{'/'.join(path)}'."
+            )
         self.variable = (self._next("name"), kind[1:-1])
         self._expect(":")
         body = self._or()
@@ -175,7 +172,7 @@ class _FilterReader:
         label, compare = _OPERATORS[word]
         wanted, edm = self._operand()
         if edm is not None and kind in _EDM and edm != _EDM[kind]:
-            raise malformed(
+            raise errors.malformed(
                 f"{_CLAUSE}A binary operator with incompatible types was detected. Found operand types "
                 f"'Edm.{_EDM[kind]}' and 'Edm.{edm}' for operator kind '{label}'."
             )
@@ -192,11 +189,11 @@ class _FilterReader:
             return "", self.variable[1]
         first = spelling(names[0], self.entity.props)
         if first is None:
-            raise unknown_property(names[0], self.entity.name, _CLAUSE)
+            raise errors.unknown_property(names[0], self.entity.name, _CLAUSE)
         if first not in self.entity.filterable:
             raise self._unsupported(first)
         if len(names) > 1:
-            raise unknown_property(names[1], self.entity.name, _CLAUSE)
+            raise errors.unknown_property(names[1], self.entity.name, _CLAUSE)
         return first, self.entity.props[first].rstrip("!")
 
     def _operand(self) -> tuple[Any, str | None]:
@@ -220,7 +217,7 @@ class _FilterReader:
         return value, None if value is None else "Boolean"
 
     def _unsupported(self, name: str) -> Exception:
-        return unsupported_query(
+        return errors.unsupported_query(
             f"Unsupported or invalid query filter clause specified for property '{name}' of resource "
             f"'{self.entity.label}'."
         )

@@ -5,18 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from authentik_entra_bootstrap.sandbox.microsoft.graph import errors
 from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply
-from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
-    GraphError,
-    bad_request,
-    denied,
-    invalid_value,
-    missing_reference,
-    not_found,
-    required_value,
-    same_key,
-)
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, list_reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import (
     EMPTY_GUID,
@@ -35,7 +26,6 @@ from authentik_entra_bootstrap.sandbox.store import Object, View
 
 ASSIGNMENT = "appRoleAssignment"
 GRANT = "oauth2PermissionGrant"
-CONSENT_TYPES = ("AllPrincipals", "Principal")
 SIDES = {"appRoleAssignedTo": "resourceId", "appRoleAssignments": "principalId"}
 """Relation of app role assignments to the property that names its holder."""
 ASSIGNABLE = ("servicePrincipal", "user", "group")
@@ -46,9 +36,8 @@ def live_assignments(reader: View, **wanted: str) -> list[Object]:
     """App role assignments with these property values whose both ends the reader knows."""
     return [
         item
-        for item in reader.all(ASSIGNMENT)
-        if all(item[name] == value for name, value in wanted.items())
-        and reader.has("servicePrincipal", item["resourceId"])
+        for item in reader.select(ASSIGNMENT, lambda one: all(one[name] == wanted[name] for name in wanted))
+        if reader.has("servicePrincipal", item["resourceId"])
         and any(reader.has(kind, item["principalId"]) for kind in ASSIGNABLE)
     ]
 
@@ -64,20 +53,20 @@ def _get_assignment(call: Call, side: str) -> Reply:
     holder = call.read("servicePrincipal", call.keys[0], "roleGrant.read")
     found = call.view.get(ASSIGNMENT, call.keys[1].value)
     if found is None or found[SIDES[side]] != holder["id"]:
-        raise not_found(call.keys[1].value)
+        raise errors.not_found(call.keys[1].value)
     return entity_reply(call, APP_ROLE_ASSIGNMENT, found)
 
 
 def _create_assignment(call: Call, side: str) -> Reply:
     if not any(call.allows(name) for name in ("roleGrant.create", "roleGrant.create.graph")):
-        raise denied()
+        raise errors.denied()
     holder = call.read("servicePrincipal", call.keys[0], "roleGrant.read")
     props = check_entity(APP_ROLE_ASSIGNMENT, call.json()).props
     for name in ("principalId", "resourceId", "appRoleId"):
         if name not in props:
-            raise required_value(name, APP_ROLE_ASSIGNMENT.label)
+            raise errors.required_value(name, APP_ROLE_ASSIGNMENT.label)
     if props[SIDES[side]] != holder["id"]:
-        raise bad_request("Not a valid reference update.")
+        raise errors.bad_request("Not a valid reference update.")
     resource = _end(call, ("servicePrincipal",), props["resourceId"])[1]
     # Roles of Microsoft Graph need more of a signed-in user than those of other resources.
     of_graph = resource.get("appId") == GRAPH_APP_ID
@@ -102,8 +91,8 @@ def _end(call: Call, kinds: tuple[str, ...], object_id: str) -> tuple[str, Objec
         if found is not None:
             return kind, found
     if call.world.switches.post_create_variant == "400":
-        raise bad_request("Not a valid reference update.")
-    raise not_found(object_id)
+        raise errors.bad_request("Not a valid reference update.")
+    raise errors.not_found(object_id)
 
 
 def _check_role(resource: Object, role_id: str, principal_kind: str) -> None:
@@ -111,21 +100,18 @@ def _check_role(resource: Object, role_id: str, principal_kind: str) -> None:
         return  # the default role of a resource, for those that define none
     member = "Application" if principal_kind == "servicePrincipal" else "User"
     for role in resource.get("appRoles") or ():
-        if (
-            role["id"].lower() == role_id
-            and role.get("isEnabled")
-            and member in role.get("allowedMemberTypes", ())
-        ):
+        fits = role["id"].lower() == role_id and member in role.get("allowedMemberTypes", ())
+        if fits and role.get("isEnabled"):
             return
-    raise bad_request(f"Permission being assigned was not found on application '{resource['appId']}'.")
+    raise errors.bad_request(f"Permission being assigned was not found on application '{resource['appId']}'.")
 
 
-def _duplicate(shape: str) -> GraphError:
+def _duplicate(shape: str) -> errors.GraphError:
     if shape == "400-bad-request":
-        return bad_request(
+        return errors.bad_request(
             "Permission being assigned already exists on the object", ("InvalidUpdate", "principalId")
         )
-    return same_key(409 if shape.startswith("409") else 400, "EntitlementGrant entry already exists.")
+    return errors.same_key(409 if shape.startswith("409") else 400, "EntitlementGrant entry already exists.")
 
 
 def _delete_assignment(call: Call, side: str) -> Reply:
@@ -134,7 +120,7 @@ def _delete_assignment(call: Call, side: str) -> Reply:
     found = call.view.get(ASSIGNMENT, call.keys[1].value)
     primary = call.directory.get(ASSIGNMENT, call.keys[1].value)
     if found is None or primary is None or found[SIDES[side]] != holder["id"]:
-        raise bad_request("EntitlementGrant being updated or deleted is not found.")
+        raise errors.bad_request("EntitlementGrant being updated or deleted is not found.")
     resource = call.directory.get("servicePrincipal", found["resourceId"]) or {}
     if resource.get("appId") == GRAPH_APP_ID:
         call.authorize("roleGrant.delete.graph")
@@ -181,7 +167,7 @@ def _create_grant(call: Call) -> Reply:
     props = check_entity(OAUTH2_PERMISSION_GRANT, call.json()).props
     for name in ("clientId", "consentType", "resourceId"):
         if not props.get(name):
-            raise required_value(name, OAUTH2_PERMISSION_GRANT.label)
+            raise errors.required_value(name, OAUTH2_PERMISSION_GRANT.label)
     _check_grant(props)
     for name in ("clientId", "resourceId"):
         _check_grant_end(call, "servicePrincipal", props[name])
@@ -189,36 +175,27 @@ def _create_grant(call: Call) -> Reply:
         _check_grant_end(call, "user", props["principalId"])
     for other in live_grants(call.directory):
         if all(other.get(name) == props.get(name) for name in ("clientId", "resourceId", "principalId")):
-            raise same_key(409, "Permission entry already exists.")
-    created: Object = {
-        "clientId": props["clientId"],
-        "consentType": props["consentType"],
-        "id": opaque_id(call.world.guid("graph")),
-        "principalId": props.get("principalId"),
-        "resourceId": props["resourceId"],
-        "scope": props.get("scope"),
-    }
+            raise errors.same_key(409, "Permission entry already exists.")
+    created: Object = {"principalId": None, "scope": None, **props, "id": opaque_id(call.world.guid("graph"))}
     call.directory.put(GRANT, created["id"], created)
     return entity_reply(call, OAUTH2_PERMISSION_GRANT, created, status=201)
 
 
 def _check_grant(props: dict[str, Any]) -> None:
-    if props["consentType"] not in CONSENT_TYPES:
-        raise invalid_value("consentType", OAUTH2_PERMISSION_GRANT.label)
-    if props["consentType"] == "Principal" and not props.get("principalId"):
-        raise required_value("principalId", OAUTH2_PERMISSION_GRANT.label)
-    if props["consentType"] == "AllPrincipals" and props.get("principalId"):
-        raise invalid_value("principalId", OAUTH2_PERMISSION_GRANT.label)
+    if props["consentType"] not in ("AllPrincipals", "Principal"):
+        raise errors.invalid_value("consentType", OAUTH2_PERMISSION_GRANT.label)
+    if (props["consentType"] == "Principal") is not bool(props.get("principalId")):
+        raise errors.invalid_value("principalId", OAUTH2_PERMISSION_GRANT.label)
     for name in ("clientId", "resourceId", "principalId"):
         if props.get(name) and not is_guid(props[name]):
-            raise invalid_value(name, OAUTH2_PERMISSION_GRANT.label)
+            raise errors.invalid_value(name, OAUTH2_PERMISSION_GRANT.label)
 
 
 def _check_grant_end(call: Call, kind: str, object_id: str) -> None:
     """Both shapes were seen for a service principal that has not replicated yet."""
     if not call.view.has(kind, object_id.lower()):
         as_400 = call.world.switches.post_create_variant == "400"
-        raise missing_reference(object_id) if as_400 else not_found(object_id)
+        raise errors.missing_reference(object_id) if as_400 else errors.not_found(object_id)
 
 
 def _update_grant(call: Call) -> Reply:
@@ -227,7 +204,7 @@ def _update_grant(call: Call) -> Reply:
     props = check_entity(OAUTH2_PERMISSION_GRANT, call.json()).props
     for name in ("clientId", "consentType", "principalId", "resourceId"):
         if name in props and props[name] != target.get(name):
-            raise invalid_value(name, OAUTH2_PERMISSION_GRANT.label)
+            raise errors.invalid_value(name, OAUTH2_PERMISSION_GRANT.label)
     call.directory.put(GRANT, target["id"], {**target, "scope": props.get("scope", target.get("scope"))})
     return NO_CONTENT
 

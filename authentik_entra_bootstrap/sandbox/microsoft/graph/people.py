@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from authentik_entra_bootstrap.sandbox.microsoft.graph import errors
 from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Key, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
     NO_CONTENT,
@@ -19,15 +20,6 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import (
     deletion_route,
     initial_owners,
     reference_target,
-)
-from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
-    bad_request,
-    conflict,
-    invalid_value,
-    malformed,
-    not_found,
-    references_exist,
-    required_value,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import (
     entity_reply,
@@ -46,24 +38,24 @@ _NOT_IN_NICKNAME = {"user": frozenset("@,;:<>()[]"), "group": frozenset("@()\\[]
 def _check_nickname(props: dict[str, Any], kind: str, label: str) -> None:
     nickname = props.get("mailNickname")
     if nickname and (not _NICKNAME.match(nickname) or set(nickname) & _NOT_IN_NICKNAME[kind]):
-        raise invalid_value("mailNickname", label)
+        raise errors.invalid_value("mailNickname", label)
 
 
 def _check_user(call: Call, props: dict[str, Any], own_id: str | None) -> None:
     name = props.get("userPrincipalName")
     if name is not None and "@" in name and name.rpartition("@")[2].lower() not in call.verified_domains():
-        raise bad_request(
+        raise errors.bad_request(
             "The domain portion of the userPrincipalName property is invalid. You must use one of the verified domain "
             "names in your organization.",
             ("InvalidDomain", "userPrincipalName"),
         )
     if name is not None and not _NAME.match(name):
-        raise invalid_value("userPrincipalName", USER.label)
+        raise errors.invalid_value("userPrincipalName", USER.label)
     _check_nickname(props, "user", USER.label)
     for unique in ("userPrincipalName", "onPremisesImmutableId"):
         other = find_by(call.directory, "user", unique, str(props.get(unique) or ""))
         if other is not None and other["id"] != own_id:
-            raise conflict(unique)
+            raise errors.conflict(unique)
 
 
 def _create_user(call: Call) -> Reply:
@@ -71,9 +63,9 @@ def _create_user(call: Call) -> Reply:
     props = check_entity(USER, call.json()).props
     require(props, USER.label, "displayName", "mailNickname", "userPrincipalName")
     if props.get("accountEnabled") is None:
-        raise required_value("accountEnabled", USER.label)
+        raise errors.required_value("accountEnabled", USER.label)
     if not (props.get("passwordProfile") or {}).get("password"):
-        raise required_value("passwordProfile", USER.label)
+        raise errors.required_value("passwordProfile", USER.label)
     _check_user(call, props, None)
     created: Object = {**call.new_object(), "userType": "Member", **_merged({}, props)}
     call.directory.put("user", created["id"], created)
@@ -99,7 +91,7 @@ def _update_user(call: Call) -> Reply:
 def _me(call: Call) -> Reply:
     """The signed-in user; apps have none."""
     if call.caller.kind != "user":
-        raise malformed("/me request is only valid with delegated authentication flow.")
+        raise errors.malformed("/me request is only valid with delegated authentication flow.")
     return entity_reply(call, USER, _readable_user(call, Key("id", call.caller.oid)))
 
 
@@ -110,14 +102,14 @@ def _readable_user(call: Call, key: Key) -> Object:
     if not (is_self and call.allows("user.read.self")):
         call.authorize("user.read")
     if found is None:
-        raise not_found(key.value)
+        raise errors.not_found(key.value)
     return found
 
 
 def _check_group(props: dict[str, Any]) -> None:
     _check_nickname(props, "group", GROUP.label)
     if props.get("mailEnabled") and "Unified" not in props.get("groupTypes", ()):
-        raise bad_request(
+        raise errors.bad_request(
             "The service does not currently support writes of mail-enabled groups. Please ensure that the "
             "mail-enablement property is unset and the security-enablement property is set."
         )
@@ -130,7 +122,7 @@ def _create_group(call: Call) -> Reply:
     require(props, GROUP.label, "displayName", "mailNickname")
     for name in ("mailEnabled", "securityEnabled"):
         if props.get(name) is None:
-            raise required_value(name, GROUP.label)
+            raise errors.required_value(name, GROUP.label)
     _check_group(props)
     if props.get("uniqueName"):
         check_name_free(call, "group", props["uniqueName"])
@@ -161,7 +153,7 @@ def _update_group(call: Call) -> Reply:
         require(props, GROUP.label, "displayName")
     _check_group({"groupTypes": target.get("groupTypes") or [], **props})
     if props.get("uniqueName", target.get("uniqueName")) != target.get("uniqueName"):
-        raise bad_request("Property 'uniqueName' is immutable and cannot be changed.")
+        raise errors.bad_request("Property 'uniqueName' is immutable and cannot be changed.")
     changed = {**target, **props}
     if checked.binds:
         call.authorize("group.members.write", target)
@@ -178,7 +170,7 @@ def _with_members(call: Call, group: Object, links: list[str]) -> Object:
     new = [reference_target(call, "members", link) for link in links]
     members: list[str] = group["_members"]
     if set(new) & set(members) or len(set(new)) < len(new):
-        raise references_exist("members")
+        raise errors.references_exist("members")
     return {**group, "_members": [*members, *new]}
 
 
@@ -199,7 +191,7 @@ def _remove_member(call: Call) -> Reply:
     member = call.keys[1].value.lower()
     seen = call.view.get("group", group["id"]) or {}
     if member not in seen.get("_members", ()) or member not in group["_members"]:
-        raise not_found(call.keys[1].value)
+        raise errors.not_found(call.keys[1].value)
     left = [item for item in group["_members"] if item != member]
     call.directory.put("group", group["id"], {**group, "_members": left})
     return NO_CONTENT

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import partial
 from typing import Any
 
+from authentik_entra_bootstrap.sandbox.microsoft.graph import errors
 from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Key, Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
     NO_CONTENT,
@@ -13,13 +13,6 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.call import (
     Reply,
     reference_id,
     related,
-)
-from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
-    GraphError,
-    bad_request,
-    invalid_value,
-    not_found,
-    references_exist,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, list_reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import (
@@ -29,10 +22,11 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import (
     parse_moment,
     require,
 )
-from authentik_entra_bootstrap.sandbox.microsoft.model import APP_POLICY, ENTITIES, TENANT_POLICY, EntityType
+from authentik_entra_bootstrap.sandbox.microsoft.model import APP_POLICY, TENANT_POLICY, EntityType
 from authentik_entra_bootstrap.sandbox.store import Directory, Object
 
 KIND = "policy"
+ASSIGNED = "applications/{application}/appManagementPolicies"
 RESTRICTIONS = {
     "passwordCredentials": {
         *("passwordAddition", "passwordLifetime", "customPasswordAddition"),
@@ -65,15 +59,15 @@ def _checked(entity: EntityType, body: dict[str, Any]) -> dict[str, Any]:
 
 def _check_item(item: dict[str, Any], kinds: set[str]) -> None:
     if item["restrictionType"] not in kinds:
-        raise invalid_value("restrictionType", TENANT_POLICY.label)
+        raise errors.invalid_value("restrictionType", TENANT_POLICY.label)
     if item["state"] not in ("enabled", "disabled"):
-        raise invalid_value("state", TENANT_POLICY.label)
+        raise errors.invalid_value("state", TENANT_POLICY.label)
     longest = item.get("maxLifetime")
     try:
         if longest or item["restrictionType"].endswith("Lifetime"):
             parse_duration(longest or "")
     except ValueError as error:
-        raise invalid_value("maxLifetime", TENANT_POLICY.label) from error
+        raise errors.invalid_value("maxLifetime", TENANT_POLICY.label) from error
 
 
 def _get_default(call: Call) -> Reply:
@@ -109,7 +103,7 @@ def _create(call: Call) -> Reply:
 
 def _custom_key(call: Call) -> Key:
     if call.keys[0].value == EMPTY_GUID:
-        raise not_found(EMPTY_GUID)
+        raise errors.not_found(EMPTY_GUID)
     return call.keys[0]
 
 
@@ -129,46 +123,35 @@ def _delete(call: Call) -> Reply:
     return NO_CONTENT
 
 
-def _assigned(call: Call, kind: str) -> Reply:
-    target = call.read(kind, call.keys[0], f"{kind}.read")
+def _assigned(call: Call) -> Reply:
+    target = call.read("application", call.keys[0], "application.read")
     policies = [item for _, item in related(call.view, target, "_appManagementPolicies")]
     return list_reply(call, APP_POLICY, policies)
 
 
-def _assign(call: Call, kind: str) -> Reply:
-    target = call.target(kind, call.keys[0], "policy.assign")
+def _assign(call: Call) -> Reply:
+    target = call.target("application", call.keys[0], "policy.assign")
     policy_id = reference_id(call.json().get("@odata.id"))
     if policy_id == EMPTY_GUID or call.view.get(KIND, policy_id) is None:
-        raise not_found(policy_id)
+        raise errors.not_found(policy_id)
     assigned: list[str] = target.get("_appManagementPolicies", [])
     if policy_id in assigned:
-        raise references_exist("appManagementPolicies")
+        raise errors.references_exist("appManagementPolicies")
     if related(call.directory, target, "_appManagementPolicies"):
-        raise bad_request(
+        raise errors.bad_request(
             "An application or service principal can have only one app management policy assigned."
         )
-    call.directory.put(kind, target["id"], {**target, "_appManagementPolicies": [policy_id]})
+    call.directory.put("application", target["id"], {**target, "_appManagementPolicies": [policy_id]})
     return NO_CONTENT
 
 
-def _unassign(call: Call, kind: str) -> Reply:
-    target = call.target(kind, call.keys[0], "policy.assign")
+def _unassign(call: Call) -> Reply:
+    target = call.target("application", call.keys[0], "policy.assign")
     policy_id = call.keys[1].value.lower()
-    assigned: list[str] = target.get("_appManagementPolicies", [])
-    if policy_id not in assigned:
-        raise not_found(call.keys[1].value)
-    kept = [item for item in assigned if item != policy_id]
-    call.directory.put(kind, target["id"], {**target, "_appManagementPolicies": kept})
+    if policy_id not in target.get("_appManagementPolicies", ()):
+        raise errors.not_found(call.keys[1].value)
+    call.directory.put("application", target["id"], {**target, "_appManagementPolicies": []})
     return NO_CONTENT
-
-
-def _target_routes(kind: str) -> list[Route]:
-    place = f"{ENTITIES[kind].path}/{{target}}/appManagementPolicies"
-    return [
-        Route("GET", place, partial(_assigned, kind=kind)),
-        Route("POST", f"{place}/$ref", partial(_assign, kind=kind)),
-        Route("DELETE", f"{place}/{{policy}}/$ref", partial(_unassign, kind=kind)),
-    ]
 
 
 def default_policy(directory: Directory) -> Object:
@@ -203,7 +186,7 @@ def check_password(directory: Directory, kind: str, target: Object, start: datet
         if not _applies(item, target):
             continue
         if item.get("restrictionType") == "passwordAddition":
-            raise GraphError(
+            raise errors.GraphError(
                 400,
                 "CredentialTypeNotAllowedAsPerAppPolicy",
                 f"Credential type not allowed as per assigned policy '{policy_id}'.",
@@ -235,7 +218,7 @@ def _applies(item: dict[str, Any], target: Object) -> bool:
 def _check_lifetime(item: dict[str, Any], policy_id: str, start: datetime, end: datetime) -> None:
     longest = item.get("maxLifetime")
     if longest and end - start > parse_duration(longest):
-        raise GraphError(
+        raise errors.GraphError(
             400,
             "CredentialInvalidLifetimeAsPerAppPolicy",
             f"Credential lifetime exceeds the max value allowed as per assigned policy '{policy_id}'.",
@@ -251,6 +234,7 @@ ROUTES: list[Route] = [
     Route("GET", "policies/appManagementPolicies/{policy}", _get),
     Route("PATCH", "policies/appManagementPolicies/{policy}", _update),
     Route("DELETE", "policies/appManagementPolicies/{policy}", _delete),
-    *_target_routes("application"),
-    *_target_routes("servicePrincipal"),
+    Route("GET", ASSIGNED, _assigned),
+    Route("POST", f"{ASSIGNED}/$ref", _assign),
+    Route("DELETE", f"{ASSIGNED}/{{policy}}/$ref", _unassign),
 ]

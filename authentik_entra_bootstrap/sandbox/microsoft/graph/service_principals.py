@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from authentik_entra_bootstrap.sandbox.microsoft.graph import errors
 from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Route
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply, find_by
 from authentik_entra_bootstrap.sandbox.microsoft.graph.credentials import password_routes, replace_keys
@@ -12,13 +13,6 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.directory import (
     initial_owners,
     name_in_use,
     owner_routes,
-)
-from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
-    bad_request,
-    denied,
-    invalid_value,
-    not_found,
-    required_value,
 )
 from authentik_entra_bootstrap.sandbox.microsoft.graph.present import entity_reply, read_routes
 from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import check_entity, merge
@@ -78,14 +72,14 @@ def _create(call: Call, body: dict[str, Any]) -> Reply:
     checked = check_entity(SERVICE_PRINCIPAL, body, settable=frozenset({"appId"}), binds=("owners",))
     app_id = checked.props.pop("appId", None)
     if not app_id:
-        raise required_value("appId", SERVICE_PRINCIPAL.label)
+        raise errors.required_value("appId", SERVICE_PRINCIPAL.label)
     application = _backing_application(call, app_id)
     if find_by(call.directory, KIND, "appId", app_id) is not None:
         raise name_in_use(app_id)
     own_tags = checked.props.pop("tags", [])
     keys = checked.props.pop("keyCredentials", [])
     if checked.props.pop("passwordCredentials", None):
-        raise invalid_value("passwordCredentials", SERVICE_PRINCIPAL.label)
+        raise errors.invalid_value("passwordCredentials", SERVICE_PRINCIPAL.label)
     made = call.new_object()
     tenant = call.directory.tenant_id
     created: Object = {
@@ -117,10 +111,10 @@ def _backing_application(call: Call, app_id: str) -> Object:
         application = None
     if application is None:
         if variant == "404":
-            raise not_found(app_id)
+            raise errors.not_found(app_id)
         if variant == "403" or (variant == "none" and owner_only):
-            raise denied(BACKING_APPLICATION)
-        raise bad_request(
+            raise errors.denied(BACKING_APPLICATION)
+        raise errors.bad_request(
             f"The appId '{app_id}' of the service principal does not reference a valid application object.",
             ("NoBackingApplicationObject", "appId"),
         )
@@ -129,7 +123,7 @@ def _backing_application(call: Call, app_id: str) -> Object:
     # Ordinary users may do for their own applications what they may register.
     registers = call.world.switches.users_can_register_applications
     if ordinary and not (call.owns(application) and registers):
-        raise denied()
+        raise errors.denied()
     return application
 
 
@@ -143,9 +137,9 @@ def _patch(call: Call) -> Reply:
     settable = frozenset({"appId"} if call.upserts("appId") else ())
     props = check_entity(SERVICE_PRINCIPAL, body, settable=settable).props
     if str(props.pop("appId", target["appId"])).lower() != target["appId"].lower():
-        raise invalid_value("appId", SERVICE_PRINCIPAL.label)
+        raise errors.invalid_value("appId", SERVICE_PRINCIPAL.label)
     if "passwordCredentials" in props:
-        raise bad_request(
+        raise errors.bad_request(
             "New password credentials must be generated with service actions.",
             ("InvalidValue", "passwordCredentials"),
         )

@@ -7,18 +7,10 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import MAXYEAR, UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import (
-    bad_request,
-    invalid_property,
-    invalid_value,
-    malformed,
-    read_only,
-    required_value,
-    unreadable_body,
-)
+from authentik_entra_bootstrap.sandbox.microsoft.graph import errors
 from authentik_entra_bootstrap.sandbox.microsoft.model import COMPLEX, EntityType, unset
 
 BIND = "@odata.bind"
@@ -59,23 +51,9 @@ def normalise_moment(text: str) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}{'.' + fraction if fraction else ''}Z"
 
 
-def whole_seconds(moment: datetime) -> str:
-    """``2026-01-31T12:00:00Z``, the form of ``createdDateTime``."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
 def seven_digits(moment: datetime) -> str:
     """``2026-01-31T12:00:00.1234560Z``, the form of credential dates."""
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}0Z"
-
-
-def add_years(moment: datetime, years: int) -> datetime:
-    """The same day ``years`` later; 29 February becomes the 28th."""
-    year = min(moment.year + years, MAXYEAR)
-    try:
-        return moment.replace(year=year)
-    except ValueError:
-        return moment.replace(year=year, day=28)
 
 
 def parse_duration(text: str) -> timedelta:
@@ -128,16 +106,16 @@ def parse_json(body: bytes, content_type: str, *, required: bool = True) -> dict
     """
     if not body.strip():
         if required:
-            raise malformed("Empty Payload. JSON content expected.")
+            raise errors.malformed("Empty Payload. JSON content expected.")
         return {}
     if "json" not in content_type.lower():
-        raise unreadable_body()
+        raise errors.unreadable_body()
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise unreadable_body() from error
+        raise errors.unreadable_body() from error
     if not isinstance(value, dict):
-        raise unreadable_body()
+        raise errors.unreadable_body()
     return value
 
 
@@ -186,23 +164,23 @@ def check_entity(
         if name.endswith(BIND):
             relation = name.removesuffix(BIND)
             if relation not in binds:
-                raise invalid_property(name)
+                raise errors.invalid_property(name)
             links = [item] if isinstance(item, str) else item
             if not isinstance(links, list) or not all(isinstance(link, str) for link in links):
-                raise invalid_value(relation, entity.label)
+                raise errors.invalid_value(relation, entity.label)
             references[relation] = links
         elif "@odata." in name:
             continue
         elif name not in entity.props:
-            raise invalid_property(name)
+            raise errors.invalid_property(name)
         elif name in entity.read_only - settable:
-            raise read_only(name)
+            raise errors.read_only(name)
         else:
             props[name] = _convert(entity.props[name], item, name, entity.label)
             _check_length(entity, name, props[name])
     if sum(map(len, references.values())) > MAX_LINKS:
         # Links of every relation together (microsoft-graph-docs-contrib#6453).
-        raise bad_request(f"A resource cannot contain more than {MAX_LINKS} link changes")
+        raise errors.bad_request(f"A resource cannot contain more than {MAX_LINKS} link changes")
     return Body(props, references)
 
 
@@ -244,13 +222,13 @@ def require(props: dict[str, Any], label: str, *names: str) -> None:
     """
     for name in names:
         if props.get(name) in (None, "", []):
-            raise required_value(name, label)
+            raise errors.required_value(name, label)
 
 
 def _check_length(entity: EntityType, name: str, value: object) -> None:
     for text in value if isinstance(value, list) else [value]:
         if isinstance(text, str) and len(text) > entity.limits.get(name, len(text)):
-            raise invalid_value(name, entity.label, "InvalidLength")
+            raise errors.invalid_value(name, entity.label, "InvalidLength")
 
 
 _PYTHON_TYPES: dict[str, tuple[type, str]] = {"bool": (bool, "Edm.Boolean"), "int": (int, "Edm.Int32")}
@@ -265,7 +243,7 @@ _TEXT_READERS: dict[str, tuple[Callable[[str], str], str]] = {
 def _convert(kind: str, value: object, name: str, label: str) -> Any:
     if value is None:
         if kind.endswith("!") or kind.startswith("["):
-            raise invalid_value(name, label)
+            raise errors.invalid_value(name, label)
         return None
     kind = kind.rstrip("!")
     if kind.startswith("["):
@@ -299,16 +277,16 @@ def _complex(type_name: str, value: object, name: str, label: str) -> dict[str, 
         if "@odata." in inner:
             continue
         if inner not in kinds:
-            raise invalid_property(inner)
+            raise errors.invalid_property(inner)
         result[inner] = _convert(kinds[inner], item, inner, label)
     for inner, kind in kinds.items():
         if kind.endswith("!") and inner not in result:
             if kind == "bool!":
                 result[inner] = False
                 continue
-            raise required_value(inner, label)
+            raise errors.required_value(inner, label)
     return result
 
 
 def _not_a(edm: str, name: str) -> Exception:
-    return malformed(f"Cannot convert the value of property '{name}' to the expected type '{edm}'.")
+    return errors.malformed(f"Cannot convert the value of property '{name}' to the expected type '{edm}'.")
