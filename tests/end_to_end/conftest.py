@@ -8,7 +8,9 @@ import io
 import json
 import os
 import random
+import ssl
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +87,23 @@ class Shell:
         """Server, method and path of our writes; those of authentik's own syncs and of people are left out."""
         entries = self.sandbox.world.log.writes(since, Network().user_agent)
         return [(entry.server, entry.method, entry.path) for entry in entries]
+
+    def api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """What a person does in authentik, with the sandbox's own token."""
+        environment = self.sandbox.environment()
+        request = urllib.request.Request(
+            environment["AUTHENTIK_URL"].rstrip("/") + "/api/v3" + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Authorization": f"Bearer {environment['AUTHENTIK_TOKEN']}",
+                "Content-Type": "application/json",
+            },
+        )
+        context = ssl.create_default_context(cadata=self.sandbox.world.ca_pem.decode())
+        with urllib.request.urlopen(request, context=context) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
 
     def runtime(self) -> Runtime:
         """Everything injected, on the sandbox's clock."""

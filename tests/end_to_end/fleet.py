@@ -178,7 +178,9 @@ class Fleet:
     def outages(self) -> list[str]:
         """What broke authentik: refused sign-ins, and a secret in its hands that Entra ID does not know."""
         failed = [
-            f"{item.moment}: {item.error_code}" for item in self.sandbox.authentik.worker.failed_sign_ins
+            f"{item.moment}: {item.error_code}"
+            for item in self.sandbox.authentik.worker.sign_ins
+            if not item.ok
         ]
         known = self.ordeal.application()["_secrets"].values()
         if hash_secret(self.ordeal.stored_secret()) not in known:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import ssl
-import urllib.request
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -16,24 +13,6 @@ from authentik_entra_bootstrap.sandbox import Sandbox
 
 PROFILES = ["2025.12", "2026.8"]
 CLIENT = "0c0ffee0-1111-4222-8333-444455556666"
-
-
-def api(sandbox: Sandbox, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    """What a person does in authentik, with the sandbox's own token."""
-    environment = sandbox.environment()
-    request = urllib.request.Request(
-        environment["AUTHENTIK_URL"].rstrip("/") + "/api/v3" + path,
-        method=method,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={
-            "Authorization": f"Bearer {environment['AUTHENTIK_TOKEN']}",
-            "Content-Type": "application/json",
-        },
-    )
-    context = ssl.create_default_context(cadata=sandbox.world.ca_pem.decode())
-    with urllib.request.urlopen(request, context=context) as answer:
-        text = answer.read()
-    return json.loads(text) if text else None
 
 
 def by_hand(sandbox: Sandbox, **fields: Any) -> dict[str, Any]:
@@ -80,25 +59,23 @@ def by_hand(sandbox: Sandbox, **fields: Any) -> dict[str, Any]:
     return application
 
 
-def provider_by_hand(sandbox: Sandbox, **fields: Any) -> dict[str, Any]:
+def provider_by_hand(run: Any, **fields: Any) -> dict[str, Any]:
     """A provider that a person made, in an application of its own."""
     secret = {"client_secret": "made-by-hand"}
-    provider = api(
-        sandbox,
+    provider = run.api(
         "POST",
         "/providers/microsoft_entra/",
         {
             "name": "Entra, by hand",
             "client_id": CLIENT,
-            "tenant_id": sandbox.world.default_tenant_id,
+            "tenant_id": run.sandbox.world.default_tenant_id,
             "user_delete_action": "suspend",
             "exclude_users_service_account": True,
             **secret,
             **fields,
         },
     )
-    api(
-        sandbox,
+    run.api(
         "POST",
         "/core/applications/",
         {"name": "Entra", "slug": "entra-by-hand", "backchannel_providers": [provider["pk"]]},
@@ -116,7 +93,7 @@ def application_now(sandbox: Sandbox) -> dict[str, Any]:
 def test_what_people_made_is_taken_over_and_found_again(shell: Callable, profile: str) -> None:
     run = shell(authentik_profile=profile)
     before = by_hand(run.sandbox)
-    provider = provider_by_hand(run.sandbox)
+    provider = provider_by_hand(run)
     start = run.sandbox.world.log.last_seq
 
     plan = run("plan", "--adopt", CLIENT, "--output", "json")
@@ -151,7 +128,7 @@ def test_what_people_made_is_taken_over_and_found_again(shell: Callable, profile
     names = [item["displayName"] for item in after["passwordCredentials"]]
     assert len(names) == 2
     assert "terraform" in names
-    assert len(api(run.sandbox, "GET", "/providers/microsoft_entra/")["results"]) == 1
+    assert len(run.api("GET", "/providers/microsoft_entra/")["results"]) == 1
 
     mark = run.sandbox.world.log.last_seq
     for command in (("bootstrap", "--yes"), ("bootstrap", "--adopt", CLIENT, "--yes"), ("plan",)):
@@ -167,14 +144,14 @@ def test_what_people_made_is_taken_over_and_found_again(shell: Callable, profile
 def test_a_unique_name_of_its_own_is_kept_and_found_by_tags_and_provider(shell: Callable) -> None:
     run = shell()
     by_hand(run.sandbox, uniqueName="bicep-made")
-    provider = provider_by_hand(run.sandbox)
+    provider = provider_by_hand(run)
     assert run("bootstrap", "--adopt", CLIENT, "--yes").code == 0
     assert application_now(run.sandbox)["uniqueName"] == "bicep-made"
     mark = run.sandbox.world.log.last_seq
     assert run("bootstrap", "--yes").code == 0
     assert run.writes(mark) == []
     # Tags are written by any owner: without the provider they prove nothing.
-    api(run.sandbox, "DELETE", f"/providers/microsoft_entra/{provider['pk']}/")
+    run.api("DELETE", f"/providers/microsoft_entra/{provider['pk']}/")
     refused = run("bootstrap", "--yes", "--output", "json")
     assert (refused.code, refused.document["error"]["code"]) == (5, "application-not-confirmed")
     assert f"--adopt {CLIENT}" in refused.document["error"]["remedy"]
@@ -230,11 +207,11 @@ def test_two_providers_of_one_application_are_not_guessed_between(
 ) -> None:
     run = shell()
     by_hand(run.sandbox)
-    provider = provider_by_hand(run.sandbox, name="Microsoft Entra ID")
+    provider = provider_by_hand(run, name="Microsoft Entra ID")
     assert f"--adopt {CLIENT}" in refused(run, "provider-points-elsewhere")["remedy"]
-    api(run.sandbox, "PATCH", f"/providers/microsoft_entra/{provider['pk']}/", {"name": "Entra, by hand"})
+    run.api("PATCH", f"/providers/microsoft_entra/{provider['pk']}/", {"name": "Entra, by hand"})
     again = {"name": "Again", "client_id": CLIENT, "tenant_id": run.sandbox.world.default_tenant_id}
-    api(run.sandbox, "POST", "/providers/microsoft_entra/", {**again, "client_secret": "x"})
+    run.api("POST", "/providers/microsoft_entra/", {**again, "client_secret": "x"})
     refused(run, "several-providers-of-application", "--adopt", CLIENT)
     monkeypatch.setenv("AUTHENTIK_ENTRA_PROVIDER_NAME", "Entra, by hand")
     assert run("bootstrap", "--adopt", CLIENT, "--yes").code == 0

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import ssl
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from authentik_entra_bootstrap.sandbox import Sandbox
-
 
 class Hands:
     """A person with every right on both sides."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self.sandbox = sandbox
-        self.tenant = sandbox.world.default_tenant
-
-    def api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        environment = self.sandbox.environment()
-        request = urllib.request.Request(
-            environment["AUTHENTIK_URL"].rstrip("/") + "/api/v3" + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={
-                "Authorization": f"Bearer {environment['AUTHENTIK_TOKEN']}",
-                "Content-Type": "application/json",
-            },
-        )
-        context = ssl.create_default_context(cadata=self.sandbox.world.ca_pem.decode())
-        with urllib.request.urlopen(request, context=context) as answer:
-            text = answer.read()
-        return json.loads(text) if text else None
+    def __init__(self, run: Any) -> None:
+        self.api = run.api
+        self.tenant = run.sandbox.world.default_tenant
 
     @property
     def app(self) -> dict[str, Any]:
@@ -145,7 +124,7 @@ def test_drift_is_shown_repaired_and_gone(shell: Callable, what: str) -> None:
     # A server that does not give the secret back: whoever saved the provider may have changed it.
     run = shell(authentik_profile="2026.8")
     assert run("bootstrap", "--yes").code == 0
-    change(Hands(run.sandbox))
+    change(Hands(run))
     run.sandbox.world.clock.advance(60)
     mark = run.sandbox.world.log.last_seq
 
@@ -177,7 +156,7 @@ def test_drift_is_shown_repaired_and_gone(shell: Callable, what: str) -> None:
 def test_where_the_server_shows_the_secret_a_changed_field_costs_no_new_one(shell: Callable) -> None:
     run = shell(authentik_profile="2025.12")
     assert run("bootstrap", "--yes").code == 0
-    hands = Hands(run.sandbox)
+    hands = Hands(run)
     before = hands.app["passwordCredentials"]
     hands.provider_changes(name="Something else")
     assert run("bootstrap", "--yes").code == 0
