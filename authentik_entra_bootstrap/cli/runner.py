@@ -30,29 +30,18 @@ Result: TypeAlias = tuple[int, dict[str, Any]]
 Body: TypeAlias = "Callable[[Session, Terminal], Awaitable[Result]]"
 Job: TypeAlias = "Callable[[SettingsFile, Terminal, Runtime], Result]"
 
-SEVERITY = (
-    ExitCode.DONE,
-    ExitCode.CHANGES_PENDING,
-    ExitCode.TEMPORARY,
-    ExitCode.USAGE,
-    ExitCode.ADMIN_ACTION,
-    ExitCode.DENIED,
-    ExitCode.VERIFICATION_FAILED,
-    ExitCode.UNEXPECTED,
-    ExitCode.INTERRUPTED,
-)
-"""Exit codes from harmless to worst; ``docs/reference/exit-codes.md`` says why."""
-_WORDS = {
+_OUTCOMES = {
     ExitCode.DONE: "done",
-    ExitCode.UNEXPECTED: "unexpected failure",
     ExitCode.CHANGES_PENDING: "changes to make",
-    ExitCode.USAGE: "wrong settings",
-    ExitCode.DENIED: "sign-in or permission",
-    ExitCode.ADMIN_ACTION: "an administrator has to act",
-    ExitCode.VERIFICATION_FAILED: "proof failed",
     ExitCode.TEMPORARY: "temporary, run again",
+    ExitCode.USAGE: "wrong settings",
+    ExitCode.ADMIN_ACTION: "an administrator has to act",
+    ExitCode.DENIED: "sign-in or permission",
+    ExitCode.VERIFICATION_FAILED: "proof failed",
+    ExitCode.UNEXPECTED: "unexpected failure",
     ExitCode.INTERRUPTED: "interrupted",
 }
+"""Exit codes from harmless to worst, in words; ``docs/reference/exit-codes.md`` says why in this order."""
 _OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """Of a disk that is full, or a file that may not grow."""
 
@@ -177,13 +166,13 @@ def _run_each(
             code, document, note = ExitCode.CHANGES_PENDING, {}, "declined"
         documents.append(envelope(command, code, {"error": None, "connection": name, **document}))
         note = f"  [{note}]" if note else ""
-        lines.append(f"  {name:<{width}}  {_WORDS[ExitCode(code)]:<28}  {int(code)}{note}")
+        lines.append(f"  {name:<{width}}  {_OUTCOMES[ExitCode(code)]:<28}  {int(code)}{note}")
     terminal.say("=== Summary", "bold")
     terminal.say(f"  {'connection':<{width}}  {'result':<28}  code")
     for line, document in zip(lines, documents, strict=True):
         terminal.say(line, "yellow" if document["exit_code"] else "green")
     worst = max(
-        (ExitCode(item["exit_code"]) for item in documents), key=SEVERITY.index, default=ExitCode.DONE
+        (ExitCode(item["exit_code"]) for item in documents), key=list(_OUTCOMES).index, default=ExitCode.DONE
     )
     return worst, {"connections": documents}
 
