@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from authentik_client.models.event_request import EventRequest
@@ -150,7 +151,10 @@ class AuditTrail(Part):
         found = await self._api.pages(
             EVENTS, of_provider, query, page_size=_FEW, max_pages=_FEW_PAGES, done=bool
         )
-        return max(found, key=lambda entry: entry.created, default=None)
+        changes = sorted(found, key=lambda entry: entry.created, reverse=True)
+        if not changes:
+            return None
+        return replace(changes[0], earlier=tuple(entry.request_id for entry in changes[1:]))
 
     async def emit_event(self, action: str, context: Mapping[str, object]) -> None:
         """Write an event, best effort.

@@ -148,6 +148,8 @@ class ProviderChange:
     user: str | None = None
     user_agent: str | None = None
     """Of that request; ``None`` where there was none, or it is not known."""
+    earlier: tuple[str | None, ...] = ()
+    """Request ids of the changes before it, newest first, as far as the trail was read."""
 
 
 @dataclass(frozen=True)

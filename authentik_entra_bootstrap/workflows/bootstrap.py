@@ -223,9 +223,12 @@ class _Run(SecretRun):
             authentik.update_provider(provider.pk, {}, text) if text else authentik.start_sync(provider.pk)
         )
         self.saved.append(written.request_id)
-        if text is not None and written.request_id is not None:
-            # What this save left is known without another look at the audit trail.
-            self.change_now = lambda: None
+        self.change_now = None
+        if text is not None:
+            self.carried = written.request_id
+            if written.request_id is not None:
+                # What this save left is known without another look at the audit trail.
+                self.change_now = lambda: None
         self.context.reporter.done(step, "started")
 
     def outcome(self, principal: ServicePrincipal) -> Outcome:

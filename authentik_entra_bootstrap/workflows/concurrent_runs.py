@@ -81,22 +81,33 @@ async def provider_appeared(context: Context, spec: ProviderSpec) -> BootstrapEr
 
 
 def ours_was_last(
-    change: ProviderChange | None, saved: list[str | None], observed: ProviderChange | None
+    change: ProviderChange | None,
+    saved: list[str | None],
+    observed: ProviderChange | None,
+    carried: str | None,
 ) -> None:
-    """Refuse to record a delivery after which somebody else has saved the provider.
+    """Refuse to record a secret after which somebody else may have given authentik another one.
+
+    A save that carries no secret leaves whatever authentik holds by then. So all changes since the one that brought
+    the secret have to be ours, and not only the last.
 
     :param change: authentik's last change now. An event that is not written yet is no evidence.
     :param saved: request ids of this run's own saves.
+    :param carried: request id of the change that brought the secret: ours, or the observed one.
     :raises Temporary: ``another-run-active``.
     """
-    if change is None or change.request_id is None or change.request_id in saved:
+    if change is None or change.request_id is None:
         return
     if observed is not None and change.request_id == observed.request_id:
         return
     if None in saved:
         # One of our own answers was lost, and with it the id: this may be it.
         return
-    raise _changed(change)
+    for request_id in (change.request_id, *change.earlier):
+        if request_id == carried:
+            return
+        if request_id not in saved:
+            raise _changed(change)
 
 
 async def last_change(context: Context, provider: Provider) -> ProviderChange | None:

@@ -181,6 +181,8 @@ class SecretRun(SecretState):
         self.undelivered = None
         self.provider = written.value
         self.saved.append(written.request_id)
+        if text is not None:
+            self.carried = written.request_id
         kept = self.case.decision.kept
         key_id = self.new.record.key_id if self.new else kept.key_id if kept else KeyId("")
         self.delivered = Delivered(key_id, written.request_id)

@@ -85,6 +85,8 @@ class SecretState:
         self.evidence: list[Evidence] = []
         self.saved: list[str | None] = []
         """Request ids of this run's writes that may have saved the provider, in order."""
+        self.carried = case.change.request_id if case.change else None
+        """Request id of the change that brought authentik its secret: the observed one, or ours with a new secret."""
         self.retired: tuple[KeyId, ...] = ()
         self.stayed: frozenset[Step] = frozenset()
         self.failure: BootstrapError | None = None
@@ -159,7 +161,7 @@ class SecretState:
         if delivered is None or not self.saved:
             return delivered
         change = await self.last_change()
-        ours_was_last(change, self.saved, self.case.change)
+        ours_was_last(change, self.saved, self.case.change, self.carried)
         if change is None:
             return Delivered(delivered.key_id, self.saved[-1])
         ours = change.request_id in self.saved

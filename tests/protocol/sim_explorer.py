@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sim_starts import PEOPLE, STARTS, Scenario
+from sim_starts import FIRST, PEOPLE, STARTS, Scenario
 from sim_watch import Violation
-from sim_worker import Option, Worker
+from sim_worker import BOOTSTRAP, NOW, ROTATE, Option, Worker
 from sim_world import World
 
 
@@ -226,11 +226,16 @@ def follow(scenario: Scenario, lines: list[str]) -> World:
 def _one(scenario: Scenario, chooser: Exhaustive | Random | Directed, report: Report) -> World:
     report.schedules += 1
     world = World(
-        chooser, lag=scenario.lag, hints=scenario.hints, readable=scenario.readable, margin=scenario.margin
+        chooser,
+        lag=scenario.lag,
+        hints=scenario.hints,
+        readable=scenario.readable,
+        margin=scenario.margin,
+        constant=not scenario.hints and not scenario.bootstraps,
     )
     try:
-        STARTS[scenario.start](world)
-        world.watch.quiet = world.watch.quiet and not any(scenario.runs)
+        {**STARTS, **FIRST}[scenario.start](world)
+        world.watch.quiet = world.watch.quiet and NOW not in scenario.runs
         world.watch.stepped("the start", ours=False)
         _disturb(world, scenario, report)
     except Known:
@@ -242,8 +247,8 @@ def _one(scenario: Scenario, chooser: Exhaustive | Random | Directed, report: Re
 
 def _disturb(world: World, scenario: Scenario, report: Report) -> None:
     world.workers = [
-        Worker(world, name, force=force, lease=scenario.lease)
-        for name, force in zip("ABCDEF", scenario.runs, strict=False)
+        Worker(world, name, command, lease=scenario.lease)
+        for name, command in zip("ABCDEF", scenario.runs, strict=False)
     ]
     people = list(scenario.people)
     current = world.workers[0]
@@ -266,7 +271,7 @@ def _disturb(world: World, scenario: Scenario, report: Report) -> None:
     if end in report.ends:
         return
     report.ends.add(end)
-    world.watch.converges(lease=scenario.lease)
+    world.watch.converges(BOOTSTRAP if scenario.bootstraps else ROTATE, lease=scenario.lease)
 
 
 def _options(world: World, scenario: Scenario, current: Worker, people: list[str]) -> list[Option]:

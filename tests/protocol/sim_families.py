@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sim_explorer import Bound
-from sim_starts import PEOPLE, STARTS, Scenario
+from sim_starts import FIRST, PEOPLE, STARTS, Scenario
+from sim_worker import BOOTSTRAP, NOW, ROTATE
 
 ORDEAL = bool(os.environ.get("TEST_ALL_FAULTS"))
 ACCIDENTS = {
@@ -24,6 +25,16 @@ ACCIDENTS = {
 EVERYBODY = tuple(PEOPLE)
 FLIGHT = 60.0
 """With an exclusive lease a run may stall for as long as it likes; only what a dead one has sent may come late."""
+
+MEETINGS = {
+    "nothing": (BOOTSTRAP,),
+    "granted": (BOOTSTRAP,),
+    "not proven": (BOOTSTRAP, NOW),
+    "drifted": (BOOTSTRAP, NOW),
+    "detached": (BOOTSTRAP, NOW),
+    "due": (BOOTSTRAP, ROTATE),
+}
+"""Where a bootstrap begins, and what it meets there."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +63,16 @@ def families() -> Iterator[Family]:
         "two runs without a lease",
         (
             Scenario("due"),
-            Scenario("not due", runs=(True, True)),
-            Scenario("overlap over", runs=(True, False)),
+            Scenario("not due", runs=(NOW, NOW)),
         ),
         Bound(2, {"switch": 2}),
         Bound(2, {"switch": 2, "stale": 1}),
     )
     yield Family(
         "somebody changes something",
-        tuple(Scenario(start, runs=(False,), people=EVERYBODY) for start in STARTS)
+        tuple(Scenario(start, runs=(ROTATE,), people=EVERYBODY) for start in STARTS)
         + tuple(
-            Scenario(start, runs=(False,), people=EVERYBODY, hints=True)
+            Scenario(start, runs=(ROTATE,), people=EVERYBODY, hints=True)
             for start in ("due", "overlap over", "delivered")
         ),
         Bound(1, {"person": 1}),
@@ -75,10 +85,50 @@ def families() -> Iterator[Family]:
         Bound(1, {"person": 1, **ACCIDENTS}),
     )
     yield Family(
+        "a bootstrap is interrupted, or gets a late or stale answer",
+        tuple(Scenario(start, runs=(BOOTSTRAP,)) for start in (*FIRST, "not due", "just rotated", "due")),
+        Bound(1, ACCIDENTS),
+        Bound(2, ACCIDENTS),
+    )
+    yield Family(
+        "a bootstrap meets another run",
+        tuple(
+            Scenario(start, runs=(BOOTSTRAP, other)) for start, others in MEETINGS.items() for other in others
+        ),
+        Bound(1, {"switch": 1, "stale": 1}),
+        Bound(3, {"switch": 2, "stale": 1}),
+    )
+    yield Family(
+        "bootstraps that meet and are interrupted",
+        (Scenario("nothing", runs=(BOOTSTRAP, BOOTSTRAP)), Scenario("drifted", runs=(BOOTSTRAP, NOW))),
+        Bound(2, {"switch": 2}),
+        Bound(3, {"switch": 2, "crash": 1, "lost": 1, "late": 1}),
+    )
+    yield Family(
+        "somebody changes something during a bootstrap",
+        tuple(
+            Scenario(start, runs=(BOOTSTRAP,), people=EVERYBODY, hints=hints)
+            for start, hints in (
+                ("not recorded", False),
+                ("drifted", False),
+                ("drifted", True),
+                ("detached", False),
+            )
+        ),
+        Bound(1, {"person": 1}),
+        Bound(2, {"person": 1, "switch": 1, "crash": 1}),
+    )
+    yield Family(
+        "bootstraps with an exclusive lease",
+        (Scenario("nothing", runs=(BOOTSTRAP, BOOTSTRAP), lease="exclusive", margin=FLIGHT),),
+        Bound(1, {"crash": 1, "late": 1, "lost": 1}),
+        Bound(2, {"crash": 1, "late": 1, "lost": 1}),
+    )
+    yield Family(
         "an exclusive lease",
         tuple(
-            Scenario(start, runs=(True, False), lease="exclusive", margin=FLIGHT)
-            for start in ("not due", "overlap over", "pending", "noted")
+            Scenario(start, runs=(NOW, ROTATE), lease="exclusive", margin=FLIGHT)
+            for start in ("not due", "pending", "noted")
         ),
         Bound(1, {"crash": 1, "late": 1, "lost": 1, "stale": 1}),
         Bound(2, {"crash": 1, "late": 1, "lost": 1}),
@@ -88,20 +138,20 @@ def families() -> Iterator[Family]:
         tuple(
             Scenario(start, runs=runs, lease="expiring")
             for start in ("due", "overlap over", "not due")
-            for runs in ((True, False), (True, True))
+            for runs in ((NOW, ROTATE), (NOW, NOW))
         ),
         Bound(2, {"lease": 1, "switch": 1}),
         Bound(2, {"lease": 1, "switch": 1, "stale": 1}),
     )
     yield Family(
         "calls side by side are answered in another order",
-        tuple(Scenario(start, runs=(True, False)) for start in ("due", "overlap over")),
+        (Scenario("due", runs=(NOW, ROTATE)),),
         Bound(2, {"order": 1, "switch": 1}),
         Bound(3, {"order": 2, "switch": 1, "crash": 1, "lost": 1}),
     )
     yield Family(
         "runs that stall",
-        (Scenario("not due", runs=(True, False)),),
+        (Scenario("not due", runs=(NOW, ROTATE)),),
         Bound(2, {"stall": 2, "switch": 1}),
         Bound(3, {"stall": 2, "switch": 1}),
     )

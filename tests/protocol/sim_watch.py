@@ -15,10 +15,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sim_tenant import moment
+from model_line import moment
 
 from authentik_entra_bootstrap.domain import KeyId
-from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.domain.policy import overlap_of
 
 if TYPE_CHECKING:
@@ -74,14 +73,14 @@ class Watch:
         text = tenant.texts[key_id]
         if tenant.owners[key_id] == "stranger":
             raise self.fail("I2", f"{worker.name} removes {key_id}, which is not ours")
-        if text == server.now.text:
+        if text == server.secret:
             # What a person does between our last look and the removal, the next call, cannot be seen.
             unseen = self.env_last and self.env_count > worker.env_seen
-            if unseen and (worker.since_look <= REMOVAL or not server.readable):
+            if unseen and (worker.since_look <= REMOVAL or not server.events_readable):
                 return
             raise self.fail("I1", f"{worker.name} removes {key_id}, which authentik holds")
         known = worker.looks[-1][1] if worker.looks else worker.saved_change
-        if text in server.delivered and not server.signed_in and known == server.now.change:
+        if text in server.delivered and not server.signed_in and known == server.change_id:
             raise self.fail("I1", f"{worker.name} removes {key_id} without a proof")
         if not self.met and not self.person_acted and self.world.clock < self.protected.get(key_id, 0.0):
             raise self.fail("I1", f"{worker.name} removes {key_id} within its overlap")
@@ -93,15 +92,15 @@ class Watch:
         self.env_last = False
         if f"={key_id}" not in tenant.ever_marked:
             raise self.fail("I3", f"{worker.name} delivers {key_id}, which was never on record")
-        if not mangled and key_id not in tenant.taken_away and not tenant.accepted(clock, text):
+        if not mangled and key_id not in tenant.taken_away and not tenant.accepted(tenant.app.app_id, text):
             raise self.fail(
                 "I1", f"{worker.name} delivers {key_id}, which Entra ID does not accept everywhere"
             )
         if mangled or key_id in tenant.taken_away:
             self.works = False
-        current = read_marks(tenant.app.tags).current
+        current = tenant.marks.current
         made = tenant.secret(key_id)
-        if current is not None and made is not None and tenant.texts.get(current.key_id) == server.now.text:
+        if current is not None and made is not None and tenant.texts.get(current.key_id) == server.secret:
             stays = overlap_of(made.lifetime, DESIRED_OVERLAP).total_seconds()
             self.protected[current.key_id] = clock + stays - 1
 
@@ -110,7 +109,7 @@ class Watch:
 
         :param ours: whether a worker did it, and not a person or the passing of time.
         """
-        works = self.world.tenant.accepted(self.world.clock, self.world.server.now.text)
+        works = self.world.server.works()
         if self.works and not works and ours and not self.env_last:
             raise self.fail("I1", f"after {who} authentik's secret is not valid any more")
         self.works = works
@@ -120,11 +119,10 @@ class Watch:
         tenant, server = self.world.tenant, self.world.server
         if self.quiet and not self.person_acted and worker.writes:
             raise self.fail("I4", f"nothing was due, and {worker.name} wrote: {worker.writes}")
-        outcome = worker.outcome
-        if outcome is None:
+        if worker.reported is None:
             return
-        key_id = outcome.secret.key_id
-        if server.readable and worker.looks:
+        key_id = worker.reported.key_id
+        if server.events_readable and worker.looks:
             held = {text for text, _ in worker.looks}
             # The change that the run began from is taken for an event that is not written yet: nothing is retired
             # then, and the next run rotates.
@@ -137,8 +135,11 @@ class Watch:
 
     # --- after the disturbance
 
-    def converges(self, *, lease: str) -> None:
-        """One undisturbed run mends everything; later runs clear up, and then nothing is written any more."""
+    def converges(self, command: str, *, lease: str) -> None:
+        """One undisturbed run mends everything; later runs clear up, and then nothing is written any more.
+
+        :param command: of those runs; a rotation comes in between in any case.
+        """
         world, tenant, server = self.world, self.world.tenant, self.world.server
         world.advance_to(world.clock + 60)
         self.quiet = False
@@ -147,57 +148,61 @@ class Watch:
         ]
         if server.mangles:
             # A run that finds a delivered secret only to prove it tells of the failure; the next makes another.
-            world.run_alone("honest", lease=lease)
+            world.run_alone("honest", command, lease=lease)
             world.advance_to(world.clock + 60)
-        self._succeeds("first", lease)
+        self._succeeds("first", command, lease)
         self._all_accounted_for(lease)
-        self._writes_nothing("second", lease)
+        self._writes_nothing("second", command, lease)
         world.advance_to(world.clock + 25 * 3600)
-        server.sync(world.clock)
-        if not server.readable:
+        server.full_sync()
+        if not server.events_readable:
             # Without the audit trail only a run that delivers knows enough to remove anything.
-            self._succeeds("forced", lease, force=True)
+            self._succeeds("forced", "rotate --now", lease)
             world.advance_to(world.clock + 25 * 3600)
-            server.sync(world.clock)
-        self._succeeds("third", lease)
-        if server.readable:
-            marks = read_marks(tenant.app.tags)
-            ours = [item.key_id for item in tenant.app.secrets if tenant.owners[item.key_id] != "stranger"]
+            server.full_sync()
+        self._succeeds("third", "rotate", lease)
+        if server.events_readable:
+            marks = tenant.marks
+            ours = [item.key_id for item in tenant.secrets if tenant.owners[item.key_id] != "stranger"]
             if marks.current is None or ours != [marks.current.key_id] or marks.pending or marks.previous:
-                raise self.fail("I3", f"a day later there are {ours}, on record {tenant.app.tags}")
-        self._writes_nothing("last", lease)
+                raise self.fail("I3", f"a day later there are {ours}, on record {tenant.marks.tags()}")
+        self._writes_nothing("last", command, lease)
         if any(tenant.secret(key) is None for key in strangers):
             raise self.fail("I2", "a secret that is not ours is gone")
 
-    def _succeeds(self, name: str, lease: str, *, force: bool = False) -> Worker:
-        run = self.world.run_alone(name, force=force, lease=lease)
+    def _succeeds(self, name: str, command: str, lease: str) -> Worker:
+        run = self.world.run_alone(name, command, lease=lease)
         if run.error is not None:
             raise self.fail("I3", f"the {name} undisturbed run fails: {run.error}")
         server, tenant = self.world.server, self.world.tenant
-        current = read_marks(tenant.app.tags).current
-        if server.readable and (current is None or tenant.texts.get(current.key_id) != server.now.text):
+        current = tenant.marks.current
+        if server.events_readable and (current is None or tenant.texts.get(current.key_id) != server.secret):
             raise self.fail("I5", f"after the {name} run {current} is on record; authentik holds another")
-        if server.readable and not tenant.accepted(self.world.clock, server.now.text):
+        if server.events_readable and not server.works():
             raise self.fail("I1", f"after the {name} run authentik cannot sign in")
         return run
 
-    def _writes_nothing(self, name: str, lease: str) -> None:
-        run = self._succeeds(name, lease)
+    def _writes_nothing(self, name: str, command: str, lease: str) -> None:
+        run = self._succeeds(name, command, lease)
         if run.writes:
             raise self.fail("I4", f"the {name} run wrote {run.writes}")
 
     def _all_accounted_for(self, lease: str) -> None:
         tenant, now = self.world.tenant, moment(self.world.clock)
-        marks = read_marks(tenant.app.tags)
+        marks = tenant.marks
         resting = {item.key_id for item in marks.previous if item.retire_at > now}
-        for secret in tenant.app.secrets:
+        for secret in tenant.secrets:
             # Who holds the exclusive lease knows that whoever made it under that lease has ended.
             orphan = lease == "exclusive" and f":{EXCLUSIVE}" in (secret.display_name or "")
             young = not orphan and (now - secret.start_date_time).total_seconds() < STRAY_REST
             current = marks.current is not None and secret.key_id == marks.current.key_id
             ours = tenant.owners[secret.key_id] != "stranger"
-            if ours and self.world.server.readable and not (current or secret.key_id in resting or young):
-                raise self.fail("I3", f"{secret.key_id} is left over; on record {tenant.app.tags}")
+            if (
+                ours
+                and self.world.server.events_readable
+                and not (current or secret.key_id in resting or young)
+            ):
+                raise self.fail("I3", f"{secret.key_id} is left over; on record {tenant.marks.tags()}")
 
 
 REMOVAL = {"remove_secret", "application"}

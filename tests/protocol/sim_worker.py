@@ -1,4 +1,4 @@
-"""Workers that run the real ``rotate`` one call after the other, and who decides what happens to each call."""
+"""Workers that run the real workflows one call after the other, and who decides what happens to each call."""
 
 # ruff: noqa: ARG002 - the signature of choosers
 
@@ -10,22 +10,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from model_authentik import Authentik
+from model_entra import Entra, Session
 from sim_loop import Killed, StillLoop
-from sim_ports import Authentik, Entra, digest
-from sim_tenant import moment
 from sim_watch import EXCLUSIVE
 
 from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.domain import Application, ClientSecret, NewClientSecret, TaskRecord
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, Unreachable
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.support.waiting import Waiter
+from authentik_entra_bootstrap.workflows.bootstrap import bootstrap
 from authentik_entra_bootstrap.workflows.context import Context
-from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, rotate
+from authentik_entra_bootstrap.workflows.planning import prepare
+from authentik_entra_bootstrap.workflows.rotate import rotate
 
 if TYPE_CHECKING:
     from sim_world import World
 
-DESIRED = ConnectionSettings().desired()
+DESIRED = ConnectionSettings(permissions=["Group.Create", "User.Read"], sync_page_size=50).desired()
+ROTATE, NOW, BOOTSTRAP = "rotate", "rotate --now", "bootstrap"
+"""What a worker runs."""
 
 Option = tuple[str, str | None]
 """What may happen at a point, and which part of the bound it uses up; ``None`` for what is usual."""
@@ -103,29 +108,57 @@ class Ears:
         self.warnings.append(text)
 
 
-class Worker:
-    """One process that runs ``rotate`` once.
+async def carry_out(command: str, context: Context) -> ClientSecret:
+    """One run of a command.
 
+    :returns: the client secret that it reports.
+    """
+    if command == BOOTSTRAP:
+        seen = await prepare(context, DESIRED)
+        return (await bootstrap(context, seen.plan, seen.entra, seen.authentik)).secret
+    return (await rotate(context, DESIRED, force=command == NOW)).secret
+
+
+def digest(reply: Any) -> int:
+    """Equal for replies that tell a worker the same."""
+    if isinstance(reply, tuple):
+        return hash(tuple(digest(item) for item in reply))
+    if isinstance(reply, Application):
+        return hash((reply.tags, reply.requested_access, tuple(item.key_id for item in reply.secrets)))
+    if isinstance(reply, TaskRecord):
+        return hash((reply.mtime, reply.log_lines))
+    if isinstance(reply, NewClientSecret):
+        return hash(reply.record)
+    return hash(reply.claims) if isinstance(reply, Session) else hash(reply)
+
+
+class Worker:
+    """One process that runs a command once. It is the line over which the calls of that run go.
+
+    :param command: :data:`ROTATE`, :data:`NOW` or :data:`BOOTSTRAP`.
     :param lease: ``none``, ``exclusive`` or ``expiring``.
     """
 
-    def __init__(self, world: World, name: str, *, force: bool, lease: str) -> None:
-        self.world, self.name, self.force, self.lease = world, name, force, lease
+    def __init__(self, world: World, name: str, command: str, *, lease: str) -> None:
+        self.world, self.name, self.command, self.lease = world, name, command, lease
         self.loop = StillLoop()
         self.calls: deque[Call] = deque()
         self.sleeps: list[tuple[float, Any]] = []
         self.ears = Ears()
-        self.history = hash((name, force))
+        self.history = hash((name, command))
         self.writes: list[str] = []
-        self.looks: list[tuple[str, str]] = []
+        self.looks: list[tuple[str, str | None]] = []
         """What authentik held, and the trail's last change, at each look since the last save."""
         self.since_look: set[str] = set()
         """The calls that were answered since the last look at the audit trail."""
+        self.just_saved: tuple[str, str | None] | None = None
+        """What the last save has left, if no other call came after it."""
         self.env_seen = 0
         self.saved_change: str | None = None
         self.first_change: str | None = None
         self.lease_lost = self.killed = self.was_late = False
-        self.outcome: RotationOutcome | None = None
+        self.reported: ClientSecret | None = None
+        """What a run that succeeded says authentik holds."""
         self.error: BaseException | None = None
         self.task: Any = None
 
@@ -134,19 +167,19 @@ class Worker:
     def start(self) -> None:
         """The process begins; it runs until its first calls."""
         world = self.world
-        waiter = Waiter(monotonic=lambda: world.clock, sleep=self._sleep, rng=Even(), progress=self.ears)
+        waiter = Waiter(monotonic=lambda: world.clock, sleep=self._sleep, rng=Even(0), progress=self.ears)
         context = Context(
-            Entra(self),  # type: ignore[arg-type]
-            Authentik(self),  # type: ignore[arg-type]
+            Entra(self, world.tenant),
+            Authentik(self, world.server),
             waiter,
             self.ears,
-            now=lambda: moment(world.clock),
+            now=world.time.now,
             new_rotation_id=world.rotation_id,
             guard=self._guard,
             domain=EXCLUSIVE if self.lease == "exclusive" else "",
-            rng=Even(),
+            rng=Even(0),
         )
-        self.task = self.loop.create_task(rotate(context, DESIRED, force=self.force))
+        self.task = self.loop.create_task(carry_out(self.command, context))
         self._go_on()
 
     @property
@@ -168,7 +201,7 @@ class Worker:
             return
         error = self.task.exception()
         if error is None:
-            self.outcome = self.task.result()
+            self.reported = self.task.result()
         elif isinstance(error, BootstrapError | Killed):
             self.error = error
         else:
@@ -184,26 +217,42 @@ class Worker:
         self.sleeps.append((self.world.clock + seconds, waiting))
         await waiting
 
-    async def call(self, name: str, perform: Callable[[int], Any], *, kind: str) -> Any:
+    # --- the line
+
+    async def call(self, name: str, perform: Callable[[int], Any], *, kind: str = "free") -> Any:
         """Make a call and wait until the model answers it."""
         if self.killed:
             raise Killed
+        if kind == "free":
+            return perform(0)
         reply = self.loop.create_future()
-        self.calls.append(Call(name, perform, kind, reply, self.world.clock))
+        self.calls.append(Call(name.partition(".")[2], perform, kind, reply, self.world.clock))
         return await reply
 
+    def delays(self, variant: int) -> tuple[float, float]:
+        return self.world.delays[variant]
+
+    def wish(self, variant: int) -> int | None:
+        return variant - 1 if variant else None
+
+    def removing(self, key_id: str) -> None:
+        self.world.watch.removing(self, key_id)
+
+    def delivering(self, text: str, *, mangled: bool) -> None:
+        self.world.watch.delivering(self, text, mangled=mangled)
+
     def looked(self) -> None:
-        """The audit trail is being shown to this worker."""
-        stored = self.world.server.now
-        self.looks.append((stored.text, stored.change))
-        self.first_change = self.first_change or stored.change
+        server = self.world.server
+        self.looks.append((server.secret, server.change_id))
+        self.first_change = self.first_change or server.change_id
         self.since_look.clear()
         self.env_seen = self.world.watch.env_count
 
     def saved(self) -> None:
-        """The provider was saved for this worker."""
-        self.saved_change = self.world.server.now.change
+        server = self.world.server
+        self.saved_change = server.change_id
         self.looks.clear()
+        self.just_saved = (server.secret, server.change_id)
         self.env_seen = self.world.watch.env_count
 
     # --- one step
@@ -287,4 +336,8 @@ class Worker:
             self.writes.append(call.name)
         if call.name != "last_change":
             self.since_look.add(call.name)
+        saved, self.just_saved = self.just_saved, None
+        if saved is not None and call.name == "update_application":
+            # What goes on record right after a save is known without another look.
+            self.looks.append(saved)
         return call.perform(variant)

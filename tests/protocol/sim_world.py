@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from sim_authentik import Server
-from sim_tenant import Tenant, moment
-from sim_watch import EXCLUSIVE, Watch
-from sim_worker import Call, Chooser, Late, Option, Usual, Worker
+from contextlib import suppress
 
-from authentik_entra_bootstrap.domain import SecretPolicy
-from authentik_entra_bootstrap.domain.application_tags import read_marks
+from model_line import Clock, moment
+from model_server import Server
+from model_tenant import Tenant
+from sim_watch import EXCLUSIVE, Watch
+from sim_worker import ROTATE, Call, Chooser, Late, Option, Usual, Worker
+
+from authentik_entra_bootstrap.errors import BootstrapError
 
 
 class World:
@@ -28,20 +30,27 @@ class World:
         hints: bool = False,
         readable: bool = True,
         margin: float = 3600.0,
+        constant: bool = False,
     ) -> None:
         self.chooser = chooser
-        self.clock = 0.0
+        self.time = Clock()
         self.margin = margin
-        self.tenant = Tenant(lag)
-        self.server = Server(self.tenant, hints=hints, readable=readable)
-        self.policy = SecretPolicy(known=True)
+        self.tenant = Tenant(self.time, lag)
+        self.tenant.forgets = (5.0, 30.0)
+        self.server = Server(self.time, self.tenant)
+        self.server.shows_hints, self.server.events_readable = hints, readable
+        self.server.constant = constant
         self.late: list[Late] = []
         self.workers: list[Worker] = []
         self.ids = 0
         self.log: list[str] = []
         """Everything unusual that happened, in the words of a directed schedule."""
-        self.backup = self.server.now
+        self.backup = self.server.backup()
         self.watch = Watch(self)
+
+    @property
+    def clock(self) -> float:
+        return self.time.seconds
 
     def rotation_id(self) -> str:
         self.ids += 1
@@ -51,7 +60,7 @@ class World:
         """Time passes; a request that was given up is carried out before its deadline."""
         for item in [late for late in self.late if late.deadline <= clock]:
             self.fire(item)
-        self.clock = max(self.clock, clock)
+        self.time.seconds = max(self.clock, clock)
 
     def room(self) -> float:
         """For how many seconds everything may stall, and no call takes longer than assumed."""
@@ -64,11 +73,8 @@ class World:
         self.late.remove(late)
         # It meets whatever goes on by now.
         self.watch.met = self.watch.met or late.worker.over
-        late.worker.carry_out(late.call, late.variant)
-
-    def wish(self, wanted: int) -> int | None:
-        """The token service replica of an option; ``None`` for the usual one."""
-        return wanted - 1 if wanted else None
+        with suppress(BootstrapError):  # nobody is left to be told
+            late.worker.carry_out(late.call, late.variant)
 
     # --- what may happen to a call
 
@@ -98,7 +104,7 @@ class World:
 
     def _variants(self, call: Call) -> list[Option]:
         if call.kind in {"replica", "remove"}:
-            return [(f"stale {age}", "stale") for age in range(1, len(self.tenant.views(self.clock)))]
+            return [(f"stale {age}", "stale") for age in range(1, len(self.tenant.views()))]
         if call.kind == "add":
             return [(f"learned after {one:g} s and {two:g} s", "lag") for one, two in self.delays[1:]]
         if call.kind == "save":
@@ -107,10 +113,10 @@ class World:
             return [("busy", "busy")]
         return [("replica 0", "flap"), ("replica 1", "flap")] if call.kind == "token" else []
 
-    def run_alone(self, name: str, *, force: bool = False, lease: str = "none") -> Worker:
+    def run_alone(self, name: str, command: str = ROTATE, *, lease: str = "none") -> Worker:
         """One undisturbed run."""
         before, self.chooser = self.chooser, Usual()
-        worker = Worker(self, name, force=force, lease=lease)
+        worker = Worker(self, name, command, lease=lease)
         while not worker.over:
             worker.step()
         self.chooser = before
@@ -122,7 +128,7 @@ class World:
             (
                 self.clock,
                 self.ids,
-                tuple((item.digest, item.at) for item in self.tenant.views(self.clock)),
+                tuple((item.digest, item.at) for item in self.tenant.views()),
                 tuple(self.tenant.learns.values()),
                 tuple(self.tenant.ends),
                 tuple(sorted(self.tenant.asked.items())),
@@ -161,13 +167,13 @@ class World:
                 (moment(self.clock) - item.start_date_time).total_seconds(),
                 (item.end_date_time - item.start_date_time).total_seconds(),
                 tuple(max(0.0, at - self.clock) for at in self.tenant.learns[item.key_id]),
-                self.tenant.texts[item.key_id] == self.server.now.text,
+                self.tenant.texts[item.key_id] == self.server.secret,
                 self.tenant.texts[item.key_id] in self.server.delivered,
                 max(0.0, self.watch.protected.get(item.key_id, 0.0) - self.clock),
             )
-            for item in self.tenant.app.secrets
+            for item in self.tenant.secrets
         )
-        marks = read_marks(self.tenant.app.tags)
+        marks = self.tenant.marks
         tags = tuple(
             (name(item.key_id), name(item.request_id or "")) if item else None
             for item in (marks.pending, marks.current)
@@ -176,14 +182,19 @@ class World:
             (name(item.key_id), (item.retire_at - moment(self.clock)).total_seconds())
             for item in marks.previous
         )
-        held = self.server.now
-        hint = next((name(key) for key, text in self.tenant.texts.items() if text[:3] == held.text[:3]), None)
-        tasks = tuple(
-            (moment(self.clock) - item.mtime).total_seconds()
-            for item in self.server.tasks
-            if item.mtime is not None and "Syncing" in item.log_lines[-1]
-        )[:1]
-        signed_in = (self.server.signed_in, self.server.mangles, self.tenant.asked.get("authentik"))
+        server, truth = self.server, self.tenant.truth
+        hint = next(
+            (name(key) for key, text in self.tenant.texts.items() if text[:3] == server.secret[:3]), None
+        )
+        signed_in = (server.signed_in, server.mangles, self.tenant.asked.get("authentik"))
         past = (self.watch.met, self.watch.person_acted)
-        age = self.clock - held.created
-        return hash((secrets, tags, resting, name(held.change), hint, tasks, age, signed_in, past))
+        now = moment(self.clock)
+        ages = tuple(
+            (now - at).total_seconds() if at else None
+            for at in (server.change.created if server.change else None, server.last_sign_in)
+        )
+        made = (truth.principal, truth.assignments, truth.grant, server.stored, server.application)
+        managed = truth.application is not None and (marks.managed, truth.application.requested_access)
+        return hash(
+            (secrets, tags, resting, name(server.change_id or ""), hint, ages, signed_in, past, made, managed)
+        )

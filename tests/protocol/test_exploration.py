@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 from sim_explorer import explore, wander
 from sim_families import FAR, FLIGHT, ORDEAL, Family, families
-from sim_starts import PEOPLE, STARTS, Scenario
+from sim_starts import FIRST, PEOPLE, STARTS, Scenario
+from sim_worker import BOOTSTRAP, NOW, ROTATE
 
 pytestmark = pytest.mark.no_cover
 """Measuring what other tests cover as well would take three times as long."""
@@ -35,11 +36,13 @@ def test_every_schedule_within_the_bound_keeps_the_invariants(
 
 def _anything(dice: random.Random) -> Scenario:
     lease = dice.choice(("none", "none", "none", "exclusive", "expiring"))
+    commands = dice.choice(((ROTATE, ROTATE, NOW), (BOOTSTRAP, BOOTSTRAP, ROTATE, NOW), (BOOTSTRAP,)))
+    starts = list(STARTS) if ROTATE in commands else list(FIRST)
     return Scenario(
-        dice.choice(list(STARTS)),
-        runs=tuple(dice.random() < 0.4 for _ in range(dice.choice((1, 2, 2, 3)))),
+        dice.choice(starts),
+        runs=tuple(dice.choice(commands) for _ in range(dice.choice((1, 2, 2, 3)))),
         lease=lease,
-        people=tuple(dice.sample(list(PEOPLE), dice.choice((0, 0, 1, 2)))),
+        people=tuple(dice.sample(list(PEOPLE), dice.choice((0, 0, 1, 2)))) if ROTATE in commands else (),
         hints=dice.random() < 0.3,
         readable=dice.random() < 0.85,
         lag=dice.choice((20.0, 20.0, 300.0)),

@@ -16,12 +16,20 @@ import pytest
 from sim_explorer import Bound, deepen
 from sim_families import FLIGHT
 from sim_starts import Scenario
+from sim_worker import BOOTSTRAP, NOW, ROTATE
 
 from authentik_entra_bootstrap.domain.application_tags import secret_display_name
 from authentik_entra_bootstrap.errors import Unreachable
 from authentik_entra_bootstrap.rotation import decide
 from authentik_entra_bootstrap.rotation.phases import PROTOCOL, Came, Phase
-from authentik_entra_bootstrap.workflows import rotate, secret_check, secret_run, secret_state
+from authentik_entra_bootstrap.workflows import (
+    bootstrap,
+    concurrent_runs,
+    rotate,
+    secret_check,
+    secret_run,
+    secret_state,
+)
 from authentik_entra_bootstrap.workflows.secret_run import SecretRun
 
 pytestmark = pytest.mark.no_cover
@@ -123,6 +131,39 @@ def _no_wait_for_flights(patch: Patch) -> None:
     patch.setattr(secret_state.SecretState, "landed", landed)
 
 
+def _no_tag_before_the_delivery(patch: Patch) -> None:
+    async def mark(self: Any) -> Came:
+        await self.tested().try_early()
+        return GOOD
+
+    patch.setattr(SecretRun, "mark", mark)
+
+
+def _no_record(patch: Patch) -> None:
+    async def write_record(self: Any) -> None:
+        """The delivery stays pending."""
+
+    patch.setattr(SecretRun, "write_record", write_record)
+
+
+def _only_the_last_change(change: Any, saved: Any, observed: Any, carried: Any) -> None:
+    concurrent_runs.ours_was_last(replace(change, earlier=()), saved, observed, carried)
+
+
+def _first_sync_with_another_secret(patch: Patch) -> None:
+    original = bootstrap._Run._first_sync
+
+    async def first_sync(self: Any) -> None:
+        self.new = await self.context.entra.add_secret(
+            self.application.app_object_id,
+            display_name=self.new.record.display_name,
+            end_date_time=self.case.end_date_time,
+        )
+        await original(self)
+
+    patch.setattr(bootstrap._Run, "_first_sync", first_sync)
+
+
 def _only_the_record(seen: Any, current: Any, secret: Any) -> tuple[bool, str]:
     return True, "current"
 
@@ -130,7 +171,7 @@ def _only_the_record(seen: Any, current: Any, secret: Any) -> tuple[bool, str]:
 MUTATIONS: Mapping[str, Mutation] = {
     "deliver before the test": Mutation(
         "I1",
-        Scenario("due", runs=(False,)),
+        Scenario("due", runs=(ROTATE,)),
         Bound(1, {"lag": 1}),
         {
             (Phase.MARK, GOOD): Phase.CUT_OVER,
@@ -140,17 +181,17 @@ MUTATIONS: Mapping[str, Mutation] = {
         _looks_before_the_save_only,
     ),
     "no test": Mutation(
-        "I1", Scenario("due", runs=(False,)), Bound(1, {"lag": 1}), {(Phase.MARK, GOOD): Phase.CUT_OVER}
+        "I1", Scenario("due", runs=(ROTATE,)), Bound(1, {"lag": 1}), {(Phase.MARK, GOOD): Phase.CUT_OVER}
     ),
     "believe one sign-in": Mutation(
         "I1",
-        Scenario("due", runs=(False,)),
+        Scenario("due", runs=(ROTATE,)),
         Bound(1, {"lag": 1}),
         patch=_replaced(secret_check, "SIGN_INS", 1),
     ),
     "mark after the cut-over": Mutation(
         "I3",
-        Scenario("due", runs=(False,)),
+        Scenario("due", runs=(ROTATE,)),
         Bound(1, {"crash": 1}),
         {
             (Phase.CREATE, GOOD): Phase.TEST,
@@ -160,7 +201,7 @@ MUTATIONS: Mapping[str, Mutation] = {
     ),
     "record before the proof": Mutation(
         "I5",
-        Scenario("due", runs=(False, False)),
+        Scenario("due", runs=(ROTATE, ROTATE)),
         Bound(2, {"mangle": 1, "crash": 1}),
         {
             (Phase.CUT_OVER, GOOD): Phase.RECORD,
@@ -170,32 +211,32 @@ MUTATIONS: Mapping[str, Mutation] = {
     ),
     "retire without a proof": Mutation(
         "I1",
-        Scenario("due, with older ones", runs=(False,)),
+        Scenario("due, with older ones", runs=(ROTATE,)),
         Bound(1, {"mangle": 1}),
         {(Phase.CUT_OVER, GOOD): Phase.RECORD},
         _without_proof,
     ),
     "discard what may have been delivered": Mutation(
         "I1",
-        Scenario("due", runs=(False,)),
+        Scenario("due", runs=(ROTATE,)),
         Bound(1, {"lost": 1}),
         {(Phase.CUT_OVER, UNKNOWN): Phase.DISCARD},
     ),
     "after a failed proof only ask again": Mutation(
         "I3",
-        Scenario("due", runs=(False,)),
+        Scenario("due", runs=(ROTATE,)),
         Bound(1, {"mangle": 1}),
         {(Phase.PROVE, FAILED): Phase.NOTE_DELIVERED},
     ),
     "remove foreign secrets": Mutation(
         "I2",
-        Scenario("overlap over", runs=(False,)),
+        Scenario("overlap over", runs=(ROTATE,)),
         Bound(0, {}),
         patch=_replaced(decide, "is_ours", lambda secret: True),
     ),
     "ignore the audit trail": Mutation(
         "I5",
-        Scenario("not due", runs=(False,), people=("another secret",)),
+        Scenario("not due", runs=(ROTATE,), people=("another secret",)),
         Bound(1, {"person": 1}),
         patch=_replaced(decide, "_holds", _only_the_record),
     ),
@@ -203,51 +244,95 @@ MUTATIONS: Mapping[str, Mutation] = {
         "I5",
         Scenario("due", people=("the secret before",)),
         Bound(1, {"person": 1}),
-        patch=_replaced(secret_state, "ours_was_last", lambda change, saved, observed: None),
+        patch=_replaced(secret_state, "ours_was_last", lambda change, saved, observed, carried: None),
     ),
     "no look at the trail before a removal": Mutation(
         "I1",
-        Scenario("overlap over", runs=(False,), people=("the secret before",)),
+        Scenario("overlap over", runs=(ROTATE,), people=("the secret before",)),
         Bound(1, {"person": 1}),
         patch=_no_trail_check,
     ),
     "remove young strays at once": Mutation(
         "I1",
-        Scenario("not due", runs=(True, False)),
+        Scenario("not due", runs=(NOW, ROTATE)),
         Bound(1, {"switch": 1}),
         patch=_replaced(decide, "stray_rest", lambda lifetime: timedelta(0)),
     ),
     "deliver at any age": Mutation(
         "I1",
-        Scenario("not due", runs=(True, False)),
+        Scenario("not due", runs=(NOW, ROTATE)),
         Bound(4, {"stall": 3, "switch": 1}),
         patch=_replaced(secret_state.SecretState, "in_time", lambda self: None),
         first=4,
     ),
     "do not wait for a dead run's last request": Mutation(
         "I1",
-        Scenario("not due", runs=(True, False), lease="exclusive", margin=FLIGHT),
+        Scenario("not due", runs=(NOW, ROTATE), lease="exclusive", margin=FLIGHT),
         Bound(1, {"late": 1}),
         patch=_no_wait_for_flights,
     ),
-    "no overlap": Mutation("I1", Scenario("due", runs=(False,)), Bound(0, {}), patch=_current_goes_at_once),
+    "no overlap": Mutation("I1", Scenario("due", runs=(ROTATE,)), Bound(0, {}), patch=_current_goes_at_once),
     "renew by the asked lifetime": Mutation(
-        "I4", Scenario("policy shortens", runs=(False,)), Bound(0, {}), patch=_from_the_asked_lifetime
+        "I4", Scenario("policy shortens", runs=(ROTATE,)), Bound(0, {}), patch=_from_the_asked_lifetime
     ),
     "believe the first answer of any replica": Mutation(
         "I4",
-        Scenario("just rotated", runs=(False,)),
+        Scenario("just rotated", runs=(ROTATE,)),
         Bound(2, {"stale": 2}),
         patch=_replaced(rotate, "doubtful", lambda seen, decision: None),
     ),
     "ask blindly for a secret again": Mutation(
-        "I3", Scenario("due", runs=(False,)), Bound(1, {"lost": 1}), patch=_blind_retry
+        "I3", Scenario("due", runs=(ROTATE,)), Bound(1, {"lost": 1}), patch=_blind_retry
     ),
     "first characters from before the trail": Mutation(
         "I5",
-        Scenario("not due", runs=(False,), people=("another secret",), hints=True),
+        Scenario("not due", runs=(ROTATE,), people=("another secret",), hints=True),
         Bound(1, {"person": 1}),
         patch=_no_second_read,
+    ),
+    "bootstrap: deliver before the test": Mutation(
+        "I1",
+        Scenario("nothing", runs=(BOOTSTRAP,)),
+        Bound(1, {"lag": 1}),
+        {
+            (Phase.MARK, GOOD): Phase.CUT_OVER,
+            (Phase.CUT_OVER, GOOD): Phase.TEST,
+            (Phase.TEST, GOOD): Phase.PROVE,
+        },
+        _looks_before_the_save_only,
+    ),
+    "bootstrap: no tag before the delivery": Mutation(
+        "I3", Scenario("nothing", runs=(BOOTSTRAP,)), Bound(0, {}), patch=_no_tag_before_the_delivery
+    ),
+    "bootstrap: no record of what was delivered": Mutation(
+        "I5", Scenario("nothing", runs=(BOOTSTRAP,)), Bound(0, {}), patch=_no_record
+    ),
+    "bootstrap: the first sync brings another secret": Mutation(
+        "I3", Scenario("nothing", runs=(BOOTSTRAP,)), Bound(0, {}), patch=_first_sync_with_another_secret
+    ),
+    "bootstrap: discard what may have been delivered": Mutation(
+        "I1",
+        Scenario("nothing", runs=(BOOTSTRAP,)),
+        Bound(1, {"lost": 1}),
+        {(Phase.CUT_OVER, UNKNOWN): Phase.DISCARD},
+    ),
+    "bootstrap: remove foreign secrets": Mutation(
+        "I2",
+        Scenario("drifted", runs=(BOOTSTRAP,)),
+        Bound(0, {}),
+        patch=_replaced(decide, "is_ours", lambda secret: True),
+    ),
+    "bootstrap: only the last change has to be ours": Mutation(
+        "I5",
+        Scenario("drifted", runs=(BOOTSTRAP, NOW)),
+        Bound(1, {"switch": 1}),
+        patch=_replaced(secret_state, "ours_was_last", _only_the_last_change),
+    ),
+    "bootstrap: record without another look at the trail": Mutation(
+        "I5",
+        Scenario("detached", runs=(BOOTSTRAP, NOW)),
+        Bound(1, {"switch": 1}),
+        patch=_replaced(secret_state, "ours_was_last", lambda change, saved, observed, carried: None),
     ),
 }
 

@@ -183,7 +183,7 @@ async def test_the_newest_change_of_the_provider(stub: Stub, adapter: AuthentikA
     )
     change = await adapter.last_change(PK)
     assert change is not None
-    assert (change.request_id, change.user) == ("newer", "svc")
+    assert (change.request_id, change.user, change.earlier) == ("newer", "svc", ("older",))
 
 
 async def test_changes_made_without_a_request(stub: Stub, adapter: AuthentikAdapter) -> None:

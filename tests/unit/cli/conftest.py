@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import structlog
 from jsonschema import Draft202012Validator
+from model_world import World
 
 from authentik_entra_bootstrap.cli import run
 from authentik_entra_bootstrap.config import ConnectionSettings
-
-if TYPE_CHECKING:
-    from memory_world import World
-
-_FOLDER = Path(__file__).parents[1] / "workflows"
-for _name in ("memory_wire", "memory_entra", "memory_authentik", "memory_world"):
-    if _name not in sys.modules:
-        _spec = importlib.util.spec_from_file_location(_name, _FOLDER / f"{_name}.py")
-        assert _spec is not None
-        assert _spec.loader is not None
-        sys.modules[_name] = importlib.util.module_from_spec(_spec)
-        _spec.loader.exec_module(sys.modules[_name])
 
 
 @dataclass(frozen=True)
@@ -50,8 +37,6 @@ class Said:
 @pytest.fixture
 def world() -> World:
     """An empty tenant and an empty authentik."""
-    from memory_world import World
-
     return World()
 
 

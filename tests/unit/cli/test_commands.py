@@ -22,7 +22,7 @@ from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.errors import Denied, RequestTrace, Throttled
 
 if TYPE_CHECKING:
-    from memory_world import World
+    from model_world import World
 
 Command = Callable[..., Any]
 CONNECTED = ("check", "plan", "bootstrap", "status", "rotate", "verify")
@@ -53,7 +53,7 @@ def test_from_check_to_verify_in_text(command: Command, world: World) -> None:
     made = command("bootstrap", "--yes")
     assert made.code == 0
     assert "SUCCESS: connection default is working and proven." in made.out
-    assert f"appId/{world.entra.app.app_id}" in made.out
+    assert f"appId/{world.tenant.app.app_id}" in made.out
     assert "https://ak.example/if/admin/#/core/providers/3" in made.out
     assert "NEXT STEPS" in made.out
     assert "Done: client secret" in made.err
@@ -71,7 +71,7 @@ def test_from_check_to_verify_in_text(command: Command, world: World) -> None:
     assert verified.code == 0
     assert "SUCCESS: connection default works." in verified.out
     for said in (plan, made, again, status, verified):
-        assert world.authentik.secret not in said.out + said.err
+        assert world.server.secret not in said.out + said.err
 
 
 @pytest.mark.parametrize("name", ["check", "plan", "bootstrap", "status"])
@@ -129,7 +129,7 @@ def test_from_check_to_verify_as_documents(command: Command, world: World, valid
     for item in (*said, made, again, status, verified):
         assert item.json["schema_version"] == 1
         assert item.out.isascii()
-        assert world.authentik.secret not in item.out + item.err
+        assert world.server.secret not in item.out + item.err
 
 
 def test_a_connection_that_is_due_shows_its_dates(command: Command, world: World, valid: Valid) -> None:
@@ -154,8 +154,8 @@ def test_drift_is_repaired_and_not_called_proven_without_a_proof(
     command: Command, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command("bootstrap", "--yes")
-    world.authentik.stored = replace(world.authentik.provider_now, name="renamed")
-    world.authentik.tasks.clear()
+    world.server.stored = replace(world.server.provider_now, name="renamed")
+    world.server.tasks.clear()
     monkeypatch.setenv("AUTHENTIK_ENTRA_PROVIDER_NAME", "Microsoft Entra ID")
     said = command("bootstrap", "--yes")
     assert said.code == 0
@@ -164,7 +164,7 @@ def test_drift_is_repaired_and_not_called_proven_without_a_proof(
 
 def test_verify_without_a_worker_is_told_in_both_forms(command: Command, world: World, valid: Valid) -> None:
     command("bootstrap", "--yes")
-    world.authentik.worker_runs = False
+    world.server.worker_runs = False
     text = command("verify")
     assert text.code == 7
     assert "[proof-not-available]" in text.err

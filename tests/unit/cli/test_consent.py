@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from authentik_entra_bootstrap.errors import AdminActionRequired
 
 if TYPE_CHECKING:
-    from memory_world import World
+    from model_world import World
 
 Command = Callable[..., Any]
 HOST = "https://login.microsoftonline.us"
@@ -23,7 +23,7 @@ def test_the_documents_of_each_state(command: Command, world: World, schema: dic
         assert [f"{list(error.absolute_path)}: {error.message}" for error in errors] == []
         return document
 
-    world.entra.may_consent = False
+    world.tenant.may_consent = False
     before = command("consent", "--output", "json")
     assert (before.code, check(before.json)["error"]["code"]) == (5, "no-application-yet")
     refused = check(command("bootstrap", "--yes", "--output", "json").json)
@@ -31,7 +31,7 @@ def test_the_documents_of_each_state(command: Command, world: World, schema: dic
     missing = check(command("consent", "--output", "json").json)
     assert missing["consent"] == refused["consent"]
     assert missing["consent"]["complete"] is False
-    world.entra.may_consent = True
+    world.tenant.may_consent = True
     world.wire.fail("entra.grant_scopes", AdminActionRequired("consent-required", "no"))
     partly = check(command("bootstrap", "--yes", "--output", "json").json)
     assert partly["error"]["code"] == "consent-required"
@@ -55,7 +55,7 @@ def test_a_scope_that_is_left_to_an_administrator_is_no_success(command: Command
 
 
 def test_waiting_where_nobody_can_be_asked_says_so_before_the_wait(command: Command, world: World) -> None:
-    world.entra.may_consent = False
+    world.tenant.may_consent = False
     text = command("bootstrap", "--yes").out
     before = list(world.clock.slept)
     said = command("consent", "--wait", "--no-input")
@@ -67,12 +67,12 @@ def test_waiting_where_nobody_can_be_asked_says_so_before_the_wait(command: Comm
 
 
 def test_the_address_alone_of_each_cloud(command: Command, world: World) -> None:
-    world.entra.may_consent = False
+    world.tenant.may_consent = False
     early = command("consent", "--url")
     assert (early.code, early.out) == (5, "")
     command("bootstrap", "--yes")
     said = command("consent", "--url", "--cloud", "usgov")
-    tenant, client = world.entra.operator_claims.tenant_id, world.entra.app.app_id
+    tenant, client = world.tenant.operator_claims.tenant_id, world.tenant.app.app_id
     assert said.out == f"{HOST}/{tenant}/adminconsent?client_id={client}\n"
     assert said.code == 0
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from authentik_entra_bootstrap.errors import Denied
 
 if TYPE_CHECKING:
-    from memory_world import World
+    from model_world import World
 
 Command = Callable[..., Any]
 Valid = Callable[[dict[str, Any], str], None]
@@ -30,7 +30,7 @@ def test_with_nothing_due_nothing_is_written(command: Command, made: World, vali
     }
     assert (document.json["rotated"], document.json["changes"]) == (False, 0)
     assert made.wire.writes(since) == []
-    assert made.authentik.told == []
+    assert made.server.told == []
 
 
 def test_what_is_due_is_replaced_and_the_one_before_goes_after_its_overlap(
@@ -56,7 +56,7 @@ def test_what_is_due_is_replaced_and_the_one_before_goes_after_its_overlap(
     assert retired.json["retired"] == [before.key_id]
     made.assert_converged(secrets=1)
     for said in (wanted, done, retired):
-        assert made.authentik.secret not in said.out + said.err
+        assert made.server.secret not in said.out + said.err
 
 
 def test_a_new_secret_can_be_asked_for(command: Command, made: World) -> None:
@@ -76,4 +76,4 @@ def test_a_dry_run_tells_nobody_that_it_could_not_look(command: Command, made: W
     valid(said.json, "failure")
     assert said.code == 4
     assert made.wire.writes(since) == []
-    assert made.authentik.told == []
+    assert made.server.told == []

@@ -14,7 +14,7 @@ import pytest
 from authentik_entra_bootstrap.cli import prompts
 
 if TYPE_CHECKING:
-    from memory_world import World
+    from model_world import World
 
 Command = Callable[..., Any]
 Valid = Callable[[dict[str, Any], str], None]
@@ -24,8 +24,8 @@ Valid = Callable[[dict[str, Any], str], None]
 def filtered(command: Command, world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """A connection whose filter group, linked accounts and delete action a person chose in authentik."""
     assert command("bootstrap", "--yes").code == 0
-    world.authentik.stored = replace(world.authentik.provider_now, filter_group="group-1")
-    world.authentik.linked = frozenset({2, 3, 4})
+    world.server.stored = replace(world.server.provider_now, filter_group="group-1")
+    world.server.linked = frozenset({2, 3, 4})
     monkeypatch.setenv("AUTHENTIK_ENTRA_FILTER_GROUP", '""')
     return world
 
@@ -42,7 +42,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
 def test_yes_alone_is_refused_and_nothing_is_changed_on_either_side(
     command: Command, filtered: World, valid: Valid
 ) -> None:
-    filtered.entra.change_app(display_name="renamed", secrets=())
+    filtered.tenant.change_app(display_name="renamed", secrets=())
     before = len(filtered.wire.calls)
     said = command("bootstrap", "--yes", "--output", "json")
     assert (said.code, said.json["error"]["code"]) == (3, "confirmation-needed")
@@ -50,7 +50,7 @@ def test_yes_alone_is_refused_and_nothing_is_changed_on_either_side(
     assert "--accept-scope-change" in said.json["error"]["remedy"]
     assert command("bootstrap", "--yes").code == 3
     assert filtered.wire.writes(before) == []
-    assert filtered.authentik.provider_now.filter_group == "group-1"
+    assert filtered.server.provider_now.filter_group == "group-1"
     valid(said.json, "failure")
 
 
@@ -58,7 +58,7 @@ def test_with_its_own_flag_it_is_done(command: Command, filtered: World) -> None
     said = command("bootstrap", "--yes", "--accept-scope-change")
     assert said.code == 0
     assert "filter_group: entra-users (group-1) -> none" in said.out
-    assert filtered.authentik.provider_now.filter_group is None
+    assert filtered.server.provider_now.filter_group is None
     assert command("bootstrap", "--yes").code == 0, "once it is done, there is nothing to accept"
 
 
@@ -85,7 +85,7 @@ def test_on_a_terminal_a_second_question_is_asked(
     before = len(filtered.wire.calls)
     assert command("bootstrap").code == code
     assert bool(filtered.wire.writes(before)) is second
-    assert (filtered.authentik.provider_now.filter_group is None) is second
+    assert (filtered.server.provider_now.filter_group is None) is second
 
 
 def test_a_new_provider_is_no_change_of_scope(
@@ -99,14 +99,14 @@ def test_a_new_provider_is_no_change_of_scope(
 def test_rotate_never_changes_the_scope(
     command: Command, filtered: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    filtered.authentik.stored = replace(
-        filtered.authentik.provider_now, user_delete_action="do_nothing", dry_run=True
+    filtered.server.stored = replace(
+        filtered.server.provider_now, user_delete_action="do_nothing", dry_run=True
     )
     monkeypatch.setenv("AUTHENTIK_ENTRA_USER_DELETE_ACTION", "delete")
     monkeypatch.setenv("AUTHENTIK_ENTRA_DRY_RUN_SYNC", "false")
-    before = filtered.authentik.provider_now
+    before = filtered.server.provider_now
     assert command("rotate", "--now").code == 0
-    assert filtered.authentik.provider_now == before
+    assert filtered.server.provider_now == before
 
 
 def test_drift_names_the_filter_group_before_its_key(command: Command, filtered: World) -> None:
@@ -122,7 +122,7 @@ def test_drift_names_the_filter_group_before_its_key(command: Command, filtered:
 def test_a_deleted_application_is_left_alone_while_a_change_of_scope_is_not_accepted(
     command: Command, filtered: World, wish: str
 ) -> None:
-    asyncio.run(filtered.entra.delete_application(filtered.entra.app.app_object_id))
+    asyncio.run(filtered.entra.delete_application(filtered.tenant.app.app_object_id))
     before = len(filtered.wire.calls)
     said = command("bootstrap", "--yes", wish, "--output", "json")
     assert (said.code, said.json["error"]["code"]) == (3, "confirmation-needed")

@@ -16,7 +16,7 @@ from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows import session
 
 if TYPE_CHECKING:
-    from memory_world import World
+    from model_world import World
 
 TENANT = "11111111-2222-4333-8444-555555555555"
 

@@ -14,7 +14,7 @@ from authentik_entra_bootstrap.domain.application_tags import Delivered
 from authentik_entra_bootstrap.errors import Denied
 
 if TYPE_CHECKING:
-    from memory_world import World
+    from model_world import World
 
 Command = Callable[..., Any]
 Valid = Callable[[dict[str, Any], str], None]
@@ -26,10 +26,10 @@ def crowded(command: Command, made: World) -> World:
     made.age(days=130)
     assert command("rotate").code == 0
     end = made.clock.now() + timedelta(days=100)
-    made.entra.make_secret("by hand", end)
-    made.entra.make_secret("authentik-entra:default:00000000000000ff", end)
-    pending = made.entra.make_secret("authentik-entra:default:00000000000000fe", end)
-    made.entra.change_app(tags=made.marks.with_pending(Delivered(pending.record.key_id)).tags())
+    made.tenant.make_secret("by hand", end)
+    made.tenant.make_secret("authentik-entra:default:00000000000000ff", end)
+    pending = made.tenant.make_secret("authentik-entra:default:00000000000000fe", end)
+    made.tenant.change_app(tags=made.marks.with_pending(Delivered(pending.record.key_id)).tags())
     return made
 
 
@@ -57,7 +57,7 @@ def test_every_secret_stands_there_with_what_it_is_to_us(
 
 
 def test_what_is_left_alone_is_a_note_and_no_drift(command: Command, made: World) -> None:
-    made.entra.change_app(sign_in_audience="AzureADMultipleOrgs")
+    made.tenant.change_app(sign_in_audience="AzureADMultipleOrgs")
     said = command("status", "--check")
     assert (said.code, "no drift. Notes:" in said.out) == (0, True)
 
@@ -72,7 +72,7 @@ def test_the_bar_shows_start_now_renewal_and_end(command: Command, crowded: Worl
     assert all("│" in bar for bar in bars.values())
     assert "◆" not in bars["foreign"]
     assert "├┤ start and end" in said
-    assert crowded.authentik.secret not in said
+    assert crowded.server.secret not in said
 
 
 @pytest.mark.usefixtures("made")
@@ -109,14 +109,14 @@ def test_the_end_of_a_secret_is_an_alarm_in_time(
 
 
 def test_a_proof_that_is_missing_or_failed_is_an_alarm(command: Command, made: World, valid: Valid) -> None:
-    made.authentik.tasks.clear()
+    made.server.tasks.clear()
     assert codes(command("status", "--check", "--output", "json").json) == ["proof-missing"]
     at = made.clock.now()
     good = TaskRecord("sync_objects:Microsoft Entra ID:user:1", "done", at, ("Syncing page 1 or Users",))
-    made.authentik.scheduled.append(good)
+    made.server.scheduled.append(good)
     assert command("status", "--check").code == 0
     later = at + timedelta(minutes=1)
-    made.authentik.scheduled.insert(0, replace(good, mtime=later, log_lines=("AADSTS7000215: Invalid",)))
+    made.server.scheduled.insert(0, replace(good, mtime=later, log_lines=("AADSTS7000215: Invalid",)))
     said = command("status", "--check", "--output", "json")
     valid(said.json, "status")
     assert (said.code, codes(said.json)) == (2, ["proof-failed"])
@@ -129,7 +129,7 @@ def test_a_proof_that_is_missing_or_failed_is_an_alarm(command: Command, made: W
 def test_a_changed_setting_is_an_alarm(
     command: Command, made: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made.authentik.stored = replace(made.authentik.provider_now, dry_run=True)
+    made.server.stored = replace(made.server.provider_now, dry_run=True)
     assert command("status", "--check").code == 0, "no setting says anything about it"
     monkeypatch.setenv("AUTHENTIK_ENTRA_DRY_RUN_SYNC", "false")
     said = command("status", "--check", "--output", "json")
@@ -145,7 +145,7 @@ def test_a_span_that_is_none_is_refused(command: Command, world: World, span: st
 
 
 def test_no_name_on_the_page_steers_its_reading_or_fills_it(command: Command, crowded: World) -> None:
-    crowded.entra.change_app(display_name="pay\u202egnp.exe \x1b[31m" + "x" * 5_000)
+    crowded.tenant.change_app(display_name="pay\u202egnp.exe \x1b[31m" + "x" * 5_000)
     said = command("status", "--output", "html")
     assert "\\u202egnp.exe" in said.out
     assert not {"\u202e", "\x1b"} & set(said.out)
@@ -154,7 +154,7 @@ def test_no_name_on_the_page_steers_its_reading_or_fills_it(command: Command, cr
 
 
 def test_the_page_is_one_document_of_the_run(command: Command, crowded: World) -> None:
-    crowded.entra.change_app(display_name="<script>alert('x')</script>")
+    crowded.tenant.change_app(display_name="<script>alert('x')</script>")
     crowded.wire.fail("authentik.sync_status", Denied("authentik-permission-missing", "May not look."))
     said = command("status", "--output", "html")
     assert said.code == 0
@@ -162,7 +162,7 @@ def test_the_page_is_one_document_of_the_run(command: Command, crowded: World) -
     assert said.out.endswith("</html>\n")
     assert "<script" not in said.out
     assert "&lt;script&gt;" in said.out
-    assert crowded.authentik.secret not in said.out
+    assert crowded.server.secret not in said.out
     assert "May not look." in said.err
     failed = command("status", "--output", "html", "--tenant-id", "not a guid")
     assert failed.code == 3
@@ -182,7 +182,7 @@ def test_metrics_for_a_text_file(command: Command, made: World) -> None:
     assert found["authentik_entra_secret_expiry_timestamp_seconds"] == secret.end_date_time.timestamp()
     assert found["authentik_entra_last_rotation_timestamp_seconds"] == secret.start_date_time.timestamp()
     assert found["authentik_entra_healthy"] == 1.0
-    made.authentik.tasks.clear()
+    made.server.tasks.clear()
     assert (
         'authentik_entra_healthy{connection="default"} 0' in command("status", "--output", "prometheus").out
     )
@@ -200,7 +200,7 @@ def test_plain_characters_where_nothing_else_can_be_shown(
     monkeypatch.setattr(terminal, "_is_unicode", lambda _: False)
     said = command("status").out
     bars = [line for line in said.splitlines() if "  until" in line and "key-" in line]
-    assert len(bars) == len(crowded.entra.app.secrets)
+    assert len(bars) == len(crowded.tenant.app.secrets)
     assert all(bar.isascii() for bar in bars)
     assert any("R" in bar for bar in bars)
 
@@ -208,9 +208,9 @@ def test_plain_characters_where_nothing_else_can_be_shown(
 def test_a_connection_whose_next_rotation_finds_no_place_is_an_alarm(
     command: Command, made: World, valid: Valid
 ) -> None:
-    made.entra.change_app(sign_in_audience="AzureADandPersonalMicrosoftAccount")
+    made.tenant.change_app(sign_in_audience="AzureADandPersonalMicrosoftAccount")
     assert "too-many-secrets" not in codes(command("status", "--output", "json").json)
-    made.entra.make_secret("by hand", made.clock.now() + timedelta(days=100))
+    made.tenant.make_secret("by hand", made.clock.now() + timedelta(days=100))
     document = command("status", "--output", "json").json
     valid(document, "status")
     assert "too-many-secrets" in codes(document)

@@ -15,7 +15,7 @@ from authentik_entra_bootstrap.support.waiting import NEW_SECRET
 from authentik_entra_bootstrap.workflows.secret_check import ROUNDS, SIGN_INS, SPREAD, Acceptance
 
 if TYPE_CHECKING:
-    from memory_world import World
+    from model_world import World
 
 Accepts = Callable[[int, float], bool]
 """Whether the token service takes the secret: by the number of the sign-in and the seconds since the first."""
@@ -31,11 +31,11 @@ class Tried:
         context = world.context()
         self.began = world.clock.monotonic()
         self._inner = world.entra.sign_in_as
-        world.entra.sign_in_as = self._sign_in  # type: ignore[method-assign, assignment]
+        world.entra.sign_in_as = self._sign_in
         held = world.held()
-        secret = NewClientSecret(held, SecretText(world.entra.texts[held.key_id]))
+        secret = NewClientSecret(held, SecretText(world.tenant.texts[held.key_id]))
         roles = frozenset({"Group.Create"})
-        self.test = Acceptance(context, world.entra.app, secret, roles, strict=True)
+        self.test = Acceptance(context, world.tenant.app, secret, roles, strict=True)
 
     async def _sign_in(self, *arguments: Any) -> Any:
         number, now = len(self.at), self.world.clock.monotonic() - self.began
@@ -112,7 +112,7 @@ async def test_one_that_none_takes_is_given_up_after_the_same_time(working: Worl
 async def test_looks_that_something_came_after_are_not_the_last(
     working: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from memory_entra import Session
+    from model_entra import Session
 
     asked = 0
     original = Session.organization
@@ -148,7 +148,7 @@ async def test_another_refusal_is_no_reason_to_wait(working: World) -> None:
     async def blocked(*_: Any) -> None:
         raise Denied("conditional-access-blocked", "AADSTS53003")
 
-    working.entra.sign_in_as = blocked  # type: ignore[method-assign, assignment]
+    working.entra.sign_in_as = blocked
     await tried.test.try_early()
     with pytest.raises(Denied, match="AADSTS53003"):
         await tried.prove()

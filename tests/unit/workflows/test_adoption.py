@@ -35,7 +35,7 @@ from authentik_entra_bootstrap.workflows.status import look_at_status
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memory_world import World
+    from model_world import World
 
 CALLS = 60
 SLUG = "by-hand"
@@ -43,21 +43,21 @@ SLUG = "by-hand"
 
 def by_hand(make_world: Callable[..., World], **fields: object) -> World:
     """A connection that people made, working with a secret of their own."""
-    from memory_entra import TENANT
+    from model_tenant import TENANT
 
     world = make_world()
     application = Application(
         AppObjectId("object-hand"), AppId("client-hand"), "By hand", None, "AzureADMyOrg", ("terraform",)
     )
-    world.entra.change(application=replace(application, **fields), owners=frozenset({"somebody"}))  # type: ignore[arg-type]
-    text = world.entra.make_secret("terraform", world.clock.now() + timedelta(days=700)).secret_text
-    world.authentik.stored = Provider(
+    world.tenant.change(application=replace(application, **fields), owners=frozenset({"somebody"}))  # type: ignore[arg-type]
+    text = world.tenant.make_secret("terraform", world.clock.now() + timedelta(days=700)).secret_text
+    world.server.stored = Provider(
         ProviderPk(3), "By hand too", "client-hand", TENANT, ("mapping-user",), ("mapping-group",)
     )
-    world.authentik.secret = text.reveal()
-    world.authentik.application = AuthentikApplication("pk", SLUG, "Entra", None, (3,))
-    world.authentik.stored = replace(world.authentik.stored, application_slug=SLUG)
-    world.authentik.saved("model_updated")
+    world.server.secret = text.reveal()
+    world.server.application = AuthentikApplication("pk", SLUG, "Entra", None, (3,))
+    world.server.stored = replace(world.server.stored, application_slug=SLUG)
+    world.server.saved("model_updated")
     world.want(adopt=AppId("client-hand"))
     return world
 
@@ -69,8 +69,8 @@ async def converges(world: World) -> None:
     assert [item.display_name for item in world.foreign] == ["terraform"]
     assert world.marks.adopted is not None
     assert world.marks.foreign == ("terraform",)
-    assert world.entra.app.display_name == "By hand"
-    assert world.authentik.provider_now.name == "By hand too"
+    assert world.tenant.app.display_name == "By hand"
+    assert world.server.provider_now.name == "By hand too"
     world.want(adopt=None)
     before = len(world.wire.calls)
     await world.run()
@@ -80,13 +80,13 @@ async def converges(world: World) -> None:
 async def test_the_unique_name_is_filled_in_once(make_world: Callable[..., World]) -> None:
     world = by_hand(make_world)
     await converges(world)
-    assert world.entra.app.unique_name == "authentik-entra-default"
+    assert world.tenant.app.unique_name == "authentik-entra-default"
 
 
 async def test_one_of_its_own_is_kept(make_world: Callable[..., World]) -> None:
     world = by_hand(make_world, unique_name="bicep")
     await converges(world)
-    assert world.entra.app.unique_name == "bicep"
+    assert world.tenant.app.unique_name == "bicep"
 
 
 async def test_a_refused_unique_name_is_said_and_does_not_stop_the_run(
@@ -99,11 +99,11 @@ async def test_a_refused_unique_name_is_said_and_does_not_stop_the_run(
     assert any("unique name" in text for text in world.reporter.warnings)
     world.want(adopt=None)
     await world.run()
-    assert world.entra.app.unique_name == "authentik-entra-default", "tags and provider led back to it"
+    assert world.tenant.app.unique_name == "authentik-entra-default", "tags and provider led back to it"
 
 
 def _refuse_naming(world: World) -> object:
-    from memory_wire import Accident
+    from model_world import Accident
 
     updates: list[int] = []
 
@@ -111,7 +111,7 @@ def _refuse_naming(world: World) -> object:
         if getattr(call, "name", "") != "entra.update_application":
             return False
         updates.append(1)
-        return len(updates) > 1 and world.entra.app.unique_name is None
+        return len(updates) > 1 and world.tenant.app.unique_name is None
 
     return Accident(second_update, lambda: AlreadyExists("unique-name-taken", "taken"))  # type: ignore[arg-type]
 
@@ -120,7 +120,7 @@ def _refuse_naming(world: World) -> object:
 async def test_an_interrupted_adoption_is_finished_by_the_next(
     make_world: Callable[..., World], kind: str
 ) -> None:
-    from memory_wire import Killed
+    from model_world import Killed
 
     happened = 0
     for number in range(CALLS):
@@ -160,7 +160,7 @@ async def test_an_application_without_a_place_for_a_secret_is_not_taken_over(
     make_world: Callable[..., World],
 ) -> None:
     world = by_hand(make_world, sign_in_audience="AzureADandPersonalMicrosoftAccount")
-    world.entra.make_secret("a second", world.clock.now() + timedelta(days=700))
+    world.tenant.make_secret("a second", world.clock.now() + timedelta(days=700))
     before = len(world.wire.calls)
     with pytest.raises(AdminActionRequired) as caught:
         await world.run()
@@ -177,15 +177,15 @@ async def test_secrets_of_the_service_principal_are_listed_and_left_alone(
     principal = ServicePrincipal(
         ServicePrincipalObjectId("principal-hand"), AppId("client-hand"), secrets=(theirs,)
     )
-    world.entra.change(principal=principal)
+    world.tenant.change(principal=principal)
     prepared = await prepare(world.context(), world.desired)
     assert any("stand on the service principal" in warning for warning in prepared.plan.warnings)
     listed = [item for item in prepared.plan.differences if "key-sp" in item.property]
     assert [(item.target, item.action) for item in listed] == [("service-principal", Action.KEEP)]
     await world.run()
-    assert world.entra.truth.principal is not None
-    assert world.entra.truth.principal.secrets == (theirs,)
-    assert KeyId("key-sp") not in world.entra.removed
+    assert world.tenant.truth.principal is not None
+    assert world.tenant.truth.principal.secrets == (theirs,)
+    assert KeyId("key-sp") not in world.tenant.removed
     status = await look_at_status(world.context(), world.desired)
     (shown,) = [item for item in status.secrets if item.secret.key_id == "key-sp"]
     assert (shown.standing, shown.holder) == (Standing.FOREIGN, "service-principal")

@@ -21,7 +21,7 @@ from authentik_entra_bootstrap.workflows.rotate import rotate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memory_world import World
+    from model_world import World
 
 
 async def test_an_empty_tenant_and_an_empty_authentik_become_a_proven_connection(world: World) -> None:
@@ -37,9 +37,9 @@ async def test_an_empty_tenant_and_an_empty_authentik_become_a_proven_connection
     assert outcome.secret.key_id == world.held().key_id
     assert outcome.secret.lifetime == timedelta(days=180)
     assert timedelta(days=111) < outcome.renew_at - outcome.secret.start_date_time <= timedelta(days=120)
-    assert outcome.provider.client_id == world.entra.app.app_id
-    assert world.entra.truth.owners == {world.entra.operator_claims.object_id}
-    assert world.authentik.syncs == 1
+    assert outcome.provider.client_id == world.tenant.app.app_id
+    assert world.tenant.truth.owners == {world.tenant.operator_claims.object_id}
+    assert world.server.syncs == 1
 
 
 async def test_the_second_run_writes_nothing(working: World) -> None:
@@ -54,9 +54,9 @@ async def test_the_second_run_writes_nothing(working: World) -> None:
 async def test_a_lagging_tenant_with_slow_tokens_converges_and_the_second_run_writes_nothing(
     world: World,
 ) -> None:
-    world.entra.lag, world.entra.secret_lag = 10.0, 20.0
-    world.entra.role_lag, world.entra.directory_lag = 25.0, 30.0
-    world.entra.add_secret_refusals = 3
+    world.tenant.lag, world.tenant.secret_lag = 10.0, 20.0
+    world.tenant.role_lag, world.tenant.directory_lag = 25.0, 30.0
+    world.tenant.add_secret_refusals = 3
     await world.run()
     world.assert_converged()
     before = len(world.wire.calls)
@@ -99,7 +99,7 @@ async def test_a_secret_that_is_due_is_replaced_and_the_old_one_rests_for_the_ov
     working.age(hours=5)
     await working.run()
     working.assert_converged()
-    assert working.entra.removed == [old]
+    assert working.tenant.removed == [old]
     assert working.marks.previous == ()
 
 
@@ -107,14 +107,14 @@ async def test_without_a_fresh_proof_an_old_secret_stays(working: World) -> None
     working.age(days=121)
     await working.run()
     working.age(hours=25)
-    working.authentik.worker_runs = False
-    working.authentik.tasks.clear()
+    working.server.worker_runs = False
+    working.server.tasks.clear()
     outcome = await working.run()
     assert len(working.ours) == 2
-    assert working.entra.removed == []
+    assert working.tenant.removed == []
     assert any("stays" in text for text in working.reporter.warnings)
     assert outcome.changed == ()
-    working.authentik.worker_runs = True
+    working.server.worker_runs = True
     await working.run()
     working.assert_converged()
 
@@ -128,7 +128,7 @@ async def test_an_expired_secret_is_replaced(working: World) -> None:
 
 
 async def test_a_secret_removed_by_somebody_is_replaced(working: World) -> None:
-    working.entra.change_app(secrets=())
+    working.tenant.change_app(secrets=())
     await working.run()
     assert working.marks.current is not None
     assert working.marks.current.key_id == working.held().key_id
@@ -137,7 +137,7 @@ async def test_a_secret_removed_by_somebody_is_replaced(working: World) -> None:
 
 async def test_a_provider_changed_by_a_person_gets_one_new_secret(working: World) -> None:
     old = working.held().key_id
-    working.authentik.person_changes_provider()
+    working.server.person_changes_provider()
     working.clock.advance(60)
     await working.run()
     working.assert_converged(secrets=2)
@@ -148,7 +148,7 @@ async def test_a_provider_changed_by_a_person_gets_one_new_secret(working: World
 
 
 async def test_a_backup_restored_outside_http_gets_one_new_secret(working: World) -> None:
-    working.authentik.saved("model_updated", over_http=False)
+    working.server.saved("model_updated", over_http=False)
     await working.run()
     working.assert_converged(secrets=2)
 
@@ -156,19 +156,19 @@ async def test_a_backup_restored_outside_http_gets_one_new_secret(working: World
 async def test_where_events_cannot_be_read_the_record_is_believed_and_nothing_is_retired(
     working: World,
 ) -> None:
-    working.authentik.events_readable = False
+    working.server.events_readable = False
     before = len(working.wire.calls)
     await working.run()
     assert working.wire.writes(before) == []
-    working.entra.make_secret(
+    working.tenant.make_secret(
         "authentik-entra:default:0d0d0d0d00000000deadbeef", working.clock.now() + timedelta(days=9)
     )
     await working.run()
-    assert working.entra.removed == []
+    assert working.tenant.removed == []
 
 
 async def test_where_tasks_cannot_be_read_observation_goes_on(working: World) -> None:
-    working.authentik.tasks_readable = False
+    working.server.tasks_readable = False
     before = len(working.wire.calls)
     outcome = await working.run()
     assert working.wire.writes(before) == []
@@ -186,7 +186,7 @@ async def test_foreign_secrets_are_never_removed(working: World) -> None:
         "authentik-entra:default",
         "authentik-entra:default:XYZ",
     ):
-        working.entra.make_secret(name, end)
+        working.tenant.make_secret(name, end)
     working.age(days=121)
     await working.run()
     working.age(hours=25)
@@ -196,13 +196,13 @@ async def test_foreign_secrets_are_never_removed(working: World) -> None:
 
 
 async def test_an_orphan_of_ours_is_retired_even_when_nothing_else_is_due(working: World) -> None:
-    orphan = working.entra.make_secret(
+    orphan = working.tenant.make_secret(
         "authentik-entra:default:0d0d0d0d00000000deadbeef", working.clock.now() + timedelta(days=9)
     )
-    working.authentik.tasks.clear()
+    working.server.tasks.clear()
     await working.run()
     working.assert_converged()
-    assert working.entra.removed == [orphan.record.key_id]
+    assert working.tenant.removed == [orphan.record.key_id]
 
 
 @pytest.mark.parametrize(
@@ -223,12 +223,12 @@ async def test_a_drifted_field_that_a_setting_names_is_set_back_without_a_new_se
 ) -> None:
     working.want(**{setting: value})
     # A change whose audit event is ours to the last byte: only the field differs.
-    working.authentik.stored = replace(working.authentik.provider_now, **{field: there})
+    working.server.stored = replace(working.server.provider_now, **{field: there})
     key = working.held().key_id
     before = len(working.wire.calls)
     outcome = await working.run()
     assert working.wire.writes(before) == ["authentik.update_provider", "entra.update_application"]
-    assert getattr(working.authentik.provider_now, field) == wanted
+    assert getattr(working.server.provider_now, field) == wanted
     assert working.held().key_id == key
     assert [step.target for step in outcome.changed] == [Target.PROVIDER]
     working.assert_converged()
@@ -238,7 +238,7 @@ async def test_a_drifted_field_that_a_setting_names_is_set_back_without_a_new_se
 
 
 async def test_a_change_by_hand_is_answered_without_waiting_for_entra(working: World) -> None:
-    working.authentik.person_changes_provider()
+    working.server.person_changes_provider()
     start = working.clock.now()
     prepared = await prepare(working.context(), working.desired)
     assert prepared.plan.secret.state is State.CHANGED
@@ -258,13 +258,13 @@ async def test_a_change_by_hand_is_answered_without_waiting_for_entra(working: W
     ],
 )
 async def test_a_field_that_no_setting_names_is_left_alone(working: World, field: str, there: object) -> None:
-    working.authentik.stored = replace(working.authentik.provider_now, **{field: there})
+    working.server.stored = replace(working.server.provider_now, **{field: there})
     before = len(working.wire.calls)
     await working.run()
     assert working.wire.writes(before) == []
-    working.entra.change_app(secrets=())  # the next run saves the provider for the sake of its secret
+    working.tenant.change_app(secrets=())  # the next run saves the provider for the sake of its secret
     await working.run()
-    assert getattr(working.authentik.provider_now, field) == there
+    assert getattr(working.server.provider_now, field) == there
 
 
 @pytest.mark.parametrize(
@@ -278,36 +278,36 @@ async def test_a_field_that_no_setting_names_is_left_alone(working: World, field
 async def test_a_setting_with_a_server_default_is_written_only_when_set(
     working: World, setting: str, value: object, field: str
 ) -> None:
-    working.authentik.stored = replace(working.authentik.provider_now, **{field: "something else"})
+    working.server.stored = replace(working.server.provider_now, **{field: "something else"})
     before = len(working.wire.calls)
     await working.run()
     assert working.wire.writes(before) == []
     working.want(**{setting: value})
     await working.run()
-    assert getattr(working.authentik.provider_now, field) == value
+    assert getattr(working.server.provider_now, field) == value
 
 
 async def test_a_renamed_application_and_lost_tags_of_the_list_are_set_right(working: World) -> None:
     working.want(explicit_names=frozenset({"application_name"}))
-    working.entra.change_app(display_name="renamed", requested_access=frozenset())
+    working.tenant.change_app(display_name="renamed", requested_access=frozenset())
     before = len(working.wire.calls)
     outcome = await working.run()
     assert working.wire.writes(before) == ["entra.update_application"]
     assert "displayName" in outcome.changed[0].reason
-    assert working.entra.app.display_name == working.desired.application_name
-    assert len(working.entra.app.requested_access) == 5
+    assert working.tenant.app.display_name == working.desired.application_name
+    assert len(working.tenant.app.requested_access) == 5
     working.assert_converged()
 
 
 async def test_foreign_tags_and_listed_permissions_of_others_stay(working: World) -> None:
-    working.entra.change_app(tags=("HideApp", *working.entra.app.tags), display_name="renamed")
+    working.tenant.change_app(tags=("HideApp", *working.tenant.app.tags), display_name="renamed")
     await working.run()
-    assert working.entra.app.tags[0] == "HideApp"
+    assert working.tenant.app.tags[0] == "HideApp"
     working.assert_converged()
 
 
 async def test_a_revoked_grant_is_given_again_without_a_new_secret(working: World) -> None:
-    working.entra.change(assignments=working.entra.truth.assignments[1:], grant=None)
+    working.tenant.change(assignments=working.tenant.truth.assignments[1:], grant=None)
     before = len(working.wire.calls)
     await working.run()
     assert sorted(working.wire.writes(before)) == ["entra.assign_role", "entra.grant_scopes"]
@@ -315,17 +315,17 @@ async def test_a_revoked_grant_is_given_again_without_a_new_secret(working: Worl
 
 
 async def test_other_backchannel_providers_of_the_application_stay(world: World) -> None:
-    world.authentik.application = AuthentikApplication(
+    world.server.application = AuthentikApplication(
         "pk", "microsoft-entra-id", "Microsoft Entra ID", 8, (40, 41)
     )
     await world.run()
-    assert world.authentik.application.backchannel_provider_pks == (40, 41, 3)
+    assert world.server.application.backchannel_provider_pks == (40, 41, 3)
 
 
 async def test_a_detached_provider_is_attached_again_without_a_new_secret(working: World) -> None:
-    assert working.authentik.application is not None
-    working.authentik.application = replace(working.authentik.application, backchannel_provider_pks=())
-    working.authentik.stored = replace(working.authentik.provider_now, application_slug=None)
+    assert working.server.application is not None
+    working.server.application = replace(working.server.application, backchannel_provider_pks=())
+    working.server.stored = replace(working.server.provider_now, application_slug=None)
     before = len(working.wire.calls)
     await working.run()
     assert working.wire.writes(before) == [
@@ -333,12 +333,12 @@ async def test_a_detached_provider_is_attached_again_without_a_new_secret(workin
         "authentik.start_sync",
         "entra.update_application",
     ]
-    assert working.authentik.syncs == 2
+    assert working.server.syncs == 2
     working.assert_converged()
 
 
 async def test_the_first_sync_is_started_by_a_save_after_the_assignment(world: World) -> None:
-    world.authentik.own_sync_for = 3
+    world.server.own_sync_for = 3
     await world.run()
     writes = [name for name in world.wire.writes(0) if name.startswith("authentik.")]
     assert writes == [
@@ -346,20 +346,20 @@ async def test_the_first_sync_is_started_by_a_save_after_the_assignment(world: W
         "authentik.create_application",
         "authentik.update_provider",
     ]
-    assert world.authentik.own_sync_for == 0, "the sync that the creation started is waited for"
+    assert world.server.own_sync_for == 0, "the sync that the creation started is waited for"
     assert any("the creation of" in item for item in world.reporter.waits)
     world.assert_converged()
 
 
 async def test_a_first_sync_that_runs_already_is_not_started_again(world: World) -> None:
-    world.authentik.own_sync_for = 10_000
+    world.server.own_sync_for = 10_000
     await world.run()
     assert world.wire.writes(0).count("authentik.update_provider") == 0
     world.assert_converged()
 
 
 async def test_no_provider_is_saved_while_another_one_syncs(world: World) -> None:
-    world.authentik.other_sync_for = 3
+    world.server.other_sync_for = 3
     await world.run()
     names = [call.name for call in world.wire.calls]
     looks = [number for number, name in enumerate(names) if name == "authentik.running_syncs"]
@@ -369,7 +369,7 @@ async def test_no_provider_is_saved_while_another_one_syncs(world: World) -> Non
 
 
 async def test_a_sync_that_goes_on_ends_the_run_and_is_named(world: World) -> None:
-    world.authentik.other_sync_for = 10_000
+    world.server.other_sync_for = 10_000
     with pytest.raises(Temporary, match="full sync of “Other”") as caught:
         await world.run()
     assert caught.value.code == "authentik-syncing"
@@ -380,7 +380,7 @@ async def test_a_sync_that_goes_on_ends_the_run_and_is_named(world: World) -> No
 
 async def test_no_secret_is_made_for_a_rotation_while_another_provider_syncs(working: World) -> None:
     working.age(days=121)
-    before, working.authentik.other_sync_for = len(working.wire.calls), 10_000
+    before, working.server.other_sync_for = len(working.wire.calls), 10_000
     with pytest.raises(Temporary) as caught:
         await rotate(working.context(), working.desired)
     assert caught.value.code == "authentik-syncing"
@@ -413,13 +413,13 @@ async def test_the_turn_is_held_from_before_the_secret_to_after_the_record(world
 
 
 async def test_a_first_run_that_may_not_read_events_converges_as_soon_as_it_may(world: World) -> None:
-    world.authentik.events_readable = False
+    world.server.events_readable = False
     await world.run()
     world.assert_converged()
 
 
 async def test_a_policy_shortens_the_secret_and_the_next_run_still_writes_nothing(world: World) -> None:
-    world.entra.policy = SecretPolicy(True, True, timedelta(days=30))
+    world.tenant.policy = SecretPolicy(True, True, timedelta(days=30))
     outcome = await world.run()
     assert outcome.secret.lifetime == timedelta(days=30) - timedelta(minutes=5)
     before = len(world.wire.calls)
@@ -444,14 +444,14 @@ async def test_names_and_references_of_the_settings_reach_both_sides(
         permissions=["User.Read", "Group.Create"],
     )
     await world.run()
-    assert world.entra.app.service_management_reference == "42"
-    assert world.entra.app.unique_name == "authentik-entra-north"
-    provider = world.authentik.provider_now
+    assert world.tenant.app.service_management_reference == "42"
+    assert world.tenant.app.unique_name == "authentik-entra-north"
+    provider = world.server.provider_now
     assert provider.filter_group == "group-1"
     assert provider.property_mappings == ("mapping-mail",)
     assert provider.property_mappings_group == ()
     assert provider.dry_run
-    assert len(world.entra.truth.assignments) == 1
+    assert len(world.tenant.truth.assignments) == 1
     assert world.marks.connection == "north"
 
 
@@ -460,8 +460,8 @@ async def test_only_one_kind_of_mapping_named_leaves_the_default_of_the_other(
 ) -> None:
     world = make_world(group_mappings=["by mail"])
     await world.run()
-    assert world.authentik.provider_now.property_mappings == ("mapping-user",)
-    assert world.authentik.provider_now.property_mappings_group == ("mapping-mail",)
+    assert world.server.provider_now.property_mappings == ("mapping-user",)
+    assert world.server.provider_now.property_mappings_group == ("mapping-mail",)
 
 
 async def test_delegated_permissions_alone_need_no_role_in_the_token(

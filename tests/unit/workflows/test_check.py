@@ -30,7 +30,7 @@ from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.planning import look, prepare
 
 if TYPE_CHECKING:
-    from memory_world import World
+    from model_world import World
 
 
 async def _lines(world: World) -> dict[str, CheckLine]:
@@ -74,7 +74,8 @@ async def test_everything_in_order(world: World) -> None:
 async def test_the_clock_is_compared_with_a_fresh_reply_of_each_service(
     world: World, side: str, difference: timedelta, level: Level, part: str
 ) -> None:
-    getattr(world, side).clock_difference = difference
+    model = world.tenant if side == "entra" else world.server
+    model.clock_difference = difference
     lines = await _lines(world)
     named = {"entra": "clock: Entra ID", "authentik": "clock: authentik"}
     line = lines[named.pop(side)]
@@ -87,19 +88,19 @@ async def test_the_clock_is_compared_with_a_fresh_reply_of_each_service(
 
 
 async def test_a_service_that_tells_no_time_is_a_warning(world: World) -> None:
-    world.entra.clock_difference = None
+    world.tenant.clock_difference = None
     assert (await _lines(world))["clock: Entra ID"].level is Level.WARNING
 
 
 async def test_a_poor_service_principal_fails_and_a_poor_person_is_warned(world: World) -> None:
     name = "may create the application, its service principal and its client secret"
-    world.entra.operator_claims = TokenClaims(world.entra.operator_claims.tenant_id, "o", AppId("a"))
+    world.tenant.operator_claims = TokenClaims(world.tenant.operator_claims.tenant_id, "o", AppId("a"))
     lines = await _lines(world)
     assert (lines[name].level, lines[name].exit_code) == (Level.FAILURE, ExitCode.DENIED)
     assert "names" not in lines  # said once already
     assert _code(lines) is ExitCode.DENIED
-    world.entra.operator_claims = replace(
-        world.entra.operator_claims, user_principal_name="a@contoso.example"
+    world.tenant.operator_claims = replace(
+        world.tenant.operator_claims, user_principal_name="a@contoso.example"
     )
     lines = await _lines(world)
     assert lines[name].level is Level.WARNING
@@ -122,7 +123,7 @@ async def test_a_poor_service_principal_fails_and_a_poor_person_is_warned(world:
 async def test_the_tenants_policy(
     world: World, policy: SecretPolicy, name: str, level: Level, part: str
 ) -> None:
-    world.entra.policy = policy
+    world.tenant.policy = policy
     line = (await _lines(world))[name]
     assert line.level is level
     assert part in line.detail
@@ -150,7 +151,7 @@ async def test_one_side_out_of_reach_does_not_hide_the_other(world: World) -> No
 
 
 async def test_a_first_403_of_authentik_is_followed_by_the_list_of_permissions(world: World) -> None:
-    world.authentik.missing_permissions = frozenset({"add_microsoftentraprovider"})
+    world.server.missing_permissions = frozenset({"add_microsoftentraprovider"})
     world.wire.fail("authentik.find_provider", Denied("authentik-permission-missing", "403"))
     lines = await _lines(world)
     assert lines["authentik"].code == "authentik-permission-missing"
@@ -169,7 +170,7 @@ async def test_permissions_that_cannot_be_listed_are_a_failure(world: World) -> 
     [("valid", Level.OK, 0), ("expiry_soon", Level.WARNING, 0), ("unlicensed", Level.FAILURE, 5)],
 )
 async def test_the_licence(world: World, status: str, level: Level, code: int) -> None:
-    world.authentik.licence = LicenseInfo(status)
+    world.server.licence = LicenseInfo(status)
     lines = await _lines(world)
     assert lines["licence"].level is level
     assert _code(lines) == code
@@ -177,7 +178,7 @@ async def test_the_licence(world: World, status: str, level: Level, code: int) -
 
 
 async def test_conflicts_of_names_are_a_failure(world: World) -> None:
-    world.authentik.holder = "LDAP Provider"
+    world.server.holder = "LDAP Provider"
     lines = await _lines(world)
     assert lines["names"].code == "provider-name-taken"
     assert _code(lines) is ExitCode.ADMIN_ACTION
@@ -185,7 +186,7 @@ async def test_conflicts_of_names_are_a_failure(world: World) -> None:
 
 async def test_a_slug_of_another_application_is_not_called_free_or_ours(world: World) -> None:
     slug = world.desired.authentik_application_slug
-    world.authentik.application = AuthentikApplication("a", slug, "Portal", backchannel_provider_pks=(9,))
+    world.server.application = AuthentikApplication("a", slug, "Portal", backchannel_provider_pks=(9,))
     line = (await _lines(world))["names"]
     assert line.level is Level.WARNING
     assert f"the slug {slug} belongs to the authentik application “Portal”" in line.detail
@@ -203,7 +204,7 @@ async def test_a_permission_that_authentik_has_refused_is_never_shown_as_held(wo
 
 
 async def test_missing_default_mappings_are_temporary_and_named(world: World) -> None:
-    world.authentik.defaults = ((), ())
+    world.server.defaults = ((), ())
     lines = await _lines(world)
     assert lines["authentik"].code == "default-mappings-missing"
     assert "System - Microsoft Entra Provider - Mappings" in lines["authentik"].detail
@@ -212,7 +213,7 @@ async def test_missing_default_mappings_are_temporary_and_named(world: World) ->
         await prepare(world.context(), world.desired)
     with pytest.raises(Temporary, match="default Microsoft Entra mappings"):
         await look(world.context(), world.desired)
-    world.authentik.mappings = {"mine": "m"}
+    world.server.mappings = {"mine": "m"}
     world.want(user_mappings=("mine",), group_mappings=("mine",))
     assert (await _lines(world))["names"].level is Level.OK
 
@@ -222,15 +223,15 @@ async def test_the_rotator_is_looked_up_where_others_own_the_application(world: 
     first = len(world.wire.calls)
     assert (await look(world.context(), world.desired)).entra.rotator is None
     alone = len(world.wire.calls) - first
-    owners = {world.entra.operator_claims.object_id, "rotator-oid"}
-    world.entra.change(owners=frozenset(owners))
-    world.entra.others["authentik-entra-rotator"] = replace(
-        world.entra.app, app_id=AppId("rotator"), tags=("authentik-entra:rotator",)
+    owners = {world.tenant.operator_claims.object_id, "rotator-oid"}
+    world.tenant.change(owners=frozenset(owners))
+    world.tenant.others["authentik-entra-rotator"] = replace(
+        world.tenant.app, app_id=AppId("rotator"), tags=("authentik-entra:rotator",)
     )
     before = len(world.wire.calls)
     seen = await look(world.context(), world.desired)
     assert len(world.wire.calls) - before == alone + 2
-    assert seen.entra.rotator == world.entra.truth.principal.service_principal_object_id  # type: ignore[union-attr]
+    assert seen.entra.rotator == world.tenant.truth.principal.service_principal_object_id  # type: ignore[union-attr]
 
 
 async def test_two_providers_of_one_authentik_need_more_threads(world: World) -> None:
@@ -241,7 +242,7 @@ async def test_two_providers_of_one_authentik_need_more_threads(world: World) ->
     assert "2 Microsoft Entra providers share it" in line.detail
     assert "AUTHENTIK_WORKER__THREADS=4" in line.remedy
     await world.run()
-    world.authentik.stored = replace(world.authentik.provider_now, name="Hand made")
+    world.server.stored = replace(world.server.provider_now, name="Hand made")
     assert "authentik's worker" in await _lines(world)
 
 
@@ -270,7 +271,7 @@ async def test_settings_that_cannot_work_are_refused_before_any_write(
 
 
 async def test_conflicts_are_refused_before_any_write_but_can_be_looked_at(world: World) -> None:
-    world.authentik.holder = "LDAP Provider"
+    world.server.holder = "LDAP Provider"
     with pytest.raises(Exception, match="provider-name-taken"):
         await prepare(world.context(), world.desired)
     seen = await look(world.context(), world.desired)
@@ -287,7 +288,7 @@ async def test_other_denials_while_observing_are_not_swallowed(working: World, c
 
 async def test_a_contradiction_is_believed_after_a_while(working: World) -> None:
     # The application is really gone, and authentik still knows it.
-    working.entra.change(application=None, principal=None)
+    working.tenant.change(application=None, principal=None)
     with pytest.raises(Exception, match="provider-points-elsewhere"):
         await working.run()
     assert 20 <= sum(working.clock.slept[-30:]) < 30
@@ -295,7 +296,7 @@ async def test_a_contradiction_is_believed_after_a_while(working: World) -> None
 
 
 async def test_looking_at_another_tenants_provider_does_not_wait(working: World) -> None:
-    working.authentik.stored = replace(working.authentik.provider_now, tenant_id="another")
+    working.server.stored = replace(working.server.provider_now, tenant_id="another")
     slept = len(working.clock.slept)
     await look(working.context(), working.desired)
     assert len(working.clock.slept) == slept

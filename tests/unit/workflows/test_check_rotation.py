@@ -12,7 +12,7 @@ from authentik_entra_bootstrap.errors import Denied, ExitCode, Unreachable
 from authentik_entra_bootstrap.workflows.check import CheckLine, Level, check_rotation, worst
 
 if TYPE_CHECKING:
-    from memory_world import World
+    from model_world import World
 
 
 async def lines_of(world: World) -> dict[str, CheckLine]:
@@ -23,8 +23,8 @@ async def lines_of(world: World) -> dict[str, CheckLine]:
 
 
 def act_as_rotator(world: World) -> None:
-    claims = world.entra.operator_claims
-    world.entra.operator_claims = replace(claims, roles=frozenset({"Application.ReadWrite.OwnedBy"}))
+    claims = world.tenant.operator_claims
+    world.tenant.operator_claims = replace(claims, roles=frozenset({"Application.ReadWrite.OwnedBy"}))
 
 
 async def test_the_rotator_of_a_working_connection(working: World) -> None:
@@ -32,7 +32,7 @@ async def test_the_rotator_of_a_working_connection(working: World) -> None:
     lines = await lines_of(working)
     failures = [name for name, line in lines.items() if line.level is Level.FAILURE]
     assert failures == []
-    assert lines["owns the application"].detail == working.entra.app.app_id
+    assert lines["owns the application"].detail == working.tenant.app.app_id
     assert lines["provider"].level is Level.OK
     assert lines["no more than needed"].level is Level.OK
 
@@ -53,13 +53,13 @@ async def test_before_the_bootstrap(world: World) -> None:
 @pytest.mark.parametrize("missing", ["right", "ownership", "permission", "tenant"])
 async def test_each_missing_thing_is_a_failure_with_its_code(missing: str, working: World) -> None:
     act_as_rotator(working)
-    claims = working.entra.operator_claims
+    claims = working.tenant.operator_claims
     if missing == "right":
-        working.entra.operator_claims = replace(claims, roles=frozenset({"User.Read.All"}))
+        working.tenant.operator_claims = replace(claims, roles=frozenset({"User.Read.All"}))
     elif missing == "ownership":
-        working.entra.change(owners=frozenset({"somebody"}))
+        working.tenant.change(owners=frozenset({"somebody"}))
     elif missing == "permission":
-        working.authentik.missing_permissions = frozenset({"view_event"})
+        working.server.missing_permissions = frozenset({"view_event"})
     else:
         working.want(tenant_id=TenantId("22222222-2222-4333-8444-555555555555"))
     lines = await lines_of(working)

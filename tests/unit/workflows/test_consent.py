@@ -13,7 +13,7 @@ from authentik_entra_bootstrap.planning.consent import ConsentRequired
 from authentik_entra_bootstrap.workflows.consent import await_consent, see_consent
 
 if TYPE_CHECKING:
-    from memory_world import World
+    from model_world import World
 
 
 async def refused(world: World) -> ConsentRequired:
@@ -24,10 +24,10 @@ async def refused(world: World) -> ConsentRequired:
 
 async def consent(world: World) -> None:
     """An administrator grants everything, now."""
-    from memory_entra import GRAPH
+    from model_tenant import GRAPH
 
-    world.entra.may_consent = True
-    principal = world.entra.truth.principal
+    world.tenant.may_consent = True
+    principal = world.tenant.truth.principal
     assert principal is not None
     for role_id in GRAPH.app_roles.values():
         await world.entra.assign_role(
@@ -39,27 +39,27 @@ async def consent(world: World) -> None:
         frozenset({"User.Read", "openid"}),
         None,
     )
-    world.entra.may_consent = False
+    world.tenant.may_consent = False
 
 
 async def test_without_roles_no_secret_is_ever_made(world: World) -> None:
-    world.entra.may_consent = False
-    world.entra.operator_claims = replace(
-        world.entra.operator_claims,
-        roles=world.entra.operator_claims.roles - {"AppRoleAssignment.ReadWrite.All"},
+    world.tenant.may_consent = False
+    world.tenant.operator_claims = replace(
+        world.tenant.operator_claims,
+        roles=world.tenant.operator_claims.roles - {"AppRoleAssignment.ReadWrite.All"},
     )
     for _ in range(3):
         error = await refused(world)
         assert len(error.state.missing) == 5
     assert world.wire.count("entra.add_secret") == 0
-    assert world.entra.truth.application is not None
-    assert world.entra.truth.principal is not None
-    assert len(world.entra.app.requested_access) == 5
-    assert world.authentik.stored is None
+    assert world.tenant.truth.application is not None
+    assert world.tenant.truth.principal is not None
+    assert len(world.tenant.app.requested_access) == 5
+    assert world.server.stored is None
 
 
 async def test_a_refusal_in_spite_of_every_right_costs_one_secret_once_and_leaves_none(world: World) -> None:
-    world.entra.may_consent = False
+    world.tenant.may_consent = False
     for _ in range(3):
         error = await refused(world)
         assert len(error.state.missing) == 5
@@ -69,10 +69,10 @@ async def test_a_refusal_in_spite_of_every_right_costs_one_secret_once_and_leave
 
 
 async def test_a_run_goes_on_after_consent_also_where_replicas_lag(world: World) -> None:
-    world.entra.may_consent = False
+    world.tenant.may_consent = False
     await refused(world)
     world.clock.advance(60)
-    world.entra.lag = 5.0
+    world.tenant.lag = 5.0
     await consent(world)
     await world.run()
     world.assert_converged()
@@ -85,7 +85,7 @@ async def test_a_refused_scope_is_left_and_the_rest_is_done(world: World) -> Non
     assert outcome.consent is not None
     assert [item.name for item in outcome.consent.missing] == ["User.Read"]
     assert "User.Read" not in {step.key for step in outcome.changed}
-    assert world.authentik.stored is not None
+    assert world.server.stored is not None
     made = world.wire.count("entra.add_secret")
     world.wire.calm()
     world.clock.advance(60)
@@ -99,8 +99,8 @@ async def test_one_refused_role_keeps_the_others_from_nothing(world: World) -> N
     world.wire.fail("entra.assign_role", AdminActionRequired("consent-required", "no"), times=1)
     error = await refused(world)
     assert len(error.state.missing_roles) == 1
-    assert len(world.entra.truth.assignments) == 3
-    assert world.entra.truth.grant is not None
+    assert len(world.tenant.truth.assignments) == 3
+    assert world.tenant.truth.grant is not None
     assert world.ours == []
 
 
@@ -145,14 +145,14 @@ def at(world: World, seconds: float, action: Callable[[], object]) -> None:
             if hasattr(result, "__await__"):
                 await result
 
-    world.clock.sleep = sleep  # type: ignore[method-assign]
+    world.clock.sleep = sleep
 
 
 async def test_waiting_sees_the_consent_and_says_what_is_missing_until_then(world: World) -> None:
-    world.entra.may_consent = False
+    world.tenant.may_consent = False
     error = await refused(world)
     world.clock.advance(60)
-    world.entra.lag = 4.0
+    world.tenant.lag = 4.0
     at(world, 600, lambda: consent(world))
     world.reporter.waits.clear()
     seen = await await_consent(world.context(), world.desired, error.state)
@@ -162,19 +162,19 @@ async def test_waiting_sees_the_consent_and_says_what_is_missing_until_then(worl
 
 
 async def test_waiting_survives_an_outage_and_gives_up_after_its_budget(world: World) -> None:
-    world.entra.may_consent = False
+    world.tenant.may_consent = False
     error = await refused(world)
     world.wire.fail("entra.operator", ServiceUnavailable("service-unavailable", "503"), times=3)
     with pytest.raises(ConsentRequired) as caught:
         await await_consent(world.context(), world.desired, error.state)
-    assert caught.value.state.app_id == world.entra.app.app_id
+    assert caught.value.state.app_id == world.tenant.app.app_id
     assert 3600 <= sum(world.clock.slept) < 3700
     assert len([text for text in world.reporter.warnings if "Could not look" in text]) == 3
     assert len(world.reporter.waits) > 100
 
 
 async def test_waiting_ends_at_once_for_what_waiting_does_not_mend(world: World) -> None:
-    world.entra.may_consent = False
+    world.tenant.may_consent = False
     error = await refused(world)
     world.wire.fail("entra.operator", Denied("operator-secret-wrong", "no"))
     with pytest.raises(BootstrapError) as caught:

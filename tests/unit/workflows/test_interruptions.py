@@ -18,7 +18,7 @@ from authentik_entra_bootstrap.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memory_world import World
+    from model_world import World
 
 FRESH_CALLS = 60
 DUE_CALLS = 60
@@ -28,7 +28,7 @@ KINDS = ("killed-before", "killed-after", "unavailable", "lost")
 
 
 def _schedule(world: World, number: int, kind: str) -> None:
-    from memory_wire import Killed, lost
+    from model_world import Killed, lost
 
     if kind.startswith("killed"):
         world.wire.at(number, Killed, kind.removeprefix("killed-"))
@@ -40,7 +40,7 @@ def _schedule(world: World, number: int, kind: str) -> None:
 
 async def _disturbed(world: World, number: int, kind: str) -> bool:
     """Run with an accident at a call; whether it happened."""
-    from memory_wire import Killed
+    from model_world import Killed
 
     start = len(world.wire.calls)
     _schedule(world, start + number, kind)
@@ -58,7 +58,7 @@ async def _recovers(world: World, secrets: int) -> None:
     world.clock.advance(60)
     await world.run()
     assert world.outages == []
-    assert world.authentik.syncs, "users wait for the four-hourly sync"
+    assert world.server.syncs, "users wait for the four-hourly sync"
     assert world.marks.pending is None
     assert world.marks.current is not None
     assert world.marks.current.key_id == world.held().key_id
@@ -129,7 +129,7 @@ async def test_an_interrupted_retirement_is_finished_by_the_next_run(
 async def test_two_accidents_in_a_row_are_survived(lag: float, make_world: Callable[..., World]) -> None:
     for number in range(14, 44, 3):
         world = make_world()
-        world.entra.lag = world.entra.secret_lag = lag
+        world.tenant.lag = world.tenant.secret_lag = lag
         await _disturbed(world, number, "killed-after")
         world.clock.advance(60)
         await _disturbed(world, number - 6, "lost")
@@ -137,7 +137,7 @@ async def test_two_accidents_in_a_row_are_survived(lag: float, make_world: Calla
 
 
 async def test_runs_that_fail_at_the_same_call_again_and_again_leave_no_heap_of_secrets(world: World) -> None:
-    world.entra.may_consent = False
+    world.tenant.may_consent = False
     for _ in range(5):
         with pytest.raises(BootstrapError) as caught:
             await world.run()
@@ -146,14 +146,14 @@ async def test_runs_that_fail_at_the_same_call_again_and_again_leave_no_heap_of_
         assert world.ours == []
         assert world.marks.pending is None
         world.clock.advance(3600)
-    world.entra.may_consent = True
+    world.tenant.may_consent = True
     await world.run()
     world.assert_converged()
 
 
 @pytest.mark.parametrize("error", ["unsent", "throttled"])
 async def test_a_secret_that_was_surely_not_made_is_not_looked_for(world: World, error: str) -> None:
-    from memory_wire import refused
+    from model_world import refused
 
     if error == "unsent":
         world.wire.fail("entra.add_secret", refused, times=2)
@@ -169,12 +169,12 @@ async def test_a_secret_that_was_surely_not_made_is_not_looked_for(world: World,
 
 
 async def test_a_lost_secret_is_found_by_its_name_removed_and_made_again(world: World) -> None:
-    world.entra.lag, world.entra.flapping = 5.0, False
+    world.tenant.lag, world.tenant.flapping = 5.0, False
     world.wire.lose("entra.add_secret")
     await world.run()
     world.assert_converged()
     assert world.wire.count("entra.add_secret") == 2
-    assert len(world.entra.removed) == 1
+    assert len(world.tenant.removed) == 1
     assert "a client secret whose creation was not answered" in world.reporter.waits
 
 
@@ -190,7 +190,7 @@ async def test_when_every_reply_is_lost_the_run_gives_up_and_leaves_none_behind(
 
 
 async def test_a_request_that_was_lost_before_it_arrived_is_waited_for_only_so_long(world: World) -> None:
-    from memory_wire import lost
+    from model_world import lost
 
     world.wire.fail("entra.add_secret", lost)
     await world.run()
@@ -200,14 +200,14 @@ async def test_a_request_that_was_lost_before_it_arrived_is_waited_for_only_so_l
 
 async def test_a_lost_reply_to_the_creation_of_the_application_finds_it_again(world: World) -> None:
     # What an adapter does that repeats the request: the second one meets the first one's result.
-    world.entra.lag = 8.0
+    world.tenant.lag = 8.0
     original = world.entra.create_application
 
     async def twice(spec: object) -> object:
         await original(spec)
         return await original(spec)
 
-    world.entra.create_application = twice  # type: ignore[method-assign, assignment]
+    world.entra.create_application = twice
     await world.run()
     world.assert_converged()
 
@@ -221,7 +221,7 @@ async def test_a_name_taken_meanwhile_by_a_stranger_is_refused(world: World) -> 
         await original(replace(spec, tags=("theirs",)))  # type: ignore[type-var]
         return await original(spec)
 
-    world.entra.create_application = stranger_first  # type: ignore[method-assign, assignment]
+    world.entra.create_application = stranger_first
     with pytest.raises(BootstrapError) as caught:
         await world.run()
     assert caught.value.code == "application-not-ours"
@@ -229,19 +229,19 @@ async def test_a_name_taken_meanwhile_by_a_stranger_is_refused(world: World) -> 
 
 
 async def test_a_secret_that_never_works_is_removed_and_authentik_is_left_alone(world: World) -> None:
-    world.entra.secret_lag = 10_000
+    world.tenant.secret_lag = 10_000
     with pytest.raises(BootstrapError) as caught:
         await world.run()
     assert caught.value.code == "secret-not-accepted-yet"
     assert caught.value.exit_code is ExitCode.TEMPORARY
     assert world.ours == []
     assert world.marks.pending is None
-    assert world.authentik.stored is None
-    assert len(world.entra.removed) == 1
+    assert world.server.stored is None
+    assert len(world.tenant.removed) == 1
 
 
 async def test_roles_that_never_arrive_ask_for_an_administrator(world: World) -> None:
-    world.entra.role_lag = 10_000
+    world.tenant.role_lag = 10_000
     with pytest.raises(BootstrapError) as caught:
         await world.run()
     assert caught.value.code == "consent-not-effective"
@@ -255,7 +255,7 @@ async def test_a_refusal_that_waiting_does_not_mend_is_told_at_once(world: World
     with pytest.raises(Denied):
         await world.run()
     assert world.ours == []
-    assert world.authentik.stored is None
+    assert world.server.stored is None
 
 
 async def test_an_unused_secret_that_cannot_be_removed_now_is_left_to_the_next_run(world: World) -> None:
@@ -271,19 +271,18 @@ async def test_an_unused_secret_that_cannot_be_removed_now_is_left_to_the_next_r
 
 
 async def test_a_removal_that_reads_do_not_confirm_ends_the_run(working: World) -> None:
-    working.entra.make_secret(
+    working.tenant.make_secret(
         "authentik-entra:default:0d0d0d0d00000000deadbeef", working.clock.now().replace(year=2027)
     )
     original = working.entra.remove_secret
 
     async def ineffective(app_object_id: object, key_id: object) -> bool:
-        working.wire.end(working.wire.begin("entra.remove_secret", writes=True))
-        return True
+        return await working.wire.call("entra.remove_secret", lambda _: True, kind="remove")
 
-    working.entra.remove_secret = ineffective  # type: ignore[method-assign, assignment]
+    working.entra.remove_secret = ineffective
     with pytest.raises(BootstrapError) as caught:
         await working.run()
     assert caught.value.code == "secret-removal-not-confirmed"
-    working.entra.remove_secret = original  # type: ignore[method-assign]
+    working.entra.remove_secret = original
     await working.run()
     working.assert_converged()

@@ -14,7 +14,7 @@ from authentik_entra_bootstrap.workflows.planning import look
 from authentik_entra_bootstrap.workflows.verify import consumer_proof, judge, verify
 
 if TYPE_CHECKING:
-    from memory_world import World
+    from model_world import World
 
 
 async def _fails(world: World) -> BootstrapError:
@@ -33,25 +33,25 @@ async def _evidence(world: World) -> dict[str, Evidence]:
 async def test_without_a_worker_the_run_is_to_be_repeated_and_the_next_only_takes_the_proof(
     world: World,
 ) -> None:
-    world.authentik.worker_runs = False
+    world.server.worker_runs = False
     error = await _fails(world)
     assert (error.code, error.exit_code) == ("proof-not-available", ExitCode.TEMPORARY)
     pending = world.marks.pending
     assert pending is not None
     assert pending.key_id == world.held().key_id
-    assert world.authentik.change is not None
-    assert pending.request_id == world.authentik.change.request_id
-    world.authentik.worker_runs = True
+    assert world.server.change is not None
+    assert pending.request_id == world.server.change.request_id
+    world.server.worker_runs = True
     before = len(world.wire.calls)
     await world.run()
     assert world.wire.writes(before) == ["authentik.start_sync", "entra.update_application"]
     assert world.wire.count("entra.add_secret") == 1
-    assert world.authentik.syncs == 1
+    assert world.server.syncs == 1
     world.assert_converged()
 
 
 async def test_a_secret_that_authentik_garbles_fails_the_proof_and_is_never_current(world: World) -> None:
-    world.authentik.stores = lambda text: text + "x"
+    world.server.stores = lambda text: text + "x"
     error = await _fails(world)
     assert (error.code, error.exit_code) == ("authentik-sign-in-failed", ExitCode.VERIFICATION_FAILED)
     assert "AADSTS7000215" in error.message
@@ -59,7 +59,7 @@ async def test_a_secret_that_authentik_garbles_fails_the_proof_and_is_never_curr
     assert world.marks.current is None
     assert world.marks.pending is None
     # As the remedy says: the next run delivers a new one, and only its proof lets the first one go.
-    world.authentik.stores = lambda text: text
+    world.server.stores = lambda text: text
     await world.run()
     assert world.wire.count("entra.add_secret") == 2
     world.assert_converged()
@@ -68,11 +68,11 @@ async def test_a_secret_that_authentik_garbles_fails_the_proof_and_is_never_curr
 async def test_a_failed_proof_of_a_rotation_leaves_the_old_secret(working: World) -> None:
     old = working.held().key_id
     working.age(days=121)
-    working.authentik.worker_runs = False
+    working.server.worker_runs = False
     error = await _fails(working)
     assert error.exit_code is ExitCode.TEMPORARY
     assert old in {secret.key_id for secret in working.ours}
-    working.authentik.worker_runs = True
+    working.server.worker_runs = True
     before = len(working.wire.calls)
     await working.run()
     assert working.wire.writes(before) == ["entra.update_application"]
@@ -85,7 +85,7 @@ async def test_a_mark_of_an_interrupted_run_whose_secret_is_gone_is_cleared_once
     from authentik_entra_bootstrap.domain import KeyId
     from authentik_entra_bootstrap.domain.application_tags import Delivered
 
-    working.entra.change_app(tags=working.marks.with_pending(Delivered(KeyId("gone"))).tags())
+    working.tenant.change_app(tags=working.marks.with_pending(Delivered(KeyId("gone"))).tags())
     before = len(working.wire.calls)
     await working.run()
     assert working.wire.writes(before) == ["entra.update_application"]
@@ -95,40 +95,40 @@ async def test_a_mark_of_an_interrupted_run_whose_secret_is_gone_is_cleared_once
 async def test_where_authentik_does_not_reach_microsoft_it_is_asked_again_and_then_reported(
     world: World,
 ) -> None:
-    world.authentik.reaches_microsoft = False
+    world.server.reaches_microsoft = False
     error = await _fails(world)
     assert (error.code, error.exit_code) == (
         "authentik-does-not-reach-microsoft",
         ExitCode.VERIFICATION_FAILED,
     )
     assert "does not reach Microsoft" in error.message
-    assert len(set(world.authentik.probes)) == len(world.authentik.probes) > 3
-    assert all(probe >= 1 << 30 for probe in world.authentik.probes)
+    assert len(set(world.server.probes)) == len(world.server.probes) > 3
+    assert all(probe >= 1 << 30 for probe in world.server.probes)
     # It says nothing about the secret: the next run only takes the proof again.
     pending = world.marks.pending
     assert pending is not None
     assert (pending.key_id, pending.request_id is not None) == (world.held().key_id, True)
-    world.authentik.reaches_microsoft = True
+    world.server.reaches_microsoft = True
     await world.run()
     assert world.wire.count("entra.add_secret") == 1
     world.assert_converged()
 
 
 async def test_a_proof_that_waits_behind_full_syncs_says_so(working: World) -> None:
-    working.authentik.worker_runs = False
-    working.authentik.other_sync_for = 10_000
+    working.server.worker_runs = False
+    working.server.other_sync_for = 10_000
     with pytest.raises(Temporary) as caught:
-        await consumer_proof(working.context(), working.authentik.provider_now)
+        await consumer_proof(working.context(), working.server.provider_now)
     assert caught.value.code == "proof-not-available"
     assert "behind the full sync of “Other”" in caught.value.message
     assert "AUTHENTIK_WORKER__THREADS=4" in caught.value.remedy
 
 
 async def test_a_secret_that_authentik_2026_5_refuses_is_not_called_unreachable(working: World) -> None:
-    working.authentik.names_errors = False
-    working.authentik.secret = "wrong"
+    working.server.names_errors = False
+    working.server.secret = "wrong"
     with pytest.raises(VerificationFailed) as caught:
-        await consumer_proof(working.context(), working.authentik.provider_now)
+        await consumer_proof(working.context(), working.server.provider_now)
     assert caught.value.code == "authentik-sign-in-failed"
     assert "Microsoft answered and refused" in caught.value.message
     assert "sign-ins in Entra ID" in caught.value.remedy
@@ -136,46 +136,46 @@ async def test_a_secret_that_authentik_2026_5_refuses_is_not_called_unreachable(
 
 async def test_an_attempt_that_fails_while_replicas_disagree_is_not_the_end(working: World) -> None:
     reads = 0
-    good = working.authentik.secret
-    working.authentik.secret = "not yet"
+    good = working.server.secret
+    working.server.secret = "not yet"
     original = working.authentik.proof_task
 
     async def later(*arguments: object) -> object:
         nonlocal reads
         reads += 1
         if reads == 4:
-            working.authentik.secret = good
+            working.server.secret = good
         return await original(*arguments)
 
-    working.authentik.proof_task = later  # type: ignore[method-assign, assignment]
-    evidence, _ = await consumer_proof(working.context(), working.authentik.provider_now)
+    working.authentik.proof_task = later
+    evidence, _ = await consumer_proof(working.context(), working.server.provider_now)
     assert evidence.ok
     assert reads == 4
-    assert len(working.authentik.probes) == 2  # one of the bootstrap before, one of this proof
+    assert len(working.server.probes) == 2  # one of the bootstrap before, one of this proof
 
 
 async def test_an_expired_secret_fails_at_once(working: World) -> None:
     working.clock.advance(timedelta(days=181).total_seconds())
     slept = len(working.clock.slept)
     with pytest.raises(VerificationFailed):
-        await consumer_proof(working.context(), working.authentik.provider_now)
+        await consumer_proof(working.context(), working.server.provider_now)
     assert len(working.clock.slept) == slept
 
 
 async def test_a_provider_without_an_application_is_named(working: World) -> None:
-    working.authentik.application = None
+    working.server.application = None
     with pytest.raises(VerificationFailed) as caught:
-        await consumer_proof(working.context(), working.authentik.provider_now)
+        await consumer_proof(working.context(), working.server.provider_now)
     assert caught.value.code == "provider-not-assigned"
 
 
 async def test_the_budget_of_the_proof_follows_the_timeout_factor(working: World) -> None:
-    working.authentik.worker_runs = False
+    working.server.worker_runs = False
     context = working.context()
     context.waiter = context.waiter.scaled(0.1)
     start = working.clock.monotonic()
     with pytest.raises(Temporary):
-        await consumer_proof(context, working.authentik.provider_now)
+        await consumer_proof(context, working.server.provider_now)
     assert 12 <= working.clock.monotonic() - start < 16
 
 
@@ -205,8 +205,8 @@ async def test_verify_of_a_secret_that_is_due_is_no_failure(working: World) -> N
 
 
 async def test_verify_names_a_missing_grant_and_a_wrong_secret(working: World) -> None:
-    working.entra.change(assignments=working.entra.truth.assignments[1:])
-    working.authentik.person_changes_provider("typed by hand")
+    working.tenant.change(assignments=working.tenant.truth.assignments[1:])
+    working.server.person_changes_provider("typed by hand")
     found = await _evidence(working)
     assert found["grants"].ok is False
     assert "Group.Create" in found["grants"].detail
@@ -218,7 +218,7 @@ async def test_verify_names_a_missing_grant_and_a_wrong_secret(working: World) -
 
 
 async def test_verify_without_a_worker_is_temporary(working: World) -> None:
-    working.authentik.worker_runs = False
+    working.server.worker_runs = False
     found = await _evidence(working)
     assert found["authentik-signs-in"].ok is None
     verdict = judge(tuple(found.values()))
@@ -227,7 +227,7 @@ async def test_verify_without_a_worker_is_temporary(working: World) -> None:
 
 
 async def test_what_cannot_be_read_is_unknown_and_alone_no_failure(working: World) -> None:
-    working.authentik.events_readable = False
+    working.server.events_readable = False
     found = await _evidence(working)
     assert found["authentik-holds-current"].ok is None
     assert judge(tuple(found.values())) is None
@@ -237,13 +237,13 @@ async def test_what_cannot_be_read_is_unknown_and_alone_no_failure(working: Worl
 async def test_verify_of_nothing_says_what_is_missing(world: World, missing: str) -> None:
     if missing == "provider":
         await world.run()
-        world.authentik.stored = None
+        world.server.stored = None
     found = await _evidence(world)
     assert found["connection-exists"].ok is False
     assert missing in found["connection-exists"].detail
 
 
 async def test_a_provider_of_another_application_is_shown_by_looking(working: World) -> None:
-    working.authentik.stored = replace(working.authentik.provider_now, client_id="another")
+    working.server.stored = replace(working.server.provider_now, client_id="another")
     seen = await look(working.context(), working.desired)
     assert seen.plan.secret.reason == "the provider holds another application's client id"

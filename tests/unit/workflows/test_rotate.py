@@ -15,7 +15,7 @@ from authentik_entra_bootstrap.rotation.decide import SecretAction
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, plan_rotation, rotate
 
 if TYPE_CHECKING:
-    from memory_world import World
+    from model_world import World
 
 DUE = {"days": 121}
 
@@ -74,22 +74,22 @@ async def test_an_empty_tenant_has_nothing_to_rotate(world: World) -> None:
 
 
 async def test_a_provider_that_is_gone_is_not_made_by_a_rotation(working: World) -> None:
-    working.authentik.stored = None
+    working.server.stored = None
     error = await _refused(working)
     assert error.code == "connection-not-bootstrapped"
     assert "no provider" in error.message
 
 
 async def _unlicensed(world: World) -> None:
-    world.authentik.licence = LicenseInfo("expired")
+    world.server.licence = LicenseInfo("expired")
 
 
 async def _without_a_permission(world: World) -> None:
-    world.authentik.missing_permissions = frozenset({"add_microsoftentraprovider"})
+    world.server.missing_permissions = frozenset({"add_microsoftentraprovider"})
 
 
 async def _unassigned(world: World) -> None:
-    world.authentik.stored = replace(world.authentik.provider_now, application_slug=None)
+    world.server.stored = replace(world.server.provider_now, application_slug=None)
 
 
 async def _wrong_tenant(world: World) -> None:
@@ -97,20 +97,20 @@ async def _wrong_tenant(world: World) -> None:
 
 
 async def _disabled(world: World) -> None:
-    world.entra.change_app(enabled=False)
+    world.tenant.change_app(enabled=False)
 
 
 async def _of_another_connection(world: World) -> None:
-    tags = [tag.replace("connection=default", "connection=other") for tag in world.entra.app.tags]
-    world.entra.change_app(tags=tuple(tags))
+    tags = [tag.replace("connection=default", "connection=other") for tag in world.tenant.app.tags]
+    world.tenant.change_app(tags=tuple(tags))
 
 
 async def _without_marks(world: World) -> None:
-    world.entra.change_app(tags=("somebody's",))
+    world.tenant.change_app(tags=("somebody's",))
 
 
 async def _without_secrets(world: World) -> None:
-    world.entra.policy = replace(world.entra.policy, addition_allowed=False)
+    world.tenant.policy = replace(world.tenant.policy, addition_allowed=False)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ async def test_with_nothing_due_a_licence_that_has_ended_is_no_reason_to_fail(wo
 
 
 async def test_permissions_that_are_missing_are_told_and_do_not_stop_the_rotation(working: World) -> None:
-    working.entra.change(assignments=working.entra.truth.assignments[:2])
+    working.tenant.change(assignments=working.tenant.truth.assignments[:2])
     working.age(**DUE)
     outcome = await _rotate(working)
     assert outcome.rotated
@@ -151,7 +151,7 @@ async def test_permissions_that_are_missing_are_told_and_do_not_stop_the_rotatio
 
 
 async def test_a_provider_with_another_name_is_found_by_its_client_id(working: World) -> None:
-    working.authentik.stored = replace(working.authentik.provider_now, name="Renamed")
+    working.server.stored = replace(working.server.provider_now, name="Renamed")
     assert (await _rotate(working, force=True)).provider.name == "Renamed"
 
 
@@ -184,7 +184,7 @@ async def test_a_secret_that_grew_too_old_on_the_way_is_thrown_away(working: Wor
             working.clock.advance(hours=1, minutes=1)
         return await original(pk)
 
-    working.authentik.last_change = slow  # type: ignore[method-assign]
+    working.authentik.last_change = slow
     with pytest.raises(Temporary) as caught:
         await _rotate(working, force=True)
     assert caught.value.code == "secret-too-old-to-deliver"
@@ -194,7 +194,7 @@ async def test_a_secret_that_grew_too_old_on_the_way_is_thrown_away(working: Wor
 
 async def _killed_at_the_cut_over(world: World) -> KeyId:
     """A run that was killed while its cut-over was under way; the secret that it made."""
-    from memory_wire import Killed
+    from model_world import Killed
 
     world.wire.fail("authentik.update_provider", Killed)
     with pytest.raises(Killed):
@@ -219,10 +219,10 @@ async def test_an_orphan_that_was_delivered_after_all_stays(working: World) -> N
 
     async def sleep(seconds: float) -> None:
         if seconds > 30:  # the wait for the dead run's last request, which is carried out now
-            working.authentik.person_changes_provider(working.entra.texts[orphan])
+            working.server.person_changes_provider(working.tenant.texts[orphan])
         await original(seconds)
 
-    working.clock.sleep = sleep  # type: ignore[method-assign]
+    working.clock.sleep = sleep
     outcome = await _rotate(working)
     assert outcome.retired == ()
     assert working.held().key_id == orphan
@@ -234,12 +234,12 @@ async def test_an_orphan_that_was_delivered_after_all_stays(working: World) -> N
 
 
 def _personal(world: World) -> None:
-    world.entra.change_app(sign_in_audience="AzureADandPersonalMicrosoftAccount")
+    world.tenant.change_app(sign_in_audience="AzureADandPersonalMicrosoftAccount")
 
 
 async def test_two_secrets_that_stay_leave_no_place_and_nothing_is_changed(working: World) -> None:
     _personal(working)
-    working.entra.make_secret("by hand", working.clock.now() + timedelta(days=700))
+    working.tenant.make_secret("by hand", working.clock.now() + timedelta(days=700))
     working.age(**DUE)
     error = await _refused(working, force=False)
     assert (error.code, error.exit_code) == ("too-many-secrets", ExitCode.ADMIN_ACTION)
@@ -249,7 +249,7 @@ async def test_two_secrets_that_stay_leave_no_place_and_nothing_is_changed(worki
 
 async def test_an_expired_secret_takes_no_place(working: World) -> None:
     _personal(working)
-    working.entra.make_secret("by hand", working.clock.now() + timedelta(days=30))
+    working.tenant.make_secret("by hand", working.clock.now() + timedelta(days=30))
     working.age(**DUE)
     assert (await _rotate(working)).rotated
 
@@ -290,7 +290,7 @@ async def test_what_authentik_may_be_using_is_not_retired_to_make_a_place(workin
     await _rotate(working)
     working.age(days=2)
     # Somebody saved the provider: which of the two secrets authentik holds is not known any more.
-    working.authentik.saved("model_updated")
+    working.server.saved("model_updated")
     error = await _refused(working, force=False)
     assert error.code == "too-many-secrets"
     assert len(working.ours) == 2
@@ -298,6 +298,6 @@ async def test_what_authentik_may_be_using_is_not_retired_to_make_a_place(workin
 
 async def test_other_audiences_have_no_limit_of_two(working: World) -> None:
     for name in ("one", "two", "three"):
-        working.entra.make_secret(name, working.clock.now() + timedelta(days=700))
+        working.tenant.make_secret(name, working.clock.now() + timedelta(days=700))
     working.age(**DUE)
     assert (await _rotate(working)).rotated

@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 import itertools
 import stat
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from memory_entra import GRAPH, OPERATOR, TENANT, MemoryEntra
-from memory_wire import START, Clock, Killed, Wire, call, lost
-from memory_world import Recorder
+from model_entra import Entra
+from model_line import START, Clock
+from model_tenant import GRAPH, OPERATOR, TENANT, Tenant
+from model_world import Killed, Recorder, Wire, lost
 
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import (
@@ -64,87 +65,90 @@ PRIVATE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 KINDS = ("killed-before", "killed-after", "unavailable", "lost")
 
 
-@dataclass
-class Tenant(MemoryEntra):
-    """A tenant with the rotator's application, if it is there, and one connection's."""
+class Directory(Entra):
+    """Both ports into a tenant with the rotator's application, if it is there, and one connection's."""
 
-    key_lag: float = 0.0
-    connection_owners: frozenset[str] = frozenset({OPERATOR})
-    registered_at: dict[str, datetime] = field(default_factory=dict)
-    federated: tuple[FederatedCredential, ...] = ()
-    extra_roles: frozenset[str] = frozenset()
+    def __init__(self, line: Wire, tenant: Tenant) -> None:
+        super().__init__(line, tenant)
+        self.key_lag = 0.0
+        self.connection_owners = frozenset({OPERATOR})
+        self.registered_at: dict[str, datetime] = {}
+        self.federated: tuple[FederatedCredential, ...] = ()
+        self.extra_roles: frozenset[str] = frozenset()
 
-    @property
-    def identities(self) -> Tenant:
-        return self
-
-    @call("entra")
     async def graph_principal(self) -> ResourcePrincipal:
-        return replace(GRAPH, app_roles={**GRAPH.app_roles, ROLE: "role-owned-by"})
+        found = await super().graph_principal()
+        return replace(found, app_roles={**GRAPH.app_roles, ROLE: "role-owned-by"})
 
-    @call("entra")
     async def find_application(self, unique_name: str) -> Application | None:
-        if unique_name == CONNECTION.unique_name:
-            return CONNECTION
-        seen = self.seen().application
-        return seen if seen and seen.unique_name == unique_name else None
+        found = await super().find_application(unique_name)
+        return CONNECTION if unique_name == CONNECTION.unique_name else found
 
-    @call("entra")
     async def owners(self, app_object_id: AppObjectId) -> frozenset[str]:
         assert app_object_id == CONNECTION.app_object_id
-        return self.connection_owners
+        return await self.line.call("entra.owners", lambda _: self.connection_owners)
 
-    @call("identities", writes=True)
     async def replace_keys(
         self,
         app_object_id: AppObjectId,
         keep: Sequence[KeyCredential],
         add: Sequence[tuple[str, PublicCertificate]] = (),
     ) -> None:
-        known = {item.key_id for item in self.app.keys}
-        assert {item.key_id for item in keep} <= known, "a key that is not there cannot be kept"
-        made = [
-            KeyCredential(item.key_id, name, item.start_date_time, item.end_date_time) for name, item in add
-        ]
-        self.registered_at |= {item.key_id: self.now for item in made}
-        self.change_app(keys=(*keep, *made))
+        def write(_: int) -> None:
+            known = {item.key_id for item in self.tenant.app.keys}
+            assert {item.key_id for item in keep} <= known, "a key that is not there cannot be kept"
+            made = [
+                KeyCredential(item.key_id, name, item.start_date_time, item.end_date_time)
+                for name, item in add
+            ]
+            self.registered_at |= {item.key_id: self.tenant.clock.now() for item in made}
+            self.tenant.change_app(keys=(*keep, *made))
 
-    @call("identities", writes=True)
+        await self.line.call("identities.replace_keys", write, kind="write")
+
     async def add_owner(self, app_object_id: AppObjectId, principal: ServicePrincipalObjectId) -> None:
-        assert app_object_id == CONNECTION.app_object_id
-        self.connection_owners |= {principal}
+        def write(_: int) -> None:
+            assert app_object_id == CONNECTION.app_object_id
+            self.connection_owners |= {principal}
 
-    @call("identities")
+        await self.line.call("identities.add_owner", write, kind="write")
+
     async def owned_applications(self, principal: ServicePrincipalObjectId) -> frozenset[AppId]:
-        return frozenset({CONNECTION.app_id} if principal in self.connection_owners else ())
+        def read(_: int) -> frozenset[AppId]:
+            return frozenset({CONNECTION.app_id} if principal in self.connection_owners else ())
 
-    @call("identities")
+        return await self.line.call("identities.owned_applications", read)
+
     async def federated_credentials(self, app_object_id: AppObjectId) -> tuple[FederatedCredential, ...]:
-        return self.federated
+        return await self.line.call("identities.federated_credentials", lambda _: self.federated)
 
-    @call("identities", writes=True)
     async def set_federated_credential(
         self, app_object_id: AppObjectId, credential: FederatedCredential
     ) -> None:
-        others = tuple(item for item in self.federated if item.name != credential.name)
-        self.federated = (*others, credential)
+        def write(_: int) -> None:
+            others = tuple(item for item in self.federated if item.name != credential.name)
+            self.federated = (*others, credential)
+
+        await self.line.call("identities.set_federated_credential", write, kind="write")
 
     def takes(self, pem: SecretText) -> bool:
         """Whether the token service takes a certificate."""
-        key_id = key_of(pem)
-        registered = self.truth.application is not None and any(
-            item.key_id == key_id and item.is_live(self.now) for item in self.app.keys
+        key_id, now = key_of(pem), self.tenant.clock.now()
+        registered = self.tenant.truth.application is not None and any(
+            item.key_id == key_id and item.is_live(now) for item in self.tenant.app.keys
         )
-        since = self.registered_at.get(key_id, self.now)
-        return registered and self.now >= since + timedelta(seconds=self.key_lag)
+        since = self.registered_at.get(key_id, now)
+        return registered and now >= since + timedelta(seconds=self.key_lag)
 
-    @call("token")
     async def sign_in_with_certificate(self, app_id: AppId, pem: SecretText) -> TokenClaims:
-        if not self.takes(pem):
-            raise Denied("operator-credential-invalid", "The key was not found.")
-        granted = {item.app_role_id for item in self.truth.assignments}
-        roles = self.extra_roles | ({ROLE} if "role-owned-by" in granted else frozenset())
-        return TokenClaims(TENANT, "rotator", app_id, roles=roles)
+        def sign_in(_: int) -> TokenClaims:
+            if not self.takes(pem):
+                raise Denied("operator-credential-invalid", "The key was not found.")
+            granted = {item.app_role_id for item in self.tenant.truth.assignments}
+            roles = self.extra_roles | ({ROLE} if "role-owned-by" in granted else frozenset())
+            return TokenClaims(TENANT, "rotator", app_id, roles=roles)
+
+        return await self.line.call("token.sign_in_with_certificate", sign_in)
 
 
 @functools.cache
@@ -155,16 +159,20 @@ def key_of(pem: SecretText) -> str:
 class World:
     """One tenant, one folder for key files, and a worker that goes on with the last proven key."""
 
-    def __init__(self, folder: Path, **tenant: Any) -> None:
+    def __init__(self, folder: Path, **state: Any) -> None:
         self.clock = Clock()
-        self.wire = Wire(self.clock)
+        self.tenant = Tenant(self.clock)
+        self.wire = Wire(self.tenant, watch=self._watch)
         rights = {"Application.ReadWrite.All", "Directory.Read.All", "AppRoleAssignment.ReadWrite.All"}
-        claims = TokenClaims(TENANT, OPERATOR, AppId("operator"), roles=frozenset(rights))
-        self.entra = Tenant(self.wire, operator_claims=claims, **tenant)
+        self.tenant.operator_claims = TokenClaims(
+            TENANT, OPERATOR, AppId("operator"), roles=frozenset(rights)
+        )
+        self.entra = Directory(self.wire, self.tenant)
+        for name, value in state.items():
+            setattr(self.entra if hasattr(self.entra, name) else self.tenant, name, value)
         self.folder = folder
         self.worker: SecretText | None = None
         self.locked_out: list[str] = []
-        self.wire.watch = self._watch
         self.done: list[str] = []
 
     def _watch(self, made: Any) -> None:
@@ -193,10 +201,10 @@ class World:
 
     @property
     def keys(self) -> set[str]:
-        return {item.key_id for item in self.entra.app.keys}
+        return {item.key_id for item in self.tenant.app.keys}
 
     def assert_ready(self, name: str = "key.pem") -> None:
-        truth, marks = self.entra.truth, read_marks(self.entra.app.tags)
+        truth, marks = self.tenant.truth, read_marks(self.tenant.app.tags)
         assert truth.principal is not None
         assert [item.app_role_id for item in truth.assignments] == ["role-owned-by"]
         assert self.entra.connection_owners == {OPERATOR, truth.principal.service_principal_object_id}
@@ -204,7 +212,7 @@ class World:
         assert marks.current is not None
         assert marks.current.key_id == key_of(self.pem(name))
         assert self.keys == {marks.current.key_id} | {item.key_id for item in marks.previous}
-        assert TAG in self.entra.app.tags
+        assert TAG in self.tenant.app.tags
         assert self.locked_out == []
 
 
@@ -278,7 +286,7 @@ async def test_an_interrupted_create_is_finished_by_the_next(kind: str, tmp_path
 @pytest.mark.parametrize(("kind", "lag"), [*((kind, 0.0) for kind in KINDS), ("killed-after", 12.0)])
 async def test_an_interrupted_renewal_never_locks_out(kind: str, lag: float, tmp_path: Path) -> None:
     async def renew(world: World) -> None:
-        world.entra.lag = world.entra.key_lag = lag
+        world.tenant.lag = world.entra.key_lag = lag
         await world.run("new.pem")
 
     async def judge(world: World) -> None:
@@ -329,7 +337,7 @@ async def test_a_due_certificate_wants_another_file(world: World) -> None:
 
 async def test_without_overlap_the_old_one_goes_at_once_and_only_ours(world: World) -> None:
     await world.run()
-    world.entra.change_app(keys=(FOREIGN, *world.entra.app.keys))
+    world.tenant.change_app(keys=(FOREIGN, *world.tenant.app.keys))
     before = len(world.wire.calls)
     outcome = await world.run("new.pem", force=True, overlap=timedelta())
     assert world.keys == {"foreign", key_of(world.pem("new.pem"))}
@@ -356,11 +364,11 @@ async def test_more_than_the_one_permission_fails_the_proof(world: World) -> Non
 
 async def test_somebody_else_s_application_is_left_alone(world: World) -> None:
     await world.run()
-    world.entra.change_app(tags=("other",))
+    world.tenant.change_app(tags=("other",))
     before = len(world.wire.calls)
     with pytest.raises(Conflict, match="rotator-name-taken"):
         await world.run()
-    await world.entra.delete_application(world.entra.app.app_object_id)
+    await world.entra.delete_application(world.tenant.app.app_object_id)
     with pytest.raises(Conflict, match="rotator-deleted"):
         await world.run("new.pem")
     assert world.wire.writes(before) == ["entra.delete_application"]
@@ -373,11 +381,11 @@ async def test_somebody_else_s_application_is_left_alone(world: World) -> None:
 async def test_what_the_operator_lacks_is_named_before_anything_is_written(
     left_out: str, world: World
 ) -> None:
-    claims = world.entra.operator_claims
+    claims = world.tenant.operator_claims
     await world.run()
-    world.entra.change(assignments=())
+    world.tenant.change(assignments=())
     world.entra.connection_owners = frozenset({OPERATOR})
-    world.entra.operator_claims = replace(claims, roles=claims.roles - {left_out})
+    world.tenant.operator_claims = replace(claims, roles=claims.roles - {left_out})
     before = len(world.wire.calls)
     with pytest.raises(Denied, match="entra-permission-missing") as caught:
         await world.run()
@@ -397,6 +405,6 @@ async def test_a_federated_credential_takes_the_place_of_a_certificate(world: Wo
         assert len(prepared.plan.changes) == expected
         outcome = await apply_rotator(context, [DESIRED], prepared, asked)
         assert outcome.seen.federated == (wanted,)
-    assert world.entra.app.keys == ()
+    assert world.tenant.app.keys == ()
     with pytest.raises(ConfigError, match="certificate-file-missing"):
         await prepare_rotator(world.context(), [DESIRED], Wanted())

@@ -22,7 +22,7 @@ from authentik_entra_bootstrap.workflows.status import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from memory_world import World
+    from model_world import World
 
 ACTORS = "authentik.enterprise.providers.microsoft_entra.tasks."
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -143,7 +143,7 @@ def test_authentik_s_words_are_cleaned_and_cut() -> None:
 
 
 async def test_status_alarms_for_a_stop_although_the_sync_is_called_done(working: World) -> None:
-    name = working.authentik.provider_now.name
+    name = working.server.provider_now.name
     stopped = TaskRecord(
         f"{ACTORS}microsoft_entra_sync_objects:{name}:user:1",
         "done",
@@ -156,14 +156,14 @@ async def test_status_alarms_for_a_stop_although_the_sync_is_called_done(working
         working.clock.now(),
         ("Starting full provider sync", "TypeError: no", "Task will be retried"),
     )
-    working.authentik.scheduled, working.authentik.whole = [stopped], [repeated]
+    working.server.scheduled, working.server.whole = [stopped], [repeated]
     status = await look_at_status(working.context(), working.desired)
     assert status.sync is not None
     assert status.failure is None
     codes = [alarm.code for alarm in alarms(status)]
     assert codes == ["sync-stopped", "sync-repeated"]
-    working.authentik.whole = []
-    working.authentik.scheduled = [
+    working.server.whole = []
+    working.server.scheduled = [
         TaskRecord(stopped.uid, "done", stopped.mtime, ("Syncing page 1 or Users", MEMBER))
     ]
     status = await look_at_status(working.context(), working.desired)

@@ -13,7 +13,7 @@ from authentik_entra_bootstrap.workflows.deleted_application import Wish, find_d
 from authentik_entra_bootstrap.workflows.teardown import look_before_teardown, teardown
 
 if TYPE_CHECKING:
-    from memory_world import World
+    from model_world import World
 
 WAYS: tuple[dict[str, bool], ...] = ({}, {"purge": True}, {"keep_application": True})
 KINDS = ("killed-before", "killed-after", "unavailable", "lost")
@@ -31,11 +31,7 @@ def watch_provider(world: World) -> list[str]:
     failing: list[str] = []
 
     def look(call: Any) -> None:
-        provider = world.authentik.stored
-        if (
-            provider is not None
-            and world.entra.accepts(provider.client_id, world.authentik.secret) is not None
-        ):
+        if world.server.stored is not None and not world.server.works():
             failing.append(call.name)
 
     world.wire.watch = look
@@ -43,9 +39,9 @@ def watch_provider(world: World) -> list[str]:
 
 
 def assert_gone(world: World, options: dict[str, bool]) -> None:
-    truth = world.entra.truth
-    assert world.authentik.stored is None
-    assert world.authentik.application is None
+    truth = world.tenant.truth
+    assert world.server.stored is None
+    assert world.server.application is None
     if options.get("keep_application"):
         assert truth.application is not None
         assert truth.application.tags == ()
@@ -71,7 +67,7 @@ async def test_a_second_run_has_nothing_to_do(working: World, options: dict[str,
 async def test_an_accident_at_any_call_is_finished_by_the_next_run(
     make_world: Any, options: dict[str, bool], kind: str
 ) -> None:
-    from memory_wire import Killed, lost
+    from model_world import Killed, lost
 
     happened = 0
     for number in range(60):
@@ -100,7 +96,7 @@ async def test_an_accident_at_any_call_is_finished_by_the_next_run(
 
 
 async def test_replicas_that_lag_do_not_hide_the_application(working: World) -> None:
-    working.entra.lag, working.entra.flapping = 90.0, True
+    working.tenant.lag, working.tenant.flapping = 90.0, True
     assert (await take_down(working)).steps
     assert_gone(working, {})
 
@@ -108,16 +104,16 @@ async def test_replicas_that_lag_do_not_hide_the_application(working: World) -> 
 async def test_what_was_attached_in_the_meantime_keeps_authentik_s_application(working: World) -> None:
     context = working.context()
     plan = plan_teardown(working.desired, await look_before_teardown(context, working.desired))
-    working.authentik.bindings = 1
+    working.server.bindings = 1
     done = await teardown(context, plan)
     assert [step.target.value for step in done] == ["provider", "application"]
-    assert working.authentik.application is not None
+    assert working.server.application is not None
     assert any("stays" in text for text in working.reporter.warnings)
 
 
 @pytest.mark.parametrize("wish", list(Wish))
 async def test_a_bootstrap_works_after_a_teardown(working: World, wish: Wish) -> None:
-    before = working.entra.app.app_id
+    before = working.tenant.app.app_id
     await take_down(working)
     context = working.context()
     deleted = await find_deleted(context, working.desired)
@@ -125,13 +121,13 @@ async def test_a_bootstrap_works_after_a_teardown(working: World, wish: Wish) ->
     await settle(context, working.desired, deleted, wish)
     assert await find_deleted(context, working.desired) is None
     await working.run()
-    assert (working.entra.app.app_id == before) is (wish is Wish.RESTORE)
-    assert working.authentik.stored is not None
-    assert working.entra.accepts(working.entra.app.app_id, working.authentik.secret) is None
+    assert (working.tenant.app.app_id == before) is (wish is Wish.RESTORE)
+    assert working.server.stored is not None
+    assert working.tenant.accepted(working.tenant.app.app_id, working.server.secret)
 
 
 async def test_a_stranger_s_deleted_application_is_neither_restored_nor_purged(working: World) -> None:
-    working.entra.change_app(tags=("authentik-entra", "authentik-entra:connection=staff"))
-    await working.entra.delete_application(working.entra.app.app_object_id)
+    working.tenant.change_app(tags=("authentik-entra", "authentik-entra:connection=staff"))
+    await working.entra.delete_application(working.tenant.app.app_object_id)
     with pytest.raises(Conflict, match="does not carry this connection's mark"):
         await find_deleted(working.context(), working.desired)

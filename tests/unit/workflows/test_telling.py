@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.workflows.rotate import rotate
 from authentik_entra_bootstrap.workflows.rotation_events import TrailListener
 
 if TYPE_CHECKING:
-    from memory_world import World
+    from model_world import World
 
 REFUSED = AdminActionRequired(
     "licence-required",
@@ -62,21 +62,21 @@ async def run(world: World, *, force: bool = False) -> tuple[Ear, list[Any]]:
 
 def written(world: World) -> list[tuple[str, str]]:
     """Our events, oldest first: authentik's action, and what happened."""
-    return [(action, str(context["happened"])) for action, context, _ in reversed(world.authentik.told)]
+    return [(action, str(context["happened"])) for action, context, _ in reversed(world.server.told)]
 
 
 async def test_a_rotation_is_told_with_every_id(working: World) -> None:
     before = working.held()
     ear, lines = await run(working, force=True)
-    (action, context, _) = working.authentik.told[0]
+    (action, context, _) = working.server.told[0]
     held = working.held()
     assert written(working) == [("secret_rotate", "rotation-done")]
     assert action == "secret_rotate"
     assert context["connection"] == "default"
     assert context["rotation_id"] == (held.display_name or "").rpartition(":")[2]
     assert context["key_ids"] == {"made": [held.key_id], "held": [held.key_id]}
-    assert working.authentik.change is not None
-    assert context["request_ids"] == [working.authentik.change.request_id]
+    assert working.server.change is not None
+    assert context["request_ids"] == [working.server.change.request_id]
     assert context["expires"] == f"{held.end_date_time:%Y-%m-%dT%H:%M:%SZ}"
     line = next(line for line in lines if line["event"] == "rotation-done")
     assert {key: line[key] for key in ("connection", "rotation_id", "key_ids", "request_ids")} == {
@@ -87,14 +87,14 @@ async def test_a_rotation_is_told_with_every_id(working: World) -> None:
     assert told.secret is not None
     assert told.secret.proven_at is not None
     assert before.key_id not in json.dumps(context)
-    assert working.authentik.secret not in json.dumps([context, [str(line) for line in lines]])
+    assert working.server.secret not in json.dumps([context, [str(line) for line in lines]])
 
 
 async def test_nothing_due_is_told_to_nobody_but_the_log(working: World) -> None:
     since = len(working.wire.calls)
     ear, lines = await run(working)
     assert [line["event"] for line in lines] == ["rotation-not-needed"]
-    assert working.authentik.told == []
+    assert working.server.told == []
     assert working.wire.writes(since) == []
     assert [what.kind for what in ear.told] == [Kind.KEPT]
 
@@ -113,7 +113,7 @@ async def test_a_failure_is_told_once_and_its_end_as_recovery(working: World) ->
     working.wire.fail("authentik.update_provider", REFUSED, times=3)
     ear, lines = await run(working)
     assert written(working) == [("configuration_error", "rotation-failed")]
-    context = working.authentik.told[0][1]
+    context = working.server.told[0][1]
     assert (context["code"], context["what_to_do"]) == ("licence-required", "Install a licence.")
     assert "request-of-the-failure" in context["request_ids"]
     assert context["key_ids"]["held"] == [working.held().key_id]
@@ -145,7 +145,7 @@ async def test_another_failure_is_written_at_once(working: World) -> None:
         "entra.find_application", AdminActionRequired("consent-required", "Consent is missing.")
     )
     await run(working)
-    assert [context["code"] for _, context, _ in working.authentik.told] == [
+    assert [context["code"] for _, context, _ in working.server.told] == [
         "consent-required",
         "licence-required",
     ]
@@ -164,7 +164,7 @@ async def test_a_failure_of_looking_ends_with_a_look_that_succeeds(working: Worl
 
 
 async def test_an_interrupted_rotation_that_is_finished_is_a_recovery(working: World) -> None:
-    from memory_wire import Killed
+    from model_world import Killed
 
     working.age(days=125)
     made = len(working.wire.calls)
@@ -178,14 +178,14 @@ async def test_an_interrupted_rotation_that_is_finished_is_a_recovery(working: W
         ("secret_rotate", "rotation-done"),
         ("configuration_warning", "rotation-recovered"),
     ]
-    context = working.authentik.told[0][1]
+    context = working.server.told[0][1]
     held = working.held()
     assert context["rotation_id"] == (held.display_name or "").rpartition(":")[2]
     assert "interrupted" in str(context["message"])
 
 
 def _dies_behind(name: str) -> Any:
-    from memory_wire import Accident, Killed
+    from model_world import Accident, Killed
 
     return Accident(lambda call: call.name == name, Killed, "after")
 
@@ -198,11 +198,11 @@ async def test_a_failure_near_the_end_is_a_warning_of_its_own(working: World) ->
         ("configuration_error", "rotation-failed"),
         ("configuration_warning", "secret-expiring"),
     ]
-    assert "ends in 2" in str(working.authentik.told[0][1]["message"])
+    assert "ends in 2" in str(working.server.told[0][1]["message"])
 
 
 async def test_an_audit_trail_that_refuses_fails_nothing_and_is_reported_once(working: World) -> None:
-    working.authentik.events_writable = False
+    working.server.events_writable = False
     context = working.context()
     context.listener = TrailListener(context.authentik, working.reporter, context.now)
     for _ in range(2):
@@ -210,11 +210,11 @@ async def test_an_audit_trail_that_refuses_fails_nothing_and_is_reported_once(wo
         assert outcome.rotated
         working.clock.advance(60)
     assert len([text for text in working.reporter.warnings if "audit trail" in text]) == 1
-    assert working.authentik.told == []
+    assert working.server.told == []
 
 
 async def test_where_events_cannot_be_read_failures_are_written_all_the_same(working: World) -> None:
-    working.authentik.events_readable = False
+    working.server.events_readable = False
     working.age(days=125)
     working.wire.fail("authentik.update_provider", REFUSED)
     await run(working)
@@ -227,7 +227,7 @@ async def test_giving_way_to_another_run_is_no_failure(working: World) -> None:
     ear, lines = await run(working)
     assert [line["event"] for line in lines] == ["rotation-gave-way"]
     assert ear.told == []
-    assert working.authentik.told == []
+    assert working.server.told == []
 
 
 async def test_an_authentik_that_is_away_is_not_asked_to_write(working: World) -> None:
@@ -250,7 +250,7 @@ async def test_a_verification_that_authentik_passes_is_told(working: World) -> N
     seen = await look(context, working.desired)
     await verify(context, seen.plan, seen.entra, seen.authentik)
     assert [name for name, _ in ear.proofs] == ["default"]
-    working.authentik.worker_runs = False
+    working.server.worker_runs = False
     await verify(context, seen.plan, seen.entra, seen.authentik)
     assert len(ear.proofs) == 1
 
