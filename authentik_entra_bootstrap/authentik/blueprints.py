@@ -48,8 +48,8 @@ class Blueprints(Server):
     async def imports_blueprints(self) -> bool:
         """Whether the server imports blueprints without storing them (since 2026.5); asked once.
 
-        Told by the ``Allow`` header of the address, which refusals carry, too; where ``OPTIONS`` gives none, by the
-        server's own description.
+        The ``Allow`` header of the address says so; refusals carry it as well. Without that header, the server's
+        own description of its API does.
         """
         if self._imports is None:
             reply = await self._api.exchange(Call("OPTIONS", IMPORT))
@@ -66,8 +66,8 @@ class Blueprints(Server):
     ) -> Written[BlueprintResult]:
         """Upload and apply, without an instance. The answer is 200 even when it was refused.
 
-        Before 2026.8 the form's context is ignored: then the values stand in the uploaded text's own context. Only
-        the server's own description tells: authentik passes over unknown fields without a word.
+        Before 2026.8 the form's context is ignored: then the values are written into the uploaded text's own
+        context. Only the server's own description says which: authentik ignores unknown fields silently.
         """
         if self._takes_context is None:
             fields = posted_fields(await self._schema(), IMPORT, "multipart/form-data")

@@ -75,7 +75,7 @@ class Client(Connection):
     # --- reading and writing objects
 
     async def get(self, path: str, parse: Callable[[object], T], *, query: Query = ()) -> T:
-        """Read what is no list and no object of one: the version, the licence, the caller."""
+        """Read an answer that belongs to no list: the licence, the token's user."""
         return self.read(await self.repeat(Call("GET", path, query=query)), parse)
 
     async def find(
@@ -122,7 +122,7 @@ class Client(Connection):
 
         :param parse: reads one entry; ``None`` leaves it out.
         :param max_pages: where the newest entries are enough.
-        :param done: told each entry; ``True`` ends the reading after that page.
+        :param done: called with each entry; ``True`` ends the reading after that page.
         :raises UnexpectedAnswer: the list does not end.
         """
         entries: list[T] = []
@@ -161,7 +161,7 @@ class Client(Connection):
         :param find: the object, if it is there and what was asked for. Raises :class:`AlreadyExists` when another one
             has the name.
         :param what: the condition waited for, for people.
-        :returns: the object; without a request id where it was looked up.
+        :returns: the object; without a request id if it was looked up.
         :raises BootstrapError: the refusal; the lost request's error when the object stays absent.
         """
         lost: BootstrapError | None = None

@@ -2,7 +2,7 @@
 
 The library's own models of answers break on fields they do not know and on ones they miss, so answers are taken as
 bytes; its retries are off; its exceptions (which print headers and bodies) end here. It is synchronous: each request
-runs in a thread of its own, which nobody waits for longer than the deadline.
+runs in a thread of its own, and no caller waits for it longer than the deadline.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class _Flight:
 
     @property
     def connected(self) -> bool:
-        """Whether a connection to authentik or to the proxy stands."""
+        """Whether there is a connection to authentik or to the proxy."""
         return getattr(self.connection, "sock", None) is not None
 
     def abort(self) -> None:

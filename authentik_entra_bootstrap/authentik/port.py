@@ -41,7 +41,7 @@ class AuthentikPort(Protocol):
         """
 
     async def service_time(self) -> datetime | None:
-        """authentik's time, from the ``Date`` of a fresh reply; ``None`` where it tells none."""
+        """authentik's time, from the ``Date`` of a fresh reply; ``None`` if the reply has none."""
 
     async def license(self) -> LicenseInfo:
         """The enterprise licence's summary."""
@@ -120,7 +120,7 @@ class AuthentikPort(Protocol):
         """
 
     async def proof_task(self, pk: ProviderPk, provider_name: str, probe_id: int) -> TaskRecord | None:
-        """The task that :meth:`request_proof` started, as it stands now."""
+        """The task that :meth:`request_proof` started; ``None`` while there is none."""
 
     async def sync_tasks(self, pk: ProviderPk) -> tuple[TaskRecord, ...]:
         """The newest sync tasks of the provider, newest first."""
@@ -157,10 +157,10 @@ class AuthentikPort(Protocol):
         """
 
     async def provider_dependents(self, pk: ProviderPk) -> tuple[Dependent, ...]:
-        """What hangs from the provider, by authentik's own list (``used_by``)."""
+        """Objects that depend on the provider, by authentik's own list (``used_by``)."""
 
     async def application_dependents(self, application: AuthentikApplication) -> tuple[Dependent, ...]:
-        """What hangs from the application, its backchannel providers among it."""
+        """Objects that depend on the application, its backchannel providers included."""
 
     async def application_bindings(self, application: AuthentikApplication) -> int | None:
         """Number of policy bindings of the application; ``None`` where the token may not look."""
@@ -200,13 +200,13 @@ class AuthentikPort(Protocol):
         """Make authentik's worker apply an instance; it answers before that is done."""
 
     async def blueprint(self, pk: str) -> BlueprintInstance | None:
-        """The instance as it stands."""
+        """The instance by primary key."""
 
     async def blueprint_lines(self, pk: str) -> tuple[str, ...]:
         """What the worker logged when it applied the instance last; nothing where tasks may not be read."""
 
     async def delete_blueprint(self, pk: str) -> bool:
-        """Delete an instance; what it made stays. ``False`` when there was none."""
+        """Delete an instance and keep the objects it made; ``False`` when there was none."""
 
     async def exists(self, model: str, conditions: Sequence[tuple[str, str]]) -> bool | None:
         """Whether there is an object with these fields; ``None`` where that cannot be told.

@@ -94,11 +94,11 @@ class Providers(Server):
         return None if found is None else text(found, "verbose_name") or "provider"
 
     async def create_provider(self, spec: ProviderSpec, secret: SecretText) -> Written[Provider]:
-        """Create the provider with its secret; a lost answer is settled by reading.
+        """Create the provider with its secret; a lost answer is resolved by reading.
 
-        What was read may as well be another run's, which asked for the same at the same time. Only its secret
-        differs, and that cannot be read: so the secret is then delivered once more, and the provider holds the
-        one that the caller believes it to hold.
+        The provider that was read may have been created by another run that asked for the same at the same time.
+        Only its secret differs, and the secret cannot be read. So the secret is delivered once more, and the provider
+        holds the one that the caller believes it to hold.
 
         :raises ConfigError: ``authentik-option-unsupported``.
         """
@@ -155,7 +155,7 @@ class Providers(Server):
     async def create_application(
         self, *, slug: str, name: str, backchannel_provider_pks: Sequence[int]
     ) -> Written[AuthentikApplication]:
-        """Create the application with its backchannel providers; a lost answer is settled by reading."""
+        """Create the application with its backchannel providers; a lost answer is resolved by reading."""
         _check_slug(slug)
         wanted = {
             "name": name,
@@ -296,7 +296,7 @@ def application(body: object) -> AuthentikApplication:
 
 
 def dependents(body: object) -> tuple[Dependent, ...]:
-    """authentik's ``used_by`` list: what hangs from an object."""
+    """authentik's ``used_by`` list: the objects that depend on one."""
     if not isinstance(body, list):
         raise Malformed("it is no list")
     return tuple(

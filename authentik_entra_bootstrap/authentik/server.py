@@ -1,4 +1,4 @@
-"""What the server tells of itself: version, the provider's fields, licence, caller, and its audit trail."""
+"""The server: its version, the provider's fields, licence and time, the token's user, and the audit trail."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _FEW_PAGES = 5
 
 
 class Server(Part):
-    """Reads what the server tells of itself."""
+    """Reads version, fields, licence, time and the token's user."""
 
     _reading: asyncio.Future[ServerInfo] | None = None
 
@@ -87,7 +87,7 @@ class Server(Part):
         reading = self._reading
         if reading is None or (reading.done() and (reading.cancelled() or reading.exception())):
             return await self.server()
-        # Asked side by side with what needs it: read once. Who began it tells of its failure, too.
+        # A read is under way: wait for it instead of sending a second one.
         return reading.result() if reading.done() else await asyncio.shield(reading)
 
     async def _read_server(self) -> ServerInfo:

@@ -93,7 +93,7 @@ class AuthentikApplication:
 
 @dataclass(frozen=True)
 class Dependent:
-    """One entry of authentik's ``used_by``: what hangs from an object, and what its deletion does to it.
+    """One entry of authentik's ``used_by``: an object that depends on another, and what the other's deletion does to it.
 
     :param action: ``cascade`` (deleted along), ``cascade_many`` (only the link goes), ``set_null``,
         ``set_default``, ``left_dangling`` or a word newer than this code.

@@ -77,7 +77,7 @@ class Situation:
         message = "Invalid value specified for property 'mailNickname' of resource 'User'."
         for nickname, call in wrong.items():
             name = call["request"]["userPrincipalName"]
-            call |= {"status": 400, "reply": {"error": {"message": message}}, "refused_since": True}
+            call |= {"status": 400, "reply": {"error": {"message": message}}}
             if call["method"] == "PATCH":  # it was never made, so it is never updated
                 call |= {"method": "POST", "path": "/v1.0/users"}
                 call["request"] |= {"passwordProfile": {}, "onPremisesImmutableId": ""}

@@ -475,16 +475,16 @@ async def blocked_worker(recorded: Record) -> None:
             body = {"sync_object_model": "authentik.core.models.User", "sync_object_id": key}
             answer = await lab.api.post(f"{ENTRA}{made[name]['pk']}/sync/object/", json=body)
             assert (answer.status_code, answer.text) == (405, "")
-        theirs = {standing(row["uid"], row["state"], row["logs"]) for row in rows}
+        theirs = {task_outcome(row["uid"], row["state"], row["logs"]) for row in rows}
         ours = {
-            standing(row["uid"], row["state"], [line["event"] for line in kept_log(row)])
+            task_outcome(row["uid"], row["state"], [line["event"] for line in kept_log(row)])
             for row in lab.state.tables["task"]
         }
         # What authentik cleans up on its own schedule is not in the sandbox.
         assert ours == {row for row in theirs if "clean_expired" not in row[0]}
 
 
-def standing(uid: str, state: str, events: list[str]) -> tuple[Any, ...]:
+def task_outcome(uid: str, state: str, events: list[str]) -> tuple[Any, ...]:
     """A task's name, whether it runs, and its log; fetched beforehand or not, a waiting task waits."""
     return uid, "waits" if state in {"queued", "consumed"} else state, tuple(events)
 
