@@ -74,13 +74,15 @@ class Credentials(OnGraph):
         try:
             return records.new_client_secret(
                 await self._graph.call(
-                    operations.ADD_SECRET, "post", target, body, exists=True, when=surely_not_made
+                    operations.ADD_SECRET, "post", target, body, exists=True, when=certainly_not_created
                 )
             )
         except AdminActionRequired as error:
             failure = _with_end(error, end)
         except (ServiceUnavailable, UnexpectedAnswer) as error:
-            failure = error if surely_not_made(error) or _refused(error) else _lost(error, display_name)
+            failure = (
+                error if certainly_not_created(error) or _refused(error) else _lost_reply(error, display_name)
+            )
         raise failure
 
     async def remove_secret(self, app_object_id: AppObjectId, key_id: KeyId) -> bool:
@@ -214,7 +216,7 @@ class Credentials(OnGraph):
         return next(iter(named + same), None)
 
 
-def surely_not_made(error: BaseException) -> bool:
+def certainly_not_created(error: BaseException) -> bool:
     """Whether ``addPassword`` may be sent again: the answer proves that no secret was made."""
     if isinstance(error, Unreachable):
         return not error.sent and worth_another_try(error)
@@ -229,7 +231,7 @@ def _refused(error: BootstrapError) -> bool:
     return bool(trace and trace.service_code and trace.status and 400 <= trace.status < 500)
 
 
-def _lost(error: BootstrapError, display_name: str) -> BootstrapError:
+def _lost_reply(error: BootstrapError, display_name: str) -> BootstrapError:
     return fault("secret-reply-lost", trace=error.trace, reason=error.message, display_name=display_name)
 
 

@@ -24,33 +24,33 @@ from azure.identity import (
 )
 
 from authentik_entra_bootstrap.domain import OperatorIdentity, SecretText, TenantId
-from authentik_entra_bootstrap.entra.token_service import Attempt, BlockingAttempt
+from authentik_entra_bootstrap.entra.token_service import BlockingTransport, CredentialTransport
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.support.private_files import Unreadable, read_file, read_line
 
 Prompt = Callable[[str, str, datetime], None]
-Maker = Callable[[Attempt, TenantId | None, Prompt], Any]
+Maker = Callable[[CredentialTransport, TenantId | None, Prompt], Any]
 
 _BROWSER_TIMEOUT = 300
 _CLI_TIMEOUT = 30
 
 
-def awaited(attempt: Attempt) -> dict[str, Any]:
+def async_options(transport: CredentialTransport) -> dict[str, Any]:
     """Options of a credential of ``azure.identity.aio``."""
-    cloud = attempt.service.cloud
+    cloud = transport.service.cloud
     return {
         "authority": cloud.authority,
         # With discovery on, MSAL would ask the global host about every other authority.
         "disable_instance_discovery": not cloud.discovers,
-        "transport": attempt,
+        "transport": transport,
         "retry_total": 0,
-        "user_agent": attempt.service.network.user_agent,
+        "user_agent": transport.service.network.user_agent,
     }
 
 
-def _blocking(attempt: Attempt) -> dict[str, Any]:
+def _blocking_options(transport: CredentialTransport) -> dict[str, Any]:
     """Options of a credential of ``azure.identity``."""
-    return awaited(attempt) | {"transport": BlockingAttempt(attempt)}
+    return async_options(transport) | {"transport": BlockingTransport(transport)}
 
 
 def _sends_chain() -> bool:
@@ -69,51 +69,55 @@ def _with_a_window() -> bool:
     return chosen == "interactivebrowsercredential" or find_spec("azure.identity.broker") is not None
 
 
-def _default(attempt: Attempt, _tenant: TenantId | None, _prompt: Prompt) -> Any:
+def _default(transport: CredentialTransport, _tenant: TenantId | None, _prompt: Prompt) -> Any:
     if _sends_chain() or _service_fabric() or _with_a_window():
-        return DefaultAzureCredential(**_blocking(attempt), process_timeout=_CLI_TIMEOUT)
-    return aio.DefaultAzureCredential(**awaited(attempt), process_timeout=_CLI_TIMEOUT)
+        return DefaultAzureCredential(**_blocking_options(transport), process_timeout=_CLI_TIMEOUT)
+    return aio.DefaultAzureCredential(**async_options(transport), process_timeout=_CLI_TIMEOUT)
 
 
-def _environment(attempt: Attempt, _tenant: TenantId | None, _prompt: Prompt) -> Any:
+def _environment(transport: CredentialTransport, _tenant: TenantId | None, _prompt: Prompt) -> Any:
     if _sends_chain():
-        return EnvironmentCredential(**_blocking(attempt))
-    return aio.EnvironmentCredential(**awaited(attempt))
+        return EnvironmentCredential(**_blocking_options(transport))
+    return aio.EnvironmentCredential(**async_options(transport))
 
 
-def _workload_identity(attempt: Attempt, tenant: TenantId | None, _prompt: Prompt) -> Any:
+def _workload_identity(transport: CredentialTransport, tenant: TenantId | None, _prompt: Prompt) -> Any:
     chosen = None if os.environ.get("AZURE_TENANT_ID") else tenant
-    return aio.WorkloadIdentityCredential(**_in(chosen), **awaited(attempt))
+    return aio.WorkloadIdentityCredential(**_tenant_option(chosen), **async_options(transport))
 
 
-def _managed_identity(attempt: Attempt, _tenant: TenantId | None, _prompt: Prompt) -> Any:
+def _managed_identity(transport: CredentialTransport, _tenant: TenantId | None, _prompt: Prompt) -> Any:
     make, options = (
-        (ManagedIdentityCredential, _blocking(attempt))
+        (ManagedIdentityCredential, _blocking_options(transport))
         if _service_fabric()
-        else (aio.ManagedIdentityCredential, awaited(attempt))
+        else (aio.ManagedIdentityCredential, async_options(transport))
     )
     chosen = {name: options[name] for name in ("transport", "retry_total", "user_agent")}
     return make(client_id=os.environ.get("AZURE_CLIENT_ID"), **chosen)
 
 
-def _azure_cli(_attempt: Attempt, tenant: TenantId | None, _prompt: Prompt) -> Any:
+def _azure_cli(_transport: CredentialTransport, tenant: TenantId | None, _prompt: Prompt) -> Any:
     return AzureCliCredential(tenant_id=tenant or "", process_timeout=_CLI_TIMEOUT)
 
 
-def _browser(attempt: Attempt, tenant: TenantId | None, _prompt: Prompt) -> Any:
-    return InteractiveBrowserCredential(**_in(tenant), timeout=_BROWSER_TIMEOUT, **_blocking(attempt))
+def _browser(transport: CredentialTransport, tenant: TenantId | None, _prompt: Prompt) -> Any:
+    return InteractiveBrowserCredential(
+        **_tenant_option(tenant), timeout=_BROWSER_TIMEOUT, **_blocking_options(transport)
+    )
 
 
-def _device_code(attempt: Attempt, tenant: TenantId | None, prompt: Prompt) -> Any:
-    return DeviceCodeCredential(**_in(tenant), prompt_callback=prompt, **_blocking(attempt))
+def _device_code(transport: CredentialTransport, tenant: TenantId | None, prompt: Prompt) -> Any:
+    return DeviceCodeCredential(
+        **_tenant_option(tenant), prompt_callback=prompt, **_blocking_options(transport)
+    )
 
 
-def _in(tenant: TenantId | None) -> dict[str, Any]:
+def _tenant_option(tenant: TenantId | None) -> dict[str, Any]:
     return {"tenant_id": tenant} if tenant else {}
 
 
 def sign_in_as_application(
-    operator: OperatorIdentity, attempt: Attempt, tenant: TenantId | None, _prompt: Prompt
+    operator: OperatorIdentity, transport: CredentialTransport, tenant: TenantId | None, _prompt: Prompt
 ) -> Any:
     """A credential for the operator's application that the settings name, in the connection's tenant.
 
@@ -125,7 +129,7 @@ def sign_in_as_application(
         raise ValueError("tenant_id has to be set together with operator_client_id")
     proof = operator_proof(operator)
     make = aio.CertificateCredential if "certificate_data" in proof else aio.ClientSecretCredential
-    return make(chosen, operator.app_id, **proof, **awaited(attempt))
+    return make(chosen, operator.app_id, **proof, **async_options(transport))
 
 
 LOGINS: Mapping[str, Maker] = {

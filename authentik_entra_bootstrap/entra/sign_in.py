@@ -32,13 +32,18 @@ from authentik_entra_bootstrap.entra.error_codes import fault
 from authentik_entra_bootstrap.entra.http_client import worth_another_try
 from authentik_entra_bootstrap.entra.logins import (
     LOGINS,
-    awaited,
+    async_options,
     check_environment,
     operator_proof,
     sign_in_as_application,
 )
 from authentik_entra_bootstrap.entra.records import read_claims
-from authentik_entra_bootstrap.entra.token_service import Attempt, SignIn, TokenService, no_answer_fault
+from authentik_entra_bootstrap.entra.token_service import (
+    CredentialTransport,
+    SignIn,
+    TokenService,
+    no_answer_fault,
+)
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, Unreachable
 from authentik_entra_bootstrap.support.waiting import FIRST_CONTACT, Backoff, Condition, Waiter
 
@@ -61,19 +66,19 @@ async def fresh_token(
 
     async def once() -> AccessToken:
         # Anew for each try: nothing of the last one may answer in the place of the token service.
-        attempt = Attempt(service, who)
+        transport = CredentialTransport(service, who)
 
         async def ask() -> AccessToken:
-            async with make(**awaited(attempt)) as credential:
-                token: AccessToken = await credential.get_token(service.cloud.graph_scope, **_asked())
+            async with make(**async_options(transport)) as credential:
+                token: AccessToken = await credential.get_token(service.cloud.graph_scope, **_token_options())
                 return token
 
-        return await _guarded(attempt, ask)
+        return await _with_our_errors(transport, ask)
 
-    return await _patient(service, waiter, once)
+    return await _retried(service, waiter, once)
 
 
-async def _patient(service: TokenService, waiter: Waiter, once: Callable[[], Awaitable[T]]) -> T:
+async def _retried(service: TokenService, waiter: Waiter, once: Callable[[], Awaitable[T]]) -> T:
     def unreached(error: BaseException) -> bool:
         return isinstance(error, Unreachable) and not service.reached and worth_another_try(error)
 
@@ -85,31 +90,31 @@ async def _patient(service: TokenService, waiter: Waiter, once: Callable[[], Awa
     return result
 
 
-def _asked(claims: str | None = None) -> dict[str, Any]:
+def _token_options(claims: str | None = None) -> dict[str, Any]:
     """Options of ``get_token``."""
     # Kiota asks with CAE on, and the credentials keep separate caches for both: always the same answer here.
     return {"claims": claims, "enable_cae": True}
 
 
-async def _guarded(attempt: Attempt, ask: Callable[[], Awaitable[T]]) -> T:
+async def _with_our_errors(transport: CredentialTransport, ask: Callable[[], Awaitable[T]]) -> T:
     """Ask, and give failures as ours.
 
     They are raised outside the handlers, so that no library exception, whose request may hold the secret, stays
     attached to them.
     """
-    attempt.sent, attempt.failure = False, None
+    transport.sent, transport.failure = False, None
     failure: BootstrapError
     try:
         return await ask()
     except BootstrapError:
         raise
     except Exception as error:  # noqa: BLE001  # the library documents no complete list; nothing may leak out
-        if isinstance(error, ValueError | OSError) and not attempt.sent:
+        if isinstance(error, ValueError | OSError) and not transport.sent:
             # Malformed settings: a certificate that cannot be read, an authority that is no address.
             failure = fault("operator-credential-invalid", reason=error)
         else:
             text = error.message if isinstance(error, ClientAuthenticationError) else type(error).__name__
-            failure = attempt.failure or no_answer_fault(attempt.sign_in, str(text))
+            failure = transport.failure or no_answer_fault(transport.sign_in, str(text))
     raise failure
 
 
@@ -177,7 +182,7 @@ class OperatorTokens:
         self._announce = announce
         self._given = credential
         self._credential: Any = credential
-        self._attempt = Attempt(service, self._who())
+        self._transport = CredentialTransport(service, self._who())
         self._token: AccessToken | None = None
         self._refused: AccessToken | None = None
         self.known_claims: TokenClaims | None = None
@@ -212,11 +217,11 @@ class OperatorTokens:
                 if self._login not in INTERACTIVE_LOGINS:
                     # The credential would hand out the same token again: its cache goes by the wall clock.
                     await self.close()
-            elif claims and _is_awaited(self._credential):
+            elif claims and _is_async(self._credential):
                 # azure-identity 1.23 takes a token from the cache whatever the challenge.
                 await self.close()
             if self._token is None or claims or self._token.expires_on - time() < FRESH:
-                token = await _patient(self._service, self._waiter, partial(self._acquire, claims))
+                token = await _retried(self._service, self._waiter, partial(self._acquire, claims))
                 self.known_claims = self._checked(read_claims(token.token))
                 self._token = token
             return self._token
@@ -240,7 +245,7 @@ class OperatorTokens:
         if self._operator is not None:
             make = partial(sign_in_as_application, self._operator)
         if self._credential is None:
-            self._attempt = Attempt(self._service, self._who())
+            self._transport = CredentialTransport(self._service, self._who())
         loop = asyncio.get_running_loop()
 
         def prompt(verification_uri: str, user_code: str, expires_on: datetime) -> None:
@@ -252,13 +257,15 @@ class OperatorTokens:
 
         async def ask() -> AccessToken:
             if self._credential is None:
-                self._credential = make(self._attempt, self._tenant_id, prompt)
-            get = partial(self._credential.get_token, self._service.cloud.graph_scope, **_asked(claims))
-            token: AccessToken = await (get() if _is_awaited(self._credential) else _in_daemon_thread(get))
+                self._credential = make(self._transport, self._tenant_id, prompt)
+            get = partial(
+                self._credential.get_token, self._service.cloud.graph_scope, **_token_options(claims)
+            )
+            token: AccessToken = await (get() if _is_async(self._credential) else _in_daemon_thread(get))
             return token
 
         try:
-            return await _guarded(self._attempt, ask)
+            return await _with_our_errors(self._transport, ask)
         except BootstrapError as error:
             # A new credential for the next try: MSAL replays refusals from its own cache for a while. A
             # person is not asked twice because the service was busy.
@@ -284,6 +291,6 @@ class OperatorTokens:
         return claims
 
 
-def _is_awaited(credential: Any) -> bool:
+def _is_async(credential: Any) -> bool:
     """Whether it is one of the asynchronous credentials."""
     return credential is not None and inspect.iscoroutinefunction(credential.get_token)

@@ -50,7 +50,7 @@ class TokenService:
         """Whether it has answered anything yet."""
 
 
-class Attempt(AsyncHttpTransport[Any, Any]):
+class CredentialTransport(AsyncHttpTransport[Any, Any]):
     """What one credential of ``azure.identity.aio`` sends its requests by.
 
     Each request has a connection of its own, so that several sign-ins in a row meet several replicas.
@@ -109,16 +109,16 @@ class Attempt(AsyncHttpTransport[Any, Any]):
         """Nothing to close."""
 
 
-class BlockingAttempt(HttpTransport[Any, Any]):
+class BlockingTransport(HttpTransport[Any, Any]):
     """The same for a credential of ``azure.identity``, which works in a thread beside the loop."""
 
-    def __init__(self, attempt: Attempt) -> None:
-        self._attempt = attempt
+    def __init__(self, transport: CredentialTransport) -> None:
+        self._transport = transport
         self._loop = asyncio.get_running_loop()
 
     def send(self, request: Any, **options: Any) -> Any:
-        """Send once; see :meth:`Attempt.send`."""
-        return asyncio.run_coroutine_threadsafe(self._attempt.send(request, **options), self._loop).result()
+        """Send once; see :meth:`CredentialTransport.send`."""
+        return asyncio.run_coroutine_threadsafe(self._transport.send(request, **options), self._loop).result()
 
     def open(self) -> None:
         """Nothing to open."""

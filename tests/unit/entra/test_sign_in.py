@@ -28,7 +28,7 @@ from authentik_entra_bootstrap.domain import CLOUDS, AppId, Network, OperatorIde
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
 from authentik_entra_bootstrap.entra.logins import LOGINS, sign_in_as_application
 from authentik_entra_bootstrap.entra.sign_in import OneToken, OperatorTokens, _in_daemon_thread, fresh_token
-from authentik_entra_bootstrap.entra.token_service import Attempt, SignIn, TokenService
+from authentik_entra_bootstrap.entra.token_service import CredentialTransport, SignIn, TokenService
 from authentik_entra_bootstrap.errors import BootstrapError, Denied, Temporary
 from authentik_entra_bootstrap.support.waiting import TOKEN_LIMIT, Waiter
 
@@ -98,8 +98,8 @@ async def test_an_assertion_is_sent_as_it_is(service: Service) -> None:
 
 
 async def test_timeouts_are_the_settings_unless_the_library_wants_shorter_ones(service: Service) -> None:
-    attempt = Attempt(service.tokens(connect_timeout=3, read_timeout=7), WHO)
-    async with ClientSecretCredential(TENANT, APP, CANARY, transport=attempt, retry_total=0) as credential:
+    transport = CredentialTransport(service.tokens(connect_timeout=3, read_timeout=7), WHO)
+    async with ClientSecretCredential(TENANT, APP, CANARY, transport=transport, retry_total=0) as credential:
         service.always = GRANTED
         for shorter in (300, 1):
             await credential.get_token("a/.default", connection_timeout=shorter, tenant_id=TENANT)
@@ -283,8 +283,8 @@ async def test_a_challenge_is_answered_with_a_new_token(
 
 async def test_a_given_credential_may_be_asynchronous(service: Service) -> None:
     service.always = GRANTED
-    attempt = Attempt(service.tokens(), WHO)
-    async with ClientSecretCredential(TENANT, APP, CANARY, transport=attempt) as credential:
+    transport = CredentialTransport(service.tokens(), WHO)
+    async with ClientSecretCredential(TENANT, APP, CANARY, transport=transport) as credential:
         operator = tokens(service, "default", credential=credential)
         assert (await operator.claims()).tenant_id == TENANT
         await operator.close()
@@ -377,7 +377,7 @@ async def test_every_login_makes_its_credential(
     token.write_text("x")
     value, among = BLOCKING[variable]
     environment(AZURE_FEDERATED_TOKEN_FILE=str(token), **{variable: value})
-    credential = LOGINS[login](Attempt(service.tokens(), WHO), TENANT, lambda *_: None)
+    credential = LOGINS[login](CredentialTransport(service.tokens(), WHO), TENANT, lambda *_: None)
     assert type(credential).__name__ == NAMES[login]
     blocking = login in {"azure-cli", "browser", "device-code", *among}
     assert inspect.iscoroutinefunction(credential.get_token) is not blocking
@@ -498,7 +498,7 @@ async def test_the_operator_of_the_settings(service: Service, tmp_path: Path) ->
     await operator.close()
     with pytest.raises(ValueError, match="tenant_id"):
         sign_in_as_application(
-            OperatorIdentity(APP, str(secret)), Attempt(service.tokens(), WHO), None, print
+            OperatorIdentity(APP, str(secret)), CredentialTransport(service.tokens(), WHO), None, print
         )
     unreadable = tokens(service, "default", operator=OperatorIdentity(APP, certificate_file=str(secret)))
     with pytest.raises(BootstrapError) as caught:
