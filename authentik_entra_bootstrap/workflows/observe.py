@@ -66,15 +66,8 @@ async def observe(
         observe_authentik(context.authentik, desired, saving=saving),
     )
     authentik = await match(context.authentik, desired, entra, named)
-    start = context.waiter.monotonic()
-    pause = SETTLING.first
-    while (doubt := out_of_date(desired, entra, authentik, context)) is not None:
-        elapsed = context.waiter.monotonic() - start
-        if elapsed >= SETTLING.budget * context.waiter.scale:
-            break
-        context.waiter.progress.waiting(doubt, elapsed, "seconds")
-        await context.waiter.sleep(pause)
-        pause = min(pause * SETTLING.factor, SETTLING.ceiling)
+    wait = context.waiter.begin(SETTLING)
+    while (doubt := out_of_date(desired, entra, authentik, context)) and await wait.pause(doubt):
         entra = await observe_entra(context.entra, desired)
         authentik = await match(context.authentik, desired, entra, named)
     return entra, await _what_changes_mean(

@@ -164,17 +164,13 @@ async def plan_rotation(context: Context, desired: Desired, *, force: bool = Fal
 
 
 async def _decided(context: Context, desired: Desired, sight: SecretSight, *, force: bool) -> RotationPlan:
-    start, pause = context.waiter.monotonic(), SETTLING.first
+    wait = context.waiter.begin(SETTLING)
     while True:
         seen = sight.observation(desired, context.now(), context.gone(sight.application), force=force)
         decision = decide(seen)
         doubt = doubtful(seen, decision)
-        elapsed = context.waiter.monotonic() - start
-        if doubt is None or elapsed >= SETTLING.budget * context.waiter.scale:
+        if doubt is None or not await wait.pause(doubt):
             break
-        context.reporter.waiting(doubt, elapsed, "seconds")
-        await context.waiter.sleep(pause)
-        pause = min(pause * SETTLING.factor, SETTLING.ceiling)
         fresh = await context.entra.application(sight.application.app_object_id)
         # A replica that has forgotten the application is older still.
         sight = replace(sight, application=fresh or sight.application)

@@ -59,20 +59,16 @@ async def make_secret(
 
 async def _remove_lost(context: Context, application: Application, display_name: str) -> None:
     """Look for a secret by display name for a while and remove it; its text is lost for good."""
-    start = context.waiter.monotonic()
-    pause = _LOST_REPLY.first
-    while context.waiter.monotonic() - start < _LOST_REPLY.budget * context.waiter.scale:
+    wait = context.waiter.begin(_LOST_REPLY)
+    waiting = True
+    while waiting:
         seen = await context.entra.application(application.app_object_id)
         found = [secret for secret in (seen.secrets if seen else ()) if secret.display_name == display_name]
         if found:
             for secret in found:
                 await remove_secret(context, application, secret.key_id)
             return
-        context.reporter.waiting(
-            "a client secret whose creation was not answered", context.waiter.monotonic() - start, "seconds"
-        )
-        await context.waiter.sleep(pause)
-        pause = min(pause * _LOST_REPLY.factor, _LOST_REPLY.ceiling)
+        waiting = await wait.pause("a client secret whose creation was not answered")
 
 
 async def remove_secret(context: Context, application: Application, key_id: KeyId) -> None:
