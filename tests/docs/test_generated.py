@@ -61,21 +61,14 @@ def test_a_setting_an_exit_code_or_an_error_without_an_entry_is_noticed_and_the_
     [
         ('raise Denied("plain-code", "…")', "plain-code", errors.Denied),
         ('raise ConfigError(code="named-code", message="…")', "named-code", errors.ConfigError),
-        ('CODE = "constant-code"\nraise Conflict(CODE, "…")', "constant-code", errors.Conflict),
-        ('raise Denied("one-code" if x else "other-code", "…")', "other-code", errors.Denied),
         ('raise AlreadyExists(f"kind-{x}-taken", "…")', "kind-FIELD-taken", errors.AlreadyExists),
         ('waiter.until(probe, what="…", code="waited-code")', "waited-code", errors.ReplicationTimeout),
-        (
-            'def _error(code, text):\n    return Unreachable(code, text)\nraise _error("helped-code", "…")',
-            "helped-code",
-            errors.Unreachable,
-        ),
     ],
 )
 def test_the_scan_finds_codes_however_they_are_given(generator, tmp_path, source, code, kind):
     module = tmp_path / "module.py"
     module.write_text(source, encoding="utf-8")
-    assert (code, kind) in set(generator.error_scan._Source(module).codes())
+    assert list(generator.error_scan.codes_of(module)) == [(code, kind)]
 
 
 def test_the_scan_refuses_a_code_that_it_cannot_tell(generator, tmp_path, monkeypatch):
@@ -83,12 +76,13 @@ def test_the_scan_refuses_a_code_that_it_cannot_tell(generator, tmp_path, monkey
     module.write_text('raise Denied(make_up(), "…")', encoding="utf-8")
     monkeypatch.setattr(generator.error_scan, "PACKAGE", tmp_path)
     with pytest.raises(LookupError, match=r"module\.py:1"):
-        list(generator.error_scan._Source(module).codes())
+        list(generator.error_scan.codes_of(module))
 
 
 def test_the_list_of_errors_holds_those_of_every_part(generator):
     codes = generator.error_scan.error_codes()
     for code in (
+        "another-run-active",
         "setting-invalid",
         "wrong-tenant",
         "licence-required",
