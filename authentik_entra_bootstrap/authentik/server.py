@@ -212,10 +212,8 @@ def posted_fields(
 
 
 def license_info(body: object) -> LicenseInfo:
-    """The licence's summary; the year 1970 stands for no licence."""
-    fields = mapping(body)
-    until = moment(fields, "latest_valid")
-    return LicenseInfo(needed_text(fields, "status"), None if until is None or until.year <= 1970 else until)
+    """The licence's summary."""
+    return LicenseInfo(needed_text(mapping(body), "status"))
 
 
 def user(body: object) -> AuthentikUser:

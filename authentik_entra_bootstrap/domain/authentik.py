@@ -24,7 +24,6 @@ class LicenseInfo:
     status: str
     """``valid``, ``unlicensed``, ``expired``, ``expiry_soon``, ``limit_exceeded_user``,
     ``limit_exceeded_admin``, ``read_only`` or a word newer than this code."""
-    latest_valid: datetime | None = None
 
     @property
     def allows_saving(self) -> bool:
