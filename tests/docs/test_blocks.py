@@ -18,13 +18,10 @@ from typing import Any
 import click
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
 
 from authentik_entra_bootstrap.sandbox.microsoft.objects import application, iso, service_principal
 from authentik_entra_bootstrap.sandbox.microsoft.seed import operator_holds, seed_tenant
+from authentik_entra_bootstrap.support.certificates import make_key_pair
 from authentik_entra_bootstrap.support.proxies import bypasses_proxy, proxy_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,33 +124,18 @@ class Stage:
 
     def _certificate(self) -> str:
         """A certificate of the operator's, as the file that azure-identity reads."""
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "operator")])
-        now = datetime.now(UTC)
-        certificate = (
-            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=30))
-            .sign(key, hashes.SHA256())
-        )
-        pem = certificate.public_bytes(serialization.Encoding.PEM)
+        pair = make_key_pair("operator", datetime.now(UTC), timedelta(days=30)).pem.reveal()
+        _, begin, certificate = pair.partition("-----BEGIN CERTIFICATE-----")
         operator = self.shell.sandbox.operator
         app = self.tenant.find("application", lambda item: item["appId"] == operator.app_id)
         here = self.shell.sandbox.world.clock.now()
-        entry = {
-            "keyId": "operator",
-            "type": "AsymmetricX509Cert",
-            "usage": "Verify",
-            "startDateTime": iso(here),
-        }
-        app["keyCredentials"].append({**entry, "endDateTime": iso(here + timedelta(days=30))})
-        app["_certificates"]["operator"] = pem.decode()
+        ends = {"startDateTime": iso(here), "endDateTime": iso(here + timedelta(days=30))}
+        kind = {"type": "AsymmetricX509Cert", "usage": "Verify"}
+        app["keyCredentials"].append({"keyId": "operator", **kind, **ends})
+        app["_certificates"]["operator"] = begin + certificate
         self.tenant.put("application", app["id"], app)
         path = self.folder / "operator.pem"
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        path.write_bytes(private + pem)
+        path.write_text(pair, encoding="ascii")
         return str(path)
 
     def _in_bash(self, text: str) -> None:
