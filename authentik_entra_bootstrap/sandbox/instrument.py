@@ -1,4 +1,4 @@
-"""What stands before the applications: request log, faults, and the Date header of the sandbox's clock."""
+"""ASGI middleware in front of both servers: request log, faults, and the Date header of the sandbox's clock."""
 
 from __future__ import annotations
 

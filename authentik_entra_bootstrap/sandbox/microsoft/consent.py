@@ -41,7 +41,7 @@ TITLE = "Permissions requested"
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestedPermissions:
     """What is asked of one resource: ids of app roles, values of delegated permissions."""
 
     resource: Object
@@ -106,7 +106,7 @@ def _client(world: World, directory: Directory, app_id: str) -> Client:
     return Client(application["appId"], missing, application)
 
 
-def requested(replica: Replica, client: Client) -> list[Asked]:
+def requested(replica: Replica, client: Client) -> list[RequestedPermissions]:
     """What consent would grant: the registration's list.
 
     :raises Aadsts: 500011 for a resource that the tenant does not have.
@@ -121,7 +121,7 @@ def requested(replica: Replica, client: Client) -> list[Asked]:
         roles = {item["id"] for item in resource.get("appRoles", ())}
         access = entry["resourceAccess"]
         found.append(
-            Asked(
+            RequestedPermissions(
                 resource,
                 frozenset(item["id"] for item in access if item["type"] == "Role" and item["id"] in roles),
                 frozenset(
@@ -132,7 +132,7 @@ def requested(replica: Replica, client: Client) -> list[Asked]:
     return found
 
 
-def _ask(world: World, tenant: str, client: Client, wanted: list[Asked]) -> Response:
+def _ask(world: World, tenant: str, client: Client, wanted: list[RequestedPermissions]) -> Response:
     who = f"<b>{escape(client.name)}</b> ({escape(client.app_id)})"
     parts = [f"<p>{who} asks for these permissions for your whole organization:</p>"]
     parts += [f"<p>{escape(item.resource['displayName'])}</p>{listed(item.names())}" for item in wanted]
@@ -140,7 +140,7 @@ def _ask(world: World, tenant: str, client: Client, wanted: list[Asked]) -> Resp
     return page(TITLE, "".join(parts) + form_html({}, buttons))
 
 
-def _check_rights(client: Client, wanted: list[Asked], user: Object) -> None:
+def _check_rights(client: Client, wanted: list[RequestedPermissions], user: Object) -> None:
     """Microsoft Graph's app roles need more than delegated permissions do (facts of grant-admin-consent)."""
     needs_more = any(item.roles for item in wanted)
     allowed = ROLE_CONSENTING_ROLES if needs_more else CONSENTING_ROLES
@@ -152,7 +152,7 @@ def _check_rights(client: Client, wanted: list[Asked], user: Object) -> None:
         raise Aadsts(90094, "access_denied", message, status=403)
 
 
-def grant(world: World, directory: Directory, client: Client, wanted: list[Asked]) -> None:
+def grant(world: World, directory: Directory, client: Client, wanted: list[RequestedPermissions]) -> None:
     """Write the grants of an accepted consent, and revoke what the client holds and ``wanted`` does not list."""
     created = iso(world.clock.now())
     with directory.lock:

@@ -19,7 +19,7 @@ OPENID = frozenset({"openid", "profile", "email", "offline_access"})
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RequestedScopes:
     """What a request asks for.
 
     ``audience`` is the resource as the caller wrote it; ``values`` are delegated permissions by name, empty
@@ -44,7 +44,7 @@ class Wanted:
         return " ".join(sorted(names | ({f"{resource}{DEFAULT}"} if self.default else set())))
 
 
-def for_app(replica: Replica, scope: str) -> Wanted:
+def for_app(replica: Replica, scope: str) -> RequestedScopes:
     """The resource of a client credentials request; ``scope`` must be ``<resource>/.default``.
 
     :raises Aadsts: 1002012 for another form, 70011 for several, 500011 for an unknown resource.
@@ -59,10 +59,10 @@ def for_app(replica: Replica, scope: str) -> Wanted:
         )
         raise Aadsts(1002012, aadsts.INVALID_SCOPE, message)
     resource, audience = _find(replica, asked[0].removesuffix(DEFAULT))
-    return Wanted(resource, audience, frozenset(), frozenset(), default=True)
+    return RequestedScopes(resource, audience, frozenset(), frozenset(), default=True)
 
 
-def for_user(replica: Replica, scope: str) -> Wanted:
+def for_user(replica: Replica, scope: str) -> RequestedScopes:
     """The delegated permissions of a ``scope``: of one resource, by name or as ``<resource>/.default``.
 
     :raises Aadsts: 70011 for several resources, 500011 for an unknown one, 650053 for an unknown permission.
@@ -80,7 +80,7 @@ def for_user(replica: Replica, scope: str) -> Wanted:
         raise _not_valid(scope)
     resource, audience = _find(replica, prefixes.pop() if prefixes else GRAPH)
     if ".default" in values:
-        return Wanted(resource, audience, frozenset(), frozenset(openid), default=True)
+        return RequestedScopes(resource, audience, frozenset(), frozenset(openid), default=True)
     known = {entry["value"].lower(): entry["value"] for entry in resource.get("oauth2PermissionScopes", ())}
     for value in sorted(values):
         if value.lower() not in known:
@@ -90,11 +90,11 @@ def for_user(replica: Replica, scope: str) -> Wanted:
             )
             raise Aadsts(650053, aadsts.INVALID_CLIENT, message)
     chosen = frozenset(known[value.lower()] for value in values)
-    return Wanted(resource, audience, chosen, frozenset(openid), default=False, bare=bare)
+    return RequestedScopes(resource, audience, chosen, frozenset(openid), default=False, bare=bare)
 
 
 def granted_scopes(
-    replica: Replica, client: Client, wanted: Wanted, user: Object, consented: frozenset[str]
+    replica: Replica, client: Client, wanted: RequestedScopes, user: Object, consented: frozenset[str]
 ) -> frozenset[str]:
     """The delegated permissions that a token carries: all that are granted on the resource.
 

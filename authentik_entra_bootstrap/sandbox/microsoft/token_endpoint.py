@@ -250,7 +250,7 @@ def _user_body(
     call: Call,
     replica: Replica,
     client: Client,
-    wanted: scopes.Wanted,
+    wanted: scopes.RequestedScopes,
     signed_in: SignedIn,
     nonce: str | None,
 ) -> dict[str, Any]:

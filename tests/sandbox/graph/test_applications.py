@@ -294,3 +294,37 @@ def test_object_quota_counts_deleted_objects(graph: Any, errors: Any, world: Any
     graph.new_app()
     graph.delete(f"applications/{first['id']}")
     assert errors(graph.post("applications", {"displayName": "x"}))[:2] == (403, "Directory_QuotaExceeded")
+
+
+def test_owners_are_added_and_removed_once(graph: Any, errors: Any) -> None:
+    app, user = graph.new_app(), graph.new_user("ada")
+    path = f"applications/{app['id']}/owners"
+    assert graph.post(f"{path}/$ref", graph.ref(user["id"])).status_code == 204
+    assert errors(graph.post(f"{path}/$ref", graph.ref(user["id"]))) == (
+        400,
+        "Request_BadRequest",
+        "One or more added object references already exist for the following modified properties: 'owners'.",
+    )
+    assert graph.delete(f"{path}/{user['id']}/$ref").status_code == 204
+    assert errors(graph.delete(f"{path}/{user['id']}/$ref"))[:2] == (404, "Request_ResourceNotFound")
+
+
+def test_a_principals_secrets_names_and_restoring(graph: Any, errors: Any) -> None:
+    app, principal = graph.new_principal()
+    path = f"servicePrincipals/{principal['id']}"
+    secret = graph.post(f"{path}/addPassword").json()
+    assert graph.get(path).json()["passwordCredentials"][0]["hint"] == secret["secretText"][:3]
+    assert graph.patch(path, {"passwordCredentials": []}).status_code == 400
+    assert graph.patch(path, {"appId": UNKNOWN}).status_code == 400
+    graph.delete(path)
+    other = graph.post("servicePrincipals", {"appId": app["appId"]}).json()
+    assert other["id"] != principal["id"]
+    restored = graph.post(f"directory/deletedItems/{principal['id']}/restore")
+    assert errors(restored)[:2] == (409, "Request_MultipleObjectsWithSameKeyValue")
+
+
+def test_purging_an_application_ends_its_principal_too(graph: Any) -> None:
+    app, principal = graph.new_principal()
+    graph.delete(f"applications/{app['id']}")
+    assert graph.delete(f"directory/deletedItems/{app['id']}").status_code == 204
+    assert graph.get(f"directory/deletedItems/{principal['id']}").status_code == 404

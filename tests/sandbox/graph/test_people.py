@@ -170,3 +170,17 @@ def test_nicknames_that_a_user_cannot_have(graph: Any, errors: Any, nickname: st
     refused = errors(graph.patch(path, {"mailNickname": nickname}))
     assert refused == (400, "Request_BadRequest", message)
     assert graph.patch(path, {"mailNickname": "a.b-c_d'e"}).status_code == 204
+
+
+def test_what_groups_keep_for_life(graph: Any) -> None:
+    group = graph.new_group(uniqueName="staff")
+    for body in (
+        {"uniqueName": "other"},
+        {"displayName": ""},
+        {"mailNickname": "a b"},
+        {"mailEnabled": True},
+    ):
+        assert graph.patch(f"groups/{group['id']}", body).status_code == 400, body
+    assert graph.get("groups(uniqueName='staff')").json()["id"] == group["id"]
+    again = {"displayName": "g", "mailNickname": "g", "mailEnabled": False, "securityEnabled": True}
+    assert graph.post("groups", {**again, "uniqueName": "staff"}).status_code == 400

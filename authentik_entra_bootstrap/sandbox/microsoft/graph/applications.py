@@ -93,7 +93,7 @@ def _merged(before: dict[str, Any], props: dict[str, Any]) -> dict[str, Any]:
 
 def _patch(call: Call) -> Reply:
     """``PATCH``: by ``uniqueName`` with ``Prefer: create-if-missing`` it also creates."""
-    new = call.missing(KIND, "uniqueName")
+    new = call.upsert_body(KIND, "uniqueName")
     if new is not None:
         return _create(call, new)
     target = call.target(KIND, call.keys[0], "application.update")

@@ -144,7 +144,7 @@ class Call:
         wanted = "create-if-missing" in (item.partition(";")[0].strip() for item in given)
         return wanted and self.keys[0].name.lower() == name.lower()
 
-    def missing(self, kind: str, name: str, *, required: bool = True) -> dict[str, Any] | None:
+    def upsert_body(self, kind: str, name: str, *, required: bool = True) -> dict[str, Any] | None:
         """The body of an upsert of what this replica does not know yet, with the key; ``None`` for a change.
 
         :raises GraphError: 403, 400 for a body that names another key.

@@ -129,7 +129,7 @@ def _backing_application(call: Call, app_id: str) -> Object:
 
 def _patch(call: Call) -> Reply:
     """``PATCH``: by ``appId`` with ``Prefer: create-if-missing`` it also creates."""
-    new = call.missing(KIND, "appId", required=False)
+    new = call.upsert_body(KIND, "appId", required=False)
     if new is not None:
         return _create(call, new)
     target = call.target(KIND, call.keys[0], "servicePrincipal.update")
