@@ -81,11 +81,9 @@ def reply_headers(world: World, request: Request) -> dict[str, str]:
     headers = {
         "Content-Type": "application/json; charset=utf-8",
         "Cache-Control": "no-store, no-cache",
-        "Pragma": "no-cache",
         "Expires": "-1",
         "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
         "X-Content-Type-Options": "nosniff",
-        "P3P": 'CP="DSP CUR OTPi IND OTRi ONL FIN"',
         "x-ms-request-id": trace_id(world),
     }
     if sent := request.headers.get("client-request-id"):

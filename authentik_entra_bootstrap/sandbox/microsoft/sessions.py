@@ -209,14 +209,13 @@ def grant_scopes(
     """
     kind = "AllPrincipals" if principal_id is None else "Principal"
     with directory.lock:
-        existing = [
-            entry
-            for entry in directory.all("oauth2PermissionGrant")
-            if entry["clientId"] == client_id
-            and entry["resourceId"] == resource_id
-            and entry["consentType"] == kind
-            and entry.get("principalId") == principal_id
-        ]
+        existing = directory.select(
+            "oauth2PermissionGrant",
+            lambda entry: (
+                (entry["clientId"], entry["resourceId"]) == (client_id, resource_id)
+                and (entry["consentType"], entry.get("principalId")) == (kind, principal_id)
+            ),
+        )
         if not values:
             for entry in existing:
                 directory.remove("oauth2PermissionGrant", entry["id"])

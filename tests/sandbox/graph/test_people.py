@@ -140,16 +140,6 @@ def test_references_that_do_not_fit(graph: Any, errors: Any) -> None:
     )
 
 
-def test_references_with_a_type_behind_the_id(graph: Any) -> None:
-    person, group = graph.new_user("anna"), graph.new_group()
-    place = f"https://graph.microsoft.com/v2/{graph.operator.tenant_id}/directoryObjects/{person['id']}"
-    body = {"@odata.id": f"{place}/Microsoft.DirectoryServices.User"}
-    assert graph.post(f"groups/{group['id']}/members/$ref", body).status_code == 204
-    app = graph.new_app(**{"owners@odata.bind": [f"{place}/microsoft.graph.user"]})
-    owners = graph.get(f"applications/{app['id']}/owners?$select=id").json()["value"]
-    assert [item["id"] for item in owners] == [person["id"]]
-
-
 def test_user_filters(graph: Any) -> None:
     ada = graph.new_user("ada", mail="ada@x.test")
     graph.new_user("bob", accountEnabled=False)

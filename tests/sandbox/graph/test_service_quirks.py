@@ -127,18 +127,6 @@ def test_any_principal_by_its_id(graph: Any, errors: Any) -> None:
     assert errors(missing)[:2] == (404, "Request_ResourceNotFound")
 
 
-def test_the_location_of_a_new_object_names_its_type_in_the_directory(graph: Any) -> None:
-    made = graph.post("applications", {"displayName": "x"})
-    object_id, tenant = made.json()["id"], graph.operator.tenant_id
-    where = f"https://sandbox.test/v2/{tenant}/directoryObjects/{object_id}/Microsoft.DirectoryServices.Application"
-    assert made.headers["Location"] == where
-    # The directory's own links are taken as references.
-    principal = graph.post("servicePrincipals", {"appId": made.json()["appId"]})
-    link = principal.headers["Location"]
-    assert link.endswith(f"{principal.json()['id']}/Microsoft.DirectoryServices.ServicePrincipal")
-    assert graph.post(f"applications/{object_id}/owners/$ref", {"@odata.id": link}).status_code == 204
-
-
 def test_dates_are_whole_seconds_for_objects_and_seven_digits_for_credentials(graph: Any, world: Any) -> None:
     world.clock.advance(0.123456)
     app = graph.new_app()

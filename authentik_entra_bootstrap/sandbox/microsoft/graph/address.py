@@ -116,7 +116,8 @@ def find_route(
         _, route, keys = min(allowed, key=lambda candidate: candidate[0])
         return route, keys
     if others:
-        raise errors.method_not_allowed()
+        message = "Specified HTTP method is not allowed for the request target."
+        raise errors.GraphError(405, "Request_BadRequest", message)
     names = [segment for segment in segments if isinstance(segment, str)]
     known = {route.parts[0].casefold() for route in routes}
     unknown = names[0] if names and names[0].casefold() not in known else (names or [""])[-1]

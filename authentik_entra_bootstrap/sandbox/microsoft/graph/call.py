@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -37,7 +36,6 @@ SPELLING = frozenset(
 """Every property of a body, and every parameter of an action, as the service spells it."""
 AS_USER = "Directory.AccessAsUser.All"
 """Delegated permission that stands for most scopes of the directory (Azure's own clients use it)."""
-_TYPE = re.compile(r"/[a-z]+(\.[a-z]+)+\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -273,12 +271,10 @@ def find_by(reader: View, kind: str, name: str, value: str) -> Object | None:
 def reference_id(link: object) -> str:
     """The object id at the end of an ``@odata.id`` link, whatever its host and collection.
 
-    A type may follow it, as in the links that the directory itself gives.
-
     :raises GraphError: 400 when there is none.
     """
     if isinstance(link, str) and "/" in link:
-        tail = _TYPE.sub("", link.rstrip("/")).rpartition("/")[2]
+        tail = link.rstrip("/").rpartition("/")[2]
         if tail.endswith(")") and "(" in tail:
             tail = tail.rpartition("(")[2][:-1].strip("'")
         if is_guid(tail):

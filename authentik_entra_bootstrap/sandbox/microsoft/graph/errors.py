@@ -53,13 +53,6 @@ def malformed(message: str) -> GraphError:
     return GraphError(400, "BadRequest", message)
 
 
-def method_not_allowed() -> GraphError:
-    """405."""
-    return GraphError(
-        405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target."
-    )
-
-
 def unreadable_body() -> GraphError:
     """400 for a body that is no JSON object."""
     return malformed(
@@ -128,11 +121,6 @@ def invalid_value(name: str, resource: str, reason: str = "InvalidValue") -> Gra
 def read_only(name: str) -> GraphError:
     """400 for a property only the service sets."""
     return bad_request(f"Property '{name}' is read-only and cannot be set.", ("PropertyReadOnly", name))
-
-
-def unsupported_query(message: str = "Unsupported Query.") -> GraphError:
-    """400 for a query the directory does not serve, or not without ``ConsistencyLevel: eventual``."""
-    return GraphError(400, "Request_UnsupportedQuery", message)
 
 
 def not_served(what: str) -> GraphError:

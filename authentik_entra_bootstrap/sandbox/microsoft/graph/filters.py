@@ -217,9 +217,11 @@ class _FilterReader:
         return value, None if value is None else "Boolean"
 
     def _unsupported(self, name: str) -> Exception:
-        return errors.unsupported_query(
+        return errors.GraphError(
+            400,
+            "Request_UnsupportedQuery",
             f"Unsupported or invalid query filter clause specified for property '{name}' of resource "
-            f"'{self.entity.label}'."
+            f"'{self.entity.label}'.",
         )
 
 

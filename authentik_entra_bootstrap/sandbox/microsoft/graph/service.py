@@ -24,7 +24,6 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph import (
 from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Query, Route, find_route, parse_path
 from authentik_entra_bootstrap.sandbox.microsoft.graph.call import Call, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import GraphError
-from authentik_entra_bootstrap.sandbox.microsoft.model import ENTITIES
 from authentik_entra_bootstrap.sandbox.microsoft.tokens import TokenRejected, challenge, verify_bearer
 from authentik_entra_bootstrap.sandbox.requestlog import current_request
 from authentik_entra_bootstrap.sandbox.world import World
@@ -91,7 +90,7 @@ def _perform(world: World, request: Request, body: bytes) -> Reply:
         reply: Reply = route.handler(
             Call(world, tenant, view, caller, path, keys, query, request.headers, body)
         )
-    return Reply(reply.status, reply.body, {**_location(reply, caller.tid), **reply.headers})
+    return reply
 
 
 def _raw_path(request: Request) -> str:
@@ -99,20 +98,6 @@ def _raw_path(request: Request) -> str:
     raw = request.scope.get("raw_path")
     text = raw.decode("latin-1").partition("?")[0] if isinstance(raw, bytes) else request.url.path
     return text.removeprefix(str(request.scope.get("root_path", "")))
-
-
-def _location(reply: Reply, tenant_id: str) -> dict[str, str]:
-    """Where a new object is: directory objects are addressed by their type in the directory itself."""
-    body = reply.body or {}
-    if reply.status != 201 or "id" not in body:
-        return {}
-    base, _, place = str(body["@odata.context"]).partition("/$metadata#")
-    collection = place.removesuffix("/$entity").partition("(")[0]
-    for kind in ("application", "servicePrincipal", "user", "group"):
-        if ENTITIES[kind].path == collection:
-            address = f"{base.removesuffix('/v1.0')}/v2/{tenant_id}/directoryObjects/{body['id']}"
-            return {"Location": f"{address}/Microsoft.DirectoryServices.{ENTITIES[kind].label}"}
-    return {"Location": f"{base}/{collection}/{body['id']}"}
 
 
 def _error_reply(world: World, error: GraphError, request_id: str, headers: Mapping[str, str]) -> Reply:
