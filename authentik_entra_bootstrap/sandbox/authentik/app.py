@@ -84,7 +84,6 @@ def create_authentik(
     *,
     licensed: bool = True,
     seed: Literal["demo", "recorded"] = "demo",
-    admin_email: str = "root@example.com",
     system_blueprints: bool = True,
     outbound: Callable[[], httpx.AsyncClient] | None = None,
     switches: WorkerSwitches | None = None,
@@ -96,7 +95,6 @@ def create_authentik(
     :param licensed: whether an enterprise licence is installed.
     :param seed: ``demo`` adds four users in two groups with addresses in the tenant's first verified
         domain; ``recorded`` leaves only what a fresh authentik has, as when it was recorded.
-    :param admin_email: the built-in administrator's address.
     :param system_blueprints: whether the worker has applied them; without them there are no default mappings yet.
     :param outbound: makes the client that the worker calls Microsoft with; the default trusts the world's CA.
     :param switches: how the worker misbehaves.
@@ -108,7 +106,7 @@ def create_authentik(
     surroundings = os.environ if environment is None else environment
     switches = switches or WorkerSwitches(threads=int(surroundings.get("AUTHENTIK_WORKER__THREADS", "2")))
     worker = Worker(state, switches=switches, http=outbound)
-    state.blueprints = BlueprintImporter(state, environment=environment)
+    state.blueprints = BlueprintImporter(state, surroundings)
     state.worker = worker
     views: list[View] = []
     for module in MODULES:
@@ -119,7 +117,7 @@ def create_authentik(
     routes += app.routes
     if licensed:
         system.install_licence(state)
-    token = contents.fresh(state, admin_email=admin_email, system_blueprints=system_blueprints)
+    token = contents.fresh(state, system_blueprints=system_blueprints)
     if seed == "demo":
         contents.demo(state, verified_domain(world))
     return Authentik(app, token, state, worker)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from authentik_entra_bootstrap.sandbox.authentik.rest.fields import show_moment
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model
     from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 
+KEPT_FOR = timedelta(days=365)
 CLEANSED = "********************"
 SENSITIVE = re.compile("API|AUTH|TOKEN|KEY|SECRET|PASS|SIGNATURE|HTTP_COOKIE", re.IGNORECASE)
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -158,7 +159,7 @@ def store(
             "context": context,
             "client_ip": client_ip,
             "created": state.now(),
-            "expires": state.in_a_year(),
+            "expires": state.now() + KEPT_FOR,
             "brand": shown,
         }
     )

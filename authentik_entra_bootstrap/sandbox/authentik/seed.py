@@ -8,6 +8,7 @@ from authentik_entra_bootstrap.sandbox.authentik.resources import mappings, peop
 from authentik_entra_bootstrap.sandbox.authentik.resources.accounts import GROUP, TOKEN, USER
 from authentik_entra_bootstrap.sandbox.authentik.resources.alerts import RULE, TRANSPORT
 from authentik_entra_bootstrap.sandbox.authentik.resources.blueprints import content_hash
+from authentik_entra_bootstrap.sandbox.authentik.resources.roles import ROLE
 from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context, grant
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ ADMINISTRATOR = "akadmin"
 ADMINS = "authentik Admins"
 READ_ONLY = "authentik Read-only"
 
-NOTES = "A group with an auto-generated role that allows read-only permissions on all objects.\n"
 RULES = ("configuration-error", "update", "exception")
 """Notification rules; the policies that they have in a fresh authentik are not here."""
 BLUEPRINTS: tuple[tuple[str, str, Record], ...] = (
@@ -37,13 +37,13 @@ DEMO = (
 )
 
 
-def fresh(state: State, *, admin_email: str = "root@example.com", system_blueprints: bool = True) -> str:
+def fresh(state: State, *, system_blueprints: bool = True) -> str:
     """Fill an empty state as the first start of authentik does; returns the administrator's API token.
 
     :param system_blueprints: whether the worker has applied them: before that there are no default mappings.
     """
     ctx = Context(state)
-    models, tables = state.models, state.tables
+    models = state.models
     users, groups = models[USER], models[GROUP]
     users.create(
         {"username": people.ANONYMOUS, "name": "", "type": "internal_service_account"}, ctx, attributes={}
@@ -60,16 +60,16 @@ def fresh(state: State, *, admin_email: str = "root@example.com", system_bluepri
     )
     grant(state, embedded, [], "")
     admin = users.create(
-        {"username": ADMINISTRATOR, "name": "authentik Default Admin", "email": admin_email}, ctx
+        {"username": ADMINISTRATOR, "name": "authentik Default Admin", "email": "root@example.com"}, ctx
     )
     admins = groups.create({"name": ADMINS, "is_superuser": True, "users": [admin["pk"]]}, ctx)
-    reader = _role(state, READ_ONLY)
-    reader["permissions"] += [
+    permissions = [
         (f"{row['app_label']}.{row['codename']}", "")
-        for row in tables["permission"]
+        for row in state.tables["permission"]
         if row["codename"].startswith("view_") and "secret" not in row["codename"]
     ]
-    groups.create({"name": READ_ONLY, "roles": [reader["pk"]], "attributes": {"notes": NOTES}}, ctx)
+    reader = models[ROLE].create({"name": READ_ONLY}, ctx, permissions=permissions)
+    groups.create({"name": READ_ONLY, "roles": [reader["pk"]]}, ctx)
     expressions = {"group": mappings.GROUP_EXPRESSION, "user": mappings.user_expression(state)}
     for kind, expression in expressions.items() if system_blueprints else ():
         models[mappings.LABEL].create(
@@ -110,10 +110,6 @@ def _notification_rules(state: State, admins: Record, ctx: Context) -> None:
     for name in RULES:
         values = {"severity": "alert", "destination_group": admins["pk"], "transports": transports}
         state.models[RULE].create({"name": f"default-notify-{name}", **values}, ctx)
-
-
-def _role(state: State, name: str) -> Record:
-    return state.tables["role"].add({"pk": state.uuid(), "name": name, "managed": None, "permissions": []})
 
 
 def _blueprints(state: State) -> None:

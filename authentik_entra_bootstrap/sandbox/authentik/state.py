@@ -15,7 +15,7 @@ import copy
 import hashlib
 import uuid
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -146,10 +146,6 @@ class State:
     def licensed(self) -> bool:
         """Whether enterprise objects may be created and updated now."""
         return self.licence_status() == "valid"
-
-    def in_a_year(self) -> datetime:
-        """When an event that is written now expires."""
-        return self.now() + timedelta(days=365)
 
 
 APPEND_ONLY = frozenset({"task", "event"})

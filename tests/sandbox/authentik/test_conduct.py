@@ -94,9 +94,6 @@ async def test_pages(admin: Any) -> None:
     for page in ("0", "99", "x", "-1"):
         answer = await admin("GET", f"/core/groups/?page={page}")
         assert (answer.status_code, answer.json()) == (404, {"detail": "Invalid page."})
-    assert (await admin.must("GET", "/core/groups/?page_size=x&ordering=nonsense"))["pagination"][
-        "current"
-    ] == 1
 
 
 async def test_filters_understand_or_complain(admin: Any) -> None:
@@ -171,12 +168,6 @@ async def test_wrong_slugs(admin: Any, slug: str, message: str) -> None:
     assert answer.json() == {"slug": [message]}
 
 
-async def test_provider_keys_of_an_application(admin: Any) -> None:
-    body = {"name": "a", "slug": "a", "backchannel_providers": ["abc"]}
-    answer = await admin("POST", "/core/applications/", body)
-    assert answer.json() == {"backchannel_providers": ["Incorrect type. Expected pk value, received str."]}
-
-
 async def test_malformed_keys_are_not_found(admin: Any) -> None:
     for path in (f"{ENTRA}abc/", "/core/groups/abc/", "/managed/blueprints/import/"):
         answer = await admin("GET", path)
@@ -224,7 +215,7 @@ async def many(admin: Any) -> None:
         ("page_size=%2B5", 5),
         ("page_size=0", 23),
         ("page_size=-1", 23),
-        ("page_size=x", 23),
+        ("page_size=x&ordering=nonsense", 23),
         ("page_size=", 23),
         ("page_size=1000", 23),
         ("page=", 20),

@@ -49,7 +49,7 @@ async def test_tasks_and_log_lines_of_a_full_sync(bench: Any) -> None:
     schedule = bench.state.tables["schedule"].find(identifier="1")
     for task in bench.tasks("microsoft_entra_sync_objects"):
         bench.worker.book.drop(task)
-    bench.worker.send_schedule(schedule["id"])
+    bench.worker.send(schedule)
     await bench.settle()
     full = bench.tasks("microsoft_entra_sync")[2]
     assert (full["state"], full["aggregated_status"]) == ("done", "done")
@@ -310,6 +310,8 @@ async def test_direct_tasks_of_a_provider_that_was_unassigned_meanwhile(bench: A
         ("minutes=30", 1800),
         ("hours=1;seconds=5", 3605),
         ("Hours=1;x=2", 3600),
+        ("hours=.5", 1800),
+        ("seconds=1e3", 1000),
         ("minutes=1;", None),
         ("x=1", None),
     ],

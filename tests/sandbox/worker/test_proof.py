@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from authentik_entra_bootstrap.sandbox.authentik.worker.graph import Credentials, GraphSession, Transport
+from authentik_entra_bootstrap.sandbox.authentik.worker.graph import GraphSession, Transport
 
 MODEL = "authentik.core.models.User"
 NOWHERE = "999999"
@@ -198,7 +198,9 @@ async def test_a_worker_that_is_stopped_in_a_handshake_leaves_no_connection() ->
         url = f"https://127.0.0.1:{mute.getsockname()[1]}"
         async with httpx.AsyncClient(trust_env=False) as http:
             transport = Transport(http, url, lambda _: None, lambda: datetime.now(UTC))
-            session = GraphSession(transport, Credentials(1, "t", "c", "s"), dry_run=False)
+            session = GraphSession(
+                transport, {"pk": 1, "tenant_id": "t", "client_id": "c", "client_secret": "s"}, dry_run=False
+            )
             syncing = asyncio.create_task(session.request("GET", "/organization"))
             mute.settimeout(10)
             connection, _ = await asyncio.to_thread(mute.accept)

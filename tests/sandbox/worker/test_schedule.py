@@ -75,7 +75,7 @@ async def test_schedule_can_be_sent_by_hand(bench: Any) -> None:
     await bench.settle()
     schedule = schedule_of(bench, provider)
     next_run = schedule["next_run"]
-    bench.worker.send_schedule(schedule["id"])
+    bench.worker.send(schedule)
     await bench.settle()
     assert len(bench.tasks("microsoft_entra_sync")) == 3
     assert schedule["next_run"] == next_run

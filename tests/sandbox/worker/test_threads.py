@@ -67,6 +67,6 @@ def test_the_number_of_threads_stands_in_authentik_s_environment(
 
 async def test_no_more_tasks_run_than_there_are_threads(bench: Any) -> None:
     await two_saved_at_the_same_moment(bench)
-    bench.worker.send_schedule(bench.state.tables["schedule"].find(identifier="1")["id"])
+    bench.worker.send(bench.state.tables["schedule"].find(identifier="1"))
     await bench.settle()
     assert full_syncs(bench) == ["running", "running", "queued"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,12 +53,12 @@ def read_file(path: str) -> str | None:
 class BlueprintImporter:
     """Validates and applies blueprints.
 
-    :param environment: what ``!Env`` sees; this process's environment when left out.
+    :param environment: what ``!Env`` sees.
     """
 
-    def __init__(self, state: State, *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, state: State, environment: Mapping[str, str]) -> None:
         self._state = state
-        self._environment = os.environ if environment is None else environment
+        self._environment = environment
 
     def validate(self, content: str, context: Record, ctx: Context) -> tuple[bool, list[str]]:
         """Whether the content could be applied, with the events of the log lines.

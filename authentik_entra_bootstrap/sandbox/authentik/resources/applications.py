@@ -10,9 +10,8 @@ from authentik_entra_bootstrap.sandbox.authentik.resources.providers import (
 )
 from authentik_entra_bootstrap.sandbox.authentik.resources.providers import (
     USED_BY,
-    may_see,
     provider_serializer,
-    used_entries,
+    used_by,
 )
 from authentik_entra_bootstrap.sandbox.authentik.rest import filters
 from authentik_entra_bootstrap.sandbox.authentik.rest.bodies import Reply
@@ -172,11 +171,11 @@ class ApplicationView(ModelView):
         """What points to the application, as far as the caller may see it."""
         record, tables = self.get_object(ctx, "GET"), ctx.state.tables
         providers, bindings = backchannel_rows(record, ctx), tables["binding"].where(target=record["pk"])
-        entries = [
-            *used_entries(ctx.state, "authentik_core.provider", providers),
-            *used_entries(ctx.state, "authentik_policies.policybinding", bindings),
-        ]
-        return Reply([entry for entry in entries if may_see(ctx, entry)])
+        return used_by(
+            ctx,
+            ("authentik_core.provider", providers, "cascade"),
+            ("authentik_policies.policybinding", bindings, "cascade"),
+        )
 
 
 def views(state: State) -> list[View]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from textwrap import indent
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from authentik_entra_bootstrap.sandbox.authentik.resources.accounts import GROUP, USER
+from authentik_entra_bootstrap.sandbox.authentik.resources.people import partial_group, partial_user
 from authentik_entra_bootstrap.sandbox.authentik.rest import filters
 from authentik_entra_bootstrap.sandbox.authentik.rest.bodies import Reply
 from authentik_entra_bootstrap.sandbox.authentik.rest.errors import NotFound, ServerCrash, ValidationError
@@ -59,14 +60,23 @@ def user_expression(state: State) -> str:
     return f"{USER_EXPRESSION}{immutable_id}return fields"
 
 
-def is_python(value: str, instance: Record | None, _ctx: Context) -> None:
-    """Refuse what is not the body of a Python function, in the parser's words.
+def compile_expression(expression: str, name: str) -> CodeType:
+    """Compile the body of a function.
 
-    :raises ValidationError: for it, with the mapping's name as the file's.
+    :param name: of the mapping or policy, which tracebacks and complaints show as the file.
+    :raises SyntaxError: when it is not valid Python.
     """
-    name = str(instance["name"]) if instance else "None"
+    body = indent(expression or "pass", "    ")
+    return compile(f"def handler():\n{body}\nresult = handler()", name, "exec")
+
+
+def is_python(value: str, instance: Record | None, _ctx: Context) -> None:
+    """Refuse what is not the body of a Python function.
+
+    :raises ValidationError: for it, in the parser's words.
+    """
     try:
-        compile(f"def handler():\n{indent(value, '    ')}\nresult = handler()", name, "exec")
+        compile_expression(value, str(instance["name"]) if instance else "None")
     except (SyntaxError, ValueError) as error:
         raise ValidationError(f"Expression Syntax Error: {error}") from None
 
@@ -134,41 +144,19 @@ def try_mapping(ctx: Context) -> Reply:
     return Reply({"result": result, "successful": good})
 
 
-CONNECTED = {
-    "user": (
-        USER,
-        "username",
-        "user__id",
-        filters.number,
-        ("pk", "username", "name", "is_active", "last_login", "email", "attributes", "uid"),
-    ),
-    "group": (
-        GROUP,
-        "name",
-        "group__group_uuid",
-        filters.key,
-        ("pk", "num_pk", "name", "is_superuser", "attributes"),
-    ),
-}
-"""By kind: model, name, the filter by key and how it reads one, and the fields that a connection shows."""
-
-
 def connection_view(state: State, kind: str) -> View:
     """The list of synced users or groups, each with its id in Microsoft's directory."""
-    label, name, key, parse, columns = CONNECTED[kind]
-    shown = state.models[label].serializer.fields
+    shown, name, key, parse = {
+        "user": (partial_user(), "username", "user__id", filters.number),
+        "group": (partial_group(), "name", "group__group_uuid", filters.key),
+    }[kind]
     serializer = Serializer(
         f"MicrosoftEntraProvider{kind.title()}",
         {
             "id": Uuid(read_only=True),
             "microsoft_id": Text(),
             kind: Related(table=kind, integer=kind == "user"),
-            f"{kind}_obj": Nested(
-                serializer=Serializer(
-                    f"Partial{kind.title()}", {column: shown[column] for column in columns}
-                ),
-                get=row_of(kind),
-            ),
+            f"{kind}_obj": Nested(serializer=shown, get=row_of(kind)),
             "provider": Related(table="provider", integer=True),
             "attributes": Dictionary(read_only=True, default=dict),
         },

@@ -24,7 +24,7 @@ from authentik_entra_bootstrap.sandbox.authentik.rest.fields import (
     show_moment,
 )
 from authentik_entra_bootstrap.sandbox.authentik.rest.model import Model, Serializer, kind_fields
-from authentik_entra_bootstrap.sandbox.authentik.rest.relations import ManyRelated, Related
+from authentik_entra_bootstrap.sandbox.authentik.rest.relations import ManyRelated, Related, rows_of
 from authentik_entra_bootstrap.sandbox.authentik.rest.views import Action, ModelView, View
 
 if TYPE_CHECKING:
@@ -217,55 +217,36 @@ async def sync_object(ctx: Context, *, view: ModelView) -> Reply:
     return Reply({"messages": []})
 
 
-def used_by(ctx: Context, *, view: ModelView) -> Reply:
-    """What points to the provider, as far as the caller may see it."""
-    record, state = view.get_object(ctx, "GET"), ctx.state
-    of_worker = {"rel_obj_model": "microsoftentraprovider", "rel_obj_id": str(record["pk"])}
-    tables = state.tables
-    mapped = {
-        column: [row for key in record[column] if (row := tables["mapping"].get(key))]
-        for column in ("property_mappings", "property_mappings_group")
-    }
-    app = LABEL.partition(".")[0]
-    entries = [
-        *used_entries(
-            state, f"{app}.microsoftentraprovidergroup", tables["entra_group"].where(provider=record["pk"])
-        ),
-        *used_entries(
-            state, f"{app}.microsoftentraprovideruser", tables["entra_user"].where(provider=record["pk"])
-        ),
-        *used_entries(state, "authentik_core.propertymapping", mapped["property_mappings"], "cascade_many"),
-        *used_entries(
-            state, "authentik_core.propertymapping", mapped["property_mappings_group"], "cascade_many"
-        ),
-        *used_entries(state, "authentik_tasks_schedules.schedule", tables["schedule"].where(**of_worker)),
-        *used_entries(state, "authentik_tasks.task", tables["task"].where(**of_worker)),
-    ]
-    return Reply([entry for entry in entries if may_see(ctx, entry)])
+def used_by(ctx: Context, *found: tuple[str, list[Record], str]) -> Reply:
+    """What points to an object, as far as the caller may see it.
 
-
-def used_entries(state: State, label: str, rows: list[Record], action: str = "cascade") -> list[Record]:
-    """The entries of ``used_by`` for rows of one model.
-
-    :param action: what becomes of them when the object is deleted.
+    :param found: label of a model, its rows, and what becomes of them when the object is deleted.
     """
-    model = state.models[label]
-    key = model.table.key
-    return [
-        {
-            "app": model.app,
-            "model_name": model.model_name,
-            "pk": str(row[key]),
-            "name": model.name_of(row),
-            "action": action,
-        }
-        for row in rows
-    ]
+    entries = []
+    for label, rows, action in found:
+        model = ctx.state.models[label]
+        for row in rows:
+            key = str(row[model.table.key])
+            if ctx.rights.has(model.permission("view"), key):
+                shown = {"pk": key, "name": model.name_of(row), "action": action}
+                entries.append({"app": model.app, "model_name": model.model_name, **shown})
+    return Reply(entries)
 
 
-def may_see(ctx: Context, entry: Record) -> bool:
-    """Whether the caller may see what an entry of ``used_by`` names."""
-    return ctx.rights.has(f"{entry['app']}.view_{entry['model_name']}", entry["pk"])
+def provider_used_by(ctx: Context, *, view: ModelView) -> Reply:
+    """What points to the provider: links, mappings, its schedule and its tasks."""
+    record, tables, app = view.get_object(ctx, "GET"), ctx.state.tables, view.model.app
+    mapping = "authentik_core.propertymapping"
+    of_worker = {"rel_obj_model": "microsoftentraprovider", "rel_obj_id": str(record["pk"])}
+    return used_by(
+        ctx,
+        (f"{app}.microsoftentraprovidergroup", tables["entra_group"].where(provider=record["pk"]), "cascade"),
+        (f"{app}.microsoftentraprovideruser", tables["entra_user"].where(provider=record["pk"]), "cascade"),
+        (mapping, rows_of("mapping", "property_mappings")(record, ctx), "cascade_many"),
+        (mapping, rows_of("mapping", "property_mappings_group")(record, ctx), "cascade_many"),
+        ("authentik_tasks_schedules.schedule", tables["schedule"].where(**of_worker), "cascade"),
+        ("authentik_tasks.task", tables["task"].where(**of_worker), "cascade"),
+    )
 
 
 USED_BY = array(ref("UsedBy"))
@@ -305,7 +286,9 @@ def views(state: State) -> list[View]:
         ordering=["name"],
     )
     view.actions = [
-        Action("used_by", "GET", partial(used_by, view=view), "used_by", detail=True, response=USED_BY),
+        Action(
+            "used_by", "GET", partial(provider_used_by, view=view), "used_by", detail=True, response=USED_BY
+        ),
         Action(
             "sync_status",
             "GET",

@@ -124,7 +124,7 @@ def views(state: State) -> list[View]:
         """Run a schedule now."""
         record = schedules.get_object(ctx, "GET")
         ctx.rights.need("authentik_tasks_schedules.send_schedule", record["id"])
-        state.worker.send_schedule(record["id"])
+        state.worker.send(record)
         return Reply(status=204)
 
     schedules.actions = [Action("send", "POST", send, "send", detail=True, status=204)]

@@ -57,10 +57,7 @@ class Api:
         return None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request; lifespan events are acknowledged."""
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-            return
+        """Answer one HTTP request."""
         request = await self._read(scope, receive)
         await self._send(send, request, *await self._answer(request))
 
@@ -181,11 +178,3 @@ def page(title: str) -> str:
     return (
         f"<!DOCTYPE html>\n<html><head><title>authentik</title></head><body><h1>{title}</h1></body></html>\n"
     )
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 NON_FIELD_ERRORS = "non_field_errors"
@@ -46,7 +46,6 @@ def _coded(detail: Any, code: str) -> Any:
         return {
             key: _coded([value] if isinstance(value, str) else value, code) for key, value in detail.items()
         }
-    assert isinstance(detail, Iterable)  # noqa: S101 - texts, mappings and lists are all there is
     return [_coded(item, code) for item in detail]
 
 

@@ -93,7 +93,7 @@ class View:
     actions: Sequence[Action] = ()
     anonymous: bool = False
 
-    def check_permissions(self, ctx: Context, method: str, action: Action | None) -> None:  # noqa: ARG002
+    def check_permissions(self, ctx: Context, _method: str, action: Action | None) -> None:
         """Refuse before the handler is even looked for.
 
         :raises PermissionDenied: for a caller without the action's permission.
@@ -114,7 +114,7 @@ class View:
                 routes.setdefault(pattern, Route(self, pattern, detail)).calls[action.method] = action
         return list(routes.values())
 
-    def options(self, ctx: Context, route: Route) -> dict[str, Any]:  # noqa: ARG002
+    def options(self, _ctx: Context, _route: Route) -> dict[str, Any]:
         """What OPTIONS shows of the fields that the caller may write: nothing without a model."""
         return {}
 

@@ -14,47 +14,24 @@ import importlib
 import ipaddress
 import logging
 import re
-import textwrap
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from types import CodeType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 from authentik_entra_bootstrap.sandbox.authentik.blueprints.values import slugify
+from authentik_entra_bootstrap.sandbox.authentik.resources.mappings import compile_expression
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 from authentik_entra_bootstrap.sandbox.authentik.worker.graph import SkipObjectError
 from authentik_entra_bootstrap.sandbox.authentik.worker.objects import QuerySet, User
 
 _LOGGER = logging.getLogger(__name__)
 
-MODULES = frozenset(
-    (
-        *(
-            "base64",
-            "binascii",
-            "collections",
-            "datetime",
-            "functools",
-            "hashlib",
-            "hmac",
-            "itertools",
-            "json",
-        ),
-        *(
-            "math",
-            "operator",
-            "random",
-            "re",
-            "secrets",
-            "string",
-            "textwrap",
-            "time",
-            "typing",
-            "unicodedata",
-        ),
-        *("urllib", "urllib.parse", "uuid", "zlib", "msgraph"),
-    )
-)
+_MODULES = """
+base64 binascii collections datetime functools hashlib hmac itertools json math operator random re secrets string
+textwrap time typing unicodedata urllib urllib.parse uuid zlib msgraph
+"""
+MODULES = frozenset(_MODULES.split())
 """What an expression may import: these, and the model classes of msgraph-sdk."""
 
 _HIDDEN = ("open", "input", "breakpoint", "exec", "eval", "compile", "exit", "quit", "help", "memoryview")
@@ -62,16 +39,6 @@ _HIDDEN = ("open", "input", "breakpoint", "exec", "eval", "compile", "exit", "qu
 
 class ExpressionError(Exception):
     """An expression could not be compiled or raised something. ``__cause__`` is the original."""
-
-
-def compile_expression(expression: str, name: str) -> CodeType:
-    """Compile the body of a function.
-
-    :raises SyntaxError: when it is not valid Python.
-    """
-    body = textwrap.indent(expression or "pass", "    ")
-    # A name for the compiled function's file: tracebacks then show the mapping instead of "<string>".
-    return compile(f"def handler():\n{body}\n\nresult = handler()", name, "exec")
 
 
 def evaluate(state: State, mapping: Record, names: dict[str, Any], user: User | None) -> Any:
@@ -98,7 +65,7 @@ def evaluate(state: State, mapping: Record, names: dict[str, Any], user: User | 
     }
     try:
         # The sandbox's administrator wrote this code for this machine: see the module's docstring.
-        exec(compile_expression(mapping.get("expression") or "", str(mapping["name"])), scope)  # noqa: S102
+        exec(compile_expression(mapping["expression"], str(mapping["name"])), scope)  # noqa: S102
     except SkipObjectError:
         raise
     except Exception as exc:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import httpx
+
+from authentik_entra_bootstrap.sandbox.authentik.state import Record
 
 SCOPE = "https://graph.microsoft.com/.default"
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -92,16 +94,6 @@ class SignIn:
     error_code: str = ""
 
 
-@dataclass(frozen=True)
-class Credentials:
-    """What one provider signs in with. The secret is kept out of the representation."""
-
-    provider: int
-    tenant_id: str
-    client_id: str
-    secret: str = field(repr=False)
-
-
 @dataclass
 class Transport:
     """What the sessions of one worker share.
@@ -124,12 +116,13 @@ class Transport:
 class GraphSession:
     """Microsoft Graph as one task uses it. The token is fetched at the first request.
 
+    :param provider: the record whose tenant, client and secret are used.
     :param dry_run: hold back every write (authentik's own dry run).
     """
 
-    def __init__(self, transport: Transport, credentials: Credentials, *, dry_run: bool) -> None:
+    def __init__(self, transport: Transport, provider: Record, *, dry_run: bool) -> None:
         self._transport = transport
-        self._credentials = credentials
+        self._provider = provider
         self._dry_run = dry_run
         self._token: str | None = None
 
@@ -191,11 +184,11 @@ class GraphSession:
             raise TransientSyncError("Failed to sent request") from exc
 
     async def _sign_in(self) -> str:
-        who = self._credentials
-        url = f"{self._transport.base}/{who.tenant_id}/oauth2/v2.0/token"
+        who = self._provider
+        url = f"{self._transport.base}/{who['tenant_id']}/oauth2/v2.0/token"
         form = {
-            "client_id": who.client_id,
-            "client_secret": who.secret,
+            "client_id": who["client_id"],
+            "client_secret": str(who["client_secret"]),
             "grant_type": "client_credentials",
             "scope": SCOPE,
         }
@@ -216,7 +209,7 @@ class GraphSession:
         raise StopSyncError(f"ClientAuthenticationError({text!r})", text)
 
     def _note(self, *, ok: bool, error_code: str = "") -> None:
-        self._transport.note(SignIn(self._transport.now(), self._credentials.provider, ok, error_code))
+        self._transport.note(SignIn(self._transport.now(), self._provider["pk"], ok, error_code))
 
 
 class _Handshake:

@@ -7,8 +7,7 @@ serialise them; the same classes are used here, so names, omissions and refusals
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -70,14 +69,17 @@ def body(model: Any) -> dict[str, Any]:
     return result
 
 
-class ObjectClient(ABC):
+class ObjectClient:
     """One kind of object of one provider during one task.
 
     :param domains: verified domains of the tenant (users only).
     """
 
     kind: str
-    collection: str
+    matched: tuple[str, str]
+    """The property in the tenant and the column here by which discovery finds an object, letter by letter."""
+    selected: Mapping[str, str] = {}
+    """``$select`` of discovery; none for groups, as authentik has it."""
 
     def __init__(
         self, repository: Repository, provider: Record, graph: GraphSession, domains: Iterable[str] = ()
@@ -125,7 +127,6 @@ class ObjectClient(ABC):
     def _cleaned(self, values: dict[str, Any]) -> dict[str, Any]:
         return values
 
-    @abstractmethod
     def check(self, model: Any) -> None:
         """Refuse an object that Microsoft would not take.
 
@@ -146,19 +147,19 @@ class ObjectClient(ABC):
         model = self.to_model(record, connection)
         self.check(model)
         if connection is None:
-            created = await self.graph.request("POST", f"/{self.collection}", body=body(model)) or {}
+            created = await self.graph.request("POST", f"/{self.kind}s", body=body(model)) or {}
             self.repository.connect(self.provider, self.kind, record["pk"], created)
         else:
             if self.kind == "group":
                 model.id = connection["microsoft_id"]
-            path = f"/{self.collection}/{connection['microsoft_id']}"
+            path = f"/{self.kind}s/{connection['microsoft_id']}"
             await self.graph.request("PATCH", path, body=body(model))
 
     async def delete(self, connection: Record) -> None:
         """Forget the link, then do what the provider's delete action says."""
         self.repository.disconnect(self.kind, connection)
         action = self.provider[f"{self.kind}_delete_action"]
-        path = f"/{self.collection}/{connection['microsoft_id']}"
+        path = f"/{self.kind}s/{connection['microsoft_id']}"
         if action == "delete":
             await self.graph.request("DELETE", path)
         elif action == "suspend" and self.kind == "user":
@@ -167,30 +168,22 @@ class ObjectClient(ABC):
 
     # -- reading -------------------------------------------------------------------------------------------
 
-    def select(self) -> dict[str, str]:
-        """``$select`` of reads; none for groups, as authentik has it."""
-        return {}
-
     async def discover(self) -> None:
         """Connect objects that are in the tenant already with their namesakes here."""
-        async for entity in self.graph.pages(f"/{self.collection}", self.select()):
-            record = self.match(entity)
-            if (
-                record is not None
-                and self.repository.connection(self.provider, self.kind, record["pk"]) is None
-            ):
+        name, column = self.matched
+        async for entity in self.graph.pages(f"/{self.kind}s", dict(self.selected)):
+            scope = self.repository.in_scope(self.provider, self.kind) if entity.get(name) else []
+            record = next((row for row in scope if row[column] == entity[name]), None)
+            if record and self.repository.connection(self.provider, self.kind, record["pk"]) is None:
                 self.repository.connect(self.provider, self.kind, record["pk"], entity)
-
-    @abstractmethod
-    def match(self, entity: dict[str, Any]) -> Record | None:
-        """The record here that a discovered object belongs to."""
 
 
 class UserClient(ObjectClient):
-    """Users."""
+    """Users. Accounts that authentik made have no ``mail``."""
 
     kind = "user"
-    collection = "users"
+    matched = ("mail", "email")
+    selected: Mapping[str, str] = {"$select": USER_SELECT}
 
     def _cleaned(self, values: dict[str, Any]) -> dict[str, Any]:
         # Mappings of some releases end in a stray comma, which makes a tuple of the value; the SDK refuses those.
@@ -208,31 +201,12 @@ class UserClient(ObjectClient):
             prefix = "Bad request: " if newer else ""
             raise BadRequestSyncError(f"{prefix}Invalid email domain: {email}")
 
-    def select(self) -> dict[str, str]:
-        """The properties authentik keeps."""
-        return {"$select": USER_SELECT}
-
-    def match(self, entity: dict[str, Any]) -> Record | None:
-        """By ``mail`` alone, letter by letter: accounts that authentik made have none."""
-        scope = self.repository.in_scope(self.provider, "user")
-        mail = entity.get("mail")
-        return next((record for record in scope if mail and record.get("email") == mail), None)
-
 
 class GroupClient(ObjectClient):
-    """Groups and their members."""
+    """Groups and their members. Most groups of a tenant have no unique name."""
 
     kind = "group"
-    collection = "groups"
-
-    def check(self, model: Any) -> None:
-        """Groups have no address."""
-
-    def match(self, entity: dict[str, Any]) -> Record | None:
-        """By unique name, letter by letter: most groups of a tenant have none."""
-        scope = self.repository.in_scope(self.provider, "group")
-        name = entity.get("uniqueName")
-        return next((record for record in scope if name and record["name"] == name), None)
+    matched = ("uniqueName", "name")
 
     async def write(self, record: Record) -> None:
         """Create or overwrite the group, then add every linked member, whether it is one already or not."""

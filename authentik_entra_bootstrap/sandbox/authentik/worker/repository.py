@@ -9,7 +9,6 @@ from authentik_entra_bootstrap.sandbox.authentik import audit
 from authentik_entra_bootstrap.sandbox.authentik.resources.people import ANONYMOUS
 from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
-from authentik_entra_bootstrap.sandbox.authentik.worker.graph import Credentials
 from authentik_entra_bootstrap.sandbox.authentik.worker.objects import Group, Row, User
 
 SERVICE_ACCOUNTS = frozenset({"service_account", "internal_service_account"})
@@ -43,12 +42,6 @@ class Repository:
     def assigned_all(self) -> list[Record]:
         """Every provider that is assigned to an application."""
         return [row for row in self.state.tables["provider"] if row["backchannel_application"]]
-
-    def credentials(self, provider: Record) -> Credentials:
-        """What the provider signs in with."""
-        return Credentials(
-            provider["pk"], provider["tenant_id"], provider["client_id"], str(provider["client_secret"])
-        )
 
     def mappings(self, provider: Record, kind: str) -> list[Record]:
         """The provider's mappings for users or groups, by name."""

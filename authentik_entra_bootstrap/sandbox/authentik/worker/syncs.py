@@ -61,8 +61,7 @@ class SyncActors:
 
     async def _client(self, provider: Record, kind: str, *, dry_run: bool) -> ObjectClient:
         """Sign in and read the organization, as authentik does for every client it makes."""
-        credentials = self._repository.credentials(provider)
-        graph = GraphSession(self._transport(), credentials, dry_run=dry_run)
+        graph = GraphSession(self._transport(), provider, dry_run=dry_run)
         domains: list[str] = []
         async for organization in graph.pages("/organization"):
             domains += [domain["name"] for domain in organization.get("verifiedDomains", ())]

@@ -35,12 +35,6 @@ class Worker(Engine):
             raise RuntimeError("the worker is not running")
         asyncio.run_coroutine_threadsafe(self.settle(limit), self._loop.get_loop()).result()
 
-    def send_schedule(self, schedule_id: str) -> None:
-        """Run a schedule now; its next run stays as it is."""
-        schedule = self.state.tables["schedule"].get(schedule_id)
-        if schedule is not None:
-            self.send(schedule)
-
     def provider_saved(self, provider: Record, ctx: Context, *, created: bool) -> None:
         """Queue what a save of the provider starts, assigned or not: one full sync, two when it is new.
 
