@@ -1,4 +1,4 @@
-"""What shells are told when somebody presses the tabulator key."""
+"""``completion``: what shells are told when somebody presses Tab; ``explain``: the entry of every error code."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from authentik_entra_bootstrap import cli
+from authentik_entra_bootstrap.cli.help import entries
 
 ROOT = Path(__file__).resolve().parents[3]
 SHELLS = ("bash", "zsh", "fish")
@@ -162,3 +163,29 @@ def test_bash_itself_completes(tmp_path: Path) -> None:
         "prod preview",
     ]
     assert ran.stderr == ""
+
+
+# --- explain
+
+
+def test_an_error_code_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["explain", "confirmation-needed"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("confirmation-needed\n\nExit code ")
+    assert "Do: " in said
+    assert "](" not in said
+
+
+def test_a_code_with_a_part_that_is_filled_in_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["explain", "authentik-slug-taken"]) == 0
+    assert capsys.readouterr().out.startswith("authentik-slug-taken\n")
+
+
+def test_every_entry_has_a_text() -> None:
+    assert len(entries()) > 100
+    assert [code for code, text in entries().items() if not text.startswith("Exit code ")] == []
+
+
+def test_an_unknown_code_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["explain", "confirmation-neded"]) == 3
+    assert "Did you mean `authentik-entra explain confirmation-needed`?" in capsys.readouterr().err
