@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 def teardown(options: Options, yes: bool, keep_application: bool, purge: bool) -> int:
     """Remove a connection from both sides: only what this tool created, authentik first.
 
-    Shows what is deleted, what is deleted with it and what is kept, and asks once. Provisioned users and groups are not touched.
-    Running it again finishes what an interrupted run began.
+    Shows what is deleted, what is deleted with it and what is kept, and asks once. Provisioned users and groups are
+    not touched. Running it again finishes what an interrupted run began.
     """
     from authentik_entra_bootstrap.output.plan import show_teardown, show_teardown_plan, teardown_document
     from authentik_entra_bootstrap.planning.teardown import plan_teardown
