@@ -1,7 +1,7 @@
 """What is wrong with a blueprint, what it expects to find on the server, and what its importer refused.
 
-authentik answers an unknown tag with an empty server error, and its validation knows nothing of a secret that
-stands in a file: both are better said before anything is sent.
+authentik answers an unknown tag with an empty server error, and its validation does not look for secrets
+in the file. Both are better found before anything is sent.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _problems(document: Mapping[str, Any], known: set[str]) -> Iterator[Problem]
     for place, value in walk(document.get("context") or {}, "context"):
         yield from _of_text(place, value)
         if isinstance(value, str) and value and _SECRET_FIELDS.search(place.rpartition(".")[2]):
-            yield Problem("secret", place, "a secret stands in the file")
+            yield Problem("secret", place, "the file contains a secret")
 
 
 def _of_entry(entry: Mapping[str, Any], where: str) -> Iterator[Problem]:
@@ -116,7 +116,7 @@ def _of_entry(entry: Mapping[str, Any], where: str) -> Iterator[Problem]:
         for place, value in walk(entry.get(part) or {}, f"{where}.{part}"):
             name = place.rpartition(".")[2]
             if isinstance(value, str) and value and (name == hidden or _SECRET_FIELDS.search(name)):
-                yield Problem("secret", place, "a secret stands in the file")
+                yield Problem("secret", place, "the file contains a secret")
 
 
 def _of_value(where: str, value: Any, known: set[str], ids: set[str]) -> Iterator[Problem]:
@@ -145,7 +145,7 @@ def _of_value(where: str, value: Any, known: set[str], ids: set[str]) -> Iterato
 
 def _of_text(where: str, value: Any) -> Iterator[Problem]:
     if isinstance(value, str) and _ENTRA_SECRET.search(value):
-        yield Problem("secret", where, "something that looks like a client secret stands in the file")
+        yield Problem("secret", where, "the file contains something that looks like a client secret")
 
 
 def references(document: Mapping[str, Any], values: Mapping[str, object]) -> tuple[Reference, ...]:

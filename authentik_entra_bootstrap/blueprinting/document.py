@@ -17,7 +17,7 @@ _ENTRIES = re.compile(r"^entries:", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Tag:
-    """One tag with what stands behind it.
+    """One tag with its value.
 
     :param name: with its exclamation mark, ``!Find``.
     :param value: a text, or a list that may hold tags.
@@ -101,7 +101,7 @@ def dump(document: dict[str, Any]) -> str:
 
 
 def filled(text: str, values: Mapping[str, object]) -> str:
-    """The blueprint with these values in its context; they win over those that stand there.
+    """The blueprint with these values in its context; they win over the file's own.
 
     A value does not become part of an entry, so authentik's log lines, which show refused entries, do not show it.
 

@@ -29,7 +29,7 @@ _HEAD = """\
 
 
 def placeholder_for(desired: Desired) -> str:
-    """What stands in the provider's field for a moment on servers that must not be told the secret by blueprint.
+    """Placeholder for the client secret, on servers that must not get the secret by blueprint.
 
     It is no secret, says what it is, and is replaced before the provider is assigned to an application: until
     then authentik does not sign in with it.
@@ -81,7 +81,7 @@ def attaching(
 ) -> str:
     """The application with the provider as backchannel provider; those that it has are kept.
 
-    Providers stand in it by primary key: it is for one server and one moment.
+    It names providers by primary key, so it is for one server and one moment.
 
     :param existing: the application as read; ``None`` makes one, and is refused where the slug is taken.
     """
@@ -104,7 +104,7 @@ def without_secret(text: str) -> str:
 
 
 def keeping(text: str) -> str:
-    """The blueprint as an instance may keep it: without the secret, and idle where the provider is gone.
+    """The blueprint as an instance may keep it: without the secret, and without effect where the provider is missing.
 
     A provider that was deleted is not made again by it: it would have no client secret that works.
     """

@@ -20,7 +20,7 @@ from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, Ob
 
 
 def asked(desired: Desired, application: Application) -> bool:
-    """Whether this run was told to take over this application."""
+    """Whether this run is asked to take over this application."""
     return desired.adopt is not None and desired.adopt.lower() == application.app_id.lower()
 
 

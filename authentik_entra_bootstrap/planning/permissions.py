@@ -21,13 +21,13 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.errors import ConfigError, Denied
 
 AS_USER = "Directory.AccessAsUser.All"
-"""Delegated permission that stands for most others; the directory role decides (Azure's own clients hold it)."""
+"""Delegated permission that includes most others; the directory role decides (Azure's own clients hold it)."""
 
 _TABLE: Mapping[str, Any] = json.loads(
     files("authentik_entra_bootstrap.planning").joinpath("graph_permissions.json").read_text(encoding="utf-8")
 )
 DIRECTORY_ROLES: Mapping[str, str] = _TABLE["directory_roles"]
-"""Directory role -> its template id, as it stands in a token's ``wids``."""
+"""Directory role -> its template id, as a token's ``wids`` show it."""
 
 
 class Lack(NamedTuple):
@@ -172,7 +172,7 @@ REMOVE = Right(
 
 
 def needs_ownership(claims: TokenClaims) -> bool:
-    """Whether the bearer reaches only applications that it owns. Of a person's roles a token may not tell."""
+    """Whether the bearer reaches only applications that it owns. A token may not show a person's roles."""
     return claims.is_app_only and any(
         RULES[name].lack(claims, lenient=False) is not None for name in ROTATE.operations
     )

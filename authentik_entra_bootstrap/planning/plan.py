@@ -1,4 +1,4 @@
-"""Desired against observed: ordered steps with reasons, and what stands in the way. Pure."""
+"""Desired against observed: ordered steps with reasons, and what people should know before they say yes. Pure."""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ def _application_warnings(
         yield f"{len(foreign)} client secrets of the application were not made by us; they are left alone."
     if entra.service_principal is not None and entra.service_principal.secrets:
         yield (
-            f"{len(entra.service_principal.secrets)} client secrets stand on the service principal. They sign in as well, "
+            f"{len(entra.service_principal.secrets)} client secrets belong to the service principal. They sign in as well, "
             "and were not made by us; they are left alone."
         )
     if application.requested_access - {permission.requested_access() for permission in permissions}:

@@ -68,9 +68,9 @@ class ScopeChange:
     """What the settings change about who is provisioned, and about what is deleted in the tenant.
 
     :param fields: field of the provider -> effect.
-    :param before: number of users that arrive in the tenant today; ``None`` where it cannot be told.
+    :param before: number of users that arrive in the tenant today; ``None`` where the token may not look.
     :param after: the same after the change.
-    :param leaving: number of linked accounts that leave the scope; ``None`` where it cannot be told.
+    :param leaving: number of linked accounts that leave the scope; ``None`` where the token may not look.
     :param texts: what it means, for people.
     """
 
@@ -175,7 +175,7 @@ def scope_change(
     ]
     if set(effects.values()) != {Effect.DELETES_MORE}:
         if before is None or after is None:
-            texts.append("how many users that means cannot be told: the token lacks authentik_core.view_user")
+            texts.append("the number of users is not known: the token lacks authentik_core.view_user")
         else:
             texts.append(f"{before} users -> {after} users")
     if "dry_run" in effects:

@@ -109,7 +109,7 @@ def why_kept(
 ) -> str | None:
     """Why authentik's application has to stay; ``None`` when it was made for our provider alone.
 
-    It carries no mark of ours, so everything that bootstrap does not set has to be absent: a name of somebody's
+    It has no tags of ours, so everything that bootstrap does not set has to be absent: a name of somebody's
     choice, a launch address, a main provider, other backchannel providers, bindings, and anything else that
     authentik lists as hanging from it.
     """
@@ -147,7 +147,7 @@ def plan_teardown(
     secrets = tuple(item.secret for item in placed(application) if item.ours) if application else ()
     if application is not None and not marks.managed and keep and not secrets:
         # An earlier run with --keep-application has finished: nothing of ours is left on it.
-        released = f"application {application.app_id} in Entra ID: it carries nothing of ours"
+        released = f"application {application.app_id} in Entra ID: nothing of this tool is left on it"
         return TeardownPlan(desired, seen, (), (released,), (), marks, None)
     if application is not None:
         remedy = "Remove it yourself, or set unique_name to the name of the connection's application."
@@ -238,7 +238,7 @@ def _what_stays(
 
 
 def _with(dependents: tuple[Dependent, ...], what: str) -> Iterator[str]:
-    """authentik's own list in words: what is deleted along, and what only loses its link."""
+    """authentik's own list in words: what is also deleted, and what only loses its link."""
     deleted = [item for item in dependents if item.action == "cascade"]
     linked = [item for item in dependents if item.action != "cascade"]
     if deleted:

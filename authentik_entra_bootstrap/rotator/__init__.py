@@ -1,1 +1,1 @@
-"""The identity that rotates, as data: what stands, which certificate is used, what is missing. Pure."""
+"""The identity that rotates, as data: what was read, which credential is used, what is missing. Pure."""

@@ -47,7 +47,6 @@ from authentik_entra_bootstrap.workflows.token_permissions import not_an_owner
 
 T = TypeVar("T")
 
-_FEW_NAMES = 5
 PERMISSION = "permission "
 """Prefix of the name of a line about one of authentik's permissions."""
 DOUBTFUL_SKEW = timedelta(minutes=2)
@@ -91,7 +90,7 @@ def _failure(name: str, error: BootstrapError) -> CheckLine:
 
 
 async def _caught(job: Awaitable[T]) -> tuple[T | None, BootstrapError | None]:
-    """What a job returns, or the error of ours that it raises."""
+    """What a job returns, or the :class:`BootstrapError` that it raises."""
     try:
         return await job, None
     except BootstrapError as error:
@@ -166,15 +165,14 @@ async def _names_lines(
     application, provider = authentik.application, authentik.provider
     if application is None or (provider is not None and provider.application_slug == application.slug):
         return [_ok("names", "application, provider and slug are free or ours")]
+    detail = (
+        f"the slug {application.slug} belongs to the authentik application “{application.name}”, which keeps what it "
+        "has and gets the provider added"
+    )
     if provider is not None and provider.application_slug is not None:
         detail = (
             f"the provider is assigned to the authentik application {provider.application_slug}, and another one "
             f"has the slug {application.slug}"
-        )
-    else:
-        detail = (
-            f"the slug {application.slug} belongs to the authentik application “{application.name}”, which keeps "
-            "what it has and gets the provider added"
         )
     remedy = "If that is not meant, set authentik_application_slug to another slug."
     return [_warning("names", f"application and provider are free or ours; {detail}", remedy)]
@@ -224,8 +222,9 @@ async def _application_lines(context: Context, desired: Desired, operator: Token
     application = await context.entra.find_application(desired.unique_name)
     application = application or await application_by_marks(context.entra, desired)
     if application is None:
-        remedy = "Run `authentik-entra bootstrap` first."
-        return [_warning("application", "there is none to rotate yet", remedy)]
+        return [
+            _warning("application", "there is none to rotate yet", "Run `authentik-entra bootstrap` first.")
+        ]
     return await _lines("owns the application", _ownership_lines(context, application, operator))
 
 
@@ -316,7 +315,7 @@ async def _thread_lines(port: AuthentikPort, desired: Desired, sharing: frozense
     names = sorted(assigned | sharing | {desired.provider_name})
     if len(names) < 2:
         return []
-    shown = ", ".join(names[:_FEW_NAMES]) + (", …" if len(names) > _FEW_NAMES else "")
+    shown = ", ".join([*names[:5], "…"] if len(names) > 5 else names)
     detail = (
         f"{len(names)} Microsoft Entra providers share it ({shown}); a full sync holds one of its threads, and the "
         "schedule may start all at once. It has two by default; how many it has, authentik does not tell"
@@ -341,11 +340,13 @@ async def _permission_lines(port: AuthentikPort, purpose: str, refused: str = ""
     for item in checks or ():
         name = f"{PERMISSION}{item.permission}"
         if item.permission == refused or item.held is False:
-            detail = f"missing; needed for {item.needed_for}"
-            remedy = "Add it to the role of the token's user."
+            detail, remedy = (
+                f"missing; needed for {item.needed_for}",
+                "Add it to the role of the token's user.",
+            )
             lines.append(_failure(name, Denied("authentik-permission-missing", detail, remedy)))
         elif item.held:
             lines.append(_ok(name, item.needed_for))
         else:
-            lines.append(_warning(name, "cannot be told without changing something"))
+            lines.append(_warning(name, "not known without changing something"))
     return lines

@@ -54,7 +54,7 @@ class RotatorContext:
     """The tenant's side alone, and what is injected.
 
     :param now: aware UTC.
-    :param done: told each step that is done, in words; ids, never secrets.
+    :param done: gets each step that is done, in words; ids, never secrets.
     """
 
     entra: EntraPort
@@ -93,7 +93,7 @@ class RotatorPrepared:
 
 @dataclass(frozen=True)
 class RotatorOutcome:
-    """What stands after a run."""
+    """The result of a run."""
 
     seen: RotatorSeen
     changed: tuple[RotatorStep, ...]
@@ -248,7 +248,7 @@ class _Run:
         key, key_id, identities = self.plan.key, pair.public.key_id, self.context.identities
         keys = RotatorKeys(self.entra, identities, self.context.waiter, application.app_object_id)
         if key.action is KeyAction.MAKE:
-            # In this order every crash can be told: the tag names the file's certificate before there is a
+            # In this order the next run can tell where this one ended: the tag names the file's certificate before there is a
             # file, and the file is there before its certificate is registered.
             await keys.mark_pending(key_id)
             assert self.wanted.key_file is not None  # noqa: S101 - decide_key wants one

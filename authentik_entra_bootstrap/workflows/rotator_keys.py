@@ -80,10 +80,10 @@ class RotatorKeys:
         after = replace(after, previous=tuple(item for item in after.previous if item.key_id in present))
         await self._write(after)
         if removed:
-            gone = {item.key_id for item in removed}
+            old_ids = {item.key_id for item in removed}
             await self._identities.replace_keys(self._id, left)
             await self._until(
-                lambda app: not gone & {item.key_id for item in app.keys}, "forget a certificate"
+                lambda app: not old_ids & {item.key_id for item in app.keys}, "forget a certificate"
             )
         return removed
 

@@ -1,6 +1,6 @@
 """Provider and application by blueprint, with the same result as by the API.
 
-Where authentik imports blueprints, the client secret goes along with the import, which stores nothing of it.
+Where authentik imports blueprints, the client secret is sent with the import, which does not store it.
 Older servers know only stored instances, which anybody who may see instances can read. There the blueprint
 makes the provider with a text that is no secret, the secret follows through the API, and only then a second
 blueprint assigns the provider to its application: before that, authentik does not sign in with it.
@@ -81,7 +81,7 @@ class ViaBlueprint:
                 self._context, _title(desired), content, values, {"client_secret": secret}
             )
         except (Temporary, UnexpectedAnswer):
-            # The reply was lost. What is there now may be another run's: ours is delivered to be certain.
+            # The reply was lost. Another run may have made what is there now: our secret is delivered to be certain.
             found = await self._context.authentik.find_provider(spec.name)
             if found is None or found.client_id.lower() != spec.client_id.lower():
                 raise

@@ -36,7 +36,7 @@ NAMES: Mapping[str, AccountNames] = {
 
 @dataclass(frozen=True)
 class AccountSeen:
-    """What stands already.
+    """What exists already.
 
     :param needed: every permission that the role must give.
     """
@@ -137,8 +137,8 @@ async def make_account(
 ) -> SecretText:
     """Make what is missing and read the token's key.
 
-    :param done: told each thing that was made.
-    :returns: the key; whoever gets it is the only one to keep it.
+    :param done: gets each thing that was made, in words.
+    :returns: the key; nothing else keeps it.
     :raises BootstrapError: from authentik; what was made stays, and the next run continues.
     """
     names = seen.names

@@ -280,10 +280,10 @@ def _repeated(task: TaskRecord) -> str:
     """The words with which a full sync failed that is to be repeated; empty where it is not."""
     if task.state in {"done", "rejected"} or not _has(task, RETRIED):
         return ""
-    told = [
+    words = [
         line for line in task.log_lines if _BEGAN not in line and not any(word in line for word in ROUTINE)
     ]
-    return _cut(told[-1]) if told else "it names no reason"
+    return _cut(words[-1]) if words else "it names no reason"
 
 
 def _has(task: TaskRecord, words: str) -> bool:

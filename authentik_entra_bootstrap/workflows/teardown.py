@@ -117,7 +117,7 @@ async def _remove(context: Context, plan: TeardownPlan, step: Step, *, purge: bo
     entra, application = context.entra, plan.seen.application
     if step.target is Target.PROVIDER:
         there = await context.authentik.delete_provider(ProviderPk(int(step.key)))
-        return "deleted" if there else "was gone already"
+        return "deleted" if there else "was deleted already"
     if step.target is Target.AUTHENTIK_APPLICATION:
         return await _remove_authentik_application(context, plan.desired, step.key)
     if step.target is Target.DELETED_APPLICATION:
@@ -145,11 +145,11 @@ async def _remove_authentik_application(context: Context, desired: Desired, slug
     port = context.authentik
     application = await port.find_application(slug)
     if application is None:
-        return "was gone already"
+        return "was deleted already"
     dependents, bindings = await both(
         port.application_dependents(application), port.application_bindings(application)
     )
-    # Its deletion would take other providers along, so it is asked for again in the last moment.
+    # Its deletion would also delete other providers, so it is read again at the last moment.
     if kept := why_kept(desired, application, None, dependents, bindings):
         context.reporter.warn(f"authentik's application {slug} stays: {kept}.")
         return None
