@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from authentik_entra_bootstrap.domain import (
-    AppId,
     Application,
     ApplicationSpec,
     Cloud,
@@ -401,30 +400,6 @@ async def test_lifetime_policy(tenant: Tenant, entra: EntraAdapter) -> None:
 
 
 # --- signing in
-
-
-async def test_wrong_and_expired_secrets(tenant: Tenant, entra: EntraAdapter) -> None:
-    application, _ = await made(entra)
-    secret = await entra.add_secret(
-        application.app_object_id, display_name="x", end_date_time=until(tenant, 1)
-    )
-
-    async def code(app_id: str, text: SecretText) -> str:
-        with pytest.raises(Denied) as caught:
-            await entra.sign_in_as(AppId(app_id), text)
-        assert caught.value.trace is not None
-        assert caught.value.trace.service_code
-        assert caught.value.trace.service_code.startswith("AADSTS")
-        assert caught.value.trace.request_id
-        return caught.value.code
-
-    assert await code(application.app_id, SecretText("wrong~secret")) == "secret-not-accepted"
-    assert await code(application.app_object_id, secret.secret_text) == "application-not-found"
-    tenant.world.clock.advance(timedelta(days=2))
-    assert await code(application.app_id, secret.secret_text) == "secret-expired"
-    secret = await entra.add_secret(application.app_object_id, display_name="y", end_date_time=until(tenant))
-    tenant.world.switches.conditional_access_blocks = True
-    assert await code(application.app_id, secret.secret_text) == "conditional-access"
 
 
 async def test_every_sign_in_is_a_fresh_one(
