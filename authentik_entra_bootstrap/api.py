@@ -18,8 +18,8 @@ from authentik_entra_bootstrap.config import (
     load_settings,
     load_worker_settings,
 )
+from authentik_entra_bootstrap.workflows.bootstrap import Outcome
 from authentik_entra_bootstrap.workflows.bootstrap import bootstrap as apply_plan
-from authentik_entra_bootstrap.workflows.outcome import Outcome
 from authentik_entra_bootstrap.workflows.planning import Prepared, look, prepare, refuse_scope_change
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome
 from authentik_entra_bootstrap.workflows.rotate import rotate as rotate_secret

@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from authentik_entra_bootstrap.rotation.decide import SecretAction, State
-from authentik_entra_bootstrap.rotation.phases import ENTRY, PROTOCOL, Came, Phase
+from authentik_entra_bootstrap.rotation.phases import ENTRY, PROTOCOL, Phase, PhaseResult
 
 DECIDED: Mapping[State, SecretAction] = {
     State.CURRENT: SecretAction.KEEP,
@@ -46,7 +46,12 @@ SIDE: Mapping[Phase, Phase] = {
 _WIDTH, _TOP, _ROW, _HEIGHT = 1174, 66, 94, 62
 _CARD_X, _CARD_W, _MAIN_X, _MAIN_W, _SIDE_X, _SIDE_W = 24, 300, 420, 300, 850, 300
 _LABEL = "States, decisions and phases of a rotation"
-_COLOURS = {Came.GOOD: "#1a7f37", Came.SAVED: "#57606a", Came.FAILED: "#b42318", Came.UNKNOWN: "#9a6700"}
+_COLOURS = {
+    PhaseResult.GOOD: "#1a7f37",
+    PhaseResult.SAVED: "#57606a",
+    PhaseResult.FAILED: "#b42318",
+    PhaseResult.UNKNOWN: "#9a6700",
+}
 _STYLE = (
     "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;fill:#1f2328}"
     ".title{font-size:19px;font-weight:600}.name{font-size:14px;font-weight:600}.small{font-size:11px;fill:#57606a}"
@@ -85,7 +90,9 @@ def _box(x: int, y: int, width: int, name: str, about: str, kind: str) -> Iterat
         yield _text(x + 14, y + 37 + 14 * number, line, "small")
 
 
-def _arrow(points: str, came: Came | None, label: tuple[float, float, str] | None = None) -> Iterator[str]:
+def _arrow(
+    points: str, came: PhaseResult | None, label: tuple[float, float, str] | None = None
+) -> Iterator[str]:
     colour = _COLOURS[came] if came else "#0969da"
     name = came.value if came else "entry"
     yield f'<path d="{points}" class="line" stroke="{colour}" marker-end="url(#{name})"/>'
@@ -102,7 +109,7 @@ def _edges() -> Iterator[str]:
         y = _y(phase)
         if phase in SIDE:
             continue  # all of them lead to the end, which the caption says
-        if came is Came.GOOD and MAIN.index(following) == MAIN.index(phase) + 1:
+        if came is PhaseResult.GOOD and MAIN.index(following) == MAIN.index(phase) + 1:
             start, stop = y + _HEIGHT, _y(following) - 3 if following is not Phase.END else _y(following) + 9
             yield from _arrow(f"M{centre} {start}V{stop}", came, (centre + 8, start + 20, "start"))
             continue
@@ -156,7 +163,7 @@ def rotation_svg() -> str:
         f"<style>{_STYLE}</style>",
         "<defs>",
     ]
-    for name, colour in [*((came.value, _COLOURS[came]) for came in Came), ("entry", "#0969da")]:
+    for name, colour in [*((came.value, _COLOURS[came]) for came in PhaseResult), ("entry", "#0969da")]:
         parts.append(
             f'<marker id="{name}" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" '
             f'orient="auto"><path d="M0 0L8 4L0 8z" fill="{colour}"/></marker>'

@@ -168,7 +168,7 @@ class _Demo:
 
         rng = random.Random(0)  # noqa: S311 - jitter, the same in each demo
         waiter = Waiter(monotonic=self._now, sleep=sleep, rng=rng)
-        return Runtime(waiter=waiter, context_options={"now": self.clock.now, "domain": "de0de0de"})
+        return Runtime(waiter=waiter, now=self.clock.now, domain="de0de0de")
 
     def _now(self) -> float:
         """The sandbox's clock in seconds, for the waits of a run; a run that is to crash ends here."""

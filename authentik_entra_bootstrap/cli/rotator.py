@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -223,9 +223,10 @@ def _run(command: str, options: Options, body: Body) -> int:
 
         async def run() -> Result:
             terminal.doing("reading the tenant")
-            now = runtime.context_options.get("now", lambda: datetime.now(UTC))
             async with open_tenant(settings[0], runtime) as (entra, waiter):
-                context = RotatorContext(entra, entra, waiter, terminal, now, partial(show_done, terminal))  # type: ignore[arg-type]
+                context = RotatorContext(
+                    entra, entra, waiter, terminal, runtime.now, partial(show_done, terminal)
+                )
                 return await body(settings, terminal, context)
 
         return asyncio.run(run())

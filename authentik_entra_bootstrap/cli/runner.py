@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -96,19 +96,20 @@ def run_reported(command: str, options: Options, job: Job) -> int:
 
     embedded = click.get_current_context().find_object(Embedded)
     terminal = embedded.terminal if embedded else Terminal(quiet=options.json and not sys.stderr.isatty())
-    runtime = embedded.runtime if embedded else Runtime()
+    given = embedded.runtime if embedded else Runtime()
     configure_logging(options.verbose)
     terminal.shows_results = not options.json
-    runtime.reporter = terminal
-    runtime.announce = terminal.announce
 
     def run() -> Result:
         bare = embedded is not None and embedded.without_file
         file = SettingsFile(None) if bare else options.file()
         terminal.settings = file.place or "no settings file; environment and flags alone"
-        if embedded is None:
-            runtime.lease_url = load_worker_settings(file, os.environ).lease()
-        code, document = job(file, terminal, runtime)
+        lease = given.lease_url if embedded else load_worker_settings(file, os.environ).lease()
+        code, document = job(
+            file,
+            terminal,
+            replace(given, reporter=terminal, announce=terminal.announce, lease_url=lease),
+        )
         return code, {"settings_file": file.place, "error": None, **document}
 
     try:

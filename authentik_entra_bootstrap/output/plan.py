@@ -22,7 +22,7 @@ from authentik_entra_bootstrap.planning.differences import Action, Difference
 from authentik_entra_bootstrap.planning.plan import Plan, Step
 from authentik_entra_bootstrap.planning.scope import ScopeChange, in_short
 from authentik_entra_bootstrap.planning.teardown import PEOPLE_STAY, TeardownPlan
-from authentik_entra_bootstrap.workflows.outcome import Outcome
+from authentik_entra_bootstrap.workflows.bootstrap import Outcome
 from authentik_entra_bootstrap.workflows.planning import Prepared
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, RotationPlan
 

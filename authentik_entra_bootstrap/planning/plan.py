@@ -116,17 +116,17 @@ def make_plan(
     entra: ObservedEntra,
     authentik: ObservedAuthentik,
     now: datetime,
-    gone: frozenset[KeyId] = frozenset(),
+    abandoned: frozenset[KeyId] = frozenset(),
 ) -> Plan:
     """Compare both sides with what is wanted.
 
-    :param gone: secrets of the application whose makers are known to have ended.
+    :param abandoned: secrets of the application whose makers are known to have ended.
     :raises BootstrapError: a refusal (:func:`authentik_entra_bootstrap.planning.preflight.refuse` holds those that
         need no plan); here: unknown permissions, and policies that forbid the secret that would be made.
     """
     permissions = resolve(desired.permissions, entra.graph)
     marks = read_marks(entra.application.tags) if entra.application else Marks()
-    secret = decide(secret_observation(desired, entra, authentik, now, gone))
+    secret = decide(secret_observation(desired, entra, authentik, now, abandoned))
     grantable = None
     if secret.action is SecretAction.MAKE:
         grantable = grantable_end(now, desired.secret_lifetime, entra.policy)
@@ -160,7 +160,7 @@ def secret_observation(
     entra: ObservedEntra,
     authentik: ObservedAuthentik,
     now: datetime,
-    gone: frozenset[KeyId] = frozenset(),
+    abandoned: frozenset[KeyId] = frozenset(),
 ) -> SecretObservation:
     """What the decision about the client secret is made from."""
     return SecretObservation(
@@ -171,7 +171,7 @@ def secret_observation(
         authentik.last_change,
         authentik.last_change_readable,
         desired.renewal,
-        gone,
+        abandoned,
     )
 
 

@@ -73,7 +73,7 @@ class SecretObservation:
 
     :param change: authentik's last change of the provider, or ``None`` when there is none on record.
     :param change_readable: false where the token may not read audit events.
-    :param gone: secrets whose makers are known to have ended; the others' may be about to deliver them.
+    :param abandoned: secrets whose makers are known to have ended; the others' may be about to deliver them.
     :param force: make a new one although none is due.
     """
 
@@ -84,7 +84,7 @@ class SecretObservation:
     change: ProviderChange | None = None
     change_readable: bool = True
     renewal: Renewal = field(default_factory=Renewal)
-    gone: frozenset[KeyId] = frozenset()
+    abandoned: frozenset[KeyId] = frozenset()
     force: bool = False
 
 
@@ -221,7 +221,7 @@ def _with_unused(seen: SecretObservation, in_use: set[KeyId], decision: SecretDe
         rest = _rest(seen, secret)
         if rest is None or rest.retire_at <= seen.now:
             retire.append(secret.key_id)
-            if rest is None and secret.key_id in seen.gone and _age_rest(secret) > seen.now:
+            if rest is None and secret.key_id in seen.abandoned and _age_rest(secret) > seen.now:
                 orphaned.append(secret.key_id)
         elif rest not in seen.marks.previous:
             resting.append(rest)
@@ -234,7 +234,7 @@ def _rest(seen: SecretObservation, secret: ClientSecret) -> Previous | None:
     recorded = [item for item in seen.marks.previous if item.key_id == secret.key_id]
     if recorded:
         return max(recorded, key=lambda item: item.retire_at)
-    if seen.provider is None or secret.key_id in seen.gone or not secret.is_live(seen.now):
+    if seen.provider is None or secret.key_id in seen.abandoned or not secret.is_live(seen.now):
         # Without a provider there was nothing to give it to: whoever made it will find that taken.
         return None
     return Previous(secret.key_id, _age_rest(secret))
@@ -245,7 +245,7 @@ def _age_rest(secret: ClientSecret) -> datetime:
     return secret.start_date_time + stray_rest(secret.lifetime)
 
 
-def doubtful(seen: SecretObservation, decision: SecretDecision) -> str | None:
+def stale_read_reason(seen: SecretObservation, decision: SecretDecision) -> str | None:
     """Why the tenant's answer may come from a replica that lags behind; ``None`` when nothing speaks for it.
 
     authentik's database is consistent. Where its audit trail contradicts the marks, the marks are likely old; and

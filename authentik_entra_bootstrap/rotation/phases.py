@@ -45,7 +45,7 @@ class Phase(StrEnum):
     END = "end"
 
 
-class Came(StrEnum):
+class PhaseResult(StrEnum):
     """How a phase ended."""
 
     GOOD = "good"
@@ -57,32 +57,32 @@ class Came(StrEnum):
     """It may have been carried out; only another look tells."""
 
 
-PROTOCOL: Mapping[tuple[Phase, Came], Phase] = {
-    (Phase.PREFLIGHT, Came.GOOD): Phase.CREATE,
-    (Phase.PREFLIGHT, Came.FAILED): Phase.END,
-    (Phase.CREATE, Came.GOOD): Phase.MARK,
-    (Phase.CREATE, Came.FAILED): Phase.END,
-    (Phase.MARK, Came.GOOD): Phase.TEST,
-    (Phase.MARK, Came.FAILED): Phase.DISCARD,
-    (Phase.TEST, Came.GOOD): Phase.CUT_OVER,
-    (Phase.TEST, Came.FAILED): Phase.DISCARD,
-    (Phase.CUT_OVER, Came.GOOD): Phase.PROVE,
-    (Phase.CUT_OVER, Came.SAVED): Phase.RECORD,
-    (Phase.CUT_OVER, Came.FAILED): Phase.DISCARD,
-    (Phase.CUT_OVER, Came.UNKNOWN): Phase.END,
-    (Phase.PROVE, Came.GOOD): Phase.RECORD,
-    (Phase.PROVE, Came.UNKNOWN): Phase.NOTE_DELIVERED,
-    (Phase.PROVE, Came.FAILED): Phase.NOTE_DOUBT,
-    (Phase.RECORD, Came.GOOD): Phase.RETIRE,
-    (Phase.RECORD, Came.FAILED): Phase.END,
-    (Phase.RETIRE, Came.GOOD): Phase.END,
-    (Phase.RETIRE, Came.FAILED): Phase.END,
-    (Phase.DISCARD, Came.GOOD): Phase.END,
-    (Phase.DISCARD, Came.FAILED): Phase.END,
-    (Phase.NOTE_DELIVERED, Came.GOOD): Phase.END,
-    (Phase.NOTE_DELIVERED, Came.FAILED): Phase.END,
-    (Phase.NOTE_DOUBT, Came.GOOD): Phase.END,
-    (Phase.NOTE_DOUBT, Came.FAILED): Phase.END,
+PROTOCOL: Mapping[tuple[Phase, PhaseResult], Phase] = {
+    (Phase.PREFLIGHT, PhaseResult.GOOD): Phase.CREATE,
+    (Phase.PREFLIGHT, PhaseResult.FAILED): Phase.END,
+    (Phase.CREATE, PhaseResult.GOOD): Phase.MARK,
+    (Phase.CREATE, PhaseResult.FAILED): Phase.END,
+    (Phase.MARK, PhaseResult.GOOD): Phase.TEST,
+    (Phase.MARK, PhaseResult.FAILED): Phase.DISCARD,
+    (Phase.TEST, PhaseResult.GOOD): Phase.CUT_OVER,
+    (Phase.TEST, PhaseResult.FAILED): Phase.DISCARD,
+    (Phase.CUT_OVER, PhaseResult.GOOD): Phase.PROVE,
+    (Phase.CUT_OVER, PhaseResult.SAVED): Phase.RECORD,
+    (Phase.CUT_OVER, PhaseResult.FAILED): Phase.DISCARD,
+    (Phase.CUT_OVER, PhaseResult.UNKNOWN): Phase.END,
+    (Phase.PROVE, PhaseResult.GOOD): Phase.RECORD,
+    (Phase.PROVE, PhaseResult.UNKNOWN): Phase.NOTE_DELIVERED,
+    (Phase.PROVE, PhaseResult.FAILED): Phase.NOTE_DOUBT,
+    (Phase.RECORD, PhaseResult.GOOD): Phase.RETIRE,
+    (Phase.RECORD, PhaseResult.FAILED): Phase.END,
+    (Phase.RETIRE, PhaseResult.GOOD): Phase.END,
+    (Phase.RETIRE, PhaseResult.FAILED): Phase.END,
+    (Phase.DISCARD, PhaseResult.GOOD): Phase.END,
+    (Phase.DISCARD, PhaseResult.FAILED): Phase.END,
+    (Phase.NOTE_DELIVERED, PhaseResult.GOOD): Phase.END,
+    (Phase.NOTE_DELIVERED, PhaseResult.FAILED): Phase.END,
+    (Phase.NOTE_DOUBT, PhaseResult.GOOD): Phase.END,
+    (Phase.NOTE_DOUBT, PhaseResult.FAILED): Phase.END,
 }
 """What follows a phase, by how it ended."""
 

@@ -73,11 +73,6 @@ def new_runtime() -> Runtime:
     return Runtime(announce=lambda _: None)
 
 
-def _now(runtime: Runtime) -> datetime:
-    now = runtime.context_options.get("now")
-    return now() if callable(now) else datetime.now(UTC)
-
-
 async def rotate_connection(settings: Settings, connection: str, runtime: Runtime) -> RotationOutcome:
     """One rotation under the connection's lease; with nothing due it is two reads and no write.
 
@@ -178,7 +173,7 @@ async def _due_in_tenant(
     by_name = {application.unique_name: application for application in applications}
     marks = [(read_marks(application.tags), application) for application in applications]
     adopted = {mark.connection: application for mark, application in marks if mark.adopted}
-    now = _now(runtime)
+    now = runtime.now()
     found = []
     for name, desired in wanted.items():
         application = by_name.get(desired.unique_name) or adopted.get(name)

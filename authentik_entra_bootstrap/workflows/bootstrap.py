@@ -2,38 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 
 from authentik_entra_bootstrap.domain import (
     Application,
     AuthentikApplication,
+    ClientSecret,
     PermissionKind,
     Provider,
     ProviderChange,
+    Renewal,
     SecretText,
     ServicePrincipal,
     Written,
 )
 from authentik_entra_bootstrap.domain.application_tags import read_marks
+from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.errors import AlreadyExists
 from authentik_entra_bootstrap.planning.consent import ConsentState
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.planning.plan import Plan
+from authentik_entra_bootstrap.planning.plan import Plan, Step
 from authentik_entra_bootstrap.planning.scope import provider_spec
 from authentik_entra_bootstrap.rotation.decide import SecretAction
-from authentik_entra_bootstrap.rotation.phases import Came, Phase, entry
-from authentik_entra_bootstrap.rotation.proof import last_sign_in, proven_at_delivery
-from authentik_entra_bootstrap.workflows.concurrency import both, outcome
-from authentik_entra_bootstrap.workflows.concurrent_runs import provider_appeared
+from authentik_entra_bootstrap.rotation.phases import Phase, PhaseResult, entry
+from authentik_entra_bootstrap.rotation.proof import Evidence, last_sign_in, proven_at_delivery
+from authentik_entra_bootstrap.workflows.concurrency import both
+from authentik_entra_bootstrap.workflows.concurrent_runs import (
+    last_change,
+    no_other_marks,
+    provider_appeared,
+)
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.delivery import own_sync_ended, running_syncs, wait_for_other_syncs
-from authentik_entra_bootstrap.workflows.outcome import Outcome
 from authentik_entra_bootstrap.workflows.save_provider import ByApi, Saving
-from authentik_entra_bootstrap.workflows.secret_run import SecretRun
-from authentik_entra_bootstrap.workflows.secret_state import Case
+from authentik_entra_bootstrap.workflows.secret_run import Case, NoFollower, SecretRun
 from authentik_entra_bootstrap.workflows.tenant import TenantSide
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What stands at the end of a run.
+
+    :param changed: the steps that wrote.
+    :param evidence: the proofs seen, newest last; empty when nothing was proven in this run.
+    :param consent: set when the operator may not grant the delegated permissions that are still missing.
+    """
+
+    application: Application
+    service_principal: ServicePrincipal
+    provider: Provider
+    authentik_application: AuthentikApplication
+    secret: ClientSecret
+    changed: tuple[Step, ...]
+    evidence: tuple[Evidence, ...]
+    consent: ConsentState | None = None
+    renewal: Renewal = field(default_factory=Renewal)
+
+    @property
+    def renew_at(self) -> datetime:
+        """When the secret is due for replacement, aware UTC."""
+        return renew_at(self.secret, self.renewal)
 
 
 async def bootstrap(
@@ -54,19 +85,67 @@ async def bootstrap(
     """
     tenant = TenantSide(context, plan, entra)
     application = await tenant.application()
-    run = _Run(context, plan, entra, authentik, tenant, application, saving or ByApi(context.authentik))
-    principal, _ = await both(tenant.principal(application), run.look_for_others())
+    roles = frozenset(item.name for item in plan.permissions if item.kind is PermissionKind.ROLE)
+    case = Case(
+        plan.desired,
+        plan.secret,
+        plan.steps,
+        tenant.observed,
+        plan.grantable.end_date_time if plan.grantable else None,
+        authentik.last_change,
+        authentik.last_change_readable,
+        authentik.sync_tasks,
+        roles,
+    )
+    making = plan.secret.action is SecretAction.MAKE
+    principal, _ = await both(
+        tenant.principal(application),
+        no_other_marks(context, application, tenant.observed) if making else _nothing(),
+    )
+    grants = _Grants(tenant, principal, application)
+    phase = entry(plan.secret, saves_provider=True)
     # Consent may be missing for weeks: no secret is made before the application permissions stand, unless the
     # operator's token says that they surely will.
-    run.granting = partial(tenant.grants, principal, application)
-    if not tenant.surely_grants():
-        await run.settle_grants()
-    await run.carry_out(entry(plan.secret, saves_provider=True))
-    return run.outcome(principal)
+    beside = phase is Phase.PREFLIGHT and tenant.surely_grants()
+    if not beside:
+        await grants.make()
+    delivery = ProviderSetup(context, plan, entra, authentik, saving or ByApi(context.authentik))
+    run = SecretRun(
+        context,
+        case,
+        application,
+        authentik.provider,
+        tenant.marks,
+        delivery,
+        NoFollower(),
+        beside_creation=grants.make if beside else _nothing,
+        known_alone=making,
+    )
+    await run.carry_out(phase)
+    return _outcome(run, delivery, principal, grants.left)
 
 
-class _Run(SecretRun):
-    """The client secret's phases, with a provider that may have to be created, and its authentik application."""
+async def _nothing() -> None:
+    """There is nothing to look at or to make."""
+
+
+class _Grants:
+    """The grants of a run, and the consent that is left to an administrator after them."""
+
+    def __init__(self, tenant: TenantSide, principal: ServicePrincipal, application: Application) -> None:
+        self._make = partial(tenant.grants, principal, application)
+        self.left: ConsentState | None = None
+
+    async def make(self) -> None:
+        """Make them.
+
+        :raises ConsentRequired: see :meth:`TenantSide.grants`.
+        """
+        self.left = await self._make()
+
+
+class ProviderSetup:
+    """Delivers into a provider that may have to be created, and attaches that to its authentik application."""
 
     def __init__(
         self,
@@ -74,188 +153,131 @@ class _Run(SecretRun):
         plan: Plan,
         entra: ObservedEntra,
         authentik: ObservedAuthentik,
-        tenant: TenantSide,
-        application: Application,
         saving: Saving,
     ) -> None:
-        roles = frozenset(item.name for item in plan.permissions if item.kind is PermissionKind.ROLE)
-        case = Case(
-            plan.desired,
-            plan.secret,
-            plan.steps,
-            tenant.observed,
-            plan.grantable.end_date_time if plan.grantable else None,
-            authentik.last_change,
-            authentik.last_change_readable,
-            authentik.sync_tasks,
-            roles,
-        )
-        super().__init__(context, case, application, authentik.provider, tenant.marks)
+        self.context = context
         self.plan = plan
+        self.entra = entra
+        self.authentik = authentik
         self.saving = saving
-        self.seen = entra
-        self.other = authentik
         self.attached: AuthentikApplication | None = authentik.application
-        self.consent: ConsentState | None = None
-        self.granting: Callable[[], Awaitable[ConsentState | None]] | None = None
-        """Grants that are still to be made, beside the secret; whatever comes of them counts before it is marked."""
-        self._granted: Callable[[], ConsentState | None] | None = None
         self._idle = False
         """Whether no sync ran when the proof was read."""
 
-    async def carry_out(self, phase: Phase) -> None:
-        """Run from a phase to the end; grants that no secret is made beside come first.
-
-        :raises BootstrapError: see :class:`SecretRun`.
-        """
-        if phase is not Phase.PREFLIGHT:
-            await self.settle_grants()
-        await super().carry_out(phase)
-
-    async def look_for_others(self) -> None:
-        """Look for another run, where a secret will be made.
-
-        :raises Temporary: ``another-run-active``.
-        """
-        if self.plan.secret.action is SecretAction.MAKE:
-            await self.alone()
-            self.known_alone = True
-
-    async def create(self) -> Came:
-        """Make the secret, beside the grants."""
-        granting, self.granting = self.granting, None
-        if granting is None:
-            return await super().create()
-        came, self._granted = await both(super().create(), outcome(granting()))
-        return came
-
-    async def mark(self) -> Came:
-        """See :class:`SecretRun`; where a grant has failed, the secret is removed again instead."""
-        if self._granted is not None:
-            self.consent = self._granted()
-        return await super().mark()
-
-    async def settle_grants(self) -> None:
-        """Make the grants that no secret is made beside.
-
-        :raises ConsentRequired: see :meth:`TenantSide.grants`.
-        """
-        granting, self.granting = self.granting, None
-        if granting is not None:
-            self.consent = await granting()
-
-    async def cut_over(self) -> Came:
+    async def cut_over(self, run: SecretRun) -> PhaseResult:
         """Create or save the provider, where there is something to save, and attach it."""
         step = self.plan.step(Target.PROVIDER)
-        came = Came.GOOD
-        if step.action is not Action.KEEP or self.provider is None:
+        result = PhaseResult.GOOD
+        if step.action is not Action.KEEP or run.provider is None:
             self.context.reporter.begin(step)
-            came = await self.deliver(step, self._save)
-        if came is not Came.GOOD:
-            return came
-        await self._attach()
-        return Came.SAVED if self.plan.secret.action is SecretAction.KEEP else Came.GOOD
+            result = await run.deliver(step, partial(self._save, run))
+        if result is not PhaseResult.GOOD:
+            return result
+        await self._attach(run)
+        return PhaseResult.SAVED if self.plan.secret.action is SecretAction.KEEP else PhaseResult.GOOD
 
-    async def _save(self, text: SecretText | None) -> Written[Provider]:
-        if self.provider is not None:
+    async def _save(self, run: SecretRun, text: SecretText | None) -> Written[Provider]:
+        if run.provider is not None:
             return await self.context.authentik.update_provider(
-                self.provider.pk, self.plan.provider_changes, text
+                run.provider.pk, self.plan.provider_changes, text
             )
         assert text is not None  # noqa: S101 - without a provider the decision is MAKE
         spec = provider_spec(
-            self.plan.desired, self.application.app_id, self.seen.operator.tenant_id, self.other
+            self.plan.desired, run.application.app_id, self.entra.operator.tenant_id, self.authentik
         )
         try:
             return await self.saving.create(self.plan.desired, spec, text)
         except AlreadyExists:
             raise await provider_appeared(self.context, spec) from None
 
-    async def _attach(self) -> None:
+    async def _attach(self, run: SecretRun) -> None:
         step = self.plan.step(Target.AUTHENTIK_APPLICATION)
-        existing = self.other.application
+        existing = self.authentik.application
         if step.action is Action.KEEP and existing is not None:
             return
         self.context.reporter.begin(step)
-        written = await self.saving.attach(self.plan.desired, self.saved_provider(), existing)
-        self.saved.append(written.request_id)
+        written = await self.saving.attach(self.plan.desired, run.saved_provider(), existing)
+        run.saved.append(written.request_id)
         self.attached = written.value
         self.context.reporter.done(step, "holds the provider")
 
-    async def finish(self) -> Came:
-        """Start the first sync where nothing has, and record; also when only fields were changed."""
-        if self.plan.has(Target.FIRST_SYNC, Action.CHANGE):
-            await self._first_sync()
-        if self.saved or self.plan.secret.action is not SecretAction.KEEP:
-            return await super().finish()
-        return Came.GOOD
-
-    async def look_beside_proof(self, provider: Provider) -> ProviderChange | None:
+    async def look_beside_proof(self, run: SecretRun) -> ProviderChange | None:
         """Also whether syncs run: those that the provider's creation started were queued before the proof."""
         if not self.plan.has(Target.FIRST_SYNC, Action.CHANGE):
-            return await super().look_beside_proof(provider)
-        if self.new is not None:
+            return await last_change(self.context, run.saved_provider())
+        if run.new is not None:
             # The save that starts the first sync delivers the secret again, and is then the last change.
             self._idle = not await running_syncs(self.context)
             return None
-        change, running = await both(super().look_beside_proof(provider), running_syncs(self.context))
+        change, running = await both(
+            last_change(self.context, run.saved_provider()), running_syncs(self.context)
+        )
         self._idle = not running
         return change
 
-    async def _first_sync(self) -> None:
+    async def before_record(self, run: SecretRun) -> bool:
+        """Start the first sync where nothing has."""
+        if self.plan.has(Target.FIRST_SYNC, Action.CHANGE):
+            await self._first_sync(run)
+        return bool(run.saved) or self.plan.secret.action is not SecretAction.KEEP
+
+    async def _first_sync(self, run: SecretRun) -> None:
         """Save the provider once more: every save starts a full sync, the assignment to an application none.
 
         The new secret goes along, so that authentik holds it whoever saved the provider in between.
         """
         step = self.plan.step(Target.FIRST_SYNC)
-        provider = self.saved_provider()
+        provider = run.saved_provider()
         self.context.reporter.begin(step)
-        await self.delivery.begin()
+        await run.turn.begin()
         if not self._idle:
             if not await own_sync_ended(self.context, provider):
                 # One that found no application would have ended at once.
-                self.change_now = None
+                run.change_now = None
                 self.context.reporter.done(step, "runs already")
                 return
             await wait_for_other_syncs(self.context, provider.name)
-        text = self.new.secret_text if self.new else None
+        text = run.new.secret_text if run.new else None
         authentik = self.context.authentik
         written = await (
             authentik.update_provider(provider.pk, {}, text) if text else authentik.start_sync(provider.pk)
         )
-        self.saved.append(written.request_id)
-        self.change_now = None
+        run.saved.append(written.request_id)
+        run.change_now = None
         if text is not None:
-            self.carried = written.request_id
+            run.carried = written.request_id
             if written.request_id is not None:
                 # What this save left is known without another look at the audit trail.
-                self.change_now = lambda: None
+                run.change_now = lambda: None
         self.context.reporter.done(step, "started")
 
-    def outcome(self, principal: ServicePrincipal) -> Outcome:
-        """What stands now."""
-        secret = self.new.record if self.new else self.plan.secret.kept
-        assert secret is not None  # noqa: S101 - MAKE makes one, KEEP and PROVE have one
-        assert self.attached is not None  # noqa: S101 - attached, or observed as such
-        if not self.evidence:
-            change = self.other.last_change
-            seen = last_sign_in(self.other.sync_tasks, change.created if change else None)
-            if seen is None and not self.plan.changes:
-                seen = proven_at_delivery(read_marks(self.application.tags), change)
-            self.evidence += [seen] if seen else []
-        refused = {item.name for item in self.consent.missing} if self.consent else set()
-        changed = tuple(
-            step
-            for step in self.plan.changes
-            if step not in self.stayed and not (step.target is Target.SCOPE and step.key in refused)
-        )
-        return Outcome(
-            self.application,
-            principal,
-            self.saved_provider(),
-            self.attached,
-            secret,
-            changed,
-            tuple(self.evidence),
-            self.consent,
-            self.plan.desired.renewal,
-        )
+
+def _outcome(
+    run: SecretRun, delivery: ProviderSetup, principal: ServicePrincipal, consent: ConsentState | None
+) -> Outcome:
+    """What stands now."""
+    plan, seen = delivery.plan, delivery.authentik
+    assert delivery.attached is not None  # noqa: S101 - attached, or observed as such
+    if not run.evidence:
+        change = seen.last_change
+        proof = last_sign_in(seen.sync_tasks, change.created if change else None)
+        if proof is None and not plan.changes:
+            proof = proven_at_delivery(read_marks(run.application.tags), change)
+        run.evidence += [proof] if proof else []
+    refused = {item.name for item in consent.missing} if consent else set()
+    changed = tuple(
+        step
+        for step in plan.changes
+        if step not in run.stayed and not (step.target is Target.SCOPE and step.key in refused)
+    )
+    return Outcome(
+        run.application,
+        principal,
+        run.saved_provider(),
+        delivery.attached,
+        run.held,
+        changed,
+        tuple(run.evidence),
+        consent,
+        plan.desired.renewal,
+    )

@@ -18,7 +18,8 @@ from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.reporting import Quiet, Reporter
 
 
-def _now() -> datetime:
+def utc_now() -> datetime:
+    """The wall clock."""
     return datetime.now(UTC)
 
 
@@ -26,7 +27,8 @@ def _unguarded() -> None:
     """Nobody holds a lease."""
 
 
-def _rotation_id() -> str:
+def new_rotation_id() -> str:
+    """Sixteen random hexadecimal digits."""
     return uuid.uuid4().hex[:16]
 
 
@@ -48,8 +50,8 @@ class Context:
     authentik: AuthentikPort
     waiter: Waiter
     reporter: Reporter = field(default_factory=Quiet)
-    now: Callable[[], datetime] = _now
-    new_rotation_id: Callable[[], str] = _rotation_id
+    now: Callable[[], datetime] = utc_now
+    new_rotation_id: Callable[[], str] = new_rotation_id
     guard: Callable[[], None] = _unguarded
     turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     domain: str = ""
@@ -60,7 +62,7 @@ class Context:
         """The id of a new rotation: names the place where its secret was made."""
         return rotation_id(self.domain, self.new_rotation_id())
 
-    def gone(self, application: Application | None) -> frozenset[KeyId]:
+    def abandoned(self, application: Application | None) -> frozenset[KeyId]:
         """Secrets whose makers are known to have ended."""
         secrets = application.secrets if application else ()
         return frozenset(secret.key_id for secret in secrets if made_in(secret, self.domain))

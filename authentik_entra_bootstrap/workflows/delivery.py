@@ -90,7 +90,7 @@ async def own_sync_ended(context: Context, provider: Provider) -> bool:
     return True
 
 
-class Delivery:
+class Turn:
     """A run's turn to save providers of its authentik: taken once, held until :meth:`close`."""
 
     def __init__(self, context: Context) -> None:

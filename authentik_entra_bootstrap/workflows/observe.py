@@ -24,7 +24,7 @@ from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, Ob
 from authentik_entra_bootstrap.planning.plan import make_plan, secret_observation
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant
 from authentik_entra_bootstrap.planning.scope import provider_changes, scope_effects
-from authentik_entra_bootstrap.rotation.decide import doubtful
+from authentik_entra_bootstrap.rotation.decide import stale_read_reason
 from authentik_entra_bootstrap.rotator.observation import TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.support.waiting import Backoff
 from authentik_entra_bootstrap.workflows.concurrency import both, outcome
@@ -118,9 +118,9 @@ def out_of_date(
         return None
     if adopting(desired, entra.application):
         return None
-    now, gone = context.now(), context.gone(entra.application)
-    plan = make_plan(resolve_names(desired, entra, authentik), entra, authentik, now, gone)
-    if doubt := doubtful(secret_observation(desired, entra, authentik, now, gone), plan.secret):
+    now, abandoned = context.now(), context.abandoned(entra.application)
+    plan = make_plan(resolve_names(desired, entra, authentik), entra, authentik, now, abandoned)
+    if doubt := stale_read_reason(secret_observation(desired, entra, authentik, now, abandoned), plan.secret):
         return doubt
     entra_targets = (Target.SERVICE_PRINCIPAL, Target.ROLE, Target.SCOPE)
     if plan.marks.current and any(plan.has(target, Action.CREATE, Action.CHANGE) for target in entra_targets):

@@ -66,6 +66,6 @@ async def prepare(context: Context, desired: Desired) -> Prepared:
 def _prepared(
     context: Context, desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik
 ) -> Prepared:
-    gone = context.gone(entra.application)
-    plan = make_plan(resolve_names(desired, entra, authentik), entra, authentik, context.now(), gone)
+    abandoned = context.abandoned(entra.application)
+    plan = make_plan(resolve_names(desired, entra, authentik), entra, authentik, context.now(), abandoned)
     return Prepared(plan, entra, authentik)

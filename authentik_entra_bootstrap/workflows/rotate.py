@@ -40,13 +40,14 @@ from authentik_entra_bootstrap.rotation.decide import (
     SecretDecision,
     SecretObservation,
     decide,
-    doubtful,
     refuse_without_place,
+    stale_read_reason,
 )
-from authentik_entra_bootstrap.rotation.phases import entry
+from authentik_entra_bootstrap.rotation.phases import PhaseResult, entry
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotation.secret_status import Attention, attention
 from authentik_entra_bootstrap.workflows.concurrency import both
+from authentik_entra_bootstrap.workflows.concurrent_runs import last_change
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.delivery import wait_for_other_syncs
 from authentik_entra_bootstrap.workflows.lookup import (
@@ -57,8 +58,8 @@ from authentik_entra_bootstrap.workflows.lookup import (
     history,
 )
 from authentik_entra_bootstrap.workflows.observe import SETTLING
-from authentik_entra_bootstrap.workflows.rotation_events import ToldRun, tell_failure
-from authentik_entra_bootstrap.workflows.secret_state import Case
+from authentik_entra_bootstrap.workflows.rotation_events import RotationEvents, tell_failure
+from authentik_entra_bootstrap.workflows.secret_run import Case, SecretRun
 from authentik_entra_bootstrap.workflows.token_permissions import refuse_unless_rotation_permitted
 
 
@@ -82,7 +83,7 @@ class SecretSight:
         return read_marks(self.application.tags)
 
     def observation(
-        self, desired: Desired, now: datetime, gone: frozenset[KeyId], *, force: bool
+        self, desired: Desired, now: datetime, abandoned: frozenset[KeyId], *, force: bool
     ) -> SecretObservation:
         """What the decision is made from."""
         return SecretObservation(
@@ -93,7 +94,7 @@ class SecretSight:
             self.change,
             self.change_readable,
             desired.renewal,
-            gone,
+            abandoned,
             force,
         )
 
@@ -138,6 +139,27 @@ class RotationOutcome:
         return self.attention.at
 
 
+class ProviderUpdate:
+    """Delivers into the provider that is there, and changes nothing else of it."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def cut_over(self, run: SecretRun) -> PhaseResult:
+        """Save the provider with the new secret."""
+        pk, step = run.saved_provider().pk, run.step(Target.PROVIDER)
+        self._context.reporter.begin(step)
+        return await run.deliver(step, lambda text: self._context.authentik.update_provider(pk, {}, text))
+
+    async def look_beside_proof(self, run: SecretRun) -> ProviderChange | None:
+        """authentik's last change of the provider."""
+        return await last_change(self._context, run.saved_provider())
+
+    async def before_record(self, run: SecretRun) -> bool:  # noqa: ARG002 - the protocol's
+        """There is always something to record, and nothing to be done before."""
+        return True
+
+
 async def rotate(context: Context, desired: Desired, *, force: bool = False) -> RotationOutcome:
     """Look, decide, and do what is due: a new secret, a missing proof, a retirement, or nothing.
 
@@ -166,9 +188,9 @@ async def plan_rotation(context: Context, desired: Desired, *, force: bool = Fal
 async def _decided(context: Context, desired: Desired, sight: SecretSight, *, force: bool) -> RotationPlan:
     wait = context.waiter.begin(SETTLING)
     while True:
-        seen = sight.observation(desired, context.now(), context.gone(sight.application), force=force)
+        seen = sight.observation(desired, context.now(), context.abandoned(sight.application), force=force)
         decision = decide(seen)
-        doubt = doubtful(seen, decision)
+        doubt = stale_read_reason(seen, decision)
         if doubt is None or not await wait.pause(doubt):
             break
         fresh = await context.entra.application(sight.application.app_object_id)
@@ -214,14 +236,23 @@ async def carry_out(context: Context, plan: RotationPlan, *, at_once: bool = Fal
         strict_roles=False,
     )
     marks = replace(sight.marks, managed=True, connection=plan.desired.connection)
-    run = ToldRun(context, case, sight.application, sight.provider, marks)
-    run.known_alone = at_once
+    events = RotationEvents(context)
+    run = SecretRun(
+        context,
+        case,
+        sight.application,
+        sight.provider,
+        marks,
+        ProviderUpdate(context),
+        events,
+        known_alone=at_once,
+    )
     try:
         await run.carry_out(entry(decision))
     except BootstrapError as error:
         await tell_failure(context, plan.desired, error, sight.application, run)
         raise
-    await run.tell()
+    await events.tell(run)
     left = [item for item in sight.application.secrets if item.key_id not in run.retired]
     now_there = replace(
         sight.application,

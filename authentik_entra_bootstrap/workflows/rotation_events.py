@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from authentik_entra_bootstrap.authentik.port import AuthentikPort
-from authentik_entra_bootstrap.domain import Application, ClientSecret, Desired, OwnEvent, Provider
-from authentik_entra_bootstrap.domain.application_tags import Marks
+from authentik_entra_bootstrap.domain import Application, ClientSecret, Desired, OwnEvent
 from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.domain.times import in_words
 from authentik_entra_bootstrap.errors import BootstrapError, Denied, Temporary
 from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotation.decide import State
-from authentik_entra_bootstrap.rotation.phases import Came, Phase
+from authentik_entra_bootstrap.rotation.phases import Phase
 from authentik_entra_bootstrap.rotation.secret_status import Standing, placed
 from authentik_entra_bootstrap.support.events import Happening, Kind, SecretDates, record, tell
-from authentik_entra_bootstrap.workflows.concurrency import both, outcome
+from authentik_entra_bootstrap.workflows.concurrency import outcome
 from authentik_entra_bootstrap.workflows.concurrent_runs import ANOTHER_RUN
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.delivery import BUSY
 from authentik_entra_bootstrap.workflows.reporting import Reporter
 from authentik_entra_bootstrap.workflows.secret_run import SecretRun
-from authentik_entra_bootstrap.workflows.secret_state import Case
 
 ACTIONS: Mapping[Kind, str] = {
     Kind.ROTATED: "secret_rotate",
@@ -98,74 +96,55 @@ class TrailListener:
         self._reporter.warn(f"authentik's audit trail was not written: {error.message}{hint}")
 
 
-class ToldRun(SecretRun):
-    """A run of ``rotate`` whose phases are timed, and that tells what it did."""
+class RotationEvents:
+    """Follows a run of ``rotate``: times its phases, and tells what it did."""
 
-    def __init__(
-        self, context: Context, case: Case, application: Application, provider: Provider | None, marks: Marks
-    ) -> None:
-        super().__init__(context, case, application, provider, marks)
-        self._handlers = {phase: self._timed(phase, handler) for phase, handler in self._handlers.items()}
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._failing: Callable[[], bool] | None = None
         self._told = False
 
-    def _timed(self, phase: Phase, handler: Callable[[], Awaitable[Came]]) -> Callable[[], Awaitable[Came]]:
-        async def timed() -> Came:
-            start = self.context.waiter.monotonic()
-            try:
-                return await handler()
-            finally:
-                self.context.listener.stepped(phase.value, self.context.waiter.monotonic() - start)
+    def stepped(self, phase: Phase, seconds: float) -> None:
+        """Tell how long a phase took."""
+        self._context.listener.stepped(phase.value, seconds)
 
-        return timed
+    async def proving(self, run: SecretRun) -> None:
+        """Ask the trail meanwhile whether the run before failed."""
+        self._failing = await outcome(self._was_failing(run))
 
-    @property
-    def held(self) -> ClientSecret:
-        """The client secret that authentik holds once the run has succeeded."""
-        secret = self.new.record if self.new else self.case.decision.kept
-        assert secret is not None  # noqa: S101 - MAKE makes one, KEEP and PROVE have one
-        return secret
-
-    async def prove(self) -> Came:
-        """The proof; meanwhile the trail is asked whether the run before failed."""
-        came, self._failing = await both(super().prove(), outcome(self._was_failing()))
-        return came
-
-    async def write_record(self) -> None:
-        """Write what was delivered and proven, and tell it at once where nothing is left to be removed.
+    async def recording(self, run: SecretRun) -> None:
+        """Tell it at once where nothing is left to be removed.
 
         Where the record cannot be written, the failure is told after it.
         """
-        if any(step.action is Action.RETIRE for step in self.case.steps):
-            await super().write_record()
-        else:
-            await both(super().write_record(), self.tell())
+        if not any(step.action is Action.RETIRE for step in run.case.steps):
+            await self.tell(run)
 
-    async def tell(self) -> None:
+    async def tell(self, run: SecretRun) -> None:
         """Tell what the run did, once; and that it was the first success after a failure, or finished another."""
         if self._told:
             return
         self._told = True
-        desired, before, held = self.case.desired, self.observed.current, self.held
+        desired, before, held = run.case.desired, run.observed.current, run.held
         rotated = before is None or before.key_id != held.key_id
         # A mark of a run that ended in the middle, or a secret that it left behind.
         left_over = {State.DELIVERED, State.UNRECORDED}
-        resumed = self.observed.pending is not None or self.case.decision.state in left_over
-        proven = [item.seen_at for item in self.evidence if item.name == "authentik-signs-in" and item.ok]
+        resumed = run.observed.pending is not None or run.case.decision.state in left_over
+        proven = [item.seen_at for item in run.evidence if item.name == "authentik-signs-in" and item.ok]
         done = Happening(
             Kind.ROTATED if rotated else Kind.KEPT,
             desired.connection,
             _rotation_id(held) if rotated else "",
-            _key_ids(self, held),
-            _request_ids(self),
+            _key_ids(run, held),
+            _request_ids(run),
             secret=_dates(held, desired, proven[-1] if proven else None),
         )
-        failing = self._failing() if self._failing else await self._was_failing()
-        await tell(self.context.listener, done)
+        failing = self._failing() if self._failing else await self._was_failing(run)
+        await tell(self._context.listener, done)
         if failing or resumed:
             why = "it works again after a failure" if failing else "an interrupted run was finished"
             await tell(
-                self.context.listener,
+                self._context.listener,
                 Happening(
                     Kind.RECOVERED,
                     desired.connection,
@@ -177,8 +156,8 @@ class ToldRun(SecretRun):
                 ),
             )
 
-    async def _was_failing(self) -> bool:
-        return await self.context.listener.failing(self.case.desired.connection)
+    async def _was_failing(self, run: SecretRun) -> bool:
+        return await self._context.listener.failing(run.case.desired.connection)
 
 
 async def tell_failure(

@@ -44,7 +44,7 @@ from authentik_entra_bootstrap.workflows.blueprints import (
     keep_blueprint,
 )
 from authentik_entra_bootstrap.workflows.context import Context
-from authentik_entra_bootstrap.workflows.delivery import Delivery, own_sync_ended, wait_for_other_syncs
+from authentik_entra_bootstrap.workflows.delivery import Turn, own_sync_ended, wait_for_other_syncs
 
 _TRIAL_HEAD = "version: 1\nmetadata:\n  name: authentik-entra permissions\nentries:\n"
 _TRIAL = "  - {{model: {model}, conditions: [false], identifiers: {{name: never}}}}\n"
@@ -199,7 +199,7 @@ async def _apply_provider(
     # Raises where the token service does not accept it: then authentik never hears of it.
     await context.entra.sign_in_as(AppId(spec.client_id), secret)
     via = ViaBlueprint(context)
-    delivery = Delivery(context)
+    delivery = Turn(context)
     try:
         await delivery.begin()
         await wait_for_other_syncs(context, name)

@@ -35,7 +35,7 @@ _NOT_YET = frozenset({"secret-not-accepted", "application-not-found"})
 """What the token service answers while a new secret or application is not known everywhere."""
 
 
-class Acceptance:
+class SecretCheck:
     """The test of one new client secret, from our side.
 
     :param roles: application permissions that each token must hold.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from uuid import UUID
 
 from authentik_entra_bootstrap._version import __version__
@@ -16,7 +18,7 @@ from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.support.events import Several
 from authentik_entra_bootstrap.support.leases import Hold, delivery_lease_name, hold, lease_name, open_lease
 from authentik_entra_bootstrap.support.waiting import RUN_LIMIT, Backoff, Waiter, run_limit
-from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.context import Context, new_rotation_id, utc_now
 from authentik_entra_bootstrap.workflows.metrics import Metrics
 from authentik_entra_bootstrap.workflows.reporting import Quiet, Reporter
 from authentik_entra_bootstrap.workflows.rotation_events import TrailListener
@@ -25,21 +27,25 @@ DELIVERIES = Backoff(budget=300.0, first=0.2, factor=1.5, ceiling=2.0)
 """For another run's delivery to the same authentik: a rotation of another connection takes about a minute."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Runtime:
-    """Everything a session takes from outside: clock, sleep and who is told.
+    """Everything a session takes from outside: clock, sleep, chance and who is told.
 
     :param waiter: with the monotonic clock, sleep and jitter to use.
     :param reporter: is told of steps and waits.
     :param announce: shows a text that a person must act on (the device code).
     :param lease_url: where the leases of this run are; ``none`` for no leases.
+    :param now: aware UTC; with ``new_rotation_id``, ``rng`` and ``domain`` see :class:`Context`.
     """
 
     waiter: Waiter = field(default_factory=Waiter)
     reporter: Reporter = field(default_factory=Quiet)
     announce: Callable[[str], None] = print
-    context_options: dict[str, object] = field(default_factory=dict)
     lease_url: str = field(default=NO_LEASE, repr=False)
+    now: Callable[[], datetime] = utc_now
+    new_rotation_id: Callable[[], str] = new_rotation_id
+    rng: random.Random = field(default_factory=random.SystemRandom)
+    domain: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,7 +204,16 @@ async def open_session(settings: ConnectionSettings, runtime: Runtime) -> AsyncI
         _entra(settings, runtime, network, waiter) as entra,
         _authentik(settings, token, network, waiter) as authentik,
     ):
-        context = Context(entra, authentik, waiter, runtime.reporter, **runtime.context_options)  # type: ignore[arg-type]
+        context = Context(
+            entra,
+            authentik,
+            waiter,
+            runtime.reporter,
+            now=runtime.now,
+            new_rotation_id=runtime.new_rotation_id,
+            rng=runtime.rng,
+            domain=runtime.domain,
+        )
         context.listener = Several(TrailListener(authentik, runtime.reporter, context.now), Metrics())
         session = Session(settings, desired, context, runtime.lease_url)
         if runtime.lease_url != NO_LEASE:

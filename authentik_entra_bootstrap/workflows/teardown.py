@@ -19,10 +19,10 @@ from authentik_entra_bootstrap.planning.preflight import refuse_tenant
 from authentik_entra_bootstrap.planning.teardown import TeardownPlan, TeardownSeen, our_provider, why_kept
 from authentik_entra_bootstrap.support.events import record
 from authentik_entra_bootstrap.support.waiting import Backoff
+from authentik_entra_bootstrap.workflows.client_secrets import remove_secret
 from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.lookup import application_by_marks
-from authentik_entra_bootstrap.workflows.secrets import remove_secret
 
 SETTLING = Backoff(budget=20.0, first=0.4, factor=1.5, ceiling=2.0)
 """How long Graph is asked again where its answers contradict each other or authentik."""

@@ -141,7 +141,7 @@ class Shell:
             await asyncio.sleep(min(seconds, 0.02))
 
         waiter = Waiter(monotonic=lambda: clock.now().timestamp(), sleep=sleep, rng=random.Random(0))
-        return Runtime(waiter=waiter, context_options={"now": clock.now})
+        return Runtime(waiter=waiter, now=clock.now)
 
     def curl(self, line: str) -> httpx.Response:
         """A line of curl as the pages use it: ``--cacert``, ``-X``, ``-H``, ``-d``, ``--data-urlencode``."""

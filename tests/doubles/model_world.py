@@ -24,9 +24,8 @@ from authentik_entra_bootstrap.domain.application_tags import Marks, is_ours
 from authentik_entra_bootstrap.errors import Unreachable
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.support.waiting import Waiter
-from authentik_entra_bootstrap.workflows.bootstrap import bootstrap
+from authentik_entra_bootstrap.workflows.bootstrap import Outcome, bootstrap
 from authentik_entra_bootstrap.workflows.context import Context
-from authentik_entra_bootstrap.workflows.outcome import Outcome
 from authentik_entra_bootstrap.workflows.planning import prepare
 
 DOMAIN = "0d0d0d0d"

@@ -60,7 +60,7 @@ def clocked() -> Runtime:
     """A runtime on the sandbox's clock."""
     clock = Clock()
     waiter = Waiter(lambda: clock.now().timestamp(), clock.sleep, random.Random())
-    return Runtime(waiter=waiter, announce=lambda _: None, context_options={"now": clock.now})
+    return Runtime(waiter=waiter, announce=lambda _: None, now=clock.now)
 
 
 runs.new_runtime = clocked

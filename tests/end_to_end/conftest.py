@@ -115,7 +115,7 @@ class Shell:
             await asyncio.sleep(0.02)
 
         waiter = Waiter(lambda: clock.now().timestamp(), sleep, random.Random(0))
-        return Runtime(waiter=waiter, context_options={"now": clock.now, "domain": "0d0d0d0d"})
+        return Runtime(waiter=waiter, now=clock.now, domain="0d0d0d0d")
 
 
 @pytest.fixture

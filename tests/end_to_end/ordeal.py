@@ -135,7 +135,7 @@ class Ordeal:
             await asyncio.sleep(self.pause)
 
         waiter = Waiter(lambda: clock.now().timestamp(), sleep, random.Random(0))
-        return Runtime(waiter=waiter, context_options={"now": clock.now})
+        return Runtime(waiter=waiter, now=clock.now)
 
     def requests(self) -> list[Request]:
         """Every request of ours so far; authentik's own syncs are left out."""

@@ -79,7 +79,7 @@ def runtime_of(sandbox: Sandbox) -> Runtime:
         await asyncio.sleep(0)
 
     waiter = Waiter(lambda: clock.now().timestamp(), sleep, random.Random(0))
-    return Runtime(waiter=waiter, context_options={"now": clock.now})
+    return Runtime(waiter=waiter, now=clock.now)
 
 
 @pytest.fixture

@@ -21,22 +21,21 @@ from sim_worker import BOOTSTRAP, NOW, ROTATE
 from authentik_entra_bootstrap.domain.application_tags import secret_display_name
 from authentik_entra_bootstrap.errors import Unreachable
 from authentik_entra_bootstrap.rotation import decide
-from authentik_entra_bootstrap.rotation.phases import PROTOCOL, Came, Phase
+from authentik_entra_bootstrap.rotation.phases import PROTOCOL, Phase, PhaseResult
 from authentik_entra_bootstrap.workflows import (
     bootstrap,
     concurrent_runs,
     rotate,
     secret_check,
     secret_run,
-    secret_state,
 )
 from authentik_entra_bootstrap.workflows.secret_run import SecretRun
 
 pytestmark = pytest.mark.no_cover
 """Measuring what other tests cover as well would take three times as long."""
 Patch = pytest.MonkeyPatch
-Edit = Mapping[tuple[Phase, Came], Phase]
-GOOD, FAILED, UNKNOWN = Came.GOOD, Came.FAILED, Came.UNKNOWN
+Edit = Mapping[tuple[Phase, PhaseResult], Phase]
+GOOD, FAILED, UNKNOWN = PhaseResult.GOOD, PhaseResult.FAILED, PhaseResult.UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def _blind_retry(patch: Patch) -> None:
 
 
 def _looks_before_the_save_only(patch: Patch) -> None:
-    original = secret_check.Acceptance.prove
+    original = secret_check.SecretCheck.prove
 
     async def prove(self: Any, _beside: Any) -> Any:
         async def nothing() -> None:
@@ -93,7 +92,7 @@ def _looks_before_the_save_only(patch: Patch) -> None:
 
         return await original(self, nothing)
 
-    patch.setattr(secret_check.Acceptance, "prove", prove)
+    patch.setattr(secret_check.SecretCheck, "prove", prove)
 
 
 def _no_trail_check(patch: Patch) -> None:
@@ -128,11 +127,11 @@ def _no_wait_for_flights(patch: Patch) -> None:
     async def landed(self: Any) -> None:
         """Nobody waits."""
 
-    patch.setattr(secret_state.SecretState, "landed", landed)
+    patch.setattr(SecretRun, "landed", landed)
 
 
 def _no_tag_before_the_delivery(patch: Patch) -> None:
-    async def mark(self: Any) -> Came:
+    async def mark(self: Any) -> PhaseResult:
         await self.tested().try_early()
         return GOOD
 
@@ -151,17 +150,17 @@ def _only_the_last_change(change: Any, saved: Any, observed: Any, carried: Any) 
 
 
 def _first_sync_with_another_secret(patch: Patch) -> None:
-    original = bootstrap._Run._first_sync
+    original = bootstrap.ProviderSetup._first_sync
 
-    async def first_sync(self: Any) -> None:
-        self.new = await self.context.entra.add_secret(
-            self.application.app_object_id,
-            display_name=self.new.record.display_name,
-            end_date_time=self.case.end_date_time,
+    async def first_sync(self: Any, run: Any) -> None:
+        run.new = await run.context.entra.add_secret(
+            run.application.app_object_id,
+            display_name=run.new.record.display_name,
+            end_date_time=run.case.end_date_time,
         )
-        await original(self)
+        await original(self, run)
 
-    patch.setattr(bootstrap._Run, "_first_sync", first_sync)
+    patch.setattr(bootstrap.ProviderSetup, "_first_sync", first_sync)
 
 
 def _only_the_record(seen: Any, current: Any, secret: Any) -> tuple[bool, str]:
@@ -244,7 +243,7 @@ MUTATIONS: Mapping[str, Mutation] = {
         "I5",
         Scenario("due", people=("the secret before",)),
         Bound(1, {"person": 1}),
-        patch=_replaced(secret_state, "ours_was_last", lambda change, saved, observed, carried: None),
+        patch=_replaced(secret_run, "ours_was_last", lambda change, saved, observed, carried: None),
     ),
     "no look at the trail before a removal": Mutation(
         "I1",
@@ -262,7 +261,7 @@ MUTATIONS: Mapping[str, Mutation] = {
         "I1",
         Scenario("not due", runs=(NOW, ROTATE)),
         Bound(4, {"stall": 3, "switch": 1}),
-        patch=_replaced(secret_state.SecretState, "in_time", lambda self: None),
+        patch=_replaced(SecretRun, "in_time", lambda self: None),
         first=4,
     ),
     "do not wait for a dead run's last request": Mutation(
@@ -279,7 +278,7 @@ MUTATIONS: Mapping[str, Mutation] = {
         "I4",
         Scenario("just rotated", runs=(ROTATE,)),
         Bound(2, {"stale": 2}),
-        patch=_replaced(rotate, "doubtful", lambda seen, decision: None),
+        patch=_replaced(rotate, "stale_read_reason", lambda seen, decision: None),
     ),
     "ask blindly for a secret again": Mutation(
         "I3", Scenario("due", runs=(ROTATE,)), Bound(1, {"lost": 1}), patch=_blind_retry
@@ -326,13 +325,13 @@ MUTATIONS: Mapping[str, Mutation] = {
         "I5",
         Scenario("drifted", runs=(BOOTSTRAP, NOW)),
         Bound(1, {"switch": 1}),
-        patch=_replaced(secret_state, "ours_was_last", _only_the_last_change),
+        patch=_replaced(secret_run, "ours_was_last", _only_the_last_change),
     ),
     "bootstrap: record without another look at the trail": Mutation(
         "I5",
         Scenario("detached", runs=(BOOTSTRAP, NOW)),
         Bound(1, {"switch": 1}),
-        patch=_replaced(secret_state, "ours_was_last", lambda change, saved, observed, carried: None),
+        patch=_replaced(secret_run, "ours_was_last", lambda change, saved, observed, carried: None),
     ),
 }
 

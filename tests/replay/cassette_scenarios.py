@@ -160,17 +160,17 @@ def run(
     seed = hashlib.sha256(scenario.name.encode()).hexdigest()
     ids = random.Random(seed)
     waiter = Waiter(lambda: clock.now().timestamp(), sleep, random.Random(0))
-    options: dict[str, object] = {
-        "now": clock.now,
-        "new_rotation_id": lambda: f"{ids.getrandbits(64):016x}",
-        "rng": random.Random(seed),
-    }
     out, err = io.StringIO(), io.StringIO()
     terminal = Terminal(
         Console(file=out, highlight=False, soft_wrap=True, markup=False, emoji=False),
         Console(file=err, highlight=False, soft_wrap=True, markup=False, emoji=False),
     )
-    runtime = Runtime(waiter=waiter, context_options=options)
+    runtime = Runtime(
+        waiter,
+        now=clock.now,
+        new_rotation_id=lambda: f"{ids.getrandbits(64):016x}",
+        rng=random.Random(seed),
+    )
     with contextlib.redirect_stdout(out):
         code = cli.main([*scenario.arguments], standalone_mode=False, obj=Embedded(terminal, runtime))
     return Ran(int(code or 0), out.getvalue(), err.getvalue())

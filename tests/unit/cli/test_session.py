@@ -92,7 +92,7 @@ async def test_both_sides_share_network_waiter_and_reporter(
         }
     )
     announce: Callable[[str], None] = lambda text: None  # noqa: ARG005, E731
-    runtime = session.Runtime(Waiter(), world.reporter, announce, {"now": world.clock.now})
+    runtime = session.Runtime(Waiter(), world.reporter, announce, now=world.clock.now)
     async with session.open_session(settings, runtime) as opened:
         assert [item.states for item in made] == [["open"], ["open"]]
         assert opened.authentik_url == "https://ak.example"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from authentik_entra_bootstrap.rotation.decide import SecretAction, SecretDecision, State
-from authentik_entra_bootstrap.rotation.phases import ENTRY, PROTOCOL, Came, Phase, entry
+from authentik_entra_bootstrap.rotation.phases import ENTRY, PROTOCOL, Phase, PhaseResult, entry
 
 
 def _reached(first: Phase) -> set[Phase]:
@@ -24,14 +24,14 @@ def test_every_phase_is_reached_and_every_path_ends() -> None:
     for phase, came in PROTOCOL:
         here, steps = PROTOCOL[phase, came], 0
         while here is not Phase.END:
-            here, steps = PROTOCOL[here, Came.GOOD], steps + 1
+            here, steps = PROTOCOL[here, PhaseResult.GOOD], steps + 1
             assert steps < len(Phase)
 
 
 def test_every_phase_can_end_well_and_can_fail() -> None:
     for phase in set(Phase) - {Phase.END}:
-        assert (phase, Came.GOOD) in PROTOCOL
-        assert (phase, Came.FAILED) in PROTOCOL
+        assert (phase, PhaseResult.GOOD) in PROTOCOL
+        assert (phase, PhaseResult.FAILED) in PROTOCOL
 
 
 def test_nothing_is_delivered_before_its_mark_and_test_and_nothing_retired_before_a_proof() -> None:
@@ -48,8 +48,8 @@ def test_nothing_is_delivered_before_its_mark_and_test_and_nothing_retired_befor
         assert not passes(Phase.PREFLIGHT, Phase.CUT_OVER, first)
     assert passes(Phase.PREFLIGHT, Phase.RETIRE, Phase.DISCARD)
     # A save without a new secret needs no proof; a new one never comes to its record without.
-    new = {key: to for key, to in PROTOCOL.items() if key[1] is not Came.SAVED}
-    assert [key for key, to in new.items() if to is Phase.RECORD] == [(Phase.PROVE, Came.GOOD)]
+    new = {key: to for key, to in PROTOCOL.items() if key[1] is not PhaseResult.SAVED}
+    assert [key for key, to in new.items() if to is Phase.RECORD] == [(Phase.PROVE, PhaseResult.GOOD)]
 
 
 @pytest.mark.parametrize("action", list(SecretAction))

@@ -20,7 +20,13 @@ from authentik_entra_bootstrap.domain import (
     ProviderPk,
 )
 from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous, is_ours
-from authentik_entra_bootstrap.rotation.decide import SecretAction, SecretObservation, State, decide, doubtful
+from authentik_entra_bootstrap.rotation.decide import (
+    SecretAction,
+    SecretObservation,
+    State,
+    decide,
+    stale_read_reason,
+)
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CURRENT, PENDING, OLD, FOREIGN = KeyId("current"), KeyId("pending"), KeyId("old"), KeyId("foreign")
@@ -157,7 +163,7 @@ def test_a_pending_secret_that_was_never_delivered_is_retired_once_nobody_can_de
     assert young.action is SecretAction.KEEP
     assert young.retire == ()
     assert young.resting == (Previous(PENDING, NOW + timedelta(hours=2)),)
-    for later in (replace(seen, now=NOW + timedelta(hours=2)), replace(seen, gone=frozenset({PENDING}))):
+    for later in (replace(seen, now=NOW + timedelta(hours=2)), replace(seen, abandoned=frozenset({PENDING}))):
         decision = decide(later)
         assert decision.action is SecretAction.KEEP
         assert (decision.retire, decision.resting) == ((PENDING,), ())
@@ -235,7 +241,7 @@ def test_a_change_made_with_another_program_is_on_no_record_and_not_waited_for(
     seen = replace(SEEN, change=ProviderChange("req-9", "model_updated", NOW, "somebody", agent))
     decision = decide(seen)
     assert decision.state is State.CHANGED, "the secret may have been changed: a new one is made all the same"
-    assert bool(doubtful(seen, decision)) is waits
+    assert bool(stale_read_reason(seen, decision)) is waits
 
 
 def test_asked_for_means_now() -> None:

@@ -69,7 +69,7 @@ def app(environment: dict[str, str], write: Callable[[str], None], monkeypatch: 
     made.sent = []
     made.send_task = lambda name, **options: made.sent.append((name, options))
     monkeypatch.setattr(celery_app, "app", made)
-    monkeypatch.setattr(runs, "new_runtime", lambda: Runtime(context_options={"now": lambda: NOW}))
+    monkeypatch.setattr(runs, "new_runtime", lambda: Runtime(now=lambda: NOW))
     return made
 
 

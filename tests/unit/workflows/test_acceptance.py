@@ -12,7 +12,7 @@ import pytest
 from authentik_entra_bootstrap.domain import NewClientSecret, Organization, SecretText
 from authentik_entra_bootstrap.errors import Denied, ReplicationTimeout, Temporary
 from authentik_entra_bootstrap.support.waiting import NEW_SECRET
-from authentik_entra_bootstrap.workflows.secret_check import ROUNDS, SIGN_INS, SPREAD, Acceptance
+from authentik_entra_bootstrap.workflows.secret_check import ROUNDS, SIGN_INS, SPREAD, SecretCheck
 
 if TYPE_CHECKING:
     from model_world import World
@@ -35,7 +35,7 @@ class Tried:
         held = world.held()
         secret = NewClientSecret(held, SecretText(world.tenant.texts[held.key_id]))
         roles = frozenset({"Group.Create"})
-        self.test = Acceptance(context, world.tenant.app, secret, roles, strict=True)
+        self.test = SecretCheck(context, world.tenant.app, secret, roles, strict=True)
 
     async def _sign_in(self, *arguments: Any) -> Any:
         number, now = len(self.at), self.world.clock.monotonic() - self.began
