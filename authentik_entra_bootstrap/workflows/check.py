@@ -197,12 +197,12 @@ def _tenant_lines(context: Context, desired: Desired, seen: ObservedEntra) -> li
     except BootstrapError as error:
         return [*lines, _failure("permissions and secret policy", error)]
     policy = _ok("secret policy", f"allows {in_words(desired.secret_lifetime)}")
+    limit = seen.policy.greatest_lifetime
     if not seen.policy.known:
         detail = "the app management policy may not be read; its limits show when they bite"
         policy = _warning("secret policy", detail, "Policy.Read.All would show it.")
-    elif end.clamped and seen.policy.greatest_lifetime is not None:
-        limit = in_words(seen.policy.greatest_lifetime)
-        policy = _warning("secret policy", f"shortens client secrets to {limit}")
+    elif end.clamped and limit is not None:
+        policy = _warning("secret policy", f"shortens client secrets to {in_words(limit)}")
     return [*lines, policy]
 
 
@@ -231,20 +231,19 @@ async def _application_lines(context: Context, desired: Desired, operator: Token
 async def _ownership_lines(
     context: Context, application: Application, operator: TokenClaims
 ) -> list[CheckLine]:
-    name = "owns the application"
-    if not needs_ownership(operator):
-        return [_ok(name, "not needed with what the token holds")]
-    if operator.object_id not in await context.entra.owners(application.app_object_id):
-        raise not_an_owner(application)
-    return [_ok(name, application.app_id)]
+    detail = "not needed with what the token holds"
+    if needs_ownership(operator):
+        detail = application.app_id
+        if operator.object_id not in await context.entra.owners(application.app_object_id):
+            raise not_an_owner(application)
+    return [_ok("owns the application", detail)]
 
 
 async def _rotation_authentik_lines(
     context: Context, desired: Desired, sharing: frozenset[str]
 ) -> list[CheckLine]:
     port = context.authentik
-    server = await port.server()
-    lines = _server_lines(server, *await both(port.license(), port.me()))
+    lines = _server_lines(await port.server(), *await both(port.license(), port.me()))
     provider, error = await _caught(port.find_provider(desired.provider_name))
     if provider is not None:
         lines.append(_ok("provider", f"{provider.name} (pk {provider.pk})"))
@@ -275,8 +274,9 @@ def _right_line(right: Right, operator: TokenClaims, *, needed: bool) -> CheckLi
 async def _clock_lines(context: Context) -> list[CheckLine]:
     """Whether this machine's clock agrees with both services'; each is asked anew."""
     entra, authentik = context.entra.service_time(), context.authentik.service_time()
-    lines = both(_clock_line(context, "Entra ID", entra), _clock_line(context, "authentik", authentik))
-    return list(await lines)
+    return [
+        *await both(_clock_line(context, "Entra ID", entra), _clock_line(context, "authentik", authentik))
+    ]
 
 
 async def _clock_line(context: Context, service: str, clock: Awaitable[datetime | None]) -> CheckLine:
