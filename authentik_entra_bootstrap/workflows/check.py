@@ -273,10 +273,8 @@ def _right_line(right: Right, operator: TokenClaims, *, needed: bool) -> CheckLi
 
 async def _clock_lines(context: Context) -> list[CheckLine]:
     """Whether this machine's clock agrees with both services'; each is asked anew."""
-    entra, authentik = context.entra.service_time(), context.authentik.service_time()
-    return [
-        *await both(_clock_line(context, "Entra ID", entra), _clock_line(context, "authentik", authentik))
-    ]
+    entra = _clock_line(context, "Entra ID", context.entra.service_time())
+    return [*await both(entra, _clock_line(context, "authentik", context.authentik.service_time()))]
 
 
 async def _clock_line(context: Context, service: str, clock: Awaitable[datetime | None]) -> CheckLine:
