@@ -77,8 +77,8 @@ def bootstrap(
     Running it again resumes: what exists is kept, what is missing is created.
     """
     from authentik_entra_bootstrap.output.plan import show_scope_change
-    from authentik_entra_bootstrap.workflows.deleted_application import Wish, find_deleted, settle
     from authentik_entra_bootstrap.workflows.planning import look
+    from authentik_entra_bootstrap.workflows.tenant import Wish, find_deleted, settle
 
     if restore and purge_deleted:
         raise click.UsageError("--restore and --purge-deleted exclude each other.")

@@ -29,13 +29,12 @@ from authentik_entra_bootstrap.planning.scope import provider_spec
 from authentik_entra_bootstrap.rotation.decide import SecretAction
 from authentik_entra_bootstrap.rotation.phases import Phase, PhaseResult, entry
 from authentik_entra_bootstrap.rotation.proof import Evidence, last_sign_in, proven_at_delivery
-from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.concurrent_runs import (
     last_change,
     no_other_marks,
     provider_appeared,
 )
-from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.delivery import own_sync_ended, running_syncs, wait_for_other_syncs
 from authentik_entra_bootstrap.workflows.save_provider import ByApi, Saving
 from authentik_entra_bootstrap.workflows.secret_run import Case, NoFollower, SecretRun

@@ -38,8 +38,7 @@ from authentik_entra_bootstrap.planning.permissions import (
 )
 from authentik_entra_bootstrap.planning.preflight import refuse, refuse_tenant
 from authentik_entra_bootstrap.rotator.observation import ROLE
-from authentik_entra_bootstrap.workflows.concurrency import both
-from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.delivery import THREADS, threads_for
 from authentik_entra_bootstrap.workflows.lookup import application_by_marks, match
 from authentik_entra_bootstrap.workflows.observe import observe_authentik, observe_entra

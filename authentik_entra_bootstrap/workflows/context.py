@@ -1,21 +1,55 @@
-"""What every workflow is given: the two ports and everything that is injected."""
+"""What every workflow is given: the two ports, who is told, and everything else that is injected; and how calls go side by side."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol, TypeVar
 
 from authentik_entra_bootstrap.authentik.port import AuthentikPort
 from authentik_entra_bootstrap.domain import Application, KeyId
 from authentik_entra_bootstrap.domain.application_tags import made_in, rotation_id
 from authentik_entra_bootstrap.entra.port import EntraPort
+from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.support.events import Listener, Nobody
-from authentik_entra_bootstrap.support.waiting import Waiter
-from authentik_entra_bootstrap.workflows.reporting import Quiet, Reporter
+from authentik_entra_bootstrap.support.waiting import Progress, Silent, Waiter
+
+
+class Reporter(Progress, Protocol):
+    """Receives the steps of a run besides the waits."""
+
+    def doing(self, text: str) -> None:
+        """Something begins that may take a moment."""
+
+    def begin(self, step: Step) -> None:
+        """A step of the plan begins."""
+
+    def done(self, step: Step, detail: str) -> None:
+        """A step of the plan is done; ``detail`` holds ids, never secrets."""
+
+    def warn(self, text: str) -> None:
+        """Something people should know."""
+
+
+class Quiet(Silent):
+    """Tells nobody."""
+
+    def doing(self, text: str) -> None:
+        """Say nothing."""
+
+    def begin(self, step: Step) -> None:
+        """Say nothing."""
+
+    def done(self, step: Step, detail: str) -> None:
+        """Say nothing."""
+
+    def warn(self, text: str) -> None:
+        """Say nothing."""
 
 
 def utc_now() -> datetime:
@@ -66,3 +100,54 @@ class Context:
         """Secrets whose makers are known to have ended."""
         secrets = application.secrets if application else ()
         return frozenset(secret.key_id for secret in secrets if made_in(secret, self.domain))
+
+
+# --- side by side, always to the end: a half-done write must never be forgotten in the background
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+def both(one: Awaitable[T], other: Awaitable[U]) -> Awaitable[tuple[T, U]]:
+    """Run two awaitables to their end and raise the first one's error before the second one's.
+
+    They begin at once, also when the result is handed to another call of this function: an interruption then
+    finds no coroutine that was never awaited.
+    """
+    return _results(asyncio.gather(one, other, return_exceptions=True))
+
+
+async def _results(running: Awaitable[tuple[T | BaseException, U | BaseException]]) -> tuple[T, U]:
+    first, second = await running
+    for result in (first, second):
+        if isinstance(result, BaseException):
+            raise result
+    return first, second  # type: ignore[return-value]  # exceptions were raised above
+
+
+def outcome(job: Awaitable[T]) -> Awaitable[Callable[[], T]]:
+    """Run to the end and keep what came of it: the result is given, or the error raised, when it is asked for.
+
+    It begins at once, as in :func:`both` and for the same reason.
+    """
+    return asyncio.ensure_future(_kept(asyncio.ensure_future(job)))
+
+
+async def _kept(running: Awaitable[T]) -> Callable[[], T]:
+    try:
+        result = await running
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the result is needed
+        failure = error
+
+        def fail() -> T:
+            raise failure
+
+        return fail
+    return lambda: result
+
+
+async def every(jobs: Iterable[Awaitable[None]]) -> None:
+    """Run all to their end, then raise the first failure."""
+    for result in await asyncio.gather(*jobs, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

@@ -19,7 +19,7 @@ from authentik_entra_bootstrap.entra.port import EntraPort
 from authentik_entra_bootstrap.errors import ConfigError, Conflict, Denied
 from authentik_entra_bootstrap.planning.adoption import belongs, resolve_names
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.workflows.concurrency import both
+from authentik_entra_bootstrap.workflows.context import both
 
 
 async def application_to_adopt(port: EntraPort, desired: Desired, app_id: AppId) -> Application:

@@ -27,8 +27,7 @@ from authentik_entra_bootstrap.planning.scope import provider_changes, scope_eff
 from authentik_entra_bootstrap.rotation.decide import stale_read_reason
 from authentik_entra_bootstrap.rotator.observation import TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.support.waiting import Backoff
-from authentik_entra_bootstrap.workflows.concurrency import both, outcome
-from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.context import Context, both, outcome
 from authentik_entra_bootstrap.workflows.lookup import (
     NO_HISTORY,
     History,

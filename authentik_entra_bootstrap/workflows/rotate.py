@@ -46,9 +46,8 @@ from authentik_entra_bootstrap.rotation.decide import (
 from authentik_entra_bootstrap.rotation.phases import PhaseResult, entry
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotation.secret_status import Attention, attention
-from authentik_entra_bootstrap.workflows.concurrency import both
 from authentik_entra_bootstrap.workflows.concurrent_runs import last_change
-from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.delivery import wait_for_other_syncs
 from authentik_entra_bootstrap.workflows.lookup import (
     NO_HISTORY,

@@ -39,10 +39,9 @@ from authentik_entra_bootstrap.support.certificates import KeyPair, make_key_pai
 from authentik_entra_bootstrap.support.events import record
 from authentik_entra_bootstrap.support.private_files import read_secret, refuse_existing, write_new
 from authentik_entra_bootstrap.support.waiting import REPLICATION, Waiter
-from authentik_entra_bootstrap.workflows.concurrency import both
+from authentik_entra_bootstrap.workflows.context import Reporter, both
 from authentik_entra_bootstrap.workflows.lookup import application_by_marks
 from authentik_entra_bootstrap.workflows.observe import SETTLING
-from authentik_entra_bootstrap.workflows.reporting import Reporter
 from authentik_entra_bootstrap.workflows.rotator_keys import RotatorKeys, prove_sign_in
 
 _NO_KEY = KeyDecision(KeyAction.NONE, "a federated credential takes its place")

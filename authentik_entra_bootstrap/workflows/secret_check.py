@@ -16,8 +16,7 @@ from authentik_entra_bootstrap.entra.port import SyncSession
 from authentik_entra_bootstrap.errors import AdminActionRequired, Denied, ReplicationTimeout, Temporary
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.support.waiting import NEW_SECRET, Backoff
-from authentik_entra_bootstrap.workflows.concurrency import both, outcome
-from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.context import Context, both, outcome
 
 SIGN_INS = 5
 """Consecutive successes before a secret is believed to be accepted: token service replicas disagree for longer than

@@ -46,7 +46,6 @@ from authentik_entra_bootstrap.rotation.phases import PROTOCOL, Phase, PhaseResu
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.support.events import record
 from authentik_entra_bootstrap.workflows.client_secrets import Retired, make_secret, remove_secret, retire
-from authentik_entra_bootstrap.workflows.concurrency import both, every, outcome
 from authentik_entra_bootstrap.workflows.concurrent_runs import (
     ANOTHER_RUN,
     last_change,
@@ -54,7 +53,7 @@ from authentik_entra_bootstrap.workflows.concurrent_runs import (
     ours_was_last,
     provider_as_observed,
 )
-from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.context import Context, both, every, outcome
 from authentik_entra_bootstrap.workflows.delivery import BUSY, Turn, wait_for_other_syncs
 from authentik_entra_bootstrap.workflows.secret_check import SecretCheck
 from authentik_entra_bootstrap.workflows.verify import NOT_REACHED, consumer_proof

@@ -18,9 +18,8 @@ from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.support.events import Several
 from authentik_entra_bootstrap.support.leases import Hold, delivery_lease_name, hold, lease_name, open_lease
 from authentik_entra_bootstrap.support.waiting import RUN_LIMIT, Backoff, Waiter, run_limit
-from authentik_entra_bootstrap.workflows.context import Context, new_rotation_id, utc_now
+from authentik_entra_bootstrap.workflows.context import Context, Quiet, Reporter, new_rotation_id, utc_now
 from authentik_entra_bootstrap.workflows.metrics import Metrics
-from authentik_entra_bootstrap.workflows.reporting import Quiet, Reporter
 from authentik_entra_bootstrap.workflows.rotation_events import TrailListener
 
 DELIVERIES = Backoff(budget=300.0, first=0.2, factor=1.5, ceiling=2.0)

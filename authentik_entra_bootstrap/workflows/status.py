@@ -19,8 +19,7 @@ from authentik_entra_bootstrap.rotation.proof import (
     last_sign_in,
 )
 from authentik_entra_bootstrap.rotation.secret_status import Attention, Placed, Standing, attention, placed
-from authentik_entra_bootstrap.workflows.concurrency import both
-from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.planning import Prepared, look
 
 OVERDUE = 1 / 6

@@ -20,8 +20,7 @@ from authentik_entra_bootstrap.planning.teardown import TeardownPlan, TeardownSe
 from authentik_entra_bootstrap.support.events import record
 from authentik_entra_bootstrap.support.waiting import Backoff
 from authentik_entra_bootstrap.workflows.client_secrets import remove_secret
-from authentik_entra_bootstrap.workflows.concurrency import both
-from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.lookup import application_by_marks
 
 SETTLING = Backoff(budget=20.0, first=0.4, factor=1.5, ceiling=2.0)

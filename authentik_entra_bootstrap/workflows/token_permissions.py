@@ -10,8 +10,7 @@ from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.permissions import ROTATE, needs_ownership
 from authentik_entra_bootstrap.planning.plan import Plan
 from authentik_entra_bootstrap.support.waiting import Backoff
-from authentik_entra_bootstrap.workflows.concurrency import both
-from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.context import Context, both
 
 _OWNERSHIP = Backoff(budget=20.0, first=0.4, factor=1.5, ceiling=2.0)
 

@@ -239,7 +239,7 @@ def test_the_default_consoles_are_the_standard_streams(capsys: pytest.CaptureFix
 
 
 def _reporters() -> list[Callable[[], Any]]:
-    from authentik_entra_bootstrap.workflows.reporting import Quiet
+    from authentik_entra_bootstrap.workflows.context import Quiet
 
     return [Quiet, lambda: make()[0]]
 

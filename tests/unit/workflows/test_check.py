@@ -27,8 +27,7 @@ from authentik_entra_bootstrap.errors import (
     Unreachable,
 )
 from authentik_entra_bootstrap.workflows.check import CheckLine, Level, check, check_rotation, worst
-from authentik_entra_bootstrap.workflows.concurrency import both, every
-from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.context import Context, both, every
 from authentik_entra_bootstrap.workflows.planning import look, prepare
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 from authentik_entra_bootstrap.domain.application_tags import is_ours
 from authentik_entra_bootstrap.errors import BootstrapError, Conflict, ServiceUnavailable
 from authentik_entra_bootstrap.planning.teardown import TeardownPlan, plan_teardown
-from authentik_entra_bootstrap.workflows.deleted_application import Wish, find_deleted, settle
 from authentik_entra_bootstrap.workflows.teardown import look_before_teardown, teardown
+from authentik_entra_bootstrap.workflows.tenant import Wish, find_deleted, settle
 
 if TYPE_CHECKING:
     from model_world import World
