@@ -29,7 +29,7 @@ from authentik_entra_bootstrap.worker.broker import (
 )
 from authentik_entra_bootstrap.worker.settings import Settings, SettingsSource
 from authentik_entra_bootstrap.workflows import metrics
-from authentik_entra_bootstrap.workflows.delivery import BUSY
+from authentik_entra_bootstrap.workflows.concurrent_runs import BUSY
 
 _log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker"))
 TRIES: dict[str, Any] = {

@@ -32,10 +32,12 @@ from authentik_entra_bootstrap.rotation.proof import Evidence, last_sign_in, pro
 from authentik_entra_bootstrap.workflows.concurrent_runs import (
     last_change,
     no_other_marks,
+    own_sync_ended,
     provider_appeared,
+    running_syncs,
+    wait_for_other_syncs,
 )
 from authentik_entra_bootstrap.workflows.context import Context, both
-from authentik_entra_bootstrap.workflows.delivery import own_sync_ended, running_syncs, wait_for_other_syncs
 from authentik_entra_bootstrap.workflows.save_provider import ByApi, Saving
 from authentik_entra_bootstrap.workflows.secret_run import Case, NoFollower, SecretRun
 from authentik_entra_bootstrap.workflows.tenant import TenantSide

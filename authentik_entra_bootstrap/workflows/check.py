@@ -38,11 +38,11 @@ from authentik_entra_bootstrap.planning.permissions import (
 )
 from authentik_entra_bootstrap.planning.preflight import refuse, refuse_tenant
 from authentik_entra_bootstrap.rotator.observation import ROLE
+from authentik_entra_bootstrap.workflows.concurrent_runs import THREADS, threads_for
 from authentik_entra_bootstrap.workflows.context import Context, both
-from authentik_entra_bootstrap.workflows.delivery import THREADS, threads_for
 from authentik_entra_bootstrap.workflows.lookup import application_by_marks, match
 from authentik_entra_bootstrap.workflows.observe import observe_authentik, observe_entra
-from authentik_entra_bootstrap.workflows.token_permissions import not_an_owner
+from authentik_entra_bootstrap.workflows.planning import not_an_owner
 
 T = TypeVar("T")
 

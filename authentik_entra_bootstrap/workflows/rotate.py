@@ -46,9 +46,8 @@ from authentik_entra_bootstrap.rotation.decide import (
 from authentik_entra_bootstrap.rotation.phases import PhaseResult, entry
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotation.secret_status import Attention, attention
-from authentik_entra_bootstrap.workflows.concurrent_runs import last_change
+from authentik_entra_bootstrap.workflows.concurrent_runs import last_change, wait_for_other_syncs
 from authentik_entra_bootstrap.workflows.context import Context, both
-from authentik_entra_bootstrap.workflows.delivery import wait_for_other_syncs
 from authentik_entra_bootstrap.workflows.lookup import (
     NO_HISTORY,
     History,
@@ -57,9 +56,9 @@ from authentik_entra_bootstrap.workflows.lookup import (
     history,
 )
 from authentik_entra_bootstrap.workflows.observe import SETTLING
+from authentik_entra_bootstrap.workflows.planning import refuse_unless_rotation_permitted
 from authentik_entra_bootstrap.workflows.rotation_events import RotationEvents, tell_failure
 from authentik_entra_bootstrap.workflows.secret_run import Case, SecretRun
-from authentik_entra_bootstrap.workflows.token_permissions import refuse_unless_rotation_permitted
 
 
 @dataclass(frozen=True)

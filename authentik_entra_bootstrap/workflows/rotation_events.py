@@ -15,9 +15,8 @@ from authentik_entra_bootstrap.rotation.decide import State
 from authentik_entra_bootstrap.rotation.phases import Phase
 from authentik_entra_bootstrap.rotation.secret_status import Standing, placed
 from authentik_entra_bootstrap.support.events import Happening, Kind, SecretDates, record, tell
-from authentik_entra_bootstrap.workflows.concurrent_runs import ANOTHER_RUN
+from authentik_entra_bootstrap.workflows.concurrent_runs import ANOTHER_RUN, BUSY
 from authentik_entra_bootstrap.workflows.context import Context, Reporter, outcome
-from authentik_entra_bootstrap.workflows.delivery import BUSY
 from authentik_entra_bootstrap.workflows.secret_run import SecretRun
 
 ACTIONS: Mapping[Kind, str] = {

@@ -48,13 +48,15 @@ from authentik_entra_bootstrap.support.events import record
 from authentik_entra_bootstrap.workflows.client_secrets import Retired, make_secret, remove_secret, retire
 from authentik_entra_bootstrap.workflows.concurrent_runs import (
     ANOTHER_RUN,
+    BUSY,
+    Turn,
     last_change,
     no_other_marks,
     ours_was_last,
     provider_as_observed,
+    wait_for_other_syncs,
 )
 from authentik_entra_bootstrap.workflows.context import Context, both, every, outcome
-from authentik_entra_bootstrap.workflows.delivery import BUSY, Turn, wait_for_other_syncs
 from authentik_entra_bootstrap.workflows.secret_check import SecretCheck
 from authentik_entra_bootstrap.workflows.verify import NOT_REACHED, consumer_proof
 

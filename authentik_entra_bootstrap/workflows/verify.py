@@ -13,8 +13,8 @@ from authentik_entra_bootstrap.planning.plan import Plan
 from authentik_entra_bootstrap.rotation.proof import UNNAMED, Evidence, Reading, Verdict, read_task
 from authentik_entra_bootstrap.rotation.secret_status import Standing, placed
 from authentik_entra_bootstrap.support.waiting import CONSUMER
+from authentik_entra_bootstrap.workflows.concurrent_runs import THREADS, running_syncs, threads_for
 from authentik_entra_bootstrap.workflows.context import Context, both
-from authentik_entra_bootstrap.workflows.delivery import THREADS, running_syncs, threads_for
 
 T = TypeVar("T")
 NOT_REACHED = "authentik-does-not-reach-microsoft"

@@ -25,11 +25,11 @@ from authentik_entra_bootstrap.errors import Denied, ExitCode
 from authentik_entra_bootstrap.sandbox import Sandbox
 from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.context import Context
-from authentik_entra_bootstrap.workflows.service_account import make_account, observe_account
-from authentik_entra_bootstrap.workflows.token_permissions import (
+from authentik_entra_bootstrap.workflows.planning import (
     refuse_missing_for_rotation,
     refuse_unless_rotation_permitted,
 )
+from authentik_entra_bootstrap.workflows.service_account import make_account, observe_account
 
 ROTATION = tuple(item.permission for item in wanted_for("rotation"))
 APPLICATION = Application(AppObjectId("object"), AppId("client"), "x")
