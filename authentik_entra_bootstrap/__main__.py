@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run a command and exit with its code; an interrupt while everything is imported is none of Python's tracebacks."""
     try:
-        from authentik_entra_bootstrap.cli import main as run  # noqa: PLC0415 - see above
+        from authentik_entra_bootstrap.cli import main as run
 
         run()
     except KeyboardInterrupt:

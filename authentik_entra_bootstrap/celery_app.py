@@ -61,7 +61,7 @@ def _exit(error: BootstrapError) -> NoReturn:
     raise SystemExit(int(error.exit_code)) from None
 
 
-class App(Celery):  # type: ignore[misc]  # celery has no types
+class App(Celery):
     """Celery with our settings: they are read when the configuration is first needed, and again while it runs."""
 
     def __init__(self, *arguments: Any, environment: Mapping[str, str] = os.environ, **options: Any) -> None:
@@ -79,7 +79,7 @@ class App(Celery):  # type: ignore[misc]  # celery has no types
             return {**configuration(settings), "beat_schedule": schedule(settings)}
         except ConfigError as error:
             _exit(error)
-        except Exception as error:  # noqa: BLE001 - the last handler of what is read before the worker starts
+        except Exception as error:  # the last handler of what is read before the worker starts
             _exit(unexpected(error))
 
 
@@ -89,7 +89,7 @@ app = App("authentik_entra_bootstrap", set_as_current=False)
 # --- tasks
 
 
-@app.task(name="authentik-entra.sweep", bind=True, throws=(BootstrapError,))  # type: ignore[untyped-decorator]
+@app.task(name="authentik-entra.sweep", bind=True, throws=(BootstrapError,))
 def sweep(self: Task) -> None:
     """Find what is due in every tenant, and send it."""
     with _reported(self):
@@ -99,7 +99,7 @@ def sweep(self: Task) -> None:
         )
 
 
-@app.task(name="authentik-entra.rotate", bind=True, **TRIES)  # type: ignore[untyped-decorator]
+@app.task(name="authentik-entra.rotate", bind=True, **TRIES)
 def rotate(self: Task, connection: str) -> None:
     """Bring one connection's client secret to where it has to be: often there is nothing to do."""
     with _reported(self, connection):
@@ -107,7 +107,7 @@ def rotate(self: Task, connection: str) -> None:
             asyncio.run(runs.rotate_connection(settings, connection, runs.new_runtime()))
 
 
-@app.task(name="authentik-entra.verify", bind=True, **TRIES)  # type: ignore[untyped-decorator]
+@app.task(name="authentik-entra.verify", bind=True, **TRIES)
 def verify(self: Task, connection: str) -> None:
     """Take one connection's proofs; send a rotation where that would mend what is wrong."""
     # The runs that rotate count their failures themselves.
@@ -172,7 +172,7 @@ def _reported(
         raise
     except BootstrapError as error:
         failure = error
-    except Exception as error:  # noqa: BLE001 - the last handler
+    except Exception as error:  # the last handler
         failure = unexpected(error)
     else:
         return
@@ -198,13 +198,13 @@ def _reported(
 # --- the worker's life
 
 
-@signals.setup_logging.connect  # type: ignore[untyped-decorator]
+@signals.setup_logging.connect
 def _set_up_logging(loglevel: int | None = None, logfile: str | None = None, **_: Any) -> None:
     """Redact every log line of the worker, its pool and its beat."""
     configure_worker_logging(loglevel or logging.WARNING, logfile)
 
 
-@signals.worker_init.connect  # type: ignore[untyped-decorator]
+@signals.worker_init.connect
 def _prepare(**_: Any) -> None:
     """Before the pool's processes and beat are made: mend the embedded broker, open the port of the metrics."""
     app.main = os.getpid()
@@ -219,19 +219,19 @@ def _prepare(**_: Any) -> None:
             _exit(error)
 
 
-@signals.beat_embedded_init.connect  # type: ignore[untyped-decorator]
+@signals.beat_embedded_init.connect
 def _end_beat_with_the_worker(**_: Any) -> None:
     """Runs in the process of ``-B``."""
     end_with(app.main)
 
 
-@signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
+@signals.worker_shutdown.connect
 def _stop_metrics(**_: Any) -> None:
     """The pool has ended, so no values are written any more."""
     app.stop_metrics()
 
 
-@signals.worker_ready.connect  # type: ignore[untyped-decorator]
+@signals.worker_ready.connect
 def _sweep_at_once(**_: Any) -> None:
     """Sweep at once: what became due while no worker ran does not wait for beat."""
     app.send_task("authentik-entra.sweep", expires=app.settings.current().sweep_every.total_seconds())

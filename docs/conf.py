@@ -1,4 +1,4 @@
-"""Settings of the site's generator, Sphinx; ``make site`` gathers the sources by ``site_sources.py``."""  # noqa: INP001 - docs is a folder of pages, no package
+"""Settings of the site's generator, Sphinx; ``make site`` gathers the sources by ``site_sources.py``."""
 
 project = "authentik-entra-bootstrap"
 html_title = project

@@ -1,4 +1,4 @@
-"""Finds every error code in the package's source, so that the page of errors can be complete."""  # noqa: INP001 - docs is a folder of pages, no package
+"""Finds every error code in the package's source, so that the page of errors can be complete."""
 
 from __future__ import annotations
 

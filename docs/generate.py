@@ -1,4 +1,4 @@
-"""Writes the parts of the reference that come from the code; ``--check`` only says whether they are up to date."""  # noqa: INP001 - docs is a folder of pages, no package
+"""Writes the parts of the reference that come from the code; ``--check`` only says whether they are up to date."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def commands() -> Iterator[tuple[str, click.Command]]:
     yield "authentik-entra", cli
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)
-        assert command is not None  # noqa: S101 - the group lists what it has
+        assert command is not None  # the group lists what it has
         yield f"authentik-entra {name}", command
         if isinstance(command, click.Group):
             yield from ((f"authentik-entra {name} {inner}", it) for inner, it in command.commands.items())
@@ -256,7 +256,7 @@ def _default(key: str, field: FieldInfo) -> str:
 def switches_table() -> str:
     """One row for each switch, its meaning from the string below the field."""
     tree = ast.parse(inspect.getsource(Switches)).body[0]
-    assert isinstance(tree, ast.ClassDef)  # noqa: S101 - it is a class
+    assert isinstance(tree, ast.ClassDef)  # it is a class
     flags = {
         option.name: max(option.opts, key=len)
         for option in dict(commands())["authentik-entra sandbox"].params

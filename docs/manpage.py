@@ -1,4 +1,4 @@
-"""The manual page, made from the commands, the settings and the exit codes; see man-pages(7) for its parts."""  # noqa: INP001 - docs is a folder of pages, no package
+"""The manual page, made from the commands, the settings and the exit codes; see man-pages(7) for its parts."""
 
 from __future__ import annotations
 

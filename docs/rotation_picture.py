@@ -1,4 +1,4 @@
-"""Draws the rotation protocol from the tables that the program follows: states, decisions, phases, what follows what."""  # noqa: INP001 - docs is a folder of pages, no package
+"""Draws the rotation protocol from the tables that the program follows: states, decisions, phases, what follows what."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _STYLE = (
 def sentences(kind: type[StrEnum]) -> dict[str, str]:
     """The first sentence of the string below each member of an enumeration."""
     tree = ast.parse(inspect.getsource(kind)).body[0]
-    assert isinstance(tree, ast.ClassDef)  # noqa: S101 - it is a class
+    assert isinstance(tree, ast.ClassDef)  # it is a class
     found: dict[str, str] = {}
     for node, after in pairwise([*tree.body, ast.Pass()]):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):

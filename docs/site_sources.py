@@ -1,4 +1,4 @@
-"""Gathers the pages of docs/ and those at the root of the repository as the sources of the site."""  # noqa: INP001 - docs is a folder of pages, no package
+"""Gathers the pages of docs/ and those at the root of the repository as the sources of the site."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ def _host_of(_socket: socket.socket, address: object) -> object:
     return address[0] if isinstance(address, tuple) else None
 
 
-socket.socket.connect = _guarded(socket.socket.connect, _host_of)  # type: ignore[method-assign]  # for the whole run
-socket.socket.connect_ex = _guarded(socket.socket.connect_ex, _host_of)  # type: ignore[method-assign]  # likewise
+socket.socket.connect = _guarded(socket.socket.connect, _host_of)  # for the whole run
+socket.socket.connect_ex = _guarded(socket.socket.connect_ex, _host_of)  # likewise
 socket.getaddrinfo = _guarded(socket.getaddrinfo, lambda host, *_: host)
 
 # How long an example takes says how busy the machine is, nothing else.

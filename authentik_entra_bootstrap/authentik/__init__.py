@@ -17,7 +17,7 @@ def _import_bare(name: str) -> None:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     package, loader = module_from_spec(spec), spec.loader
 
-    def __getattr__(attribute: str) -> object:  # noqa: N807 - PEP 562
+    def find(attribute: str) -> object:
         if attribute.startswith("__") and attribute != "__version__":
             raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
         if find_spec(f"{name}.{attribute}"):
@@ -28,7 +28,7 @@ def _import_bare(name: str) -> None:
             raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
         return vars(package)[attribute]
 
-    vars(package)["__getattr__"] = __getattr__
+    vars(package)["__getattr__"] = find
     sys.modules[name] = package
     parent, _, child = name.rpartition(".")
     if parent:

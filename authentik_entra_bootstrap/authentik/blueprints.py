@@ -176,7 +176,7 @@ class Blueprints(Server):
 
 def _blueprinting() -> ModuleType:
     # With it come a YAML reader and the blueprints themselves, which most commands never need.
-    from authentik_entra_bootstrap import blueprinting  # noqa: PLC0415
+    from authentik_entra_bootstrap import blueprinting
 
     return blueprinting
 

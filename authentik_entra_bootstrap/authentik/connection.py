@@ -136,7 +136,7 @@ class Connection:
             return reply if data is not None else unexpected(reply, "its body is larger than 32 MB")
         except BootstrapError as error:
             return error
-        except Exception as error:  # noqa: BLE001 - whatever the library raises may hold the token or a secret
+        except Exception as error:  # whatever the library raises may hold the token or a secret
             return broken(error, replace(call, secrets={}, upload=None), self.base, self.network)
         finally:
             _here.flight = None

@@ -39,10 +39,10 @@ class _Loader(yaml.SafeLoader):
 class _Dumper(yaml.SafeDumper):
     """A safe dumper that writes them again; lists are indented, texts of several lines are blocks."""
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - every list
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, indentless=False)
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the dumper's signature
+    def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
@@ -51,7 +51,7 @@ def _keep(loader: _Loader, suffix: str, node: yaml.Node) -> Tag:
         return Tag(f"!{suffix}", loader.construct_sequence(node, deep=True))
     if isinstance(node, yaml.MappingNode):
         return Tag(f"!{suffix}", loader.construct_mapping(node, deep=True))
-    assert isinstance(node, yaml.ScalarNode)  # noqa: S101 - there are three kinds of nodes
+    assert isinstance(node, yaml.ScalarNode)  # there are three kinds of nodes
     return Tag(f"!{suffix}", loader.construct_scalar(node))
 
 
@@ -85,7 +85,7 @@ def load(text: str) -> dict[str, Any]:
     :raises ConfigError: ``blueprint-unreadable``: no YAML, or no mapping.
     """
     try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        document = yaml.load(text, Loader=_Loader)  # a SafeLoader
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark is not None else ""

@@ -44,17 +44,17 @@ _MODULES = {"plan": "bootstrap", "verify": "status", "explain": "help", "complet
 class _Commands(click.Group):
     """Subcommands by name; each stands in a module of its own and is imported when it is asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"{__name__}.{_MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = getattr(module, cmd_name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
@@ -104,7 +104,7 @@ def run(arguments: Sequence[str] | None = None, obj: object = None) -> int:
         return ExitCode.UNEXPECTED
     except BootstrapError as error:
         failure = error
-    except Exception as error:  # noqa: BLE001 - the last handler: no traceback reaches a person
+    except Exception as error:  # the last handler: no traceback reaches a person
         failure = unexpected_error(error, given)
     else:
         return int(result) if isinstance(result, int) else ExitCode.DONE

@@ -70,6 +70,6 @@ def completion(ctx: click.Context, shell: str) -> int:
     root = ctx.find_root()
     name = root.info_name if root.info_name in _PROGRAMS else _PROGRAMS[0]
     kind = get_completion_class(shell)
-    assert kind is not None  # noqa: S101 - click has all three
+    assert kind is not None  # click has all three
     click.echo(kind(root.command, {}, name, f"_{name}_complete".replace("-", "_").upper()).source())
     return ExitCode.DONE

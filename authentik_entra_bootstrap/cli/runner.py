@@ -139,7 +139,7 @@ def _reported(terminal: Terminal, job: Callable[[], Result]) -> Result:
         failure = error
     except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
         raise
-    except Exception as error:  # noqa: BLE001 - no traceback reaches a person, and other connections are run
+    except Exception as error:  # no traceback reaches a person, and other connections are run
         failure = unexpected_error(error)
     terminal.error(failure)
     return failure.exit_code, {"error": error_document(failure)}

@@ -219,7 +219,7 @@ class Graph:
                 answer = error
             except httpx.RequestError as error:
                 answer = connection_fault(error, self._network, self._trace(error.request, correlation_id))
-            except Exception as error:  # noqa: BLE001  # the SDK documents no complete list; nothing may leak out
+            except Exception as error:  # the SDK documents no complete list; nothing may leak out
                 reason = f"msgraph-sdk failed with {type(error).__name__}"
                 answer = fault("unexpected-answer", trace=trace, service=GRAPH, reason=reason)
             if last or isinstance(answer, Json) or answer.code != "operator-token-refused":

@@ -238,8 +238,8 @@ def read_certificate(path: Path, name: str, password: SecretText | None, passwor
 
 def _load(data: bytes, password: bytes | None) -> None:
     # A tenth of a second, for those who sign in by a certificate.
-    from cryptography import x509  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12  # noqa: PLC0415
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
     if b"-----BEGIN" in data:
         load_pem_private_key(data, password)

@@ -108,7 +108,7 @@ async def _with_our_errors(transport: CredentialTransport, ask: Callable[[], Awa
         return await ask()
     except BootstrapError:
         raise
-    except Exception as error:  # noqa: BLE001  # the library documents no complete list; nothing may leak out
+    except Exception as error:  # the library documents no complete list; nothing may leak out
         if isinstance(error, ValueError | OSError) and not transport.sent:
             # Malformed settings: a certificate that cannot be read, an authority that is no address.
             failure = fault("operator-credential-invalid", reason=error)
@@ -126,9 +126,9 @@ async def _in_daemon_thread(call: Callable[[], T]) -> T:
         with contextlib.suppress(InvalidStateError):  # an interrupt has cancelled it
             try:
                 future.set_result(call())
-            except Exception as error:  # noqa: BLE001  # handed on to the waiting task, whatever it is
+            except Exception as error:  # handed on to the waiting task, whatever it is
                 future.set_exception(error)
-            except BaseException as error:  # noqa: BLE001  # must not end the waiting loop
+            except BaseException as error:  # must not end the waiting loop
                 future.set_exception(RuntimeError(type(error).__name__))
 
     threading.Thread(target=work, name="sign-in", daemon=True).start()

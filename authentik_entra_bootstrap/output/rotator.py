@@ -51,7 +51,7 @@ def show_rotator_outcome(
     """The end of a run, and what a worker needs to sign in as the rotator."""
     terminal.evidence(outcome.evidence)
     application = outcome.seen.application
-    assert application is not None  # noqa: S101 - the run made it or found it
+    assert application is not None  # the run made it or found it
     did = "is ready" if plan.changes else "is as it should be; nothing was changed"
     terminal.say(f"SUCCESS: the rotator {did}.", "bold green")
     terminal.rows([("application", cloud.application_page(application.app_id))])

@@ -63,7 +63,7 @@ def resolve_names(desired: Desired, entra: ObservedEntra, authentik: ObservedAut
     names = {name: value for name, value in names.items() if name not in desired.explicit_names}
     if provider is not None and mine and authentik.provider_name_holder is not None:
         names["provider_name"] = provider.name
-    return replace(desired, **names)  # type: ignore[arg-type]
+    return replace(desired, **names)  # type: ignore[arg-type]  # each of these fields is a text
 
 
 def refuse_adoption(desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik) -> None:

@@ -18,6 +18,6 @@ def __getattr__(name: str) -> object:
     """Import the public names when they are asked for: the servers are heavy."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415  # only when a name is asked for
+    from importlib import import_module  # only when a name is asked for
 
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

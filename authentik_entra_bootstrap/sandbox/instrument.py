@@ -158,7 +158,7 @@ class _Reply:
 
 def _note_graph_caller(world: World, request: Headers) -> None:
     """Say in the log whose request a fault swallowed, if its token is good."""
-    from authentik_entra_bootstrap.sandbox.microsoft import tokens  # noqa: PLC0415  # it needs cryptography
+    from authentik_entra_bootstrap.sandbox.microsoft import tokens  # it needs cryptography
 
     with contextlib.suppress(tokens.TokenRejected):
         tokens.verify_bearer(world, request.get("authorization"))

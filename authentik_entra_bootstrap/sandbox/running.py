@@ -127,7 +127,7 @@ class Sandbox:
         control = Control(world, self.environment).router()
         entra.start(_with_control(Instrumented(self._entra_app(), world, "entra"), control))
         if authentik is not None and self._profile is not None:
-            from authentik_entra_bootstrap.sandbox.authentik.app import create_authentik  # noqa: PLC0415  # optional
+            from authentik_entra_bootstrap.sandbox.authentik.app import create_authentik  # optional
 
             self.authentik = create_authentik(world, self._profile, **self._options)
             authentik.start(
@@ -144,7 +144,7 @@ class Sandbox:
         return server
 
     def _entra_app(self) -> Starlette:
-        from authentik_entra_bootstrap.sandbox.microsoft.graph import graph_routes  # noqa: PLC0415  # heavy
+        from authentik_entra_bootstrap.sandbox.microsoft.graph import graph_routes  # heavy
 
         return Starlette(
             routes=[

@@ -48,7 +48,7 @@ class Authority:
 class _Protocol(H11Protocol):
     """Tells the application its connection, so that a fault can cut it: ``scope["state"]["transport"]``."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as narrow as uvicorn's own
         self.app_state = {**self.app_state, "transport": transport}
         super().connection_made(transport)
 

@@ -27,7 +27,7 @@ def record(event: str, **fields: object) -> None:
     if not _logger.isEnabledFor(logging.INFO) and "structlog" not in sys.modules:
         # Nobody listens, as in a command without -v: structlog with all it imports is not needed.
         return
-    import structlog  # noqa: PLC0415 - see above
+    import structlog
 
     # Bound to the standard logger, so that a library user's output stays clean without any configuration.
     structlog.wrap_logger(_logger).info(event, **fields)
@@ -125,7 +125,7 @@ class Nobody:
     async def happened(self, what: Happening) -> None:
         """Do nothing."""
 
-    async def failing(self, connection: str) -> bool:  # noqa: ARG002 - the protocol's
+    async def failing(self, connection: str) -> bool:
         """Nothing was told."""
         return False
 

@@ -152,7 +152,7 @@ def _set_up(handler: logging.Handler, form: str, *, level: int, ours: int) -> No
         # Events are written at INFO, so none will be, and importing structlog takes a tenth of a short command's time.
         # Where it is imported already, as in the worker, it is configured so that its warnings are redacted.
         return
-    import structlog  # noqa: PLC0415 - see above
+    import structlog
 
     structlog.configure(
         processors=[

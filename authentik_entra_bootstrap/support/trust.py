@@ -56,7 +56,7 @@ def bundle(ca_file: str | None, environ: Mapping[str, str] = os.environ) -> str:
     found = next((path for path in (default, *_SYSTEM) if path and Path(path).is_file()), None)
     if found:
         return found
-    import certifi  # noqa: PLC0415 - a system without authorities of its own is rare
+    import certifi  # a system without authorities of its own is rare
 
     return certifi.where()
 

@@ -154,7 +154,7 @@ def remove_half_messages(options: dict[str, Any]) -> list[Path]:
     return removed
 
 
-class Scheduler(beat.Scheduler):  # type: ignore[misc]  # celery has no types
+class Scheduler(beat.Scheduler):
     """Celery's own scheduler without its file: a worker sweeps when it starts, so no last time has to be stored.
 
     :param schedule_filename: the lock beside it belongs to the one beat of this machine that sends.

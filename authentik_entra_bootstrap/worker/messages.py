@@ -44,7 +44,7 @@ class WholeMessages:
         super()._deliver(message, queue)  # type: ignore[misc]  # of the other base
 
 
-class FolderChannel(filesystem.Channel):  # type: ignore[misc]  # kombu has no types
+class FolderChannel(filesystem.Channel):
     """Drops a file that holds no JSON; kombu has removed it by then."""
 
     def _get(self, queue: str) -> Any:
@@ -55,13 +55,13 @@ class FolderChannel(filesystem.Channel):  # type: ignore[misc]  # kombu has no t
             raise Empty from None
 
 
-class FolderTransport(WholeMessages, filesystem.Transport):  # type: ignore[misc]  # kombu has no types
+class FolderTransport(WholeMessages, filesystem.Transport):
     """The embedded broker."""
 
     Channel = FolderChannel
 
 
-class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
+class Consumer(consumer.Consumer):
     """Celery's consumer, for every broker: a message that it cannot read is dropped, and the next one is taken."""
 
     def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[Any], None]:

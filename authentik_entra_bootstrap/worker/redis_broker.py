@@ -16,7 +16,7 @@ _log = logging.getLogger("authentik_entra_bootstrap.worker")
 _PAUSE = 5.0
 
 
-class UnacknowledgedMessages(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
+class UnacknowledgedMessages(kombu_redis.QoS):
     """Messages that this worker took and has not acknowledged.
 
     kombu puts them back when it closes a lost connection. While Redis is away this raises, and with celery and kombu 5.7
@@ -34,7 +34,7 @@ class UnacknowledgedMessages(kombu_redis.QoS):  # type: ignore[misc]  # kombu ha
             self._delivered.clear()
 
 
-class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
+class Channel(kombu_redis.Channel):
     """Drops what is no JSON."""
 
     QoS = UnacknowledgedMessages
@@ -47,13 +47,13 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
             return True
 
 
-class Transport(WholeMessages, kombu_redis.Transport):  # type: ignore[misc]  # kombu has no types
+class Transport(WholeMessages, kombu_redis.Transport):
     """kombu's transport for ``redis://`` and ``rediss://`` with these guards."""
 
     Channel = Channel
 
 
-class RedisScheduler(RedBeatScheduler):  # type: ignore[misc]  # redbeat has no types
+class RedisScheduler(RedBeatScheduler):
     """RedBeat's scheduler ends with the first error of Redis, and installs its schedule only once.
 
     Ours looks again until Redis answers, and takes the lock and installs the schedule anew where they are gone.

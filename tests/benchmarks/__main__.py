@@ -77,7 +77,7 @@ def main() -> None:
         *rows.fleet(whole=given.runs >= FEW),
     ]
     text = f"{table(found)}\n\n{note(given.runs)}"
-    print(text)  # noqa: T201 - the benchmark's result
+    print(text)
     if given.write:
         write(PAGE, text)
 

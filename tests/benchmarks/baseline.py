@@ -115,7 +115,7 @@ async def status() -> None:
     CoreApi(api).core_applications_retrieve(SLUG)
     EventsApi(api).events_events_list(context_model_pk=str(pk), ordering="-created")
     for secret in application.password_credentials or ():
-        print(f"secret {secret.key_id} until {secret.end_date_time}")  # noqa: T201 - its output
+        print(f"secret {secret.key_id} until {secret.end_date_time}")
 
 
 async def bootstrap() -> None:

@@ -15,7 +15,7 @@ process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=sys.s
 _, status, used = os.wait4(process.pid, 0)
 process.returncode = os.waitstatus_to_exitcode(status)
 memory = used.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
-print(  # noqa: T201 - its result
+print(
     json.dumps(
         {
             "code": process.returncode,

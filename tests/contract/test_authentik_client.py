@@ -167,7 +167,7 @@ def test_every_recorded_object_is_read(pattern: str) -> None:
 @needs_contract
 @pytest.mark.parametrize("file", SCHEMAS, ids=lambda file: file.stem)
 def test_options_and_schema_tell_the_same_fields(file: Path) -> None:
-    schema = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    schema = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     fields = posted_fields(schema, PROVIDERS.path)
     assert fields is not None
     newest = "sync_page_size" if "2025.10" not in file.stem else "dry_run"
@@ -194,7 +194,7 @@ class Replayed(AuthentikAdapter):
         self.slept: list[float] = []
         self.folder = folder
         self.names: dict[tuple[str, str], str] = {}
-        self._api.exchange = self.replay  # type: ignore[method-assign]
+        self._api.exchange = self.replay
 
     async def replay(self, call: Call) -> Reply:
         name = self.names.get((call.method, call.shown_path))

@@ -389,7 +389,7 @@ def test_assertions_and_their_refusals(tenant: Tenant, certificate: tuple[str, b
     app_id = app["appId"]
     tenant.add_certificate(app["id"], certificate[0])
     cert = x509.load_pem_x509_certificate(certificate[0].encode())
-    thumbprint = cert.fingerprint(hashes.SHA1())  # noqa: S303  # the header x5t is defined so
+    thumbprint = cert.fingerprint(hashes.SHA1())  # the header x5t is defined so
     sha1 = base64.urlsafe_b64encode(thumbprint).rstrip(b"=").decode()
 
     def send(**changes):

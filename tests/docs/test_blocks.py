@@ -153,7 +153,7 @@ class Stage:
             "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
         }
         ran = subprocess.run(
-            ["bash", "--norc", "-c", f"set -e\n{text}" if "case" not in text else text],  # noqa: S607 - as typed
+            ["bash", "--norc", "-c", f"set -e\n{text}" if "case" not in text else text],
             env=environment,
             capture_output=True,
             text=True,

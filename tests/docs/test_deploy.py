@@ -59,7 +59,7 @@ def check_environment(names: Iterable[str]) -> None:
 @pytest.mark.parametrize("name", UNITS)
 def test_units_hold_commands_and_variables_that_exist(name: str) -> None:
     unit = configparser.RawConfigParser(strict=False, delimiters="=", comment_prefixes="#")
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.optionxform = str
     text = (FOLDER / name).read_text(encoding="utf-8")
     unit.read_string(text)
     check_environment(re.findall(r"^Environment=(\w+)=", text, re.MULTILINE))
@@ -131,7 +131,7 @@ def test_dockerfile() -> None:
     text = (FOLDER / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
     lines = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
     assert [word for word, _ in lines] == ["FROM", "RUN", "ENV", "USER", "CMD"]
-    said = dict(lines)  # type: ignore[arg-type]
+    said = dict(lines)
     assert said["USER"] == "65532:65532"
     check_command(json.loads(said["CMD"]))
     check_environment(item.partition("=")[0] for item in shlex.split(said["ENV"]))

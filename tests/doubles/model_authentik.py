@@ -1,7 +1,5 @@
 """``AuthentikPort`` of one run into the in-memory authentik."""
 
-# ruff: noqa: ARG002 - the port's signatures
-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence

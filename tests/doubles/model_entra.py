@@ -1,7 +1,5 @@
 """``EntraPort`` of one run into the in-memory tenant."""
 
-# ruff: noqa: ARG002 - the port's signatures
-
 from __future__ import annotations
 
 from collections.abc import Sequence

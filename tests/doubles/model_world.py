@@ -1,7 +1,5 @@
 """Both in-memory services, one connection's settings, and the invariants watched at every call."""
 
-# ruff: noqa: ARG002 - the ports' signatures
-
 from __future__ import annotations
 
 import asyncio

@@ -26,7 +26,7 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     # Many providers here hold a wrong secret: the sync of each keeps a thread for as long as it is tried again.
     threads = {"environment": {"AUTHENTIK_WORKER__THREADS": "100"}}
     with Sandbox(authentik_profile=request.param, authentik_options=threads) as running:
-        running.profile = request.param  # type: ignore[attr-defined]
+        running.profile = request.param
         yield running
 
 
@@ -43,7 +43,7 @@ def waiter(sandbox: Sandbox) -> Waiter:
 
 def adapter_for(sandbox: Sandbox, waiter: Waiter, token: str = "", **network: object) -> AuthentikAdapter:
     token = token or sandbox.environment()["AUTHENTIK_TOKEN"]
-    settings = Network(ca_file=str(sandbox.ca_file), **network)  # type: ignore[arg-type]
+    settings = Network(ca_file=str(sandbox.ca_file), **network)
     return AuthentikAdapter(sandbox.authentik_url, SecretText(token), settings, waiter)
 
 
@@ -69,7 +69,7 @@ async def spec_for(adapter: AuthentikAdapter, sandbox: Sandbox, name: str, **fie
         tenant_id=environment["AZURE_TENANT_ID"],
         property_mappings=users,
         property_mappings_group=groups,
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
 
 
@@ -92,7 +92,7 @@ async def proof(adapter: AuthentikAdapter, provider: Provider, probe: int) -> tu
 
 
 async def test_what_the_server_is(adapter: AuthentikAdapter, sandbox: Sandbox) -> None:
-    profile = sandbox.profile  # type: ignore[attr-defined]
+    profile = sandbox.profile
     info = await adapter.server()
     assert info.version.startswith(profile)
     assert {

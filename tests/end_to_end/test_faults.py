@@ -206,7 +206,7 @@ def test_every_switch_is_tried_alone() -> None:
 def test_each_switch_alone(values: dict[str, object]) -> None:
     from ordeal import Ordeal
 
-    with Sandbox(seed=SEED, switches=Switches(**values)) as sandbox:  # type: ignore[arg-type]
+    with Sandbox(seed=SEED, switches=Switches(**values)) as sandbox:
         ordeal = Ordeal(sandbox)
         ordeal.place_foreign_objects()
         sandbox.world.clock.advance(120)

@@ -69,7 +69,7 @@ async def test_each_permission_of_a_rotation_is_needed_and_named() -> None:
                 return (await admin._api.page(EVENTS, mapping)).count
 
             async with adapter(key) as rotator:
-                context = Context(None, rotator, patience)  # type: ignore[arg-type]
+                context = Context(None, rotator, patience)
                 await refuse_missing_for_rotation(context)
                 for name in ROTATION:
                     call = Call(
@@ -120,7 +120,7 @@ def context(port: Port) -> Context:
     async def sleep(seconds: float) -> None:
         clock[0] += seconds
 
-    return Context(port, port, Waiter(lambda: clock[0], sleep))  # type: ignore[arg-type]
+    return Context(port, port, Waiter(lambda: clock[0], sleep))
 
 
 async def test_the_operator_s_right_and_ownership_are_told_apart() -> None:

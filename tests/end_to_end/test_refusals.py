@@ -182,11 +182,11 @@ class Scene:
                 self.end_headers()
                 self.wfile.write(b"<html>hello</html>")
 
-            do_GET = do_POST = do_OPTIONS = answer  # noqa: N815 - http.server looks for these names
-
             def log_message(self, *_arguments: Any) -> None:
                 return
 
+        for method in ("GET", "POST", "OPTIONS"):
+            setattr(Page, f"do_{method}", Page.answer)
         server = HTTPServer(("127.0.0.1", 0), Page)
         if context is not None:
             server.socket = context.wrap_socket(server.socket, server_side=True)

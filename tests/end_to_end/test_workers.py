@@ -18,6 +18,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,12 +65,12 @@ def test_killed_at_random_moments(shard: int, tmp_path: Path) -> None:
             before = crew.make_due()
             seen = crew.sandbox.world.log.last_seq
             crew.send("rotate", "default")
-            crew.wait(lambda: bool(crew.ordeal.ours(seen)), "the rotation to begin")  # noqa: B023
+            crew.wait(lambda since=seen: bool(crew.ordeal.ours(since)), "the rotation to begin")
             time.sleep(rng.uniform(0, took))
             worker.kill()
             broken += not (crew.current() != before and not crew.flaws())
             worker = crew.start("-B")
-            crew.wait(lambda: crew.rotated(before), f"moment {moment}")  # noqa: B023
+            crew.wait(partial(crew.rotated, before), f"moment {moment}")
             assert crew.outages() == [], moment
         # Far enough for every overlap: one more run leaves a single secret.
         crew.sandbox.world.clock.advance(3 * 3600)
@@ -145,7 +146,7 @@ def test_killed_at_each_request_of_a_rotation(tmp_path: Path) -> None:
             assert died.wait(SECONDS), f"no {method} {pattern}"
             crew.sandbox.world.faults.remove(fault)
             worker = crew.start("-B")
-            crew.wait(lambda: crew.rotated(before), f"killed at {method} {pattern}")  # noqa: B023
+            crew.wait(partial(crew.rotated, before), f"killed at {method} {pattern}")
             assert crew.outages() == [], (method, pattern)
         crew.sandbox.world.clock.advance(3 * 3600)
         crew.send("rotate", "default")
@@ -178,8 +179,10 @@ def test_two_workers_meet(
             before, known = crew.make_due(), keys(crew)
             crew.send("rotate", "default")
             crew.send("rotate", "default")
-            crew.wait(lambda: crew.rotated(before), f"meeting {meeting}")  # noqa: B023
-            crew.wait(lambda: taken(crew) >= 2 * (meeting + 1), "both to have taken their message")  # noqa: B023
+            crew.wait(partial(crew.rotated, before), f"meeting {meeting}")
+            crew.wait(
+                lambda least=2 * (meeting + 1): taken(crew) >= least, "both to have taken their message"
+            )
             crew.wait(crew.idle, "both to end")
             made = keys(crew) - known
             assert 1 <= len(made) <= 2, made

@@ -105,7 +105,7 @@ class Format:
 class _Readable(yaml.SafeDumper):
     """Texts of several lines as blocks: changes of an answer can be read in a diff."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - yaml's signature
+    def ignore_aliases(self, data: Any) -> bool:
         return True
 
 

@@ -237,7 +237,7 @@ def _check_certificate(replica: Replica, certificates: list[Credential], asserti
     """The certificate is the one whose thumbprint the header names, ``kid`` in hexadecimal."""
     for credential in certificates:
         certificate = x509.load_pem_x509_certificate(credential.private.encode())
-        sha1, sha256 = certificate.fingerprint(hashes.SHA1()), certificate.fingerprint(hashes.SHA256())  # noqa: S303  # a name, not a proof
+        sha1, sha256 = certificate.fingerprint(hashes.SHA1()), certificate.fingerprint(hashes.SHA256())
         if _digest(assertion.key_name) in {sha1, sha256} or assertion.key_name.lower() in {
             sha1.hex(),
             sha256.hex(),

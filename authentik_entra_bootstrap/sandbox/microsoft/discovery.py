@@ -37,7 +37,7 @@ def split_url(text: str) -> SplitResult:
     """The parts of an address; the whole text as the path when it cannot be read, as ``https://[``."""
     try:
         parts = urlsplit(text)
-        parts.port  # noqa: B018 - read for the error that it raises
+        _ = parts.port  # raises for a port that is no number
     except ValueError:
         return SplitResult("", "", text, "", "")
     return parts

@@ -109,8 +109,8 @@ def operator_holds(directory: Directory, operator: Operator, *roles: str) -> Non
     """
     graph = directory.find("servicePrincipal", lambda item: item["appId"] == GRAPH_APP_ID)
     principal = directory.get("servicePrincipal", operator.service_principal_object_id)
-    assert graph is not None  # noqa: S101 - every seeded tenant has both
-    assert principal is not None  # noqa: S101
+    assert graph is not None  # every seeded tenant has both
+    assert principal is not None
     for held in directory.all("appRoleAssignment"):
         if held["principalId"] == principal["id"]:
             directory.remove("appRoleAssignment", held["id"])

@@ -115,7 +115,7 @@ def sessions(world: World) -> Sessions:
     """The memory of a world."""
     with world.lock:
         found = world.extras.setdefault("sessions", Sessions(world))
-    assert isinstance(found, Sessions)  # noqa: S101  # only this module writes it
+    assert isinstance(found, Sessions)  # only this module writes it
     return found
 
 

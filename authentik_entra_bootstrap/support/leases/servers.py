@@ -38,7 +38,7 @@ class RedisLease:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         try:
-            import redis  # noqa: PLC0415  # an extra
+            import redis  # an extra
         except ModuleNotFoundError:
             raise library_missing("redis", "redis") from None
         self._errors = redis.exceptions
@@ -110,7 +110,7 @@ class PostgresqlLease:
 
     def __init__(self, url: str, name: str, ca_file: str | None = None) -> None:
         try:
-            import psycopg  # noqa: PLC0415  # an extra
+            import psycopg  # an extra
         except ImportError:
             raise library_missing("psycopg", "postgresql") from None
         self._psycopg = psycopg

@@ -390,10 +390,13 @@ class Situation:
         if self._full_sync():
             order = [task["uid"].rpartition("objects:")[2] for task in self.tasks]
             due = lab.worker.book.due
-            place = lambda row: (  # noqa: E731 - pages are taken as the recorded worker took them
-                order.index(uid) if (uid := row["uid"].rpartition("objects:")[2]) in order else len(order)
-            )
-            lab.worker.book.due = lambda moment: sorted(due(moment), key=place)  # type: ignore[method-assign]
+
+            def place(row: dict[str, Any]) -> int:
+                uid = row["uid"].rpartition("objects:")[2]
+                return order.index(uid) if uid in order else len(order)
+
+            # Pages are taken as the recorded worker took them.
+            lab.worker.book.due = lambda moment: sorted(due(moment), key=place)
             if order and "_objects" in self.tasks[0]["uid"] and ":user:2" in " ".join(order):
                 lab.worker.switches.threads = 2
             lab.change(providers.LABEL, self.provider)

@@ -24,10 +24,10 @@ if ORDER["library"]:
 if ORDER["lazy"]:
     import_module("authentik_entra_bootstrap.authentik")  # which leaves the client's packages bare
 
-import authentik_client  # noqa: E402 - after the path to it
-import authentik_client.models  # noqa: E402
-from authentik_client.exceptions import ApiException  # noqa: E402
-from pydantic import ValidationError  # noqa: E402
+import authentik_client
+import authentik_client.models
+from authentik_client.exceptions import ApiException
+from pydantic import ValidationError
 
 
 def import_when_named(package: ModuleType) -> None:
@@ -39,7 +39,7 @@ def import_when_named(package: ModuleType) -> None:
     def find(name: str) -> object:
         return getattr(import_module(places[name]), name) if name in places else usual(name)
 
-    package.__getattr__ = find  # type: ignore[method-assign]  # PEP 562
+    package.__getattr__ = find  # PEP 562
 
 
 if ORDER["lazy"]:
@@ -170,7 +170,7 @@ class Caller:
                 return None  # a filter that does not take this value, and says so
             self.problems.append(f"{method} {path} {keys} {query}: {error.status} {str(error.body)[:300]}")
             return None
-        except Exception as error:  # noqa: BLE001 - whatever the models find wrong is a finding
+        except Exception as error:  # whatever the models find wrong is a finding
             self.called.add(operation.key)
             if known_limit(error) and self.last:
                 return json.loads(self.last)
@@ -333,7 +333,7 @@ def main() -> None:
     call = Caller()
     try:
         story(call)
-    except Exception as error:  # noqa: BLE001 - the report tells what was called before
+    except Exception as error:  # the report tells what was called before
         call.problems.append(f"the story ended: {type(error).__name__}: {error}")
     call.lists()
     wanted = {tuple(item) for item in ORDER["offered"]} & set(call.operations)

@@ -22,7 +22,7 @@ sys.path[:0] = ORDER["libraries"]
 for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
     os.environ.pop(name, None)  # they would go before what the libraries are told
 
-from authentik_entra_bootstrap.support.certificates import make_key_pair  # noqa: E402
+from authentik_entra_bootstrap.support.certificates import make_key_pair
 
 SCOPE = "https://graph.microsoft.com/.default"
 GRAPH_APP = "00000003-0000-0000-c000-000000000000"

@@ -18,22 +18,22 @@ from typing import Any
 
 ORDER = json.load(sys.stdin)
 sys.path[:0] = ORDER["libraries"]
-sys.modules["aiohttp"] = None  # type: ignore[assignment]
+sys.modules["aiohttp"] = None
 for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
     os.environ.pop(name, None)  # they would go before what the libraries are told
 
-from azure.identity.aio import (  # noqa: E402
+from azure.identity.aio import (
     CertificateCredential,
     ClientAssertionCredential,
     ClientSecretCredential,
 )
 
-from authentik_entra_bootstrap.domain import AppId, Cloud, Network, TenantId  # noqa: E402
-from authentik_entra_bootstrap.entra.sign_in import OperatorTokens, fresh_token  # noqa: E402
-from authentik_entra_bootstrap.entra.token_service import SignIn, TokenService  # noqa: E402
-from authentik_entra_bootstrap.errors import BootstrapError  # noqa: E402
-from authentik_entra_bootstrap.support.certificates import make_key_pair  # noqa: E402
-from authentik_entra_bootstrap.support.waiting import Waiter  # noqa: E402
+from authentik_entra_bootstrap.domain import AppId, Cloud, Network, TenantId
+from authentik_entra_bootstrap.entra.sign_in import OperatorTokens, fresh_token
+from authentik_entra_bootstrap.entra.token_service import SignIn, TokenService
+from authentik_entra_bootstrap.errors import BootstrapError
+from authentik_entra_bootstrap.support.certificates import make_key_pair
+from authentik_entra_bootstrap.support.waiting import Waiter
 
 URL = ORDER["url"]
 SERVICE = TokenService(

@@ -50,10 +50,12 @@ def clock() -> SandboxClock:
 
 @pytest.fixture
 def build(clock: SandboxClock) -> Build:
+    def offline() -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=Offline())
+
     def make(profile: str = "2026.5", **options: Any) -> Authentik:
         world = World(clock=clock)
         world.entra_url = "https://localhost"
-        offline = lambda: httpx.AsyncClient(transport=Offline())  # noqa: E731
         return create_authentik(world, profile, outbound=offline, environment={}, **options)
 
     return make

@@ -31,7 +31,7 @@ def test_certificates_by_patch(graph: Any, certificate: x509.Certificate) -> Non
     path = f"applications/{app['id']}"
     assert graph.patch(path, {"keyCredentials": [entry(certificate, displayName="r")]}).status_code == 204
     (stored,) = graph.get(path).json()["keyCredentials"]
-    thumbprint = base64.b64encode(certificate.fingerprint(hashes.SHA1())).decode()  # noqa: S303  # a thumbprint
+    thumbprint = base64.b64encode(certificate.fingerprint(hashes.SHA1())).decode()  # a thumbprint
     assert (stored["customKeyIdentifier"], stored["key"]) == (thumbprint, None)
     assert stored["endDateTime"] == "2027-11-01T12:00:00Z"
     assert graph.get(f"{path}?$select=keyCredentials").json()["keyCredentials"][0]["key"]

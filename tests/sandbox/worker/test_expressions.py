@@ -101,6 +101,6 @@ async def test_skip_object_passes_through(run: Any) -> None:
 
 
 def test_connection_shows_what_is_stored() -> None:
-    connection = Connection(SimpleNamespace(), {"id": "c", "attributes": {"on_premises_immutable_id": "x"}})  # type: ignore[arg-type]
+    connection = Connection(SimpleNamespace(), {"id": "c", "attributes": {"on_premises_immutable_id": "x"}})
     assert connection.pk == "c"
     assert connection.attributes["on_premises_immutable_id"] == "x"

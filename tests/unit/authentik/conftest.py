@@ -145,7 +145,7 @@ def handler_for(stub: Stub) -> type[BaseHTTPRequestHandler]:
                 return self.handle_any
             raise AttributeError(name)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        def log_message(self, *_arguments: object) -> None:
             pass
 
     return Handler

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -91,7 +90,10 @@ async def test_both_sides_share_network_waiter_and_reporter(
             "login": "azure-cli",
         }
     )
-    announce: Callable[[str], None] = lambda text: None  # noqa: ARG005, E731
+
+    def announce(text: str) -> None:
+        pass
+
     runtime = session.Runtime(Waiter(), world.reporter, announce, now=world.clock.now)
     async with session.open_session(settings, runtime) as opened:
         assert [item.states for item in made] == [["open"], ["open"]]

@@ -130,28 +130,28 @@ def drift_of(desired: Desired, pair: Pair, now: datetime) -> tuple[Difference, .
 
 def app(**fields: object) -> Change:
     return lambda entra, authentik: (
-        replace(entra, application=replace(entra.application, **fields)),  # type: ignore[arg-type, type-var]
+        replace(entra, application=replace(entra.application, **fields)),
         authentik,
     )
 
 
 def tenant(**fields: object) -> Change:
-    return lambda entra, authentik: (replace(entra, **fields), authentik)  # type: ignore[arg-type]
+    return lambda entra, authentik: (replace(entra, **fields), authentik)
 
 
 def prov(**fields: object) -> Change:
     return lambda entra, authentik: (
         entra,
-        replace(authentik, provider=replace(authentik.provider, **fields)),  # type: ignore[arg-type, type-var]
+        replace(authentik, provider=replace(authentik.provider, **fields)),
     )
 
 
 def other(**fields: object) -> Change:
-    return lambda entra, authentik: (entra, replace(authentik, **fields))  # type: ignore[arg-type]
+    return lambda entra, authentik: (entra, replace(authentik, **fields))
 
 
 def add_tags(*tags: str) -> Change:
-    return lambda entra, authentik: app(tags=(*entra.application.tags, *tags))(entra, authentik)  # type: ignore[union-attr]
+    return lambda entra, authentik: app(tags=(*entra.application.tags, *tags))(entra, authentik)
 
 
 def add_secret(name: str | None, days: int) -> Change:

@@ -37,7 +37,7 @@ def test_exit_codes_are_the_documented_ones(kind: type[BootstrapError], code: in
     error = kind("some-code", "What happened.", "Do this.", TRACE, {"a": "b"})
     assert error.exit_code == code
     assert str(error) == "What happened. [some-code]"
-    for other in (copy.copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301 - our own bytes
+    for other in (copy.copy(error), pickle.loads(pickle.dumps(error))):
         assert type(other) is kind
         assert (other.code, other.message, other.remedy, other.trace, other.facts) == (
             "some-code",

@@ -99,8 +99,12 @@ def test_every_library_goes_through_the_gate(capsys: pytest.CaptureFixture[str])
     configure_logging(2)
     library = logging.getLogger("some.library")
     library.debug("sending %s with %r", f"Bearer {CANARY}", {"client_secret": CANARY})
+
+    def fail() -> None:
+        raise ValueError(f"client_secret={CANARY}")
+
     try:
-        raise ValueError(f"client_secret={CANARY}")  # noqa: TRY301 - a traceback is wanted
+        fail()
     except ValueError:
         library.exception("failed", stack_info=True)
     library.debug("%d", "no number")

@@ -22,9 +22,9 @@ from authentik_entra_bootstrap.domain.application_tags import (
 MOMENT = datetime(2026, 3, 1, 12, 30, 15, tzinfo=UTC)
 
 ids = st.text(st.characters(codec="utf-8", exclude_characters="@\n\r"), min_size=1, max_size=40)
-moments = st.datetimes(datetime(1000, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001
-    lambda moment: moment.replace(microsecond=0)
-)
+moments = st.datetimes(
+    datetime.fromisoformat("1000-01-01"), datetime.fromisoformat("9999-01-01"), timezones=st.just(UTC)
+).map(lambda moment: moment.replace(microsecond=0))
 delivered = st.builds(Delivered, ids.map(KeyId), st.none() | ids)
 foreign = st.text(max_size=60).filter(lambda tag: not tag.startswith(PREFIX))
 marks = st.builds(

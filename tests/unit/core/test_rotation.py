@@ -93,7 +93,7 @@ def test_a_recorded_delivery_that_authentik_confirms_is_kept() -> None:
     ],
 )
 def test_a_new_secret_is_made_and_the_reason_said(changes: dict[str, object], reason: str) -> None:
-    seen = replace(SEEN, **changes)  # type: ignore[arg-type]
+    seen = replace(SEEN, **changes)
     decision = decide(seen)
     assert decision.action is SecretAction.MAKE
     assert decision.reason == reason
@@ -127,7 +127,7 @@ def _pending(**changes: object) -> SecretObservation:
         marks=replace(SEEN.marks, pending=Delivered(PENDING, "req-2")),
         change=ProviderChange("req-2", "model_updated", NOW),
     )
-    return replace(seen, **changes)  # type: ignore[arg-type]
+    return replace(seen, **changes)
 
 
 def test_a_delivered_secret_whose_proof_is_missing_is_only_proven() -> None:

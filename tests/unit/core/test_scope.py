@@ -28,12 +28,12 @@ def change(make_authentik: Callable[..., ObservedAuthentik]) -> Callable[..., Sc
         provider: dict[str, object], settings: dict[str, object], group: str | None = None, **seen: object
     ) -> ScopeChange | None:
         authentik = make_authentik(
-            provider=replace(PROVIDER, **provider),  # type: ignore[arg-type]
+            provider=replace(PROVIDER, **provider),
             filter_group=group,
             names={"s": "Staff", "r": "Research"},
             **{"scope_now": ProvisioningScope(STAFF, 7), "scope": ProvisioningScope(EVERYBODY, 7), **seen},
         )
-        desired = ConnectionSettings(**settings).desired()  # type: ignore[arg-type]
+        desired = ConnectionSettings(**settings).desired()
         return scope_change(provider_changes(desired, authentik), authentik, DOMAINS)
 
     return make

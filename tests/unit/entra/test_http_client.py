@@ -23,14 +23,14 @@ async def test_every_connection_shares_one_trust(tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(path)
     for ca_file in (str(path), None):
         async with http_client(GRAPH, Network(ca_file=ca_file), 1.0) as client:
-            assert client._transport._inner._pool._ssl_context is client_context(ca_file)  # type: ignore[attr-defined]
+            assert client._transport._inner._pool._ssl_context is client_context(ca_file)
     assert client_context(None) is not client_context(str(path))
 
 
 @pytest.mark.parametrize("url", [GRAPH, "http://169.254.169.254/metadata"])
 async def test_every_host_but_the_metadata_service_is_asked_through_the_proxy(url: str) -> None:
     async with http_client(url, Network(proxy="http://user:canary@127.0.0.1:9"), 1.0) as client:
-        pool = client._transport._inner._pool  # type: ignore[attr-defined]
+        pool = client._transport._inner._pool
     proxy = getattr(pool, "_proxy_url", None)
     assert (proxy and (proxy.host, proxy.port)) == ((b"127.0.0.1", 9) if url == GRAPH else None)
     assert "canary" not in repr(proxy)

@@ -133,7 +133,7 @@ def test_the_operators_certificate_has_a_setting_for_its_password(
     certificate, key = x509.load_pem_x509_certificate(pem), load_pem_private_key(pem, None)
     bag = pkcs12.serialize_key_and_certificates(
         b"x",
-        key,  # type: ignore[arg-type]  # an RSA key
+        key,  # an RSA key
         certificate,
         None,
         BestAvailableEncryption(CANARY.encode()),

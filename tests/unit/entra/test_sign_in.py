@@ -190,7 +190,7 @@ async def test_whatever_an_answer_holds_the_sign_in_ends(
     with pytest.raises(BootstrapError) as caught:
         await signed_in(service)
     assert caught.value.code in {"unexpected-answer", "sign-in-failed"}
-    (str(caught.value) + caught.value.trace.line()).encode()  # type: ignore[union-attr]
+    (str(caught.value) + caught.value.trace.line()).encode()
 
 
 class Line:

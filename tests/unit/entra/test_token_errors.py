@@ -64,7 +64,7 @@ ROWS = [
 @pytest.mark.parametrize(("number", "operator", "sync"), ROWS, ids=str)
 def test_every_number_has_its_error(number: int, operator: str, sync: str) -> None:
     for identity, code in (("operator", operator), ("sync", sync)):
-        error = failed(numbered(number), identity)  # type: ignore[arg-type]
+        error = failed(numbered(number), identity)
         assert error.code == code
         assert error.trace is not None
         assert error.trace.line().startswith("entra POST /t/oauth2/v2.0/token: 400 AADSTS")

@@ -59,7 +59,7 @@ def lose(url: str, name: str) -> None:
             ended = connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND"
                 " (classid::bigint << 32 | objid::bigint) = %s",
-                (open_lease(url, name)._key,),  # type: ignore[attr-defined]
+                (open_lease(url, name)._key,),
             ).fetchall()
         assert ended == [(True,)]
 

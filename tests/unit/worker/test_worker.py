@@ -540,9 +540,9 @@ def test_a_message_that_celery_stumbles_over_is_dropped(monkeypatch, caplog, ack
     monkeypatch.setattr(
         messages.consumer.Consumer,
         "create_task_handler",
-        lambda _self: lambda _: (_ for _ in ()).throw(OSError),
+        lambda _self: lambda _: (_ for _ in ()).throw(OSError("reset by peer")),
     )
-    with pytest.raises(OSError):  # noqa: PT011
+    with pytest.raises(OSError, match="reset by peer"):
         # A broker that goes away is Celery's to deal with.
         worker.create_task_handler()(message)
 

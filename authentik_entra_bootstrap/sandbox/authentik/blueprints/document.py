@@ -75,7 +75,7 @@ def parse(
     :raises UnreadableError: for YAML errors, unknown tags and wrong structure.
     """
     try:
-        raw = yaml.load(content, Loader=BlueprintLoader)  # noqa: S506 - a subclass of SafeLoader
+        raw = yaml.load(content, Loader=BlueprintLoader)  # a subclass of SafeLoader
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as exc:
         # Unhashable keys and the like: the real one crashes on them as well.
         raise UnreadableError(str(exc)) from exc

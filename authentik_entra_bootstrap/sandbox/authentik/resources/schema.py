@@ -160,7 +160,7 @@ def view(state: State, routes: Callable[[], list[Route]]) -> View:
     return View(path="schema", actions=[Action("schema", "GET", schema, public=True)], anonymous=True)
 
 
-class Plainly(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+class Plainly(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # libyaml is optional
     """YAML without anchors, which some readers of API descriptions do not follow."""
 
     def ignore_aliases(self, _data: Any) -> bool:

@@ -103,7 +103,7 @@ class Api:
 
     async def _dispatch(self, route: Route, ctx: Context) -> Reply:
         request = ctx.request
-        assert request is not None  # noqa: S101 - built two lines above every call
+        assert request is not None  # built two lines above every call
         ctx.user = self.authenticate(request)
         if ctx.user is None and not route.view.anonymous:
             raise NotAuthenticated

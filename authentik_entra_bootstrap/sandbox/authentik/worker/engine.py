@@ -260,7 +260,7 @@ class Engine:
             await self._perform(record, message)
         except asyncio.CancelledError:
             raise
-        except Exception as exc:  # noqa: BLE001 - a worker survives whatever its tasks raise
+        except Exception as exc:  # a worker survives whatever its tasks raise
             self._failed(record, exc)
         else:
             self.book.finish(record)

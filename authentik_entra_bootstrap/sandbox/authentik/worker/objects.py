@@ -122,7 +122,7 @@ class User(Row):
         """Direct groups and all of their ancestors."""
         return QuerySet(Group(self._state, row) for row in groups_of(self._state, self._record))
 
-    def group_attributes(self, request: Any = None) -> dict[str, Any]:  # noqa: ARG002 - authentik's signature
+    def group_attributes(self, request: Any = None) -> dict[str, Any]:
         """Attributes of all groups merged, the user's own last."""
         merged: dict[str, Any] = {}
         for group in self.all_groups():

@@ -37,10 +37,10 @@ USER_SELECT = (
 def _model(kind: str) -> Any:
     # The SDK's models take about a second to import: only a worker that writes pays for them.
     if kind == "user":
-        from msgraph.generated.models.user import User  # noqa: PLC0415 - see above
+        from msgraph.generated.models.user import User
 
         return User
-    from msgraph.generated.models.group import Group  # noqa: PLC0415 - see above
+    from msgraph.generated.models.group import Group
 
     return Group
 
@@ -59,7 +59,7 @@ def body(model: Any) -> dict[str, Any]:
 
     :raises Exception: whatever the SDK's serialiser raises for a value of a wrong type.
     """
-    from kiota_serialization_json.json_serialization_writer import (  # noqa: PLC0415 - comes with the models
+    from kiota_serialization_json.json_serialization_writer import (  # comes with the models
         JsonSerializationWriter,
     )
 

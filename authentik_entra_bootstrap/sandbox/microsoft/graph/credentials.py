@@ -176,7 +176,7 @@ def _certificate(entry: dict[str, Any], key_id: str) -> tuple[dict[str, Any], st
         raise errors.bad_request(
             "Key credential start date is invalid.", ("InvalidKeyStartDate", "StartDate")
         )
-    thumbprint = base64.b64encode(certificate.fingerprint(hashes.SHA1())).decode()  # noqa: S303  # a certificate's thumbprint is SHA-1 by definition
+    thumbprint = base64.b64encode(certificate.fingerprint(hashes.SHA1())).decode()
     stored = {
         "customKeyIdentifier": entry.get("customKeyIdentifier") or thumbprint,
         "displayName": entry.get("displayName") or certificate.subject.rfc4514_string(),
