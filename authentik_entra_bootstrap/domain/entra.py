@@ -166,7 +166,6 @@ class DeletedApplication:
     app_id: AppId
     display_name: str
     unique_name: str | None
-    deleted_date_time: datetime | None
     tags: tuple[str, ...] = ()
 
 
@@ -197,7 +196,6 @@ class ResourcePrincipal:
 class AppRoleAssignment:
     """An application permission that was granted."""
 
-    assignment_id: str
     app_role_id: str
     principal_id: ServicePrincipalObjectId
     resource_id: ServicePrincipalObjectId

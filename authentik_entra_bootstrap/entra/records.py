@@ -116,7 +116,6 @@ def deleted_application(body: Json) -> DeletedApplication:
         app_id=AppId(_id(body, "appId")),
         display_name=body.get("displayName") or "",
         unique_name=body.get("uniqueName"),
-        deleted_date_time=read_time(body.get("deletedDateTime")),
         tags=tuple(_texts(body.get("tags"))),
     )
 
@@ -172,7 +171,6 @@ def resource_principal(body: Json) -> ResourcePrincipal:
 def role_assignment(body: Json) -> AppRoleAssignment:
     """An app role assignment."""
     return AppRoleAssignment(
-        assignment_id=_id(body, "id"),
         app_role_id=_id(body, "appRoleId"),
         principal_id=ServicePrincipalObjectId(_id(body, "principalId")),
         resource_id=ServicePrincipalObjectId(_id(body, "resourceId")),

@@ -217,7 +217,7 @@ class Entra:
             self._consent()
             tenant = self.tenant
             if all(item.app_role_id != app_role_id for item in tenant.truth.assignments):
-                item = AppRoleAssignment(tenant.next_id("assignment"), app_role_id, principal, resource)
+                item = AppRoleAssignment(app_role_id, principal, resource)
                 tenant.granted_at[app_role_id] = tenant.clock.seconds
                 tenant.change(assignments=(*tenant.truth.assignments, item))
 
@@ -293,7 +293,6 @@ class Entra:
                 application.app_id,
                 application.display_name,
                 application.unique_name,
-                self.tenant.clock.now(),
                 application.tags,
             )
             self.tenant.kept = application

@@ -50,7 +50,7 @@ _GRANTED = View(
     _APPLICATION,
     owners=frozenset({OPERATOR}),
     principal=_PRINCIPAL,
-    assignments=(AppRoleAssignment("assignment", GRAPH.app_roles["Group.Create"], *_BY),),
+    assignments=(AppRoleAssignment(GRAPH.app_roles["Group.Create"], *_BY),),
     grant=DelegatedGrant("grant", *_BY, frozenset({"User.Read"})),
 )
 _PROVIDER = Provider(

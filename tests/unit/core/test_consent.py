@@ -61,7 +61,7 @@ def state(
         GRAPH,
         application=APPLICATION,
         role_assignments=tuple(
-            AppRoleAssignment(item, item, SYNC, ServicePrincipalObjectId(resource)) for item in roles
+            AppRoleAssignment(item, SYNC, ServicePrincipalObjectId(resource)) for item in roles
         ),
         delegated_grant=None
         if scopes is None

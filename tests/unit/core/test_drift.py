@@ -98,7 +98,7 @@ def pair(
         owners=frozenset({empty.operator.object_id}),
         service_principal=ServicePrincipal(principal, AppId("client")),
         role_assignments=tuple(
-            AppRoleAssignment(f"a:{item.name}", item.permission_id, principal, graph)
+            AppRoleAssignment(item.permission_id, principal, graph)
             for item in wanted
             if item.kind is PermissionKind.ROLE
         ),
@@ -172,7 +172,7 @@ def lacking_role(entra: ObservedEntra, authentik: ObservedAuthentik) -> Pair:
 def more_roles(role: str, resource: str) -> Change:
     def change(entra: ObservedEntra, authentik: ObservedAuthentik) -> Pair:
         more = AppRoleAssignment(
-            "x", role, ServicePrincipalObjectId("sync-sp"), ServicePrincipalObjectId(resource)
+            role, ServicePrincipalObjectId("sync-sp"), ServicePrincipalObjectId(resource)
         )
         return replace(entra, role_assignments=(*entra.role_assignments, more)), authentik
 
@@ -201,7 +201,7 @@ KINDS: dict[str, tuple[Change, str, str, Action]] = {
     "a deleted one": (
         tenant(
             application=None,
-            deleted=DeletedApplication(AppObjectId("o"), AppId("c"), "n", "authentik-entra-default", None),
+            deleted=DeletedApplication(AppObjectId("o"), AppId("c"), "n", "authentik-entra-default"),
         ),
         "application",
         "exists",

@@ -55,7 +55,7 @@ PROVIDER = Provider(ProviderPk(3), "Microsoft Entra ID", "CLIENT", TENANT.upper(
 # --- refusals
 
 POOR = TokenClaims(TenantId(TENANT), "o", AppId("a"), roles=frozenset({"User.Read.All"}))
-GONE = DeletedApplication(AppObjectId("object"), AppId("client"), "n", "authentik-entra-default", None)
+GONE = DeletedApplication(AppObjectId("object"), AppId("client"), "n", "authentik-entra-default")
 BARE_SERVER = ServerInfo("2025.10", frozenset())
 REFUSALS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str, str]] = {
     "another tenant": ({"tenant_id": TenantId("another")}, {}, {}, "wrong-tenant", "another"),

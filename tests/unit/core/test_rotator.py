@@ -82,7 +82,7 @@ def seen() -> RotatorSeen:
     principal = ServicePrincipal(ServicePrincipalObjectId("sp"), AppId("c"))
     graph = ResourcePrincipal(ServicePrincipalObjectId("graph"), AppId("g"), {ROLE: "Role-Id"}, {})
     granted = AppRoleAssignment(
-        "a", "role-id", principal.service_principal_object_id, graph.service_principal_object_id
+        "role-id", principal.service_principal_object_id, graph.service_principal_object_id
     )
     return RotatorSeen(
         TokenClaims(TenantId("t"), "me", AppId("operator")),

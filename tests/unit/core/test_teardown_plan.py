@@ -42,7 +42,7 @@ APPLICATION = Application(
     secrets=(OURS, FOREIGN),
 )
 DELETED = DeletedApplication(
-    AppObjectId("object"), AppId("Client-A"), "authentik provisioning", "authentik-entra-default", NOW, MINE
+    AppObjectId("object"), AppId("Client-A"), "authentik provisioning", "authentik-entra-default", MINE
 )
 PROVIDER = Provider(
     ProviderPk(3), "Microsoft Entra ID", "client-a", TENANT, application_slug="microsoft-entra-id"

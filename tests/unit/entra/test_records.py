@@ -98,8 +98,7 @@ def test_the_other_records_read_the_same_as_through_the_sdk() -> None:
         records.role_assignment(body),
         through_the_sdk("AppRoleAssignment", "app_role_assignment", body),
     )
-    assert (ours.assignment_id, ours.app_role_id, ours.principal_id, ours.resource_id) == (
-        theirs.id,
+    assert (ours.app_role_id, ours.principal_id, ours.resource_id) == (
         str(theirs.app_role_id),
         str(theirs.principal_id),
         str(theirs.resource_id),
@@ -136,7 +135,7 @@ def test_records_survive_missing_and_null_properties() -> None:
     ):
         with pytest.raises(UnexpectedAnswer, match="an answer without"):
             reader({})
-    assert records.deleted_application({"id": ID, "appId": OTHER}).deleted_date_time is None
+    assert records.deleted_application({"id": ID, "appId": OTHER}).unique_name is None
 
 
 def test_only_permissions_that_can_be_granted_are_offered() -> None:
