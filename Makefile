@@ -12,6 +12,8 @@ TESTS ?= tests
 WORKERS ?= auto
 # Set to anything to measure branch coverage, as CI does; it takes a third longer.
 COVERAGE ?=
+# Set to anything for the whole of `make ordeal`.
+ALL ?=
 # Options of the benchmark: see tests/benchmarks/__main__.py.
 BENCH ?= --write
 
@@ -59,10 +61,10 @@ demo: $(VENV)/.run ## Show the life of a connection on an embedded tenant and au
 test: $(VENV)/.test $(VENV)/.clients ## Run all tests (TESTS=path for some)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(COVERAGE),--cov --cov-report=term:skip-covered) $(TESTS)
 
-ordeal: $(VENV)/.test ## Every fault at every request, every seed, every interruption, workers killed and meeting 200 times (three quarters of an hour)
-	@TEST_ALL_FAULTS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/end_to_end/test_faults.py \
-		tests/end_to_end/test_interruption.py tests/end_to_end/test_two_runs.py tests/end_to_end/test_workers.py \
-		tests/end_to_end/test_long_life.py tests/protocol
+ordeal: $(VENV)/.test ## Run the searches and kills that take minutes (ALL=yes: everything at every request, an hour)
+	@$(if $(ALL),TEST_ALL_FAULTS=1) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(ALL),-m "ordeal or not ordeal" \
+		tests/end_to_end/test_faults.py tests/end_to_end/test_interruption.py tests/end_to_end/test_two_runs.py \
+		tests/end_to_end/test_workers.py tests/end_to_end/test_long_life.py tests/protocol,-m ordeal tests)
 
 lint: $(VENV)/.test ## Formatter check, linter, type checker, import contract
 	@$(BIN)/ruff format --check .

@@ -67,11 +67,6 @@ os.environ["XDG_STATE_HOME"] = _STATE.name
 os.environ["XDG_CONFIG_HOME"] = _STATE.name
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that nobody waits for it at the end: the searches, which measure no coverage."""
-    items.sort(key=lambda item: item.get_closest_marker("no_cover") is None)
-
-
 @pytest.fixture(scope="session")
 def contract() -> Path:
     """The folder of recorded exchanges and API descriptions."""

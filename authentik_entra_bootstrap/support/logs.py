@@ -15,8 +15,9 @@ from typing import Any
 FORMAT_VARIABLE = "AUTHENTIK_ENTRA_LOG"
 """``json`` makes each line of the log a JSON object, for log collectors."""
 _SECRET_KEYS = re.compile(r"secret|token|password|assertion|authorization|device_code|refresh", re.IGNORECASE)
-_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s'\"<>]*@")
-"""Up to the last ``@``: passwords hold ``/``, ``#``, ``?`` and ``@`` where people did not escape them."""
+_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}://)[^\s'\"<>]*@")
+"""Up to the last ``@``: passwords hold ``/``, ``#``, ``?`` and ``@`` where people did not escape them. A scheme is short: without
+that bound a long word takes time by the square of its length."""
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _LINE_ENDS = re.compile(r"\s*[\r\n]+\s*")
 LONGEST = 4_000

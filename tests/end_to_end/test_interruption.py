@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 SHARDS = 8
 SHARDS_RUN = range(SHARDS if os.environ.get("TEST_ALL_FAULTS") else 2)
-"""``make ordeal`` interrupts every request; ordinary runs every fourth one."""
+"""``make ordeal ALL=yes`` interrupts every request; ordinary runs every fourth one."""
 
 
 @pytest.fixture(scope="module")

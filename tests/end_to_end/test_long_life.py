@@ -10,11 +10,10 @@ import pytest
 from authentik_entra_bootstrap.sandbox import Sandbox, Switches
 from authentik_entra_bootstrap.sandbox.authentik.resources.system import install_licence
 
-pytestmark = pytest.mark.no_cover
-"""Measuring what other tests cover as well would take three times as long."""
+pytestmark = pytest.mark.ordeal
 ALL = bool(os.environ.get("TEST_ALL_FAULTS"))
 STEP = timedelta(hours=4) if ALL else timedelta(days=9)
-"""How often authentik syncs: with ``make ordeal`` every four hours, as its schedule has it. A part of the time to a run."""
+"""How often authentik syncs: with ``make ordeal ALL=yes`` every four hours, as its schedule has it. A part of the time to a run."""
 OPTIONS = ("--dry-run-sync",) if ALL else ()
 """22,000 syncs sign in and read; with their writes they would take an hour."""
 RUN_EVERY = timedelta(days=5 if ALL else 45)

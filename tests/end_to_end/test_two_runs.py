@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ordeal import Ordeal, Result
 
 SEEDS = range(24 if os.environ.get("TEST_ALL_FAULTS") else 6)
-"""How the two runs meet; ``make ordeal`` takes all."""
+"""How the two runs meet; ``make ordeal ALL=yes`` takes all."""
 WAIT = 20.0
 
 

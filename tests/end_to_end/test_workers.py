@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 ALL = bool(os.environ.get("TEST_ALL_FAULTS"))
 SHARDS = 4 if ALL else 1
 MOMENTS = 200 // SHARDS if ALL else 4
-"""Kills at random moments in each shard; ``make ordeal`` takes 200."""
+"""Kills at random moments in each shard; ``make ordeal ALL=yes`` takes 200."""
 MEETINGS = 200 if ALL else 5
 """Rotations for which two workers meet on Redis; elsewhere a few."""
 FEW = 20 if ALL else 2
@@ -46,6 +46,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # --- kill -9, with the broker that needs no server
 
 
+@pytest.mark.ordeal
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_killed_at_random_moments(shard: int, tmp_path: Path) -> None:
     from fleet import fleet
@@ -116,6 +117,7 @@ def ping_and_stop(crew: Fleet, worker: Worker) -> None:
 # --- kill -9 at each request of a rotation
 
 
+@pytest.mark.ordeal
 def test_killed_at_each_request_of_a_rotation(tmp_path: Path) -> None:
     """The worker dies before or behind a request, in turns; another worker finishes or undoes what was begun."""
     from fleet import fleet

@@ -18,6 +18,7 @@ CHUNKS = 4
 Property = Callable[[str, object], None]
 
 
+@pytest.mark.ordeal
 @pytest.mark.parametrize("family", list(families()), ids=lambda family: family.name)
 def test_every_schedule_within_the_bound_keeps_the_invariants(
     family: Family, record_property: Property

@@ -336,7 +336,13 @@ MUTATIONS: Mapping[str, Mutation] = {
 }
 
 
-@pytest.mark.parametrize("name", MUTATIONS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.ordeal) if name == "deliver at any age" else name
+        for name in MUTATIONS
+    ],
+)
 def test_the_search_finds_what_a_change_of_the_protocol_breaks(
     name: str, monkeypatch: Patch, record_property: Callable[[str, object], None]
 ) -> None:
