@@ -21,6 +21,7 @@ from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Temporary, Throttled, unexpected
 from authentik_entra_bootstrap.support.logs import configure_worker_logging
 from authentik_entra_bootstrap.worker import runs
+from authentik_entra_bootstrap.worker import sweep as sweeps
 from authentik_entra_bootstrap.worker.broker import (
     LONGEST_WAIT,
     configuration,
@@ -93,7 +94,7 @@ app = App("authentik_entra_bootstrap", set_as_current=False)
 def sweep(self: Task) -> None:
     """Find what is due in every tenant, and send it."""
     with _reported(self):
-        swept = asyncio.run(runs.sweep(app.settings.current(), runs.new_runtime(), send))
+        swept = asyncio.run(sweeps.sweep(app.settings.current(), runs.new_runtime(), send))
         _log.info(
             "swept", connections=swept.connections, due=swept.due, later=swept.later, unread=len(swept.unread)
         )
@@ -115,13 +116,13 @@ def verify(self: Task, connection: str) -> None:
         if settings := _settings_for(self, connection):
             wrong, mends = asyncio.run(runs.verify_connection(settings, connection, runs.new_runtime()))
             if mends:
-                send(runs.Due(runs.ROTATE, connection, "a proof failed"))
+                send(sweeps.Due(sweeps.ROTATE, connection, "a proof failed"))
             if wrong is not None:
                 raise wrong
             _log.info("connection-verified", connection=connection)
 
 
-def send(due: runs.Due) -> None:
+def send(due: sweeps.Due) -> None:
     """Send a task of one connection; the message is forgotten when the next sweep is due."""
     every = app.settings.current().sweep_every.total_seconds()
     app.send_task(f"authentik-entra.{due.task}", args=(due.connection,), expires=every)

@@ -35,7 +35,7 @@ def error_codes() -> dict[str, frozenset[int]]:
         if "sandbox" not in path.relative_to(PACKAGE).parts:
             for code, kind in codes_of(path):
                 found.setdefault(code, set()).add(int(kind.exit_code))
-    for module in ("entra.error_codes", "authentik.failures"):
+    for module in ("entra.error_codes", "authentik.api_errors"):
         table = importlib.import_module(f"authentik_entra_bootstrap.{module}").CODES
         for code, row in table.items():
             found.setdefault(code, set()).add(int(row.kind.exit_code))

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
+from authentik_entra_bootstrap.authentik.api_errors import permitted
 from authentik_entra_bootstrap.authentik.client import Part
-from authentik_entra_bootstrap.authentik.failures import permitted
 from authentik_entra_bootstrap.authentik.permissions import role_permissions, wanted_for
 from authentik_entra_bootstrap.authentik.port import Account, ApiToken, Group, Role
 from authentik_entra_bootstrap.authentik.requests import (

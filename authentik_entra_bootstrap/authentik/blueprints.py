@@ -9,7 +9,7 @@ from authentik_client.models.blueprint_instance_request import BlueprintInstance
 from authentik_client.models.patched_blueprint_instance_request import PatchedBlueprintInstanceRequest
 from pydantic_core import to_json
 
-from authentik_entra_bootstrap.authentik.failures import may_have_happened, permitted
+from authentik_entra_bootstrap.authentik.api_errors import may_have_happened, permitted
 from authentik_entra_bootstrap.authentik.requests import (
     BLUEPRINTS,
     GROUPS,

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from authentik_entra_bootstrap.authentik.connection import Connection
-from authentik_entra_bootstrap.authentik.failures import (
+from authentik_entra_bootstrap.authentik.api_errors import (
     may_have_happened,
     not_an_api,
     refusal,
     unexpected,
     worth_repeating,
 )
+from authentik_entra_bootstrap.authentik.connection import Connection
 from authentik_entra_bootstrap.authentik.requests import (
     Call,
     Malformed,

@@ -20,7 +20,7 @@ import urllib3
 from authentik_client.api_client import ApiClient
 from authentik_client.configuration import Configuration
 
-from authentik_entra_bootstrap.authentik.failures import broken, too_slow, unexpected
+from authentik_entra_bootstrap.authentik.api_errors import broken, too_slow, unexpected
 from authentik_entra_bootstrap.authentik.requests import Call, Redactor, Reply
 from authentik_entra_bootstrap.domain import Network, SecretText
 from authentik_entra_bootstrap.errors import BootstrapError

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from authentik_entra_bootstrap.authentik.api_errors import permitted
 from authentik_entra_bootstrap.authentik.client import Client, Part
-from authentik_entra_bootstrap.authentik.failures import permitted
 from authentik_entra_bootstrap.authentik.requests import (
     APPLICATIONS,
     EVENTS,

@@ -14,7 +14,7 @@ from authentik_client.models.patched_microsoft_entra_provider_request import (
     PatchedMicrosoftEntraProviderRequest,
 )
 
-from authentik_entra_bootstrap.authentik.failures import permitted
+from authentik_entra_bootstrap.authentik.api_errors import permitted
 from authentik_entra_bootstrap.authentik.requests import (
     ALL_PROVIDERS,
     APPLICATIONS,

@@ -10,8 +10,8 @@ from datetime import datetime
 
 from authentik_client.models.event_request import EventRequest
 
+from authentik_entra_bootstrap.authentik.api_errors import not_an_api
 from authentik_entra_bootstrap.authentik.client import Part
-from authentik_entra_bootstrap.authentik.failures import not_an_api
 from authentik_entra_bootstrap.authentik.requests import (
     EVENTS,
     PROVIDERS,

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 
 from authentik_client.models.sync_object_request import SyncObjectRequest
 
+from authentik_entra_bootstrap.authentik.api_errors import may_have_happened, permitted
 from authentik_entra_bootstrap.authentik.client import Part
-from authentik_entra_bootstrap.authentik.failures import may_have_happened, permitted
 from authentik_entra_bootstrap.authentik.providers import provider
 from authentik_entra_bootstrap.authentik.requests import (
     HIDDEN,

@@ -39,8 +39,8 @@ def status(options: Options, check_alarms: bool, within: timedelta | None) -> in
     --output html prints a page of all connections of the run, with their timeline; --output prometheus prints
     metrics for node_exporter's textfile collector.
     """
-    from authentik_entra_bootstrap.output.page import page
     from authentik_entra_bootstrap.output.status import exposition, show_status, status_document
+    from authentik_entra_bootstrap.output.status_page import page
     from authentik_entra_bootstrap.workflows.status import alarms, look_at_status
 
     async def body(session: Session, terminal: Terminal) -> Result:

@@ -1,71 +1,27 @@
-"""The runs behind the tasks, one session and one set of clients for each; and what a sweep sends."""
+"""The runs behind the tasks ``rotate`` and ``verify``, with one session and one set of clients for each."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 
 import structlog
 
 from authentik_entra_bootstrap.config import ConnectionSettings
-from authentik_entra_bootstrap.domain import INTERACTIVE_LOGINS, Application, Desired
-from authentik_entra_bootstrap.domain.application_tags import read_marks
-from authentik_entra_bootstrap.entra.port import EntraPort
-from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied
+from authentik_entra_bootstrap.domain import INTERACTIVE_LOGINS
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError
 from authentik_entra_bootstrap.rotation.decide import SecretAction
-from authentik_entra_bootstrap.rotation.secret_status import attention, urgency
 from authentik_entra_bootstrap.support.waiting import run_limit
 from authentik_entra_bootstrap.worker.broker import RUN_LIMIT
 from authentik_entra_bootstrap.worker.settings import Settings
-from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.planning import look
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, rotate
-from authentik_entra_bootstrap.workflows.session import Runtime, Session, open_session, open_tenant
+from authentik_entra_bootstrap.workflows.session import Runtime, Session, open_session
 from authentik_entra_bootstrap.workflows.verify import judge, verify
 
 _log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker"))
-_AT_ONCE = 8
-"""Tenants that one sweep reads at the same time."""
-_LATE = timedelta(minutes=1)
-"""How much later than the sweep before a sweep may come without leaving out a connection's verification."""
-_REACHED_BY = (
-    *("tenant_id", "cloud", "authority", "graph_url", "ca_file", "proxy", "login", "operator_client_id"),
-    *("operator_secret_file", "operator_certificate_file", "operator_certificate_password_file"),
-)
-"""Settings that decide which tenant is asked, how, and as whom."""
-ROTATE, VERIFY = "rotate", "verify"
-_ALWAYS = datetime.max.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Due:
-    """A task that a sweep found to be sent.
-
-    :param task: ``rotate`` or ``verify``.
-    :param until: how long it can wait, aware UTC.
-    """
-
-    task: str
-    connection: str
-    reason: str
-    until: datetime = _ALWAYS
-
-
-@dataclass(frozen=True)
-class Swept:
-    """What one sweep looked at."""
-
-    connections: int
-    due: int
-    unread: tuple[str, ...]
-    """Connections whose tenant could not be read."""
-    later: int = 0
-    """What is due, and left to the next sweep."""
 
 
 def new_runtime() -> Runtime:
@@ -102,112 +58,18 @@ async def verify_connection(
     return judge(evidence), there and (cannot or seen.plan.secret.action is not SecretAction.KEEP)
 
 
-async def sweep(settings: Settings, runtime: Runtime, send: Callable[[Due], None]) -> Swept:
-    """Find what is due, by one listing for each tenant, and send it tenant by tenant.
-
-    Of a tenant at most ``rotations_per_sweep`` are sent, the soonest to expire first. A tenant that cannot be read is
-    told in the log and does not hold up the others.
-
-    :param send: takes what is due at once.
-    """
-    limit = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(group: Sequence[str]) -> Swept:
-        async with limit:
-            try:
-                found, later = await _due_in_tenant(settings, group, runtime)
-            except BootstrapError as error:
-                _log.warning(
-                    "tenant-not-read", connections=list(group), code=error.code, message=error.message
-                )
-                return Swept(len(group), 0, tuple(group))
-        for due in found:
-            send(due)
-        return Swept(len(group), len(found), (), len(later))
-
-    swept = await asyncio.gather(*(one(group) for group in by_tenant(settings.connections)))
-    return Swept(
-        sum(each.connections for each in swept),
-        sum(each.due for each in swept),
-        tuple(name for each in swept for name in each.unread),
-        sum(each.later for each in swept),
-    )
-
-
-def by_tenant(connections: Mapping[str, ConnectionSettings]) -> list[tuple[str, ...]]:
-    """Names of connections that one sign-in and one listing serve together."""
-    groups: dict[tuple[object, ...], list[str]] = {}
-    for name, item in connections.items():
-        groups.setdefault(tuple(getattr(item, key) for key in _REACHED_BY), []).append(name)
-    return [tuple(names) for names in groups.values()]
-
-
-def verification_due(connection: str, now: datetime, sweep_every: timedelta, every: timedelta) -> bool:
-    """Whether a connection's moment of the day (of ``every``) has come since the sweep before this one.
-
-    Each connection has a moment of its own, fixed by its name, so that a thousand are not verified at once.
-    """
-    draw = int.from_bytes(hashlib.sha256(connection.encode()).digest()[:8]) / 2**64
-    since = (now.timestamp() - draw * every.total_seconds()) % every.total_seconds()
-    return since < (sweep_every + _LATE).total_seconds()
-
-
-def choose(found: Sequence[Due], most: int) -> tuple[list[Due], list[Due]]:
-    """What is sent now, and the rotations that are left to the next sweep, which finds them again.
-
-    The rotations whose secret ends soonest come first: messages are taken in the order in which they were sent. Every
-    verification is sent: each has a moment of its own, so few come together.
-
-    :param most: rotations to send.
-    """
-    rotations = sorted((due for due in found if due.task == ROTATE), key=lambda due: due.until)
-    return [*rotations[:most], *(due for due in found if due.task != ROTATE)], rotations[most:]
-
-
-async def _due_in_tenant(
-    settings: Settings, group: Sequence[str], runtime: Runtime
-) -> tuple[list[Due], list[Due]]:
-    wanted = {name: settings.connections[name].desired() for name in group}
-    async with open_tenant(_unattended(settings.connections[group[0]]), runtime) as (entra, _):
-        applications = await _applications(entra, wanted.values())
-    by_name = {application.unique_name: application for application in applications}
-    marks = [(read_marks(application.tags), application) for application in applications]
-    adopted = {mark.connection: application for mark, application in marks if mark.adopted}
-    now = runtime.now()
-    found = []
-    for name, desired in wanted.items():
-        application = by_name.get(desired.unique_name) or adopted.get(name)
-        if application is None:
-            _log.warning("connection-not-bootstrapped", connection=name)
-            continue
-        metrics.seen(application, desired)
-        needs = attention(application, desired, now)
-        if needs.due:
-            found.append(Due(ROTATE, name, needs.reason, urgency(application)))
-        elif verification_due(name, now, settings.sweep_every, settings.worker.verify_interval):
-            found.append(Due(VERIFY, name, "its moment of the day"))
-    return choose(found, settings.worker.rotations_per_sweep)
-
-
-async def _applications(entra: EntraPort, wanted: Iterable[Desired]) -> Sequence[Application]:
-    try:
-        return await entra.managed_applications()
-    except Denied as error:
-        if error.code != "entra-permission-missing":
-            raise
-    # Who may only manage what it owns may not list: each is asked for by its name.
-    found = [await entra.find_application(desired.unique_name) for desired in wanted]
-    return [application for application in found if application is not None]
-
-
 @asynccontextmanager
 async def _session(settings: Settings, connection: str, runtime: Runtime) -> AsyncIterator[Session]:
     runtime = replace(runtime, lease_url=settings.worker.lease())
-    async with open_session(_unattended(settings.connections[connection]), runtime) as session:
+    async with open_session(unattended(settings.connections[connection]), runtime) as session:
         yield session
 
 
-def _unattended(settings: ConnectionSettings) -> ConnectionSettings:
+def unattended(settings: ConnectionSettings) -> ConnectionSettings:
+    """The same settings, if nobody has to sit in front of them.
+
+    :raises ConfigError: ``login-needs-a-person``.
+    """
     if settings.login in INTERACTIVE_LOGINS:
         raise ConfigError(
             "login-needs-a-person",

@@ -14,7 +14,7 @@ import yaml
 
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
-from authentik_entra_bootstrap.authentik.failures import refusal
+from authentik_entra_bootstrap.authentik.api_errors import refusal
 from authentik_entra_bootstrap.authentik.providers import application, provider
 from authentik_entra_bootstrap.authentik.requests import PROVIDERS, Call, Redactor, Reply
 from authentik_entra_bootstrap.authentik.server import (

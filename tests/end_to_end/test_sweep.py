@@ -22,8 +22,9 @@ from authentik_entra_bootstrap.sandbox.microsoft.objects import application, has
 from authentik_entra_bootstrap.support.leases import hold, lease_name, open_lease
 from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.worker import runs
-from authentik_entra_bootstrap.worker.runs import Due
+from authentik_entra_bootstrap.worker import sweep as sweeps
 from authentik_entra_bootstrap.worker.settings import Settings, read_settings
+from authentik_entra_bootstrap.worker.sweep import Due
 from authentik_entra_bootstrap.workflows.session import Runtime
 
 MANY = 1000
@@ -85,14 +86,14 @@ def runtime_of(sandbox: Sandbox) -> Runtime:
 @pytest.fixture
 def swept(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Settings], tuple[runs.Swept, list[Due]]]:
+) -> Callable[[Settings], tuple[sweeps.Swept, list[Due]]]:
     """Sweep once; what it sent."""
     for name, value in sandbox.environment().items():
         monkeypatch.setenv(name, value)
 
-    def sweep(settings: Settings) -> tuple[runs.Swept, list[Due]]:
+    def sweep(settings: Settings) -> tuple[sweeps.Swept, list[Due]]:
         sent: list[Due] = []
-        result = asyncio.run(runs.sweep(settings, runtime_of(sandbox), sent.append))
+        result = asyncio.run(sweeps.sweep(settings, runtime_of(sandbox), sent.append))
         return result, sent
 
     return sweep

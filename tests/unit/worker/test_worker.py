@@ -35,6 +35,7 @@ from authentik_entra_bootstrap.errors import (
 )
 from authentik_entra_bootstrap.worker import broker, messages, redis_broker, runs
 from authentik_entra_bootstrap.worker import settings as settings_module
+from authentik_entra_bootstrap.worker import sweep as sweeps
 from authentik_entra_bootstrap.worker.settings import SettingsSource, read_settings
 from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.session import Runtime
@@ -229,7 +230,7 @@ def test_each_connection_has_its_moment_once_a_day(connection: str, begin: int, 
     hits = [
         number
         for number in range(day // sweep)
-        if runs.verification_due(connection, start + number * sweep, sweep, day)
+        if sweeps.verification_due(connection, start + number * sweep, sweep, day)
     ]
     # Twice where a sweep falls into the minute that makes up for late ones.
     assert 1 <= len(hits) <= 2
@@ -238,22 +239,22 @@ def test_each_connection_has_its_moment_once_a_day(connection: str, begin: int, 
 # --- what a sweep sends
 
 
-def due(number: int, task: str = runs.ROTATE) -> runs.Due:
-    return runs.Due(task, f"{task}-{number}", "due", NOW + timedelta(days=number))
+def due(number: int, task: str = sweeps.ROTATE) -> sweeps.Due:
+    return sweeps.Due(task, f"{task}-{number}", "due", NOW + timedelta(days=number))
 
 
 def test_no_more_rotations_are_sent_than_were_set_and_the_soonest_to_expire_first():
     found = [due(number) for number in (5, 3, 9, 1, 7)]
-    now, later = runs.choose(found, 3)
+    now, later = sweeps.choose(found, 3)
     assert [item.connection for item in now] == ["rotate-1", "rotate-3", "rotate-5"]
     assert [item.connection for item in later] == ["rotate-7", "rotate-9"]
-    assert runs.choose(found, 5)[1] == []
-    assert runs.choose([], 3) == ([], [])
+    assert sweeps.choose(found, 5)[1] == []
+    assert sweeps.choose([], 3) == ([], [])
 
 
 def test_verifications_are_sent_whatever_is_to_be_rotated():
-    found = [due(number, runs.VERIFY) for number in range(5)] + [due(number) for number in range(1000)]
-    now, later = runs.choose(found, 200)
+    found = [due(number, sweeps.VERIFY) for number in range(5)] + [due(number) for number in range(1000)]
+    now, later = sweeps.choose(found, 200)
     assert [item.connection for item in now[200:]] == [f"verify-{number}" for number in range(5)]
     assert len(now) == 205
     assert len(later) == 800
@@ -602,8 +603,11 @@ def test_what_nobody_expected_is_told_without_its_text(environment, write, monke
         raise ValueError(f"cannot read redis://:{canary}/x@h")
 
     monkeypatch.setattr(celery_app.app, "settings", SettingsSource(environment))
-    for name, call in (("sweep", celery_app.sweep), ("rotate_connection", lambda: celery_app.rotate("one"))):
-        monkeypatch.setattr(celery_app.runs, name, breaks)
+    for module, name, call in (
+        (sweeps, "sweep", celery_app.sweep),
+        (runs, "rotate_connection", lambda: celery_app.rotate("one")),
+    ):
+        monkeypatch.setattr(module, name, breaks)
         with pytest.raises(BootstrapError) as caught:
             call()
         assert caught.value.code == "unexpected"

@@ -32,7 +32,7 @@ def page(document: Document) -> str:
     """
     documents = connections_of(document)
     states = [_state(item) for item in documents]
-    style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    style = resources.files(__package__).joinpath("status_page.css").read_text(encoding="utf-8")
     good = states.count("good")
     title = f"{len(documents)} connection{'s' if len(documents) != 1 else ''}, {good} healthy"
     seen = max((item["seen_at"] for item in documents if item.get("seen_at")), default=None)
