@@ -38,8 +38,9 @@ from authentik_entra_bootstrap.workflows.concurrent_runs import (
     wait_for_other_syncs,
 )
 from authentik_entra_bootstrap.workflows.context import Context, both
+from authentik_entra_bootstrap.workflows.rotation_phases import run_phases
 from authentik_entra_bootstrap.workflows.save_provider import ByApi, Saving
-from authentik_entra_bootstrap.workflows.secret_run import Case, NoFollower, SecretRun
+from authentik_entra_bootstrap.workflows.secret_run import Case, SecretRun
 from authentik_entra_bootstrap.workflows.tenant import TenantSide
 
 
@@ -118,11 +119,10 @@ async def bootstrap(
         authentik.provider,
         tenant.marks,
         delivery,
-        NoFollower(),
         beside_creation=grants.make if beside else _nothing,
         known_alone=making,
     )
-    await run.carry_out(phase)
+    await run_phases(run, phase)
     return _outcome(run, delivery, principal, grants.left)
 
 
@@ -205,13 +205,14 @@ class ProviderSetup:
     async def look_beside_proof(self, run: SecretRun) -> ProviderChange | None:
         """Also whether syncs run: those that the provider's creation started were queued before the proof."""
         if not self.plan.has(Target.FIRST_SYNC, Action.CHANGE):
-            return await last_change(self.context, run.saved_provider())
+            change, _ = await last_change(self.context.authentik, run.saved_provider().pk)
+            return change
         if run.new is not None:
             # The save that starts the first sync delivers the secret again, and is then the last change.
             self._idle = not await running_syncs(self.context)
             return None
-        change, running = await both(
-            last_change(self.context, run.saved_provider()), running_syncs(self.context)
+        (change, _), running = await both(
+            last_change(self.context.authentik, run.saved_provider().pk), running_syncs(self.context)
         )
         self._idle = not running
         return change

@@ -5,30 +5,26 @@ A secret that nothing uses is retired only after authentik has shown that it sig
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from authentik_entra_bootstrap.domain import (
-    Application,
-    KeyId,
-    NewClientSecret,
-    Provider,
-    TaskRecord,
-)
-from authentik_entra_bootstrap.domain.application_tags import Marks, secret_display_name
+from authentik_entra_bootstrap.domain import Application, KeyId, NewClientSecret
+from authentik_entra_bootstrap.domain.application_tags import secret_display_name
+from authentik_entra_bootstrap.domain.policy import FLIGHT
 from authentik_entra_bootstrap.errors import (
     BootstrapError,
     NotFound,
     Temporary,
     Unreachable,
 )
-from authentik_entra_bootstrap.planning.plan import Step
-from authentik_entra_bootstrap.rotation.proof import Evidence, last_sign_in
+from authentik_entra_bootstrap.planning.differences import Action
+from authentik_entra_bootstrap.rotation.phases import PhaseResult
+from authentik_entra_bootstrap.rotation.proof import last_sign_in
 from authentik_entra_bootstrap.support.waiting import REPLICATION, Backoff
 from authentik_entra_bootstrap.workflows.concurrent_runs import last_change
 from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.secret_run import SecretRun
 from authentik_entra_bootstrap.workflows.verify import consumer_proof
 
 CONFIRMATIONS = 3
@@ -108,85 +104,82 @@ async def remove_secret(context: Context, application: Application, key_id: KeyI
     )
 
 
-@dataclass(frozen=True)
-class Retired:
-    """What came of it.
+async def retire(run: SecretRun) -> PhaseResult:
+    """Remove the secrets that the plan retires, where authentik's sign-in with its own is proven; others stay.
 
-    :param marks: the marks without the removed secrets.
-    :param removed: key ids of the removed secrets.
-    :param stayed: the steps that were not carried out, for lack of a proof.
-    :param proof: a proof that was taken for it.
-    """
-
-    marks: Marks
-    removed: tuple[KeyId, ...] = ()
-    stayed: frozenset[Step] = frozenset()
-    proof: Evidence | None = None
-
-
-async def retire(
-    context: Context,
-    steps: Sequence[Step],
-    application: Application,
-    provider: Provider,
-    marks: Marks,
-    *,
-    tasks: tuple[TaskRecord, ...],
-    since: datetime | None,
-    expected: str | None,
-    readable: bool,
-    certain: bool,
-    proven: bool,
-) -> Retired:
-    """Remove the secrets of these steps, if authentik's sign-in with its own is proven.
-
-    :param steps: one for each secret, its key id as ``key``.
-    :param tasks: authentik's newest sync tasks as observed; one after ``since`` may be the proof.
-    :param since: when the provider was changed last, as observed.
-    :param expected: the request that changed the provider last, as far as this run knows. Anybody else's change
-        in the meantime may have brought an old secret back: then everything stays.
-    :param readable: false where the token may not read audit events.
-    :param certain: false where nothing confirms which secret authentik holds.
-    :param proven: whether this run has seen the sign-in already.
     :raises VerificationFailed: authentik was asked to sign in, and failed.
     """
-    proof: Evidence | None = None
-    if steps and not proven and certain:
-        proven, proof = await _ask(context, provider, tasks, since)
+    context = run.context
+    steps = [step for step in run.case.steps if step.action is Action.RETIRE and step.key not in run.retired]
+    # Without audit events only what this very run has delivered is certain.
+    certain = run.case.decision.certain or (run.new is not None and bool(run.saved))
+    if certain and any(step.key in run.case.decision.orphaned for step in steps):
+        await _requests_over(run)
+    proven = bool(steps) and certain and await _proven(run)
     removed: list[KeyId] = []
     for step in steps:
-        if not (proven and certain):
+        if not proven:
             context.reporter.warn(f"{step.subject} stays: there is no fresh proof that nothing needs it.")
             continue
-        change = await last_change(context, provider) if readable else None
-        if readable and (change is None or change.request_id != expected):
+        if await _changed(run):
             context.reporter.warn(f"{step.subject} stays: the provider was changed in authentik just now.")
             continue
         context.guard()
         context.reporter.begin(step)
-        await remove_secret(context, application, KeyId(step.key))
+        await remove_secret(context, run.application, KeyId(step.key))
         removed.append(KeyId(step.key))
         context.reporter.done(step, "removed")
-    there = {secret.key_id for secret in application.secrets} - set(removed)
-    pending = marks.pending
-    left = replace(
-        marks,
+    run.stayed = frozenset(step for step in steps if step.key not in removed)
+    run.retired = (*run.retired, *removed)
+    for key_id in removed:
+        run.record("secret-retired", key_id=key_id)
+    there = {secret.key_id for secret in run.application.secrets} - set(removed)
+    pending = run.marks.pending
+    marks = replace(
+        run.marks,
         # A mark of an interrupted run whose secret is gone says nothing any more.
         pending=pending if pending and pending.key_id in there else None,
-        previous=tuple(item for item in marks.previous if item.key_id in there),
+        previous=tuple(item for item in run.marks.previous if item.key_id in there),
     )
-    return Retired(left, tuple(removed), frozenset(step for step in steps if step.key not in removed), proof)
+    if marks != run.marks:
+        run.marks = marks
+        await run.write_marks()
+    return PhaseResult.GOOD
 
 
-async def _ask(
-    context: Context, provider: Provider, tasks: tuple[TaskRecord, ...], since: datetime | None
-) -> tuple[bool, Evidence | None]:
+async def _requests_over(run: SecretRun) -> None:
+    """Wait until the last requests of runs that had ended before this one began are surely over.
+
+    A killed process may have sent its secret to authentik the moment before. Once that is carried out, the
+    audit trail shows it, and the secret stays.
+    """
+    left = FLIGHT.total_seconds() - (run.context.waiter.monotonic() - run.since)
+    if left > 0:
+        run.context.reporter.waiting("requests of a run that ended to be over", 0.0, f"{left:.0f} s")
+        await run.context.waiter.sleep(left)
+
+
+async def _proven(run: SecretRun) -> bool:
     """Whether authentik signs in with what it stores; it is asked where nothing shows it yet."""
-    if last_sign_in(tasks, since):
-        return True, None
+    if any(item.name == "authentik-signs-in" and item.ok for item in run.evidence):
+        return True
+    if last_sign_in(run.case.sync_tasks, run.case.change.created if run.case.change else None):
+        return True
     try:
-        proof, _ = await consumer_proof(context, provider)
+        proof, _ = await consumer_proof(run.context, run.saved_provider())
     except Temporary as error:
-        context.reporter.warn(error.message)
-        return False, None
-    return True, proof
+        run.context.reporter.warn(error.message)
+        return False
+    run.evidence.append(proof)
+    return True
+
+
+async def _changed(run: SecretRun) -> bool:
+    """Whether somebody else changed the provider meanwhile: that may have brought an old secret back.
+
+    Where the token may not read audit events, nothing shows it.
+    """
+    if not run.case.change_readable:
+        return False
+    change, _ = await last_change(run.context.authentik, run.saved_provider().pk)
+    return change is None or change.request_id != run.last_known_change()

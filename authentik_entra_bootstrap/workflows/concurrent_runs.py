@@ -16,7 +16,15 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from authentik_entra_bootstrap.domain import Application, KeyId, Provider, ProviderChange, ProviderSpec
+from authentik_entra_bootstrap.authentik.port import AuthentikPort
+from authentik_entra_bootstrap.domain import (
+    Application,
+    KeyId,
+    Provider,
+    ProviderChange,
+    ProviderPk,
+    ProviderSpec,
+)
 from authentik_entra_bootstrap.domain.application_tags import Marks, read_marks
 from authentik_entra_bootstrap.errors import BootstrapError, Conflict, Denied, ReplicationTimeout, Temporary
 from authentik_entra_bootstrap.support.waiting import Backoff
@@ -69,7 +77,7 @@ async def provider_as_observed(context: Context, provider: Provider, observed: P
 
     :raises Temporary: ``another-run-active``.
     """
-    change = await last_change(context, provider)
+    change, _ = await last_change(context.authentik, provider.pk)
     if change is not None and (observed is None or change.request_id != observed.request_id):
         raise _changed(change)
 
@@ -119,12 +127,14 @@ def ours_was_last(
             raise _changed(change)
 
 
-async def last_change(context: Context, provider: Provider) -> ProviderChange | None:
-    """authentik's last change of the provider; ``None`` where there is none, or it may not be read."""
+async def last_change(port: AuthentikPort, pk: ProviderPk) -> tuple[ProviderChange | None, bool]:
+    """authentik's last change of a provider, and whether that may be read at all."""
     try:
-        return await context.authentik.last_change(provider.pk)
-    except Denied:
-        return None
+        return await port.last_change(pk), True
+    except Denied as error:
+        if error.code != "authentik-permission-missing":
+            raise
+        return None, False
 
 
 def _changed(change: ProviderChange) -> Temporary:

@@ -19,6 +19,7 @@ from authentik_entra_bootstrap.entra.port import EntraPort
 from authentik_entra_bootstrap.errors import ConfigError, Conflict, Denied
 from authentik_entra_bootstrap.planning.adoption import belongs, resolve_names
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.workflows.concurrent_runs import last_change
 from authentik_entra_bootstrap.workflows.context import both
 
 
@@ -150,16 +151,6 @@ async def confirmed(port: AuthentikPort, seen: History, application: Application
             return again, change, readable, tasks
         provider = again
         change, readable = await last_change(port, provider.pk)
-
-
-async def last_change(port: AuthentikPort, pk: ProviderPk) -> tuple[ProviderChange | None, bool]:
-    """A provider's last change, and whether that may be read at all."""
-    try:
-        return await port.last_change(pk), True
-    except Denied as error:
-        if error.code != "authentik-permission-missing":
-            raise
-        return None, False
 
 
 async def sync_tasks(port: AuthentikPort, pk: ProviderPk) -> tuple[TaskRecord, ...]:

@@ -58,6 +58,7 @@ from authentik_entra_bootstrap.workflows.lookup import (
 from authentik_entra_bootstrap.workflows.observe import SETTLING
 from authentik_entra_bootstrap.workflows.planning import refuse_unless_rotation_permitted
 from authentik_entra_bootstrap.workflows.rotation_events import RotationEvents, tell_failure
+from authentik_entra_bootstrap.workflows.rotation_phases import run_phases
 from authentik_entra_bootstrap.workflows.secret_run import Case, SecretRun
 
 
@@ -140,18 +141,16 @@ class RotationOutcome:
 class ProviderUpdate:
     """Delivers into the provider that is there, and changes nothing else of it."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
     async def cut_over(self, run: SecretRun) -> PhaseResult:
         """Save the provider with the new secret."""
         pk, step = run.saved_provider().pk, run.step(Target.PROVIDER)
-        self._context.reporter.begin(step)
-        return await run.deliver(step, lambda text: self._context.authentik.update_provider(pk, {}, text))
+        run.context.reporter.begin(step)
+        return await run.deliver(step, lambda text: run.context.authentik.update_provider(pk, {}, text))
 
     async def look_beside_proof(self, run: SecretRun) -> ProviderChange | None:
         """authentik's last change of the provider."""
-        return await last_change(self._context, run.saved_provider())
+        change, _ = await last_change(run.context.authentik, run.saved_provider().pk)
+        return change
 
     async def before_record(self, run: SecretRun) -> bool:  # noqa: ARG002 - the protocol's
         """There is always something to record, and nothing to be done before."""
@@ -241,12 +240,12 @@ async def carry_out(context: Context, plan: RotationPlan, *, at_once: bool = Fal
         sight.application,
         sight.provider,
         marks,
-        ProviderUpdate(context),
+        ProviderUpdate(),
         events,
         known_alone=at_once,
     )
     try:
-        await run.carry_out(entry(decision))
+        await run_phases(run, entry(decision))
     except BootstrapError as error:
         await tell_failure(context, plan.desired, error, sight.application, run)
         raise
@@ -275,7 +274,7 @@ async def look_at_secret(context: Context, desired: Desired) -> SecretSight:
     :raises Conflict: the application or the provider is not this connection's.
     :raises VerificationFailed: ``provider-not-assigned``: authentik could prove nothing.
     """
-    (operator, application), (server, (licence, (named, change, readable, tasks))) = await both(
+    (operator, application), (server, (licence, past)) = await both(
         both(context.entra.operator(), _application(context, desired)),
         both(context.authentik.server(), both(context.authentik.license(), _named(context, desired))),
     )
@@ -288,7 +287,7 @@ async def look_at_secret(context: Context, desired: Desired) -> SecretSight:
             "Check unique_name, or run bootstrap first.",
             facts={"app_id": application.app_id},
         )
-    provider = named
+    provider = named = past[0]
     if provider is None or not belongs(provider, application, operator.tenant_id):
         found = await context.authentik.providers()
         provider = next((item for item in found if belongs(item, application, operator.tenant_id)), None)
@@ -300,7 +299,6 @@ async def look_at_secret(context: Context, desired: Desired) -> SecretSight:
             f"The provider {provider.name!r} is not assigned to an application as backchannel provider.",
             "Run bootstrap; it attaches the provider.",
         )
-    past: History = (provider, change, readable, tasks)
     if provider is not named:
         past = await history(context.authentik, provider)
     confirmed_provider, change, readable, tasks = await confirmed(context.authentik, past, application)

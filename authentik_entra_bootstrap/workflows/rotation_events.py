@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.rotation.secret_status import Standing, placed
 from authentik_entra_bootstrap.support.events import Happening, Kind, SecretDates, record, tell
 from authentik_entra_bootstrap.workflows.concurrent_runs import ANOTHER_RUN, BUSY
 from authentik_entra_bootstrap.workflows.context import Context, Reporter, outcome
-from authentik_entra_bootstrap.workflows.secret_run import SecretRun
+from authentik_entra_bootstrap.workflows.secret_run import Follower, SecretRun
 
 ACTIONS: Mapping[Kind, str] = {
     Kind.ROTATED: "secret_rotate",
@@ -93,7 +93,7 @@ class TrailListener:
         self._reporter.warn(f"authentik's audit trail was not written: {error.message}{hint}")
 
 
-class RotationEvents:
+class RotationEvents(Follower):
     """Follows a run of ``rotate``: times its phases, and tells what it did."""
 
     def __init__(self, context: Context) -> None:
@@ -122,11 +122,11 @@ class RotationEvents:
         if self._told:
             return
         self._told = True
-        desired, before, held = run.case.desired, run.observed.current, run.held
+        desired, before, held = run.case.desired, run.case.observed.current, run.held
         rotated = before is None or before.key_id != held.key_id
         # A mark of a run that ended in the middle, or a secret that it left behind.
         left_over = {State.DELIVERED, State.UNRECORDED}
-        resumed = run.observed.pending is not None or run.case.decision.state in left_over
+        resumed = run.case.observed.pending is not None or run.case.decision.state in left_over
         proven = [item.seen_at for item in run.evidence if item.name == "authentik-signs-in" and item.ok]
         done = Happening(
             Kind.ROTATED if rotated else Kind.KEPT,

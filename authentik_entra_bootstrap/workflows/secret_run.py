@@ -1,13 +1,14 @@
-"""Carries out a decision about the client secret, phase by phase, as :mod:`~authentik_entra_bootstrap.rotation.phases` says.
+"""A run about one client secret: what it was decided from, how it delivers, who follows it, and what it has done.
 
-What differs between ``rotate`` and ``bootstrap`` is given to the run: how authentik is given the secret
-(:class:`Delivery`), who follows the phases (:class:`Follower`), and what goes on beside the creation of the secret.
+:mod:`~authentik_entra_bootstrap.workflows.rotation_phases` carries it out. What differs between ``rotate`` and
+``bootstrap`` is given to the run: how authentik is given the secret (:class:`Delivery`), who follows the phases
+(:class:`Follower`), and what goes on beside the creation of the secret.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -23,8 +24,8 @@ from authentik_entra_bootstrap.domain import (
     TaskRecord,
     Written,
 )
-from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous, read_marks
-from authentik_entra_bootstrap.domain.policy import FLIGHT, attempt_limit, overlap_of
+from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks
+from authentik_entra_bootstrap.domain.policy import attempt_limit
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     BootstrapError,
@@ -32,20 +33,13 @@ from authentik_entra_bootstrap.errors import (
     Conflict,
     Denied,
     Temporary,
-    VerificationFailed,
 )
-from authentik_entra_bootstrap.planning.differences import Action, Target
+from authentik_entra_bootstrap.planning.differences import Target
 from authentik_entra_bootstrap.planning.plan import Step, step_about
-from authentik_entra_bootstrap.rotation.decide import (
-    SecretDecision,
-    places_left,
-    removable_first,
-    too_many_secrets,
-)
-from authentik_entra_bootstrap.rotation.phases import PROTOCOL, Phase, PhaseResult
+from authentik_entra_bootstrap.rotation.decide import SecretDecision
+from authentik_entra_bootstrap.rotation.phases import Phase, PhaseResult
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.support.events import record
-from authentik_entra_bootstrap.workflows.client_secrets import Retired, make_secret, remove_secret, retire
 from authentik_entra_bootstrap.workflows.concurrent_runs import (
     ANOTHER_RUN,
     BUSY,
@@ -56,9 +50,8 @@ from authentik_entra_bootstrap.workflows.concurrent_runs import (
     provider_as_observed,
     wait_for_other_syncs,
 )
-from authentik_entra_bootstrap.workflows.context import Context, both, every, outcome
+from authentik_entra_bootstrap.workflows.context import Context, both, every
 from authentik_entra_bootstrap.workflows.secret_check import SecretCheck
-from authentik_entra_bootstrap.workflows.verify import NOT_REACHED, consumer_proof
 
 TOO_OLD = "secret-too-old-to-deliver"
 
@@ -102,8 +95,8 @@ class Delivery(Protocol):
         """What has to be done between proof and record; returns whether there is anything to record."""
 
 
-class Follower(Protocol):
-    """Who follows the phases of a run."""
+class Follower:
+    """Who follows the phases of a run; this one does nothing."""
 
     def stepped(self, phase: Phase, seconds: float) -> None:
         """A phase has ended."""
@@ -115,23 +108,11 @@ class Follower(Protocol):
         """What was delivered and proven is being recorded."""
 
 
-class NoFollower:
-    """Nobody follows."""
-
-    def stepped(self, phase: Phase, seconds: float) -> None:
-        """Do nothing."""
-
-    async def proving(self, run: SecretRun) -> None:
-        """Do nothing."""
-
-    async def recording(self, run: SecretRun) -> None:
-        """Do nothing."""
-
-
 async def _nothing() -> None:
     """Nothing goes on beside."""
 
 
+@dataclass(eq=False, repr=False)
 class SecretRun:
     """One client secret from its making to its record, and the retirement of others.
 
@@ -142,153 +123,43 @@ class SecretRun:
     :param known_alone: whether another run was looked for just now: the first look is not needed then.
     """
 
-    protocol: Mapping[tuple[Phase, PhaseResult], Phase] = PROTOCOL
+    context: Context
+    case: Case
+    application: Application
+    provider: Provider | None
+    marks: Marks
+    delivery: Delivery
+    follower: Follower = field(default_factory=Follower)
+    beside_creation: Callable[[], Awaitable[object]] = _nothing
+    known_alone: bool = False
+    new: NewClientSecret | None = None
+    check: SecretCheck | None = None
+    undelivered: KeyId | None = None
+    """The secret that this run has made and surely given to nobody."""
+    begun: float = 0.0
+    """When the creation of the new secret began, by the monotonic clock."""
+    result_beside: Callable[[], object] = lambda: None
+    """What came of ``beside_creation``."""
+    looked: bool = False
+    """Whether :meth:`look_around` came right before."""
+    saved: list[str | None] = field(default_factory=list)
+    """Request ids of this run's writes that may have saved the provider, in order."""
+    change_now: Callable[[], ProviderChange | None] | None = None
+    """authentik's last change as it was read beside the proof; ``None`` when that is over."""
+    evidence: list[Evidence] = field(default_factory=list)
+    retired: tuple[KeyId, ...] = ()
+    stayed: frozenset[Step] = frozenset()
+    """Retirements of the plan that were not carried out, for lack of a proof."""
+    failure: BootstrapError | None = None
 
-    def __init__(
-        self,
-        context: Context,
-        case: Case,
-        application: Application,
-        provider: Provider | None,
-        marks: Marks,
-        delivery: Delivery,
-        follower: Follower,
-        *,
-        beside_creation: Callable[[], Awaitable[object]] = _nothing,
-        known_alone: bool = False,
-    ) -> None:
-        self.context = context
-        self.case = case
-        self.application = application
-        self.provider = provider
-        self.marks = marks
-        self.delivery = delivery
-        self.follower = follower
-        self.turn = Turn(context)
-        self.observed = case.observed
-        self.new: NewClientSecret | None = None
-        self.check: SecretCheck | None = None
-        self.delivered = case.decision.delivered
-        self.evidence: list[Evidence] = []
-        self.saved: list[str | None] = []
-        """Request ids of this run's writes that may have saved the provider, in order."""
-        self.carried = case.change.request_id if case.change else None
+    def __post_init__(self) -> None:
+        """Begin from what was observed."""
+        self.turn = Turn(self.context)
+        self.delivered = self.case.decision.delivered
+        self.carried = self.case.change.request_id if self.case.change else None
         """Request id of the change that brought authentik its secret: the observed one, or ours with a new secret."""
-        self.change_now: Callable[[], ProviderChange | None] | None = None
-        """authentik's last change as it was read beside the proof; ``None`` when that is over."""
-        self.retired: tuple[KeyId, ...] = ()
-        self.stayed: frozenset[Step] = frozenset()
-        self.failure: BootstrapError | None = None
-        self._undelivered: KeyId | None = None
-        self._begun = 0.0
-        self._since = context.waiter.monotonic()
+        self.since = self.context.waiter.monotonic()
         """A moment at which this run had begun; whatever ended before it began had ended by then."""
-        self._beside_creation = beside_creation
-        self._beside: Callable[[], object] = lambda: None
-        self._known_alone = known_alone
-        self._looked = False
-        """Whether :meth:`look_around` came right before."""
-
-    async def carry_out(self, phase: Phase) -> None:
-        """Run from a phase to the end.
-
-        :raises BootstrapError: the first failure, after what the protocol does about it.
-        """
-        handlers: dict[Phase, Callable[[], Awaitable[PhaseResult]]] = {
-            Phase.PREFLIGHT: self.preflight,
-            Phase.CREATE: self.create,
-            Phase.MARK: self.mark,
-            Phase.TEST: self.test,
-            Phase.CUT_OVER: lambda: self.delivery.cut_over(self),
-            Phase.PROVE: self.prove,
-            Phase.RECORD: self.finish,
-            Phase.RETIRE: self.retire,
-            Phase.DISCARD: self.discard,
-            Phase.NOTE_DELIVERED: self.note_delivered,
-            Phase.NOTE_DOUBT: self.note_doubt,
-        }
-        try:
-            while phase is not Phase.END:
-                start = self.context.waiter.monotonic()
-                try:
-                    result = await handlers[phase]()
-                except BootstrapError as error:
-                    self.failure = self.failure or error
-                    result = _ended(phase, error)
-                finally:
-                    self.follower.stepped(phase, self.context.waiter.monotonic() - start)
-                phase = self.protocol[phase, result]
-        finally:
-            # Held beyond the proof: only then authentik's worker has surely begun the sync that the save started, and
-            # the next run sees it.
-            await self.turn.close()
-        if self.failure is not None:
-            raise self.failure
-
-    # --- the phases
-
-    async def preflight(self) -> PhaseResult:
-        """What can be known to fail was refused when both sides were read; the lease is looked at, authentik's taken."""
-        self.context.guard()
-        await self.turn.begin()
-        return PhaseResult.GOOD
-
-    async def create(self) -> PhaseResult:
-        """Make the secret, and what goes on beside it."""
-        _, self._beside = await both(self._create(), outcome(self._beside_creation()))
-        return PhaseResult.GOOD
-
-    async def _create(self) -> None:
-        """Make the secret; one whose answer is lost is found by its display name and removed."""
-        assert self.case.end_date_time is not None  # noqa: S101 - the decision was to make one
-        self.context.reporter.begin(self.step(Target.SECRET))
-        if not self._known_alone:
-            await self.alone()
-        await self.make_place()
-        self._begun = self.context.waiter.monotonic()
-        new = await make_secret(
-            self.context, self.application, self.case.desired.connection, self.case.end_date_time
-        )
-        self.new, self._undelivered = new, new.record.key_id
-        self.check = SecretCheck(
-            self.context, self.application, new, self.case.roles, strict=self.case.strict_roles
-        )
-
-    async def make_place(self) -> None:
-        """Retire what may go before the new secret is made, where there is no place for it otherwise.
-
-        :raises AdminActionRequired: ``too-many-secrets``.
-        """
-        now = self.context.now()
-        if places_left(self.application, now) != 0:
-            return
-        if removable_first(self.case.decision):
-            await self.retire()
-            left = tuple(item for item in self.application.secrets if item.key_id not in self.retired)
-            self.application = replace(self.application, secrets=left)
-        if places_left(self.application, now) == 0:
-            raise too_many_secrets(self.application, now)
-
-    async def mark(self) -> PhaseResult:
-        """Say which secret is about to be delivered; meanwhile the wait for its acceptance begins.
-
-        Where what went on beside its creation has failed, it is removed again instead.
-        """
-        self._beside()
-        new = self.made()
-        self.marks = self.marks.with_pending(Delivered(new.record.key_id))
-        await both(self.write_marks(), self.tested().try_early())
-        self.record("secret-created", key_id=new.record.key_id)
-        self.context.reporter.done(self.step(Target.SECRET), f"key id {new.record.key_id}")
-        return PhaseResult.GOOD
-
-    async def test(self) -> PhaseResult:
-        """Prove the new secret from our side, and look in the same moment whether it may be delivered."""
-        self.context.reporter.doing("signing in with the new client secret")
-        test = self.tested()
-        self.evidence += await test.prove(self.look_around)
-        self._looked = test.looked
-        return PhaseResult.GOOD
 
     async def deliver(
         self, step: Step, save: Callable[[SecretText | None], Awaitable[Written[Provider]]]
@@ -300,9 +171,9 @@ class SecretRun:
         text = self.new.secret_text if self.new else None
         try:
             await self.turn.begin()
-            if not self._looked:
+            if not self.looked:
                 await self.look_around()
-            self._looked = False
+            self.looked = False
             self.context.guard()
             if text is not None:
                 # Last of all: how long the looks before took counts, too.
@@ -315,7 +186,7 @@ class SecretRun:
         except Temporary as error:
             self.failure = error
             return PhaseResult.FAILED if error.code in {ANOTHER_RUN, TOO_OLD, *BUSY} else PhaseResult.UNKNOWN
-        self._undelivered = None
+        self.undelivered = None
         self.provider = written.value
         self.saved.append(written.request_id)
         if text is not None:
@@ -327,129 +198,13 @@ class SecretRun:
         self.context.reporter.done(step, f"pk {written.value.pk}")
         return PhaseResult.GOOD
 
-    async def prove(self) -> PhaseResult:
-        """Make authentik sign in with what it stores."""
-        step = self.step(Target.PROOF)
-        self.context.reporter.begin(step)
-        provider = self.saved_provider()
-        (proof, self.change_now), _ = await both(
-            consumer_proof(
-                self.context,
-                provider,
-                beside=(lambda: outcome(self.delivery.look_beside_proof(self))) if self.saved else None,
-            ),
-            self.follower.proving(self),
-        )
-        self.evidence.append(proof)
-        self.record("authentik-signed-in", provider=self.saved_provider().pk, seen=proof.detail)
-        self.context.reporter.done(step, proof.detail)
-        return PhaseResult.GOOD
-
-    async def finish(self) -> PhaseResult:
-        """Record what was delivered and proven, and until when the one before stays."""
-        if not await self.delivery.before_record(self):
-            return PhaseResult.GOOD
-        delivered = await self.as_recorded()
-        if delivered is None:
-            return PhaseResult.GOOD
-        self.context.guard()
-        before, now = self.marks.current, self.context.now()
-        previous = (*self.marks.previous, *self.case.decision.resting)
-        if before and before.key_id != delivered.key_id:
-            overlap = overlap_of(self.held.lifetime, self.case.desired.overlap)
-            previous = (*previous, Previous(before.key_id, now + overlap))
-        alive = {secret.key_id for secret in self.application.secrets} - {delivered.key_id}
-        unique = {item.key_id: item for item in previous if item.key_id in alive}
-        marks = replace(self.marks, pending=None, current=delivered, previous=tuple(unique.values()))
-        if marks != self.marks:
-            self.marks = marks
-            await self.write_record()
-            self.record("secret-recorded", key_id=delivered.key_id, request_id=delivered.request_id)
-        self.delivered = delivered
-        return PhaseResult.GOOD
-
-    async def write_record(self) -> None:
-        """Write what was delivered and proven."""
-        await both(self.write_marks(), self.follower.recording(self))
-
-    async def retire(self) -> PhaseResult:
-        """Remove what nothing uses; without a fresh proof it stays."""
-        proven = any(item.name == "authentik-signs-in" and item.ok for item in self.evidence)
-        steps = [
-            step for step in self.case.steps if step.action is Action.RETIRE and step.key not in self.retired
-        ]
-        expected = self.last_known_change()
-        since = self.case.change.created if self.case.change else None
-        # Without audit events only what this very run has delivered is certain.
-        certain = self.case.decision.certain or (self.new is not None and bool(self.saved))
-        if certain and any(step.key in self.case.decision.orphaned for step in steps):
-            await self.landed()
-        result: Retired = await retire(
-            self.context,
-            steps,
-            self.application,
-            self.saved_provider(),
-            self.marks,
-            tasks=self.case.sync_tasks,
-            since=since,
-            expected=expected,
-            readable=self.case.change_readable,
-            certain=certain,
-            proven=proven,
-        )
-        self.evidence += [result.proof] if result.proof else []
-        self.stayed, self.retired = result.stayed, (*self.retired, *result.removed)
-        for key_id in result.removed:
-            self.record("secret-retired", key_id=key_id)
-        if result.marks != self.marks:
-            self.marks = result.marks
-            await self.write_marks()
-        return PhaseResult.GOOD
-
-    async def discard(self) -> PhaseResult:
-        """Remove the secret that this run made and delivered to nobody: back to where the run began.
-
-        The marks are read again first: where they name another run's secret by now, they are left alone.
-        """
-        if self._undelivered is None:
-            return PhaseResult.GOOD
-        key_id, self._undelivered = self._undelivered, None
-        try:
-            await remove_secret(self.context, self.application, key_id)
-            fresh = await self.context.entra.application(self.application.app_object_id)
-            marks = read_marks(fresh.tags) if fresh else Marks()
-            if marks.pending is not None and marks.pending.key_id == key_id:
-                self.marks = marks.with_pending(None)
-                await self.write_marks()
-            self.record("secret-discarded", key_id=key_id)
-        except Temporary:
-            self.context.reporter.warn(
-                f"The unused client secret {key_id} could not be removed now; the next run does it."
-            )
-        return PhaseResult.GOOD
-
-    async def note_delivered(self) -> PhaseResult:
-        """Nothing speaks against the secret: the next run only takes the proof again."""
-        self.marks = self.marks.with_pending(await self.as_recorded())
-        await self.write_marks()
-        return PhaseResult.GOOD
-
-    async def note_doubt(self) -> PhaseResult:
-        """authentik does not hold what works: with nothing pending the next run makes a new one."""
-        if self.delivered is not None:
-            self.marks = self.marks.with_pending(None)
-            await self.write_marks()
-        return PhaseResult.GOOD
-
-    # --- what the phases share
-
     async def alone(self) -> None:
         """Make sure that no other run has marked a client secret of its own meanwhile.
 
         :raises Temporary: ``another-run-active``.
         """
         self.context.guard()
-        await no_other_marks(self.context, self.application, self.observed, self._undelivered)
+        await no_other_marks(self.context, self.application, self.case.observed, self.undelivered)
 
     async def look_around(self) -> None:
         """The looks before the provider is saved: at other runs' marks, at its last change, at other providers' syncs.
@@ -470,7 +225,7 @@ class SecretRun:
 
         :raises Temporary: ``secret-too-old-to-deliver``.
         """
-        age = self.context.waiter.monotonic() - self._begun
+        age = self.context.waiter.monotonic() - self.begun
         if age > attempt_limit(self.made().record.lifetime).total_seconds():
             raise Temporary(
                 TOO_OLD,
@@ -478,17 +233,6 @@ class SecretRun:
                 "run may take it for abandoned.",
                 "Run the same command again.",
             )
-
-    async def landed(self) -> None:
-        """Wait until the last requests of runs that had ended before this one began are surely over.
-
-        A killed process may have sent its secret to authentik the moment before. Once that is carried out, the
-        audit trail shows it, and the secret stays.
-        """
-        left = FLIGHT.total_seconds() - (self.context.waiter.monotonic() - self._since)
-        if left > 0:
-            self.context.reporter.waiting("requests of a run that ended to be over", 0.0, f"{left:.0f} s")
-            await self.context.waiter.sleep(left)
 
     async def as_recorded(self) -> Delivered | None:
         """The delivery with the request that authentik's audit trail shows last, if that was one of ours.
@@ -510,7 +254,10 @@ class SecretRun:
     async def last_change(self) -> ProviderChange | None:
         """authentik's last change of the provider, also as it was read just now."""
         known, self.change_now = self.change_now, None
-        return known() if known is not None else await last_change(self.context, self.saved_provider())
+        if known is not None:
+            return known()
+        change, _ = await last_change(self.context.authentik, self.saved_provider().pk)
+        return change
 
     def record(self, event: str, **fields: object) -> None:
         """One line of the log's audit trail."""
@@ -556,14 +303,3 @@ class SecretRun:
         if self.saved:
             return self.delivered.request_id if self.delivered else None
         return self.case.change.request_id if self.case.change else None
-
-
-def _ended(phase: Phase, error: BootstrapError) -> PhaseResult:
-    """How a phase ended that raised."""
-    if phase is Phase.CUT_OVER:
-        return PhaseResult.UNKNOWN
-    refused = isinstance(error, VerificationFailed) and error.code != NOT_REACHED
-    if phase is Phase.PROVE and not refused:
-        # Nothing speaks against the secret.
-        return PhaseResult.UNKNOWN
-    return PhaseResult.FAILED

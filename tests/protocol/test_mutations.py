@@ -24,8 +24,10 @@ from authentik_entra_bootstrap.rotation import decide
 from authentik_entra_bootstrap.rotation.phases import PROTOCOL, Phase, PhaseResult
 from authentik_entra_bootstrap.workflows import (
     bootstrap,
+    client_secrets,
     concurrent_runs,
     rotate,
+    rotation_phases,
     secret_check,
     secret_run,
 )
@@ -60,12 +62,10 @@ def _replaced(module: Any, name: str, value: Any) -> Callable[[Patch], None]:
 
 
 def _without_proof(patch: Patch) -> None:
-    original = secret_run.retire
+    async def proven(_run: Any) -> bool:
+        return True
 
-    async def retire(*arguments: Any, **options: Any) -> Any:
-        return await original(*arguments, **{**options, "proven": True})
-
-    patch.setattr(secret_run, "retire", retire)
+    patch.setattr(client_secrets, "_proven", proven)
 
 
 def _blind_retry(patch: Patch) -> None:
@@ -80,7 +80,7 @@ def _blind_retry(patch: Patch) -> None:
                 failure = error
         raise failure
 
-    patch.setattr(secret_run, "make_secret", make_secret)
+    patch.setattr(rotation_phases, "make_secret", make_secret)
 
 
 def _looks_before_the_save_only(patch: Patch) -> None:
@@ -96,12 +96,10 @@ def _looks_before_the_save_only(patch: Patch) -> None:
 
 
 def _no_trail_check(patch: Patch) -> None:
-    original = secret_run.retire
+    async def changed(_run: Any) -> bool:
+        return False
 
-    async def retire(*arguments: Any, **options: Any) -> Any:
-        return await original(*arguments, **{**options, "readable": False})
-
-    patch.setattr(secret_run, "retire", retire)
+    patch.setattr(client_secrets, "_changed", changed)
 
 
 def _from_the_asked_lifetime(patch: Patch) -> None:
@@ -124,25 +122,25 @@ def _no_second_read(patch: Patch) -> None:
 
 
 def _no_wait_for_flights(patch: Patch) -> None:
-    async def landed(self: Any) -> None:
+    async def requests_over(_run: Any) -> None:
         """Nobody waits."""
 
-    patch.setattr(SecretRun, "landed", landed)
+    patch.setattr(client_secrets, "_requests_over", requests_over)
 
 
 def _no_tag_before_the_delivery(patch: Patch) -> None:
-    async def mark(self: Any) -> PhaseResult:
-        await self.tested().try_early()
+    async def mark(run: Any) -> PhaseResult:
+        await run.tested().try_early()
         return GOOD
 
-    patch.setattr(SecretRun, "mark", mark)
+    patch.setattr(rotation_phases, "mark", mark)
 
 
 def _no_record(patch: Patch) -> None:
-    async def write_record(self: Any) -> None:
+    async def write_record(_run: Any) -> None:
         """The delivery stays pending."""
 
-    patch.setattr(SecretRun, "write_record", write_record)
+    patch.setattr(rotation_phases, "write_record", write_record)
 
 
 def _only_the_last_change(change: Any, saved: Any, observed: Any, carried: Any) -> None:
@@ -352,7 +350,7 @@ def test_the_search_finds_what_a_change_of_the_protocol_breaks(
         is None
     )
     if mutation.edit is not None:
-        monkeypatch.setattr(SecretRun, "protocol", {**PROTOCOL, **mutation.edit})
+        monkeypatch.setattr(rotation_phases, "PROTOCOL", {**PROTOCOL, **mutation.edit})
     if mutation.patch is not None:
         mutation.patch(monkeypatch)
     found = deepen(mutation.scenario, mutation.bound, mutation.first)

@@ -1,0 +1,216 @@
+"""Carries out a run about a client secret, phase by phase, as :mod:`~authentik_entra_bootstrap.rotation.phases` says."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+
+from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous, read_marks
+from authentik_entra_bootstrap.domain.policy import overlap_of
+from authentik_entra_bootstrap.errors import BootstrapError, Temporary, VerificationFailed
+from authentik_entra_bootstrap.planning.differences import Target
+from authentik_entra_bootstrap.rotation.decide import places_left, removable_first, too_many_secrets
+from authentik_entra_bootstrap.rotation.phases import PROTOCOL, Phase, PhaseResult
+from authentik_entra_bootstrap.workflows.client_secrets import make_secret, remove_secret, retire
+from authentik_entra_bootstrap.workflows.context import both, outcome
+from authentik_entra_bootstrap.workflows.secret_check import SecretCheck
+from authentik_entra_bootstrap.workflows.secret_run import SecretRun
+from authentik_entra_bootstrap.workflows.verify import NOT_REACHED, consumer_proof
+
+
+async def run_phases(run: SecretRun, phase: Phase) -> None:
+    """Run from a phase to the end.
+
+    :raises BootstrapError: the first failure, after what the protocol does about it.
+    """
+    handlers: Mapping[Phase, Callable[[SecretRun], Awaitable[PhaseResult]]] = {
+        Phase.PREFLIGHT: preflight,
+        Phase.CREATE: create,
+        Phase.MARK: mark,
+        Phase.TEST: test,
+        Phase.CUT_OVER: run.delivery.cut_over,
+        Phase.PROVE: prove,
+        Phase.RECORD: finish,
+        Phase.RETIRE: retire,
+        Phase.DISCARD: discard,
+        Phase.NOTE_DELIVERED: note_delivered,
+        Phase.NOTE_DOUBT: note_doubt,
+    }
+    try:
+        while phase is not Phase.END:
+            start = run.context.waiter.monotonic()
+            try:
+                result = await handlers[phase](run)
+            except BootstrapError as error:
+                run.failure = run.failure or error
+                result = _ended(phase, error)
+            finally:
+                run.follower.stepped(phase, run.context.waiter.monotonic() - start)
+            phase = PROTOCOL[phase, result]
+    finally:
+        # Held beyond the proof: only then authentik's worker has surely begun the sync that the save started, and
+        # the next run sees it.
+        await run.turn.close()
+    if run.failure is not None:
+        raise run.failure
+
+
+async def preflight(run: SecretRun) -> PhaseResult:
+    """What can be known to fail was refused when both sides were read; the lease is looked at, authentik's taken."""
+    run.context.guard()
+    await run.turn.begin()
+    return PhaseResult.GOOD
+
+
+async def create(run: SecretRun) -> PhaseResult:
+    """Make the secret, and what goes on beside it."""
+    _, run.result_beside = await both(_create(run), outcome(run.beside_creation()))
+    return PhaseResult.GOOD
+
+
+async def _create(run: SecretRun) -> None:
+    """Make the secret; one whose answer is lost is found by its display name and removed."""
+    assert run.case.end_date_time is not None  # noqa: S101 - the decision was to make one
+    run.context.reporter.begin(run.step(Target.SECRET))
+    if not run.known_alone:
+        await run.alone()
+    await _make_place(run)
+    run.begun = run.context.waiter.monotonic()
+    new = await make_secret(run.context, run.application, run.case.desired.connection, run.case.end_date_time)
+    run.new, run.undelivered = new, new.record.key_id
+    run.check = SecretCheck(run.context, run.application, new, run.case.roles, strict=run.case.strict_roles)
+
+
+async def _make_place(run: SecretRun) -> None:
+    """Retire what may go before the new secret is made, where there is no place for it otherwise.
+
+    :raises AdminActionRequired: ``too-many-secrets``.
+    """
+    now = run.context.now()
+    if places_left(run.application, now) != 0:
+        return
+    if removable_first(run.case.decision):
+        await retire(run)
+        left = tuple(item for item in run.application.secrets if item.key_id not in run.retired)
+        run.application = replace(run.application, secrets=left)
+    if places_left(run.application, now) == 0:
+        raise too_many_secrets(run.application, now)
+
+
+async def mark(run: SecretRun) -> PhaseResult:
+    """Say which secret is about to be delivered; meanwhile the wait for its acceptance begins.
+
+    Where what went on beside its creation has failed, it is removed again instead.
+    """
+    run.result_beside()
+    new = run.made()
+    run.marks = run.marks.with_pending(Delivered(new.record.key_id))
+    await both(run.write_marks(), run.tested().try_early())
+    run.record("secret-created", key_id=new.record.key_id)
+    run.context.reporter.done(run.step(Target.SECRET), f"key id {new.record.key_id}")
+    return PhaseResult.GOOD
+
+
+async def test(run: SecretRun) -> PhaseResult:
+    """Prove the new secret from our side, and look in the same moment whether it may be delivered."""
+    run.context.reporter.doing("signing in with the new client secret")
+    check = run.tested()
+    run.evidence += await check.prove(run.look_around)
+    run.looked = check.looked
+    return PhaseResult.GOOD
+
+
+async def prove(run: SecretRun) -> PhaseResult:
+    """Make authentik sign in with what it stores."""
+    step = run.step(Target.PROOF)
+    run.context.reporter.begin(step)
+    (proof, run.change_now), _ = await both(
+        consumer_proof(
+            run.context,
+            run.saved_provider(),
+            beside=(lambda: outcome(run.delivery.look_beside_proof(run))) if run.saved else None,
+        ),
+        run.follower.proving(run),
+    )
+    run.evidence.append(proof)
+    run.record("authentik-signed-in", provider=run.saved_provider().pk, seen=proof.detail)
+    run.context.reporter.done(step, proof.detail)
+    return PhaseResult.GOOD
+
+
+async def finish(run: SecretRun) -> PhaseResult:
+    """Record what was delivered and proven, and until when the one before stays."""
+    if not await run.delivery.before_record(run):
+        return PhaseResult.GOOD
+    delivered = await run.as_recorded()
+    if delivered is None:
+        return PhaseResult.GOOD
+    run.context.guard()
+    before, now = run.marks.current, run.context.now()
+    previous = (*run.marks.previous, *run.case.decision.resting)
+    if before and before.key_id != delivered.key_id:
+        overlap = overlap_of(run.held.lifetime, run.case.desired.overlap)
+        previous = (*previous, Previous(before.key_id, now + overlap))
+    alive = {secret.key_id for secret in run.application.secrets} - {delivered.key_id}
+    unique = {item.key_id: item for item in previous if item.key_id in alive}
+    marks = replace(run.marks, pending=None, current=delivered, previous=tuple(unique.values()))
+    if marks != run.marks:
+        run.marks = marks
+        await write_record(run)
+        run.record("secret-recorded", key_id=delivered.key_id, request_id=delivered.request_id)
+    run.delivered = delivered
+    return PhaseResult.GOOD
+
+
+async def write_record(run: SecretRun) -> None:
+    """Write what was delivered and proven."""
+    await both(run.write_marks(), run.follower.recording(run))
+
+
+async def discard(run: SecretRun) -> PhaseResult:
+    """Remove the secret that this run made and delivered to nobody: back to where the run began.
+
+    The marks are read again first: where they name another run's secret by now, they are left alone.
+    """
+    if run.undelivered is None:
+        return PhaseResult.GOOD
+    key_id, run.undelivered = run.undelivered, None
+    try:
+        await remove_secret(run.context, run.application, key_id)
+        fresh = await run.context.entra.application(run.application.app_object_id)
+        marks = read_marks(fresh.tags) if fresh else Marks()
+        if marks.pending is not None and marks.pending.key_id == key_id:
+            run.marks = marks.with_pending(None)
+            await run.write_marks()
+        run.record("secret-discarded", key_id=key_id)
+    except Temporary:
+        run.context.reporter.warn(
+            f"The unused client secret {key_id} could not be removed now; the next run does it."
+        )
+    return PhaseResult.GOOD
+
+
+async def note_delivered(run: SecretRun) -> PhaseResult:
+    """Nothing speaks against the secret: the next run only takes the proof again."""
+    run.marks = run.marks.with_pending(await run.as_recorded())
+    await run.write_marks()
+    return PhaseResult.GOOD
+
+
+async def note_doubt(run: SecretRun) -> PhaseResult:
+    """authentik does not hold what works: with nothing pending the next run makes a new one."""
+    if run.delivered is not None:
+        run.marks = run.marks.with_pending(None)
+        await run.write_marks()
+    return PhaseResult.GOOD
+
+
+def _ended(phase: Phase, error: BootstrapError) -> PhaseResult:
+    """How a phase ended that raised."""
+    if phase is Phase.CUT_OVER:
+        return PhaseResult.UNKNOWN
+    refused = isinstance(error, VerificationFailed) and error.code != NOT_REACHED
+    if phase is Phase.PROVE and not refused:
+        # Nothing speaks against the secret.
+        return PhaseResult.UNKNOWN
+    return PhaseResult.FAILED
