@@ -182,7 +182,7 @@ class ProviderSetup:
             return await self.context.authentik.update_provider(
                 run.provider.pk, self.plan.provider_changes, text
             )
-        assert text is not None  # noqa: S101 - without a provider the decision is MAKE
+        assert text is not None  # without a provider the decision is MAKE
         spec = provider_spec(
             self.plan.desired, run.application.app_id, self.entra.operator.tenant_id, self.authentik
         )
@@ -259,7 +259,7 @@ def _outcome(
 ) -> Outcome:
     """What stands now."""
     plan, seen = delivery.plan, delivery.authentik
-    assert delivery.attached is not None  # noqa: S101 - attached, or observed as such
+    assert delivery.attached is not None  # attached, or observed as such
     if not run.evidence:
         change = seen.last_change
         proof = last_sign_in(seen.sync_tasks, change.created if change else None)

@@ -61,7 +61,7 @@ async def make_secret(
             failure = error
             if error.sent:
                 await _remove_lost(context, application, name)
-    assert failure is not None  # noqa: S101 - the loop ends by return or after a failure
+    assert failure is not None  # the loop ends by return or after a failure
     raise failure
 
 

@@ -136,7 +136,7 @@ def outcome(job: Awaitable[T]) -> Awaitable[Callable[[], T]]:
 async def _kept(running: Awaitable[T]) -> Callable[[], T]:
     try:
         result = await running
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the result is needed
+    except Exception as error:  # whatever it is, it is raised where the result is needed
         failure = error
 
         def fail() -> T:

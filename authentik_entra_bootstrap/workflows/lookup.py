@@ -112,7 +112,7 @@ async def match(
 
 async def provider_history(port: AuthentikPort, seen: ObservedAuthentik) -> ObservedAuthentik:
     """The observation with what authentik remembers of its provider: its last change and its newest tasks."""
-    assert seen.provider is not None  # noqa: S101 - callers ask about a provider that they have just read
+    assert seen.provider is not None  # callers ask about a provider that they have just read
     _, change, readable, tasks = await history(port, seen.provider)
     return replace(seen, last_change=change, last_change_readable=readable, sync_tasks=tasks)
 

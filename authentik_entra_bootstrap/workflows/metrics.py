@@ -111,10 +111,10 @@ def serve(port: int, address: str = "127.0.0.1") -> Callable[[], None]:
         os.environ[FOLDER] = temporary.name
     library = _library()
     enable()
-    from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415 - reads the folder's name
+    from prometheus_client.multiprocess import MultiProcessCollector  # reads the folder's name
 
     registry = library.CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library's constructor has no types
     try:
         server, thread = library.start_http_server(port, address, registry)
     except OSError as error:
@@ -177,7 +177,7 @@ class Metrics:
         if what.secret is not None:
             _dates(what.connection, what.secret)
 
-    async def failing(self, connection: str) -> bool:  # noqa: ARG002 - the protocol's
+    async def failing(self, connection: str) -> bool:
         """Counters only grow: they do not know."""
         return False
 
@@ -207,7 +207,7 @@ def _dates(connection: str, secret: SecretDates) -> None:
 
 def _library() -> ModuleType:
     try:
-        import prometheus_client  # noqa: PLC0415 - an extra, and read late on purpose
+        import prometheus_client  # an extra, and read late on purpose
     except ModuleNotFoundError:
         raise ConfigError(
             "metrics-library-missing",

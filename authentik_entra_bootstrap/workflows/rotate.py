@@ -152,7 +152,7 @@ class ProviderUpdate:
         change, _ = await last_change(run.context.authentik, run.saved_provider().pk)
         return change
 
-    async def before_record(self, run: SecretRun) -> bool:  # noqa: ARG002 - the protocol's
+    async def before_record(self, run: SecretRun) -> bool:
         """There is always something to record, and nothing to be done before."""
         return True
 

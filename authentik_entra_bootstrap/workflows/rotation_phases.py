@@ -70,7 +70,7 @@ async def create(run: SecretRun) -> PhaseResult:
 
 async def _create(run: SecretRun) -> None:
     """Make the secret; one whose answer is lost is found by its display name and removed."""
-    assert run.case.end_date_time is not None  # noqa: S101 - the decision was to make one
+    assert run.case.end_date_time is not None  # the decision was to make one
     run.context.reporter.begin(run.step(Target.SECRET))
     if not run.known_alone:
         await run.alone()

@@ -240,7 +240,7 @@ class _Run:
             token = SecretText(read_secret(self.wanted.assertion_file).reveal().strip())
             sign_in = self.context.identities.sign_in_with_assertion
             return await self._prove(lambda: sign_in(application.app_id, token), "federated credential")
-        assert self.pair is not None  # noqa: S101 - made above, or read from the file
+        assert self.pair is not None  # made above, or read from the file
         return await self._certificate(application, self.pair)
 
     async def _certificate(self, application: Application, pair: KeyPair) -> tuple[Evidence, ...]:
@@ -250,7 +250,7 @@ class _Run:
             # In this order the next run can tell where this one ended: the tag names the file's certificate before there is a
             # file, and the file is there before its certificate is registered.
             await keys.mark_pending(key_id)
-            assert self.wanted.key_file is not None  # noqa: S101 - decide_key wants one
+            assert self.wanted.key_file is not None  # decide_key wants one
             write_new(self.wanted.key_file, pair.pem)
             self.context.done(f"private key written to {self.wanted.key_file}")
         if key.action is not KeyAction.PROVE:

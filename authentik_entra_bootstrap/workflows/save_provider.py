@@ -39,7 +39,7 @@ class ByApi:
     def __init__(self, authentik: AuthentikPort) -> None:
         self._authentik = authentik
 
-    async def create(self, desired: Desired, spec: ProviderSpec, secret: SecretText) -> Written[Provider]:  # noqa: ARG002
+    async def create(self, desired: Desired, spec: ProviderSpec, secret: SecretText) -> Written[Provider]:
         """See :class:`Saving`."""
         return await self._authentik.create_provider(spec, secret)
 

@@ -273,19 +273,19 @@ class SecretRun:
 
     def made(self) -> NewClientSecret:
         """The secret that this run has made."""
-        assert self.new is not None  # noqa: S101 - the phase before has made it
+        assert self.new is not None  # the phase before has made it
         return self.new
 
     def tested(self) -> SecretCheck:
         """The check of the secret that this run has made."""
-        assert self.check is not None  # noqa: S101 - made together with the secret
+        assert self.check is not None  # made together with the secret
         return self.check
 
     @property
     def held(self) -> ClientSecret:
         """The client secret that authentik holds once the run has succeeded."""
         secret = self.new.record if self.new else self.case.decision.kept
-        assert secret is not None  # noqa: S101 - MAKE makes one, KEEP and PROVE have one
+        assert secret is not None  # MAKE makes one, KEEP and PROVE have one
         return secret
 
     @property
@@ -295,7 +295,7 @@ class SecretRun:
 
     def saved_provider(self) -> Provider:
         """The provider as it was observed, or as the cut-over left it."""
-        assert self.provider is not None  # noqa: S101 - observed, or created by the cut-over
+        assert self.provider is not None  # observed, or created by the cut-over
         return self.provider
 
     def last_known_change(self) -> str | None:

@@ -122,10 +122,10 @@ async def _remove(context: Context, plan: TeardownPlan, step: Step, *, purge: bo
     if step.target is Target.DELETED_APPLICATION:
         await entra.purge_application(AppObjectId(step.key))
         return "deleted permanently"
-    assert application is not None  # noqa: S101 - the other steps are about it
+    assert application is not None  # the other steps are about it
     if step.target is Target.SECRET:
         secret = next(item for item in application.secrets if item.key_id == step.key)
-        assert is_ours(secret)  # noqa: S101 - nobody else's is ever removed
+        assert is_ours(secret)  # nobody else's is ever removed
         await remove_secret(context, application, KeyId(step.key))
         return "removed"
     if step.target is Target.MARKS:

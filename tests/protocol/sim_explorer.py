@@ -5,8 +5,6 @@ goes back to the last point with an option left, and runs again from the beginni
 everything was looked at already ends a schedule early.
 """
 
-# ruff: noqa: ARG002 - the signature of choosers
-
 from __future__ import annotations
 
 import gc

@@ -1,7 +1,5 @@
 """Workers that run the real workflows one call after the other, and who decides what happens to each call."""
 
-# ruff: noqa: ARG002 - the signature of choosers
-
 from __future__ import annotations
 
 import random
@@ -66,7 +64,7 @@ class Even(random.Random):
     def random(self) -> float:
         return 0.0
 
-    def randrange(self, start: int, *_: Any) -> int:  # type: ignore[override]
+    def randrange(self, start: int, *_: Any) -> int:
         self.count += 1
         return start + self.count
 

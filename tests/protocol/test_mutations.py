@@ -3,8 +3,6 @@
 Small bounds come first, so what is found is a shortest schedule. Each mutation names the invariant that it must break.
 """
 
-# ruff: noqa: ARG005 - the signatures of what is replaced
-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping

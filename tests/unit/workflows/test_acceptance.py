@@ -1,7 +1,5 @@
 """A new client secret is tried early and confirmed by several sign-ins at once; a refusal makes it wait longer."""
 
-# ruff: noqa: ARG005 - the signature of what a token service accepts
-
 from __future__ import annotations
 
 from collections.abc import Callable

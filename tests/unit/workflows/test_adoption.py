@@ -49,7 +49,7 @@ def by_hand(make_world: Callable[..., World], **fields: object) -> World:
     application = Application(
         AppObjectId("object-hand"), AppId("client-hand"), "By hand", None, "AzureADMyOrg", ("terraform",)
     )
-    world.tenant.change(application=replace(application, **fields), owners=frozenset({"somebody"}))  # type: ignore[arg-type]
+    world.tenant.change(application=replace(application, **fields), owners=frozenset({"somebody"}))
     text = world.tenant.make_secret("terraform", world.clock.now() + timedelta(days=700)).secret_text
     world.server.stored = Provider(
         ProviderPk(3), "By hand too", "client-hand", TENANT, ("mapping-user",), ("mapping-group",)
@@ -113,7 +113,7 @@ def _refuse_naming(world: World) -> object:
         updates.append(1)
         return len(updates) > 1 and world.tenant.app.unique_name is None
 
-    return Accident(second_update, lambda: AlreadyExists("unique-name-taken", "taken"))  # type: ignore[arg-type]
+    return Accident(second_update, lambda: AlreadyExists("unique-name-taken", "taken"))
 
 
 @pytest.mark.parametrize("kind", ["killed-before", "killed-after", "unavailable"])

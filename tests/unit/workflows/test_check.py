@@ -232,7 +232,7 @@ async def test_the_rotator_is_looked_up_where_others_own_the_application(world: 
     before = len(world.wire.calls)
     seen = await look(world.context(), world.desired)
     assert len(world.wire.calls) - before == alone + 2
-    assert seen.entra.rotator == world.tenant.truth.principal.service_principal_object_id  # type: ignore[union-attr]
+    assert seen.entra.rotator == world.tenant.truth.principal.service_principal_object_id
 
 
 async def test_two_providers_of_one_authentik_need_more_threads(world: World) -> None:
@@ -406,18 +406,18 @@ async def test_every_job_ends_before_a_failure_is_told() -> None:
     async def job(number: int) -> None:
         await asyncio.sleep(0)
         if number == 1:
-            raise ValueError
+            raise ValueError("job 1")
         await asyncio.sleep(0)
         ended.append(number)
 
-    with pytest.raises(ValueError):  # noqa: PT011 - raised above
+    with pytest.raises(ValueError, match="job 1"):
         await every(job(number) for number in range(4))
     assert ended == [0, 2, 3]
     await every([])
 
 
 def test_a_context_has_a_clock_and_ids_of_its_own(world: World) -> None:
-    plain = Context(world.entra, world.authentik, world.context().waiter)  # type: ignore[arg-type]
+    plain = Context(world.entra, world.authentik, world.context().waiter)
     assert plain.now().tzinfo is not None
     first, second = plain.new_rotation_id(), plain.new_rotation_id()
     assert first != second

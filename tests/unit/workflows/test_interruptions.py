@@ -74,7 +74,7 @@ async def _recovers(world: World, secrets: int) -> None:
 async def _sweep(make: Callable[[], object], kind: str, calls: int, secrets: int) -> int:
     happened = 0
     for number in range(calls):
-        world: World = await make()  # type: ignore[misc]
+        world: World = await make()
         if not await _disturbed(world, number, kind):
             break
         happened += 1
@@ -218,7 +218,7 @@ async def test_a_name_taken_meanwhile_by_a_stranger_is_refused(world: World) -> 
     original = world.entra.create_application
 
     async def stranger_first(spec: object) -> object:
-        await original(replace(spec, tags=("theirs",)))  # type: ignore[type-var]
+        await original(replace(spec, tags=("theirs",)))
         return await original(spec)
 
     world.entra.create_application = stranger_first

@@ -1,7 +1,5 @@
 """The rotator: any call may be the last of a dying process; it is never locked out, and the next run finishes."""
 
-# ruff: noqa: ARG002 - the ports' signatures
-
 from __future__ import annotations
 
 import functools
@@ -59,7 +57,7 @@ if TYPE_CHECKING:
 CONNECTION = Application(
     AppObjectId("object-connection"), AppId("client-connection"), "connection", "authentik-entra-default"
 )
-FOREIGN = KeyCredential("foreign", "somebody's", START, START + timedelta(days=9999))  # type: ignore[arg-type]
+FOREIGN = KeyCredential("foreign", "somebody's", START, START + timedelta(days=9999))
 DESIRED = ConnectionSettings().desired()
 PRIVATE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 KINDS = ("killed-before", "killed-after", "unavailable", "lost")
@@ -187,7 +185,7 @@ class World:
             waiter,
             Recorder(),
             self.clock.now,
-            self.done.append,  # type: ignore[arg-type]
+            self.done.append,
         )
 
     async def run(self, name: str = "key.pem", **wanted: Any) -> RotatorOutcome:

@@ -38,7 +38,7 @@ class Ear:
     async def happened(self, what: Happening) -> None:
         self.told.append(what)
 
-    async def failing(self, connection: str) -> bool:  # noqa: ARG002 - the protocol's
+    async def failing(self, connection: str) -> bool:
         return False
 
     def proven(self, connection: str, at: datetime) -> None:
