@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+import base64
+import contextlib
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authentik_entra_bootstrap.sandbox.microsoft.graph.errors import GraphError
+from authentik_entra_bootstrap.sandbox.microsoft.graph.filters import read_filter
+from authentik_entra_bootstrap.sandbox.microsoft.model import APPLICATION
 
 EVENTUAL = {"ConsistencyLevel": "eventual"}
 
@@ -73,6 +81,10 @@ def test_what_the_sandbox_does_not_serve_it_says(
     assert errors(reply) == (501, "notSupported", f"The sandbox does not serve {what}.")
 
 
+def skip_token(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
 @pytest.mark.parametrize(
     ("query", "code"),
     [
@@ -94,14 +106,41 @@ def test_what_the_sandbox_does_not_serve_it_says(
         ("$top=0", "Request_BadRequest"),
         ("$top=1000", "Request_BadRequest"),
         ("$top=many", "BadRequest"),
+        ("$top=" + "9" * 5000, "BadRequest"),
         ("$skip=1", "BadRequest"),
         ("$apply=x", "BadRequest"),
         ("$top=1&$top=2", "BadRequest"),
         ("$skiptoken=rubbish", "Directory_ExpiredPageToken"),
+        ("$skiptoken=" + skip_token("[" * 20_000), "Directory_ExpiredPageToken"),
+        ("$skiptoken=" + skip_token('["x", 1e999]'), "Directory_ExpiredPageToken"),
     ],
 )
 def test_queries_that_are_refused(graph: Any, errors: Any, apps: Any, query: str, code: str) -> None:
     assert errors(graph.get(f"applications?{query}"))[:2] == (400, code)
+
+
+WORDS = [
+    *("(", ")", "'", ",", "/", ":", " ", "'x'", "1", "null", "true", "2026-11-02", "2026-13-02"),
+    *(" eq ", " ge ", " in ", " or ", " and ", " not ", "startswith(", "any(", "t:", "t"),
+    *("displayName", "tags", "isDisabled", "createdDateTime", "passwordCredentials", "nothing"),
+]
+OBJECTS: list[dict[str, Any]] = [
+    {"id": "1", "displayName": None, "tags": None},
+    {
+        "id": "2",
+        "displayName": "x",
+        "tags": ["x"],
+        "createdDateTime": "2026-11-01T00:00:00Z",
+        "isDisabled": True,
+    },
+]
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=12))
+def test_any_filter_is_read_or_refused(words: list[str]) -> None:
+    with contextlib.suppress(GraphError):
+        fits = read_filter("".join(words), APPLICATION)
+        assert {fits(item) for item in OBJECTS} <= {True, False}
 
 
 def test_refusals_name_the_clause_and_the_types(graph: Any, errors: Any) -> None:

@@ -183,7 +183,7 @@ class Query:
         :raises GraphError: 400 outside 1 to 999.
         """
         text = self.options.get("top", str(DEFAULT_PAGE))
-        if not re.fullmatch(r"-?\d+", text):
+        if not re.fullmatch(r"-?\d{1,18}", text):
             raise errors.malformed(
                 f"Invalid value '{text}' for $top query option found. The $top query option requires a non-negative integer value."
             )
@@ -247,7 +247,7 @@ def _read_token(token: str) -> tuple[str, int]:
     try:
         last, offset = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         return str(last), int(offset)
-    except (binascii.Error, ValueError, TypeError) as error:
+    except (binascii.Error, ArithmeticError, RecursionError, ValueError, TypeError) as error:
         raise errors.GraphError(
             400,
             "Directory_ExpiredPageToken",
