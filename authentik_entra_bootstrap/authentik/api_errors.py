@@ -199,7 +199,9 @@ def _redirect(reply: Reply) -> BootstrapError:
         target = urlsplit(reply.headers.get("location", ""))
         where = f"{target.scheme}://{target.hostname}" if target.scheme and target.hostname else where
     what = f"The authentik address answers with a redirect to {where}; the API token is not sent along."
-    return _error("authentik-not-found-at-url", reply.trace(), what=what)
+    error = _error("authentik-not-found-at-url", reply.trace(), what=what)
+    error.remedy = f"Use the address that it redirects to, if that is authentik's. {error.remedy}"
+    return error
 
 
 def _validation(reply: Reply, body: Mapping[object, object], redactor: Redactor) -> BootstrapError:

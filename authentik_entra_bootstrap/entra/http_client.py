@@ -142,7 +142,10 @@ def _reason(error: httpx.RequestError, inside: list[BaseException]) -> str:
         if isinstance(cause, TimeoutError):
             return "timed out"
         if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror.lower()
+            # asyncio puts a text of its own in the place of the system's; TLS and the resolver have other numbers.
+            if cause.errno is None or isinstance(cause, ssl.SSLError | socket.gaierror):
+                return cause.strerror.lower()
+            return os.strerror(cause.errno).lower()
     return "timed out" if isinstance(error, httpx.TimeoutException) else type(error).__name__
 
 

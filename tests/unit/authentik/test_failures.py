@@ -166,6 +166,7 @@ async def test_the_token_never_follows_a_redirect(stub: Stub, adapter: Authentik
     with contextlib.closing(other), pytest.raises(ConfigError) as caught:
         await adapter.me()
     assert caught.value.code == "authentik-not-found-at-url"
+    assert "the address that it redirects to" in caught.value.remedy
     assert other.requests == []
 
 

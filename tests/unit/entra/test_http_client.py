@@ -58,6 +58,12 @@ FAILURES: list[tuple[type[httpx.RequestError], BaseException | None, str, str]] 
         "temporary failure",
     ),
     (CONNECT, ConnectionRefusedError(111, "Connection refused"), "entra-unreachable", "connection refused"),
+    (
+        CONNECT,
+        ConnectionRefusedError(111, "Connect call failed ('192.0.2.1', 443)"),
+        "entra-unreachable",
+        "connection refused",
+    ),
     (httpx.ConnectTimeout, None, "entra-unreachable", "timed out"),
     (httpx.PoolTimeout, None, "entra-unreachable", "timed out"),
     (httpx.ProxyError, None, "entra-unreachable", "ProxyError"),
