@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Protocol
 
+from authentik_entra_bootstrap.authentik.port import AuthentikPort
 from authentik_entra_bootstrap.domain import (
     Application,
     AuthentikApplication,
     ClientSecret,
+    Desired,
     PermissionKind,
     Provider,
     ProviderChange,
+    ProviderSpec,
     Renewal,
     SecretText,
     ServicePrincipal,
@@ -39,7 +43,6 @@ from authentik_entra_bootstrap.workflows.concurrent_runs import (
 )
 from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.rotation_phases import run_phases
-from authentik_entra_bootstrap.workflows.save_provider import ByApi, Saving
 from authentik_entra_bootstrap.workflows.secret_run import Case, SecretRun
 from authentik_entra_bootstrap.workflows.tenant import TenantSide
 
@@ -143,6 +146,49 @@ class _Grants:
         :raises ConsentRequired: see :meth:`TenantSide.grants`.
         """
         self.left = await self._make()
+
+
+class Saving(Protocol):
+    """Makes what does not exist. What exists is changed through the API, whoever made it."""
+
+    async def create(self, desired: Desired, spec: ProviderSpec, secret: SecretText) -> Written[Provider]:
+        """Create the provider with its secret, not assigned to an application.
+
+        :raises AlreadyExists: a provider of that name appeared meanwhile.
+        :raises BootstrapError: refused as a whole; nobody holds the secret then.
+        """
+        ...
+
+    async def attach(
+        self, desired: Desired, provider: Provider, existing: AuthentikApplication | None
+    ) -> Written[AuthentikApplication]:
+        """Make the provider a backchannel provider of the application, which is created if it does not exist."""
+        ...
+
+
+class ByApi:
+    """One request each."""
+
+    def __init__(self, authentik: AuthentikPort) -> None:
+        self._authentik = authentik
+
+    async def create(self, desired: Desired, spec: ProviderSpec, secret: SecretText) -> Written[Provider]:
+        """See :class:`Saving`."""
+        return await self._authentik.create_provider(spec, secret)
+
+    async def attach(
+        self, desired: Desired, provider: Provider, existing: AuthentikApplication | None
+    ) -> Written[AuthentikApplication]:
+        """See :class:`Saving`."""
+        if existing is None:
+            return await self._authentik.create_application(
+                slug=desired.authentik_application_slug,
+                name=desired.authentik_application_name,
+                backchannel_provider_pks=[int(provider.pk)],
+            )
+        return await self._authentik.set_backchannel_providers(
+            existing.slug, [*existing.backchannel_provider_pks, int(provider.pk)]
+        )
 
 
 class ProviderSetup:

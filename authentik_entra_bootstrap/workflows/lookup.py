@@ -87,39 +87,32 @@ async def match(
     if application is None:
         return authentik
     tenant = entra.operator.tenant_id
+    past = named, authentik.last_change, authentik.last_change_readable, authentik.sync_tasks
     if named is None or not belongs(named, application, tenant):
         mine = [item for item in await port.providers() if belongs(item, application, tenant)]
         if mine:
             mine.sort(key=lambda item: item.application_slug != desired.authentik_application_slug)
             holder = authentik.provider_name_holder or ("Microsoft Entra Provider" if named else None)
-            authentik = replace(
-                authentik, provider=mine[0], same_client=tuple(mine[1:]), provider_name_holder=holder
-            )
-            authentik = await provider_history(port, authentik)
-    past = (
-        authentik.provider,
-        authentik.last_change,
-        authentik.last_change_readable,
-        authentik.sync_tasks,
+            authentik = replace(authentik, same_client=tuple(mine[1:]), provider_name_holder=holder)
+            past = await history(port, mine[0])
+    provider, change, readable, tasks = await confirmed(port, past, application)
+    authentik = replace(
+        authentik, provider=provider, last_change=change, last_change_readable=readable, sync_tasks=tasks
     )
-    provider, change, readable, _ = await confirmed(port, past, application)
-    authentik = replace(authentik, provider=provider, last_change=change, last_change_readable=readable)
     slug = resolve_names(desired, entra, authentik).authentik_application_slug
     if slug != desired.authentik_application_slug:
         authentik = replace(authentik, application=await port.find_application(slug))
     return authentik
 
 
-async def provider_history(port: AuthentikPort, seen: ObservedAuthentik) -> ObservedAuthentik:
-    """The observation with what authentik remembers of its provider: its last change and its newest tasks."""
-    assert seen.provider is not None  # callers ask about a provider that they have just read
-    _, change, readable, tasks = await history(port, seen.provider)
-    return replace(seen, last_change=change, last_change_readable=readable, sync_tasks=tasks)
-
-
 History = tuple[Provider | None, ProviderChange | None, bool, tuple[TaskRecord, ...]]
 """A provider, its last change, whether that may be read at all, and its newest sync tasks."""
-NO_HISTORY: History = (None, None, True, ())
+
+
+async def named_provider(port: AuthentikPort, desired: Desired) -> History:
+    """The provider of the connection's name, and at once its history: it is nearly always the right one."""
+    found = await port.find_provider(desired.provider_name)
+    return (None, None, True, ()) if found is None else await history(port, found)
 
 
 async def history(port: AuthentikPort, provider: Provider) -> History:

@@ -29,12 +29,10 @@ from authentik_entra_bootstrap.rotator.observation import TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.support.waiting import Backoff
 from authentik_entra_bootstrap.workflows.context import Context, both, outcome
 from authentik_entra_bootstrap.workflows.lookup import (
-    NO_HISTORY,
-    History,
     application_by_marks,
     application_to_adopt,
-    history,
     match,
+    named_provider,
 )
 
 MAPPINGS_BLUEPRINT = "System - Microsoft Entra Provider - Mappings"
@@ -239,7 +237,7 @@ async def observe_authentik(
     ) = await both(
         both(port.server(), port.license()),
         both(
-            both(_provider(port, desired), port.find_application(desired.authentik_application_slug)),
+            both(named_provider(port, desired), port.find_application(desired.authentik_application_slug)),
             both(_mappings(port, desired), _group(port, desired)),
         ),
     )
@@ -274,21 +272,15 @@ async def observe_authentik(
     )
 
 
-async def _provider(port: AuthentikPort, desired: Desired) -> History:
-    provider = await port.find_provider(desired.provider_name)
-    return NO_HISTORY if provider is None else await history(port, provider)
-
-
 async def _permissions(port: AuthentikPort, *, saving: bool) -> tuple[PermissionCheck, ...] | None:
     return await port.permissions("bootstrap") if saving else None
 
 
 async def _mappings(port: AuthentikPort, desired: Desired) -> tuple[tuple[str, ...], tuple[str, ...]]:
     named = (*(desired.user_mappings or ()), *(desired.group_mappings or ()))
-    if desired.user_mappings is not None and desired.group_mappings is not None:
-        users: tuple[str, ...] = ()
-        groups: tuple[str, ...] = ()
-    else:
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    if desired.user_mappings is None or desired.group_mappings is None:
         users, groups = await port.default_mappings()
         if (desired.user_mappings is None and not users) or (desired.group_mappings is None and not groups):
             raise Temporary(
@@ -297,12 +289,7 @@ async def _mappings(port: AuthentikPort, desired: Desired) -> tuple[tuple[str, .
                 "Wait until authentik's worker has applied that blueprint (Customization > Blueprints); then run the same "
                 "command again. Or name mappings of your own in user_mappings and group_mappings.",
             )
-    if not named:
-        return (
-            () if desired.user_mappings is not None else users,
-            () if desired.group_mappings is not None else groups,
-        )
-    by_name = await port.mappings_by_name(named)
+    by_name = await port.mappings_by_name(named) if named else {}
     if unknown := [name for name in named if name not in by_name]:
         raise ConfigError(
             "unknown-mapping",

@@ -49,11 +49,10 @@ from authentik_entra_bootstrap.rotation.secret_status import Attention, attentio
 from authentik_entra_bootstrap.workflows.concurrent_runs import last_change, wait_for_other_syncs
 from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.lookup import (
-    NO_HISTORY,
-    History,
     application_by_marks,
     confirmed,
     history,
+    named_provider,
 )
 from authentik_entra_bootstrap.workflows.observe import SETTLING
 from authentik_entra_bootstrap.workflows.planning import refuse_unless_rotation_permitted
@@ -276,7 +275,10 @@ async def look_at_secret(context: Context, desired: Desired) -> SecretSight:
     """
     (operator, application), (server, (licence, past)) = await both(
         both(context.entra.operator(), _application(context, desired)),
-        both(context.authentik.server(), both(context.authentik.license(), _named(context, desired))),
+        both(
+            context.authentik.server(),
+            both(context.authentik.license(), named_provider(context.authentik, desired)),
+        ),
     )
     refuse_tenant(desired, operator)
     marks = read_marks(application.tags)
@@ -304,12 +306,6 @@ async def look_at_secret(context: Context, desired: Desired) -> SecretSight:
     confirmed_provider, change, readable, tasks = await confirmed(context.authentik, past, application)
     provider = confirmed_provider or provider
     return SecretSight(operator, server, licence, application, provider, change, readable, tasks)
-
-
-async def _named(context: Context, desired: Desired) -> History:
-    """The provider of the connection's name, and at once its history: it is nearly always the right one."""
-    found = await context.authentik.find_provider(desired.provider_name)
-    return NO_HISTORY if found is None else await history(context.authentik, found)
 
 
 async def _application(context: Context, desired: Desired) -> Application:

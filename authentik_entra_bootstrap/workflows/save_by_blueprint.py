@@ -51,7 +51,7 @@ _TRIAL = "  - {{model: {model}, conditions: [false], identifiers: {{name: never}
 
 
 class ViaBlueprint:
-    """Implements :class:`~authentik_entra_bootstrap.workflows.save_provider.Saving`."""
+    """Implements :class:`~authentik_entra_bootstrap.workflows.bootstrap.Saving`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
