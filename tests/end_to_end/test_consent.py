@@ -133,6 +133,19 @@ def test_consent_is_revoked_afterwards_and_given_again(shell: Callable) -> None:
     assert len(application(run.sandbox)["passwordCredentials"]) == 1
 
 
+def test_an_operator_who_may_not_look_at_delegated_grants(shell: Callable) -> None:
+    run = shell()
+    rights = ("Application.ReadWrite.OwnedBy", "Application.Read.All", "Organization.Read.All")
+    operator_holds(run.sandbox.world.default_tenant, run.sandbox.operator, *rights)
+    first = run("bootstrap", "--yes", "--output", "json")
+    assert first.code == 5, first.err
+    administrator(run.sandbox, first.document["consent"]["url"])
+    again = run("bootstrap", "--yes")
+    assert again.code == 0, again.err
+    seen = run("consent", "--output", "json").document["consent"]
+    assert {item["name"]: item["granted"] for item in seen["permissions"]}["User.Read"] is None
+
+
 class OnWait(list):
     """Somebody does something while a command waits for the n-th time."""
 
