@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import architecture_picture
 import click
 import error_scan
 import manpage
@@ -336,6 +337,7 @@ def pages() -> dict[Path, str]:
     wanted = {REFERENCE / "commands.md": commands_page(), REFERENCE / "authentik-entra.1": manual()}
     for path, name, table in tables:
         wanted[path] = _filled(wanted.get(path) or path.read_text(encoding="utf-8"), name, table)
+    wanted[DOCS / "architecture.svg"] = architecture_picture.architecture_svg()
     wanted[DOCS / "explanation" / "rotation.svg"] = rotation_picture.rotation_svg()
     wanted[REFERENCE / "errors.md"] = errors_page(wanted[REFERENCE / "errors.md"])
     return wanted

@@ -94,6 +94,15 @@ def test_architecture_has_the_layers_that_are_checked(library):
     assert [re.findall(r"[\w.]+", row[1]) for row in rows] == layers
 
 
+def test_architecture_answers_with_files_that_exist(library):
+    rows = library.table(library.root / "docs" / "architecture.md", "<!-- answers -->")
+    named = [re.findall(r"[\w/]+\.py", row[1]) for row in rows]
+    assert len(named) == 10
+    assert all(named)
+    package = library.root / "authentik_entra_bootstrap"
+    assert [name for names in named for name in names if not (package / name).is_file()] == []
+
+
 def test_architecture_shows_tags_as_they_are_written(library):
     from datetime import UTC, datetime
 
