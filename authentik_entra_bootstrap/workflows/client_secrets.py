@@ -1,37 +1,57 @@
-"""Makes, removes and retires client secrets so that none is ever left that nobody knows of.
+"""Makes, tests and removes client secrets, so that none is ever left that nobody knows of.
 
-A secret that nothing uses is retired only after authentik has shown that it signs in with another.
+A new one is believed to be accepted after one early sign-in and several more at once.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from authentik_entra_bootstrap.domain import Application, KeyId, NewClientSecret
+from authentik_entra_bootstrap.domain import (
+    Application,
+    KeyId,
+    NewClientSecret,
+    Organization,
+    PermissionKind,
+)
 from authentik_entra_bootstrap.domain.application_tags import secret_display_name
-from authentik_entra_bootstrap.domain.policy import FLIGHT
+from authentik_entra_bootstrap.entra.port import SyncSession
 from authentik_entra_bootstrap.errors import (
+    AdminActionRequired,
     BootstrapError,
+    Denied,
     NotFound,
+    ReplicationTimeout,
     Temporary,
     Unreachable,
 )
-from authentik_entra_bootstrap.planning.differences import Action
-from authentik_entra_bootstrap.rotation.phases import PhaseResult
-from authentik_entra_bootstrap.rotation.proof import last_sign_in
-from authentik_entra_bootstrap.support.waiting import REPLICATION, Backoff
-from authentik_entra_bootstrap.workflows.concurrent_runs import last_change
-from authentik_entra_bootstrap.workflows.context import Context
-from authentik_entra_bootstrap.workflows.secret_run import SecretRun
-from authentik_entra_bootstrap.workflows.verify import consumer_proof
+from authentik_entra_bootstrap.rotation.proof import Evidence
+from authentik_entra_bootstrap.support.waiting import NEW_SECRET, REPLICATION, Backoff
+from authentik_entra_bootstrap.workflows.context import Context, both, outcome
 
 CONFIRMATIONS = 3
 """Consecutive successes before a state that replicas may disagree on is believed."""
 _LOST_REPLY = Backoff(budget=30.0, first=0.5, factor=1.5, ceiling=4.0)
 """How long to look for the secret whose creation was not answered; longer than replication usually takes."""
 _ATTEMPTS = 4
+SIGN_INS = 5
+"""Consecutive successes before a secret is believed to be accepted: token service replicas disagree for longer than
+others (terraform-provider-azuread wants five reads)."""
+ROUNDS = 3
+"""How often so many sign in at once after a refusal: then it is known that the secret is still on its way, and that
+one replica has it says little about the others."""
+SPREAD = 0.4
+"""Seconds between two such rounds."""
+_FIRST_CALL = Backoff(budget=30.0, first=0.5, factor=1.5, ceiling=4.0)
+_WHAT = "Entra ID to accept the new client secret with its permissions"
+_NOT_ACCEPTED = "secret-not-accepted-yet"
+_USUAL = "4 to 20 s, sometimes minutes"
+_NOT_YET = frozenset({"secret-not-accepted", "application-not-found"})
+"""What the token service answers while a new secret or application is not known everywhere."""
 
 
 async def make_secret(
@@ -104,82 +124,185 @@ async def remove_secret(context: Context, application: Application, key_id: KeyI
     )
 
 
-async def retire(run: SecretRun) -> PhaseResult:
-    """Remove the secrets that the plan retires, where authentik's sign-in with its own is proven; others stay.
+class SecretCheck:
+    """The test of one new client secret, from our side.
 
-    :raises VerificationFailed: authentik was asked to sign in, and failed.
+    :param roles: application permissions that each token must hold.
+    :param strict: false to report missing roles instead of waiting for them.
     """
-    context = run.context
-    steps = [step for step in run.case.steps if step.action is Action.RETIRE and step.key not in run.retired]
-    # Without audit events only what this very run has delivered is certain.
-    certain = run.case.decision.certain or (run.new is not None and bool(run.saved))
-    if certain and any(step.key in run.case.decision.orphaned for step in steps):
-        await _requests_over(run)
-    proven = bool(steps) and certain and await _proven(run)
-    removed: list[KeyId] = []
-    for step in steps:
-        if not proven:
-            context.reporter.warn(f"{step.subject} stays: there is no fresh proof that nothing needs it.")
-            continue
-        if await _changed(run):
-            context.reporter.warn(f"{step.subject} stays: the provider was changed in authentik just now.")
-            continue
-        context.guard()
-        context.reporter.begin(step)
-        await remove_secret(context, run.application, KeyId(step.key))
-        removed.append(KeyId(step.key))
-        context.reporter.done(step, "removed")
-    run.stayed = frozenset(step for step in steps if step.key not in removed)
-    run.retired = (*run.retired, *removed)
-    for key_id in removed:
-        run.record("secret-retired", key_id=key_id)
-    there = {secret.key_id for secret in run.application.secrets} - set(removed)
-    pending = run.marks.pending
-    marks = replace(
-        run.marks,
-        # A mark of an interrupted run whose secret is gone says nothing any more.
-        pending=pending if pending and pending.key_id in there else None,
-        previous=tuple(item for item in run.marks.previous if item.key_id in there),
-    )
-    if marks != run.marks:
-        run.marks = marks
-        await run.write_marks()
-    return PhaseResult.GOOD
 
+    def __init__(
+        self,
+        context: Context,
+        application: Application,
+        secret: NewClientSecret,
+        roles: frozenset[str],
+        *,
+        strict: bool,
+    ) -> None:
+        self._context = context
+        self._application = application
+        self._secret = secret
+        self._roles = roles
+        self._strict = strict
+        self._early: Callable[[], SyncSession | None] | None = None
+        self._missing: frozenset[str] = frozenset()
+        self._refused = False
+        self._first: Evidence | None = None
+        self.looked = False
+        """Whether what was to be looked at beside the last sign-ins was looked at, and nothing came after it."""
 
-async def _requests_over(run: SecretRun) -> None:
-    """Wait until the last requests of runs that had ended before this one began are surely over.
+    async def try_early(self) -> None:
+        """Sign in once, beside something else: the wait begins. What comes of it is told by :meth:`prove`."""
+        self._early = await outcome(self._signs_in())
 
-    A killed process may have sent its secret to authentik the moment before. Once that is carried out, the
-    audit trail shows it, and the secret stays.
-    """
-    left = FLIGHT.total_seconds() - (run.context.waiter.monotonic() - run.since)
-    if left > 0:
-        run.context.reporter.waiting("requests of a run that ended to be over", 0.0, f"{left:.0f} s")
-        await run.context.waiter.sleep(left)
+    async def prove(self, beside: Callable[[], Awaitable[None]]) -> tuple[Evidence, ...]:
+        """Sign in until it succeeds several times in a row and each token has every role.
 
+        And make the call that authentik itself makes first, ``GET /organization``.
 
-async def _proven(run: SecretRun) -> bool:
-    """Whether authentik signs in with what it stores; it is asked where nothing shows it yet."""
-    if any(item.name == "authentik-signs-in" and item.ok for item in run.evidence):
-        return True
-    if last_sign_in(run.case.sync_tasks, run.case.change.created if run.case.change else None):
-        return True
-    try:
-        proof, _ = await consumer_proof(run.context, run.saved_provider())
-    except Temporary as error:
-        run.context.reporter.warn(error.message)
-        return False
-    run.evidence.append(proof)
-    return True
+        :param beside: what is looked at in the same moment as the last sign-ins. Its failure is raised.
+        :raises Temporary: the secret did not become usable within the budget. It still exists.
+        """
+        start = self._context.waiter.monotonic()
+        session = await self._accepted(NEW_SECRET.budget)
+        while not (signed_in := (await self._again(session, beside))):
+            # One replica has it and another has not: all of them, some time later.
+            session = await self._accepted(await self._later(start))
+        now = self._context.now()
+        return (
+            Evidence("secret-signs-in", True, f"{signed_in} sign-ins in a row", now),
+            self._roles_evidence(),
+            self._first or await self._first_call(session),
+        )
 
+    async def _accepted(self, budget: float) -> SyncSession:
+        """The first sign-in that succeeds."""
+        early, self._early = self._early, None
+        if early is not None:
+            session = early()
+            if session is not None:
+                return session
+        try:
+            return await self._context.waiter.until(
+                self._signs_in,
+                what=_WHAT,
+                code=_NOT_ACCEPTED,
+                backoff=replace(NEW_SECRET, budget=budget),
+                usual=_USUAL,
+            )
+        except Temporary as error:
+            if self._missing:
+                raise AdminActionRequired(
+                    "consent-not-effective",
+                    f"The token still lacks {', '.join(sorted(self._missing))}. {error.message}",
+                    "Check the application's API permissions in the Entra portal; then run the same command again.",
+                ) from None
+            raise
 
-async def _changed(run: SecretRun) -> bool:
-    """Whether somebody else changed the provider meanwhile: that may have brought an old secret back.
+    async def _signs_in(self) -> SyncSession | None:
+        try:
+            session = await self._context.entra.sign_in_as(self._application.app_id, self._secret.secret_text)
+        except Denied as error:
+            if error.code not in _NOT_YET:
+                raise
+            self._refused = True
+            return None
+        self._missing = self._roles - session.claims.roles
+        if self._missing and self._strict:
+            self._refused = True
+            return None
+        return session
 
-    Where the token may not read audit events, nothing shows it.
-    """
-    if not run.case.change_readable:
-        return False
-    change, _ = await last_change(run.context.authentik, run.saved_provider().pk)
-    return change is None or change.request_id != run.last_known_change()
+    async def _later(self, start: float) -> float:
+        """A pause as in any other wait for this; what is left of the budget after it, in seconds.
+
+        :raises ReplicationTimeout: nothing is left.
+        """
+        waiter = self._context.waiter
+        waited = waiter.monotonic() - start
+        waiter.progress.waiting(_WHAT, waited, _USUAL)
+        await waiter.sleep(max(NEW_SECRET.first, waited * (NEW_SECRET.factor - 1)))
+        waited = waiter.monotonic() - start
+        left = NEW_SECRET.budget - waited / waiter.scale
+        if left <= 0:
+            raise ReplicationTimeout(
+                _NOT_ACCEPTED,
+                f"Timed out after {waited:.0f} s waiting for {_WHAT}; it is accepted by some of its servers only.",
+                "Run the same command again; it continues where this run stopped.",
+            )
+        return left
+
+    async def _again(self, session: SyncSession, beside: Callable[[], Awaitable[None]]) -> int:
+        """The sign-ins that confirm the first, and beside the last of them the call and the other looks.
+
+        :returns: how many succeeded in a row with the first; zero where one was refused.
+        """
+        rounds = ROUNDS if self._refused else 1
+        each = SIGN_INS if self._refused else SIGN_INS - 1
+        for number in range(rounds):
+            if number:
+                await self._context.waiter.sleep(SPREAD)
+            if number < rounds - 1:
+                held = await self._several(each)
+            else:
+                (looked, call), held = await both(
+                    both(outcome(beside()), outcome(session.organization())), self._several(each)
+                )
+                looked()
+                self._first = self._seen(call)
+                self.looked = self._first is not None
+            if not held:
+                return 0
+        return 1 + rounds * each
+
+    async def _several(self, count: int) -> bool:
+        """Sign in so often at once. Each is a connection of its own, and may reach another replica."""
+        found = await asyncio.gather(*(outcome(self._signs_in()) for _ in range(count)))
+        sessions = [one() for one in found]
+        return all(session is not None for session in sessions)
+
+    def _seen(self, call: Callable[[], Organization]) -> Evidence | None:
+        try:
+            return self._called(call())
+        except Denied:
+            return None
+
+    def _called(self, organization: Organization) -> Evidence:
+        detail = f"GET /organization: {organization.display_name}"
+        return Evidence("graph-call", True, detail, self._context.now())
+
+    async def _first_call(self, session: SyncSession) -> Evidence:
+        """``GET /organization`` as the sync identity, until it is honoured.
+
+        A refusal that lasts is no reason to stop: which permissions allow this call is documented narrowly, and
+        authentik's own sign-in, which begins with the same call, is proven next.
+        """
+
+        async def call() -> Organization | None:
+            try:
+                return await session.organization()
+            except Denied:
+                return None
+
+        try:
+            organization = await self._context.waiter.until(
+                call,
+                what="Microsoft Graph to honour the new permissions",
+                code="sync-permission-missing",
+                backoff=_FIRST_CALL,
+            )
+        except ReplicationTimeout:
+            refused = "GET /organization is refused to the sync identity"
+            return Evidence("graph-call", None, refused, self._context.now())
+        return self._called(organization)
+
+    def _roles_evidence(self) -> Evidence:
+        """What the token holds. As many wanted names as the application lists scopes are delegated permissions."""
+        now, missing = self._context.now(), self._missing
+        scopes = sum(item.kind is PermissionKind.SCOPE for item in self._application.requested_access)
+        if len(missing) > scopes:
+            detail = f"lacks some of {', '.join(sorted(missing))}"
+            return Evidence("token-has-roles", False, detail, now)
+        held = sorted(self._roles - missing)
+        return Evidence("token-has-roles", True, ", ".join(held) or "none wanted", now)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
+from authentik_entra_bootstrap.domain import KeyId
 from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous, read_marks
-from authentik_entra_bootstrap.domain.policy import overlap_of
+from authentik_entra_bootstrap.domain.policy import FLIGHT, overlap_of
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, VerificationFailed
-from authentik_entra_bootstrap.planning.differences import Target
+from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.rotation.decide import places_left, removable_first, too_many_secrets
 from authentik_entra_bootstrap.rotation.phases import PROTOCOL, Phase, PhaseResult
-from authentik_entra_bootstrap.workflows.client_secrets import make_secret, remove_secret, retire
+from authentik_entra_bootstrap.rotation.proof import last_sign_in
+from authentik_entra_bootstrap.workflows.client_secrets import SecretCheck, make_secret, remove_secret
+from authentik_entra_bootstrap.workflows.concurrent_runs import last_change
 from authentik_entra_bootstrap.workflows.context import both, outcome
-from authentik_entra_bootstrap.workflows.secret_check import SecretCheck
 from authentik_entra_bootstrap.workflows.secret_run import SecretRun
 from authentik_entra_bootstrap.workflows.verify import NOT_REACHED, consumer_proof
 
@@ -165,6 +167,87 @@ async def finish(run: SecretRun) -> PhaseResult:
 async def write_record(run: SecretRun) -> None:
     """Write what was delivered and proven."""
     await both(run.write_marks(), run.follower.recording(run))
+
+
+async def retire(run: SecretRun) -> PhaseResult:
+    """Remove the secrets that the plan retires, where authentik's sign-in with its own is proven; others stay.
+
+    :raises VerificationFailed: authentik was asked to sign in, and failed.
+    """
+    context = run.context
+    steps = [step for step in run.case.steps if step.action is Action.RETIRE and step.key not in run.retired]
+    # Without audit events only what this very run has delivered is certain.
+    certain = run.case.decision.certain or (run.new is not None and bool(run.saved))
+    if certain and any(step.key in run.case.decision.orphaned for step in steps):
+        await _requests_over(run)
+    proven = bool(steps) and certain and await _proven(run)
+    removed: list[KeyId] = []
+    for step in steps:
+        if not proven:
+            context.reporter.warn(f"{step.subject} stays: there is no fresh proof that nothing needs it.")
+            continue
+        if await _changed(run):
+            context.reporter.warn(f"{step.subject} stays: the provider was changed in authentik just now.")
+            continue
+        context.guard()
+        context.reporter.begin(step)
+        await remove_secret(context, run.application, KeyId(step.key))
+        removed.append(KeyId(step.key))
+        context.reporter.done(step, "removed")
+    run.stayed = frozenset(step for step in steps if step.key not in removed)
+    run.retired = (*run.retired, *removed)
+    for key_id in removed:
+        run.record("secret-retired", key_id=key_id)
+    there = {secret.key_id for secret in run.application.secrets} - set(removed)
+    pending = run.marks.pending
+    marks = replace(
+        run.marks,
+        # A mark of an interrupted run whose secret is gone says nothing any more.
+        pending=pending if pending and pending.key_id in there else None,
+        previous=tuple(item for item in run.marks.previous if item.key_id in there),
+    )
+    if marks != run.marks:
+        run.marks = marks
+        await run.write_marks()
+    return PhaseResult.GOOD
+
+
+async def _requests_over(run: SecretRun) -> None:
+    """Wait until the last requests of runs that had ended before this one began are surely over.
+
+    A killed process may have sent its secret to authentik the moment before. Once that is carried out, the
+    audit trail shows it, and the secret stays.
+    """
+    left = FLIGHT.total_seconds() - (run.context.waiter.monotonic() - run.since)
+    if left > 0:
+        run.context.reporter.waiting("requests of a run that ended to be over", 0.0, f"{left:.0f} s")
+        await run.context.waiter.sleep(left)
+
+
+async def _proven(run: SecretRun) -> bool:
+    """Whether authentik signs in with what it stores; it is asked where nothing shows it yet."""
+    if any(item.name == "authentik-signs-in" and item.ok for item in run.evidence):
+        return True
+    if last_sign_in(run.case.sync_tasks, run.case.change.created if run.case.change else None):
+        return True
+    try:
+        proof, _ = await consumer_proof(run.context, run.saved_provider())
+    except Temporary as error:
+        run.context.reporter.warn(error.message)
+        return False
+    run.evidence.append(proof)
+    return True
+
+
+async def _changed(run: SecretRun) -> bool:
+    """Whether somebody else changed the provider meanwhile: that may have brought an old secret back.
+
+    Where the token may not read audit events, nothing shows it.
+    """
+    if not run.case.change_readable:
+        return False
+    change, _ = await last_change(run.context.authentik, run.saved_provider().pk)
+    return change is None or change.request_id != run.last_known_change()
 
 
 async def discard(run: SecretRun) -> PhaseResult:

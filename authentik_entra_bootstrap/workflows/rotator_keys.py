@@ -21,8 +21,7 @@ from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotator.credentials import KEY_NAME, finished, removable
 from authentik_entra_bootstrap.rotator.observation import ROLE
 from authentik_entra_bootstrap.support.waiting import ROLES, Waiter
-from authentik_entra_bootstrap.workflows.client_secrets import CONFIRMATIONS
-from authentik_entra_bootstrap.workflows.secret_check import SIGN_INS
+from authentik_entra_bootstrap.workflows.client_secrets import CONFIRMATIONS, SIGN_INS
 
 _NOT_YET = frozenset({"operator-credential-invalid", "application-not-found"})
 """What the token service answers while a new certificate or application is not known everywhere."""

@@ -40,6 +40,7 @@ from authentik_entra_bootstrap.rotation.decide import SecretDecision
 from authentik_entra_bootstrap.rotation.phases import Phase, PhaseResult
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.support.events import record
+from authentik_entra_bootstrap.workflows.client_secrets import SecretCheck
 from authentik_entra_bootstrap.workflows.concurrent_runs import (
     ANOTHER_RUN,
     BUSY,
@@ -51,7 +52,6 @@ from authentik_entra_bootstrap.workflows.concurrent_runs import (
     wait_for_other_syncs,
 )
 from authentik_entra_bootstrap.workflows.context import Context, both, every
-from authentik_entra_bootstrap.workflows.secret_check import SecretCheck
 
 TOO_OLD = "secret-too-old-to-deliver"
 

@@ -26,7 +26,6 @@ from authentik_entra_bootstrap.workflows import (
     concurrent_runs,
     rotate,
     rotation_phases,
-    secret_check,
     secret_run,
 )
 from authentik_entra_bootstrap.workflows.secret_run import SecretRun
@@ -63,7 +62,7 @@ def _without_proof(patch: Patch) -> None:
     async def proven(_run: Any) -> bool:
         return True
 
-    patch.setattr(client_secrets, "_proven", proven)
+    patch.setattr(rotation_phases, "_proven", proven)
 
 
 def _blind_retry(patch: Patch) -> None:
@@ -82,7 +81,7 @@ def _blind_retry(patch: Patch) -> None:
 
 
 def _looks_before_the_save_only(patch: Patch) -> None:
-    original = secret_check.SecretCheck.prove
+    original = client_secrets.SecretCheck.prove
 
     async def prove(self: Any, _beside: Any) -> Any:
         async def nothing() -> None:
@@ -90,14 +89,14 @@ def _looks_before_the_save_only(patch: Patch) -> None:
 
         return await original(self, nothing)
 
-    patch.setattr(secret_check.SecretCheck, "prove", prove)
+    patch.setattr(client_secrets.SecretCheck, "prove", prove)
 
 
 def _no_trail_check(patch: Patch) -> None:
     async def changed(_run: Any) -> bool:
         return False
 
-    patch.setattr(client_secrets, "_changed", changed)
+    patch.setattr(rotation_phases, "_changed", changed)
 
 
 def _from_the_asked_lifetime(patch: Patch) -> None:
@@ -123,7 +122,7 @@ def _no_wait_for_flights(patch: Patch) -> None:
     async def requests_over(_run: Any) -> None:
         """Nobody waits."""
 
-    patch.setattr(client_secrets, "_requests_over", requests_over)
+    patch.setattr(rotation_phases, "_requests_over", requests_over)
 
 
 def _no_tag_before_the_delivery(patch: Patch) -> None:
@@ -182,7 +181,7 @@ MUTATIONS: Mapping[str, Mutation] = {
         "I1",
         Scenario("due", runs=(ROTATE,)),
         Bound(1, {"lag": 1}),
-        patch=_replaced(secret_check, "SIGN_INS", 1),
+        patch=_replaced(client_secrets, "SIGN_INS", 1),
     ),
     "mark after the cut-over": Mutation(
         "I3",

@@ -10,7 +10,7 @@ import pytest
 from authentik_entra_bootstrap.domain import NewClientSecret, Organization, SecretText
 from authentik_entra_bootstrap.errors import Denied, ReplicationTimeout, Temporary
 from authentik_entra_bootstrap.support.waiting import NEW_SECRET
-from authentik_entra_bootstrap.workflows.secret_check import ROUNDS, SIGN_INS, SPREAD, SecretCheck
+from authentik_entra_bootstrap.workflows.client_secrets import ROUNDS, SIGN_INS, SPREAD, SecretCheck
 
 if TYPE_CHECKING:
     from model_world import World
