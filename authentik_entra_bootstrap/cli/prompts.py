@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -76,7 +80,21 @@ def _can_ask(options: Options) -> bool:
 def _ask(question: str) -> None:
     from authentik_entra_bootstrap.support.waiting import asking_a_person
 
-    with asking_a_person():
+    with asking_a_person(), _interruptible():
         agreed = click.confirm(question, default=False, err=True)
     if not agreed:
         raise Declined
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let the first Ctrl-C end the question: asyncio would only cancel the task, which waits for the answer."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
