@@ -54,7 +54,9 @@ names = [
     "authentik_entra_bootstrap.workflows.bootstrap", "authentik_client.models.event_request",
     "authentik_client.models.application_request", "authentik_client.api_client", "authentik_client.rest",
 ]
-import authentik_entra_bootstrap.authentik as first
+# The standard library's modules first, as in every command: Python 3.11 can take threads that import them crosswise for
+# a deadlock (python/cpython#106176).
+import authentik_entra_bootstrap.workflows.session
 ready, done, failed = threading.Barrier(len(names) * 4), [], []
 def use(name):
     ready.wait()
