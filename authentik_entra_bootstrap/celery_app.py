@@ -185,14 +185,14 @@ def _reported(
             raise failure
         # The other run does the work. If it died with the lease in its hands, a later sweep finds what is left.
         return
-    if isinstance(failure, Throttled) and failure.trace and failure.trace.service != "authentik":
-        # Each process learns it for itself: the others meet one refusal each.
-        app.slowed[_tenant(app.settings.current(), connection)] = _sent_by(task)
     failed(connection, failure.code)
     fields |= {"code": failure.code, "message": failure.message, "remedy": failure.remedy}
     fields |= {"request": failure.trace.line()} if failure.trace else {}
     level = logging.WARNING if isinstance(failure, Temporary) else logging.ERROR
     _log.log(level, "task-failed", task=task.name, **fields)
+    if isinstance(failure, Throttled) and failure.trace and failure.trace.service != "authentik":
+        # Each process learns it for itself: the others meet one refusal each.
+        app.slowed[_tenant(app.settings.current(), connection)] = _sent_by(task)
     raise failure from None
 
 

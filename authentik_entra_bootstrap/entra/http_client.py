@@ -79,6 +79,9 @@ def connection_fault(error: httpx.RequestError, network: Network, trace: Request
         # "Try again" of a resolver is an ordinary lost connection; every other answer is final.
         if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
             code = "host-not-found"
+    if not sent and (proxy := _proxy(url, network)):
+        # It, and not the host, is what could not be reached.
+        where = f"{where} through the proxy {proxy.where}"
     failure = fault(code, trace=trace, host=where, reason=reason, facts={"host": host})
     failure.sent = sent  # type: ignore[attr-defined]  # each of these codes is an Unreachable
     return failure

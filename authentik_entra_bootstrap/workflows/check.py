@@ -145,7 +145,7 @@ async def check_rotation(
     """
     entra, authentik = await both(
         _lines("Entra ID", _rotation_tenant_lines(context, desired)),
-        _lines("authentik", _rotation_authentik_lines(context, desired, sharing)),
+        _lines("authentik", _rotation_authentik_lines(context.authentik, desired, sharing)),
     )
     return (*await _clock_lines(context), *entra, *authentik)
 
@@ -239,21 +239,22 @@ async def _ownership_lines(
 
 
 async def _rotation_authentik_lines(
-    context: Context, desired: Desired, sharing: frozenset[str]
+    port: AuthentikPort, desired: Desired, sharing: frozenset[str]
 ) -> list[CheckLine]:
-    port = context.authentik
-    lines = _server_lines(await port.server(), *await both(port.license(), port.me()))
+    server = await port.server()
+    (licence, wrong), (user, also) = await both(_caught(port.license()), _caught(port.me()))
+    if licence is None or user is None:
+        return [_failure("authentik", error) for error in (wrong, also) if error]
+    lines = _server_lines(server, licence, user)
     provider, error = await _caught(port.find_provider(desired.provider_name))
     if provider is not None:
         lines.append(_ok("provider", f"{provider.name} (pk {provider.pk})"))
     elif error is None:
         remedy = "Run `authentik-entra bootstrap` first, or check the setting provider_name."
         lines.append(_warning("provider", f"none called {desired.provider_name}", remedy))
-    elif error.code != "authentik-permission-missing":
-        # A missing permission has a line of its own.
+    elif error.code != "authentik-permission-missing":  # which has a line of its own
         lines.append(_failure("provider", error))
-    lines += await _permission_lines(port, "rotation")
-    return [*lines, *await _thread_lines(port, desired, sharing)]
+    return [*lines, *await _permission_lines(port, "rotation"), *await _thread_lines(port, desired, sharing)]
 
 
 def _right_line(right: Right, operator: TokenClaims, *, needed: bool) -> CheckLine:

@@ -105,3 +105,12 @@ def test_a_proxy_that_refuses_is_named(status: str, code: str) -> None:
     assert found.code == code
     assert "proxy.example:1" in found.message
     assert "canary" not in found.message
+
+
+def test_a_proxy_that_cannot_be_reached_is_named_beside_the_host() -> None:
+    error = httpx.ConnectError("refused", request=httpx.Request("GET", GRAPH))
+    network = Network(proxy="http://user:canary@proxy.example:1")
+    found = connection_fault(error, network, RequestTrace("graph"))
+    assert found.code == "entra-unreachable"
+    assert "graph.example:443 through the proxy proxy.example:1" in found.message
+    assert "canary" not in found.message

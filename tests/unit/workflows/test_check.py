@@ -322,6 +322,14 @@ async def test_a_failure_does_not_hide_the_rest(call: str, name: str, working: W
     assert len(lines) >= 5
 
 
+async def test_each_failure_of_authentik_has_a_line(working: World) -> None:
+    act_as_rotator(working)
+    working.wire.fail("authentik.license", Denied("licence-refused", "No."), times=99)
+    working.wire.fail("authentik.me", Denied("token-refused", "No."), times=99)
+    lines = await check_rotation(working.context(), working.desired)
+    assert [line.code for line in lines if line.name == "authentik"] == ["licence-refused", "token-refused"]
+
+
 # --- what ends a run before its first write
 
 
