@@ -58,10 +58,10 @@ $(VENV)/.docs: .ci/requirements-docs.txt | $(BIN)/python
 demo: $(VENV)/.run ## Show the life of a connection on an embedded tenant and authentik, offline
 	@$(BIN)/authentik-entra demo
 
-test: $(VENV)/.test $(VENV)/.clients ## Run all tests (TESTS=path for some)
+test: $(VENV)/.test ## Run all tests (TESTS=path for some)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(COVERAGE),--cov --cov-report=term:skip-covered) $(TESTS)
 
-ordeal: $(VENV)/.test ## Run the searches and kills that take minutes (ALL=yes: everything at every request, an hour)
+ordeal: $(VENV)/.test $(VENV)/.clients ## Run the searches, kills and client versions that take minutes (ALL=yes: everything at every request, an hour)
 	@$(if $(ALL),TEST_ALL_FAULTS=1) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(ALL),-m "ordeal or not ordeal" \
 		tests/end_to_end/test_faults.py tests/end_to_end/test_interruption.py tests/end_to_end/test_two_runs.py \
 		tests/end_to_end/test_workers.py tests/end_to_end/test_long_life.py tests/protocol,-m ordeal tests)

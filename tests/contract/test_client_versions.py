@@ -62,7 +62,11 @@ def run(script: str, order: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize(("profile", "client"), AUTHENTIK, ids=lambda value: value or "as installed")
+@pytest.mark.parametrize(
+    ("profile", "client"),
+    [pytest.param(*case, marks=() if not case[1] else pytest.mark.ordeal) for case in AUTHENTIK],
+    ids=lambda value: value or "as installed",
+)
 def test_authentik_client(profile: str, client: str) -> None:
     library = folder_of(client) if client else ""
     with Sandbox(authentik_profile=profile) as sandbox:
@@ -84,7 +88,11 @@ def test_authentik_client(profile: str, client: str) -> None:
         assert client.endswith(report["version"])
 
 
-@pytest.mark.parametrize("clients", MICROSOFT, ids=lambda value: "+".join(value) or "as installed")
+@pytest.mark.parametrize(
+    "clients",
+    [pytest.param(case, marks=pytest.mark.ordeal if case else ()) for case in MICROSOFT],
+    ids=lambda value: "+".join(value) or "as installed",
+)
 def test_microsoft_libraries(clients: tuple[str, ...]) -> None:
     libraries = [folder_of(name) for name in clients]
     graph = not clients or any(name.startswith("msgraph-sdk") for name in clients)
@@ -109,7 +117,11 @@ def test_microsoft_libraries(clients: tuple[str, ...]) -> None:
     assert set(clients) <= used
 
 
-@pytest.mark.parametrize("clients", MICROSOFT[:2], ids=lambda value: "+".join(value) or "as installed")
+@pytest.mark.parametrize(
+    "clients",
+    [pytest.param(case, marks=pytest.mark.ordeal if case else ()) for case in MICROSOFT[:2]],
+    ids=lambda value: "+".join(value) or "as installed",
+)
 def test_our_own_sign_ins(clients: tuple[str, ...]) -> None:
     """With the oldest azure-identity that we take, too; its requests are of an older class."""
     libraries = [folder_of(name) for name in clients]
