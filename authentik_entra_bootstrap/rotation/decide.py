@@ -235,7 +235,7 @@ def _rest(seen: SecretObservation, secret: ClientSecret) -> Previous | None:
     if recorded:
         return max(recorded, key=lambda item: item.retire_at)
     if seen.provider is None or secret.key_id in seen.abandoned or not secret.is_live(seen.now):
-        # Without a provider there was nothing to give it to: whoever made it will find that taken.
+        # Without a provider there was nothing to give it to: the run that made it will fail when it tries to deliver it.
         return None
     return Previous(secret.key_id, _age_rest(secret))
 

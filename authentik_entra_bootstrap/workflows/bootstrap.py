@@ -149,7 +149,7 @@ class _Grants:
 
 
 class Saving(Protocol):
-    """Makes what does not exist. What exists is changed through the API, whoever made it."""
+    """Makes what does not exist. What exists is changed through the API, also if somebody else made it."""
 
     async def create(self, desired: Desired, spec: ProviderSpec, secret: SecretText) -> Written[Provider]:
         """Create the provider with its secret, not assigned to an application.

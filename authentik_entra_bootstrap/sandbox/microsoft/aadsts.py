@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -57,6 +58,17 @@ def description(world: World, request: Request, error: Aadsts) -> str:
         f"AADSTS{error.code}: {error.message}\r\nTrace ID: {trace}\r\n"
         f"Correlation ID: {correlation_id(request, trace)}\r\nTimestamp: {_moment(world)}"
     )
+
+
+async def replied(
+    world: World, request: Request, work: Callable[[World, Request], Awaitable[Mapping[str, object]]]
+) -> JSONResponse:
+    """The reply with the work's JSON, or with the error that it raises."""
+    try:
+        body = await work(world, request)
+    except Aadsts as error:
+        return answer(world, request, error)
+    return JSONResponse(body, headers=reply_headers(world, request))
 
 
 def answer(world: World, request: Request, error: Aadsts) -> JSONResponse:

@@ -7,7 +7,7 @@ from html import escape
 from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from authentik_entra_bootstrap.sandbox.microsoft import aadsts, scopes
@@ -208,11 +208,7 @@ def device_routes(world: World) -> list[BaseRoute]:
     """Routes of the device flow. The page is ``/common/oauth2/deviceauth``, also as ``/devicelogin``."""
 
     async def begin(request: Request) -> Response:
-        try:
-            body = await _begin(world, request)
-        except Aadsts as error:
-            return aadsts.answer(world, request, error)
-        return JSONResponse(body, headers=aadsts.reply_headers(world, request))
+        return await aadsts.replied(world, request, _begin)
 
     async def enter(request: Request) -> Response:
         return await _page(world, request)

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from authentik_entra_bootstrap.sandbox.microsoft import aadsts, scopes, tokens
@@ -61,11 +61,7 @@ def token_routes(world: World) -> list[BaseRoute]:
     """The route of the token endpoint."""
 
     async def endpoint(request: Request) -> Response:
-        try:
-            body = await _answer(world, request)
-        except Aadsts as error:
-            return aadsts.answer(world, request, error)
-        return JSONResponse(body, headers=aadsts.reply_headers(world, request))
+        return await aadsts.replied(world, request, _answer)
 
     return [Route("/{tenant}/oauth2/v2.0/token", endpoint, methods=["GET", "POST"])]
 
