@@ -31,7 +31,6 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "how-to/private-ca-and-proxy",
         "how-to/shell-completion",
         "how-to/use-the-sandbox-for-your-own-client",
-        "how-to/record-cassettes",
     ),
     "When something goes wrong": ("reference/errors",),
     "Reference": (

@@ -38,12 +38,12 @@ ELSEWHERE = {
     "authentik-entra sandbox --seed 7 --port 8443 --authentik-port 9443": "tests/end_to_end/test_commands.py",
     "authentik-entra bootstrap --cloud usgov": "tests/end_to_end/test_clouds.py",
     "make record": "tests/replay/test_cassettes.py",
-    "make record CASSETTES_ONLY=second-run": "tests/replay/test_cassettes.py",
     "git diff --stat tests/cassettes": "tests/cassettes/bootstrap.yaml",
     "man -l docs/reference/authentik-entra.1": "docs/reference/authentik-entra.1",
     # These need a package index, a real tenant, or start this very run.
     "make demo": "Makefile",
     "make test": "Makefile",
+    "make lint": "Makefile",
     "make record CASSETTES=real": "Makefile",
     "export AZURE_TENANT_ID=... AZURE_CLIENT_ID=... AZURE_CLIENT_SECRET=...": "tests/replay/record.py",
     "export AUTHENTIK_URL=https://authentik.example.com AUTHENTIK_TOKEN=...": "tests/replay/record.py",

@@ -36,7 +36,7 @@ LIBRARIES = (
     "urllib3",
     "vcrpy",
 )
-WORDS = "Recorded by `make record`; see docs/how-to/record-cassettes.md. Do not edit."
+WORDS = "Recorded by `make record`; see CONTRIBUTING.md. Do not edit."
 
 
 @dataclass(frozen=True)
@@ -156,9 +156,7 @@ class Player(Cassette):
         """
         if self.misses:
             error = CannotOverwriteExistingCassetteException(cassette=self, failed_request=self.misses[0])
-            error.add_note(
-                "Where requests were changed on purpose: make record. See docs/how-to/record-cassettes.md."
-            )
+            error.add_note("Where requests were changed on purpose: make record. See CONTRIBUTING.md.")
             raise error
         unplayed = [
             f"{request.method} {request.uri}"

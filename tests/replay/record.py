@@ -1,7 +1,7 @@
 """Records the cassettes: ``make record`` runs this file.
 
 Without further variables against the sandbox, under the real services' names. With ``CASSETTES=real`` against the
-tenant and the authentik of ``AZURE_*`` and ``AUTHENTIK_*``: see ``docs/how-to/record-cassettes.md``.
+tenant and the authentik of ``AZURE_*`` and ``AUTHENTIK_*``: see ``CONTRIBUTING.md``.
 """
 
 from __future__ import annotations
