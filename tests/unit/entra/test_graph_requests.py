@@ -17,7 +17,14 @@ import pytest
 from azure.core.credentials import AccessToken
 
 import authentik_entra_bootstrap
-from authentik_entra_bootstrap.domain import AppId, ApplicationSpec, AppObjectId, FederatedCredential, KeyId
+from authentik_entra_bootstrap.domain import (
+    AppId,
+    ApplicationSpec,
+    AppObjectId,
+    DelegatedGrant,
+    FederatedCredential,
+    KeyId,
+)
 from authentik_entra_bootstrap.entra import graph
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
 from authentik_entra_bootstrap.errors import (
@@ -250,6 +257,55 @@ async def test_a_secret_request_that_made_nothing_is_sent_again(
     assert len(service.requests) == 4
     assert len(service.slept) == 2
     assert min(service.slept) >= (7 if answer.status_code == 429 else 0)
+
+
+OF_OTHERS = {
+    "id": "g",
+    "clientId": ID,
+    "resourceId": OTHER,
+    "consentType": "AllPrincipals",
+    "scope": "openid",
+}
+IN_USE = refused(409, "Request_MultipleObjectsWithSameKeyValue", "Permission entry already exists.")
+ASSIGNED = {"id": "a", "appRoleId": ID, "principalId": ID, "resourceId": OTHER}
+
+
+@pytest.mark.parametrize(
+    ("name", "answers", "methods"),
+    [
+        ("create", [CREATED], "POST POST"),
+        ("update", [DONE], "PATCH PATCH"),
+        ("principal", [IN_USE, httpx.Response(200, json={"id": OTHER, "appId": ID})], "POST POST GET"),
+        ("assign", [IN_USE, listed(ASSIGNED)], "POST POST GET"),
+        ("grant", [IN_USE, listed({**OF_OTHERS, "scope": "User.Read"})], "POST POST GET"),
+        ("grant", [IN_USE, listed(OF_OTHERS), DONE], "POST POST GET PATCH"),
+        ("remove secret", [refused(400, message="No password credential found with keyId.")], "POST POST"),
+        ("delete", [UNKNOWN] * 4, "DELETE DELETE GET GET GET"),
+    ],
+)
+async def test_a_write_that_may_be_repeated_is_sent_again_when_its_reply_was_lost(
+    service: Service, entra: EntraAdapter, name: str, answers: list[httpx.Response], methods: str
+) -> None:
+    service.answers = [httpx.ReadError("lost"), *answers]
+    await WRITES[name](entra)
+    assert service.methods() == methods.split()
+    if methods.endswith("GET PATCH"):
+        assert json.loads(service.requests[-1].content)["scope"] == "User.Read openid", "theirs are kept"
+
+
+async def test_granting_what_is_granted_already_sends_nothing(service: Service, entra: EntraAdapter) -> None:
+    grant = DelegatedGrant("g", PRINCIPAL, RESOURCE, frozenset({"User.Read", "openid"}))
+    await entra.grant_scopes(PRINCIPAL, RESOURCE, frozenset({"User.Read"}), grant)
+    assert service.requests == []
+
+
+async def test_the_services_time_comes_from_a_fresh_reply_and_needs_no_token(
+    service: Service, entra: EntraAdapter
+) -> None:
+    for hour in (11, 12):
+        service.always = httpx.Response(401, headers={"Date": f"Mon, 30 Nov 2026 {hour}:00:00 GMT"})
+        assert await entra.service_time() == datetime(2026, 11, 30, hour, tzinfo=UTC)
+    assert service.credential.asked == 0
 
 
 async def test_retry_after_is_honoured_until_the_budget_ends(service: Service, entra: EntraAdapter) -> None:

@@ -22,6 +22,8 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 from azure.core.credentials import AccessToken
+from azure.core.exceptions import ServiceRequestError
+from azure.core.pipeline.transport import HttpRequest
 from azure.identity.aio import ClientAssertionCredential, ClientSecretCredential
 
 from authentik_entra_bootstrap.domain import CLOUDS, AppId, Network, OperatorIdentity, TenantId
@@ -132,6 +134,17 @@ async def test_refusals_become_the_errors_of_the_table(service: Service, answer:
     assert caught.value.__context__ is None
     assert CANARY not in shown(caught.value)
     assert (len(service.requests) > 1) is isinstance(caught.value, Temporary)
+
+
+async def test_an_error_for_the_library_holds_nothing_of_the_request(service: Service) -> None:
+    service.always = httpx.ReadTimeout(CANARY)
+    transport = CredentialTransport(service.tokens(), WHO)
+    request = HttpRequest("POST", f"https://{WHO.host}/token", data={"client_secret": CANARY})
+    with pytest.raises(ServiceRequestError) as caught:
+        await transport.send(request)
+    error = caught.value
+    assert (error.__context__, error.__cause__, error.inner_exception) == (None, None, None)
+    assert CANARY not in repr(error) + repr(vars(error))
 
 
 async def test_a_packed_answer_is_read(service: Service) -> None:
