@@ -61,7 +61,10 @@ MEANINGS: Mapping[str, str] = {
     "operator_secret_file": "File that holds that application's client secret.",
     "operator_certificate_file": "PEM or PKCS12 file with its certificate and private key; better than a secret.",
     "operator_certificate_password_file": "File that holds the password of that file's private key, where it has one.",
-    "authentik_url": "Address of authentik, as people open it in the browser. Needed. `http://` only to this machine.",
+    "authentik_url": "Address of authentik, as people open it in the browser. Needed. `http://` only to this machine, "
+    "unless `allow_plain_http` is set.",
+    "allow_plain_http": "Whether `http://` to another machine is accepted. API token and client secret then travel "
+    "unencrypted; only for a private network, such as that of authentik's own containers (`http://server:9000`).",
     "authentik_token": "authentik's API token, of the intent API. By environment only; never in the file, never a flag.",
     "authentik_token_file": "File that holds the token. Used where `authentik_token` is not set.",
     "ca_file": "PEM file with the authorities to trust on both sides, by the broker and by the leases, instead of the "

@@ -38,7 +38,7 @@ class AuthentikAdapter(Providers, Syncs, AuditTrail, Directory, Permissions, Blu
     """
 
     def __init__(self, url: str, token: SecretText, network: Network, waiter: Waiter) -> None:
-        base, text = api_base(url), token.reveal()
+        base, text = api_base(url, allow_plain_http=network.allow_plain_http), token.reveal()
         if not text or not text.isascii() or any(character <= " " for character in text):
             raise ConfigError(
                 "authentik-token-malformed",
@@ -62,12 +62,13 @@ class AuthentikAdapter(Providers, Syncs, AuditTrail, Directory, Permissions, Blu
         await self._api.close()
 
 
-def api_base(url: str) -> str:
+def api_base(url: str, *, allow_plain_http: bool = False) -> str:
     """The base of authentik's API, without trailing slash, e.g. ``https://id.example.com/sso/api/v3``.
 
     Takes the address with or without ``/api/v3``, with a trailing slash, below a sub-path, or copied from the
     browser (``…/if/admin/#/core/providers``).
 
+    :param allow_plain_http: accept ``http://`` to another machine.
     :raises ConfigError: ``authentik-url-invalid``, ``authentik-url-insecure``.
     """
     try:
@@ -79,11 +80,12 @@ def api_base(url: str) -> str:
             "Give the address that people open in the browser, e.g. https://authentik.example.com.",
         ) from None
     host = parts.hostname or ""
-    if parts.scheme == "http" and not is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host) and not allow_plain_http:
         raise ConfigError(
             "authentik-url-insecure",
             f"The authentik address uses http:// to {host}: the API token and the client secret would travel readable.",
-            "Use the https:// address of authentik.",
+            "Use the https:// address of authentik. Where a private network guards the way, e.g. between containers of one "
+            "machine, set allow_plain_http = true.",
         )
     path = parts.path.removesuffix(API_PATH).removesuffix("/api").rstrip("/")
     return urlunsplit((parts.scheme, parts.netloc, path + API_PATH, "", ""))

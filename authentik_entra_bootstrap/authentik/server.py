@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from authentik_client.models.event_request import EventRequest
 
@@ -41,6 +42,7 @@ from authentik_entra_bootstrap.errors import (
     UnexpectedAnswer,
     UnsupportedServer,
 )
+from authentik_entra_bootstrap.support.addresses import is_loopback
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +103,10 @@ class Server(Part):
                 "Nothing was changed. Look for a newer release of this tool; the provider needs authentik Enterprise.",
                 facts={"provider_fields": ", ".join(sorted(fields))},
             )
-        return ServerInfo(version=version, provider_fields=fields)
+        address = urlsplit(self._api.base)
+        host = address.hostname or ""
+        plain = address.scheme == "http" and not is_loopback(host)
+        return ServerInfo(version, fields, unencrypted=host if plain else "")
 
     async def _version(self) -> str:
         call = Call("GET", "/admin/version/")

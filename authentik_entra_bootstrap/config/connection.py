@@ -74,6 +74,8 @@ class ConnectionSettings(BaseModel):
     operator_certificate_file: FilePath | None = None
     operator_certificate_password_file: FilePath | None = None
     authentik_url: AuthentikUrl | None = None
+    allow_plain_http: bool = False
+    """Whether ``authentik_url`` may be ``http://`` to another machine, where a private network guards the way."""
     authentik_token: SecretStr | None = Field(default=None, exclude=True)
     authentik_token_file: FilePath | None = None
     ca_file: FilePath | None = None
@@ -189,7 +191,8 @@ class ConnectionSettings(BaseModel):
                 f"The CA file {self.ca_file} does not exist or is no file.",
                 "Point ca_file (or AUTHENTIK_ENTRA_CA_FILE) to a PEM file.",
             )
-        return Network(ca_file=str(self.ca_file) if self.ca_file else None, proxy=self.proxy)
+        ca_file = str(self.ca_file) if self.ca_file else None
+        return Network(ca_file, self.proxy, allow_plain_http=self.allow_plain_http)
 
     def operator(self) -> OperatorIdentity | None:
         """The application as which the operator signs in; ``None`` where ``login`` decides.

@@ -15,6 +15,8 @@ class ServerInfo:
     version: str
     provider_fields: frozenset[str]
     """Writable fields of the Microsoft Entra provider."""
+    unencrypted: str = ""
+    """authentik's host where it is another machine that is reached without TLS; else empty."""
 
 
 @dataclass(frozen=True)

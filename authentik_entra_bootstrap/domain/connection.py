@@ -169,6 +169,7 @@ class Network:
     :param connect_timeout: seconds.
     :param read_timeout: seconds.
     :param user_agent: sent to both services.
+    :param allow_plain_http: speak to authentik without TLS although it is not on this machine.
     """
 
     ca_file: str | None = None
@@ -176,6 +177,7 @@ class Network:
     connect_timeout: float = 10.0
     read_timeout: float = 40.0
     user_agent: str = USER_AGENT
+    allow_plain_http: bool = False
 
 
 INTERACTIVE_LOGINS = frozenset({"browser", "device-code"})

@@ -10,6 +10,7 @@ from authentik_entra_bootstrap.domain import (
     Desired,
     LicenseInfo,
     PermissionKind,
+    ServerInfo,
     TokenClaims,
 )
 from authentik_entra_bootstrap.domain.application_tags import is_ours, read_marks
@@ -188,10 +189,20 @@ def warnings(
         )
     if authentik.provider is None and not desired.dry_run:
         yield from _first_sync_warnings(entra, authentik)
+    if authentik.server.unencrypted:
+        yield unencrypted(authentik.server)
     if authentik.license.status not in {"valid", "unlicensed"}:
         yield f"authentik's enterprise licence reports: {authentik.license.status}."
     if entra.application is not None:
         yield from _application_warnings(entra.application, entra, permissions)
+
+
+def unencrypted(server: ServerInfo) -> str:
+    """What ``http://`` to another machine means."""
+    return (
+        f"The API token and the client secret travel unencrypted to {server.unencrypted} (allow_plain_http is set): "
+        "everybody on the way between can read them."
+    )
 
 
 def _first_sync_warnings(entra: ObservedEntra, authentik: ObservedAuthentik) -> Iterator[str]:

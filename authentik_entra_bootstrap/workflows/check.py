@@ -36,7 +36,7 @@ from authentik_entra_bootstrap.planning.permissions import (
     needs_ownership,
     resolve,
 )
-from authentik_entra_bootstrap.planning.preflight import refuse, refuse_tenant
+from authentik_entra_bootstrap.planning.preflight import refuse, refuse_tenant, unencrypted
 from authentik_entra_bootstrap.rotator.observation import ROLE
 from authentik_entra_bootstrap.workflows.concurrent_runs import THREADS, threads_for
 from authentik_entra_bootstrap.workflows.context import Context, both
@@ -298,6 +298,9 @@ async def _clock_line(context: Context, service: str, clock: Awaitable[datetime 
 def _server_lines(server: ServerInfo, licence: LicenseInfo, user: AuthentikUser) -> list[CheckLine]:
     """What authentik is, whose the token is, and whether a provider can be saved."""
     lines = [_ok("authentik", f"version {server.version}"), _ok("token", f"belongs to {user.username}")]
+    if server.unencrypted:
+        remedy = "Use authentik's https:// address unless both run on one private network."
+        lines.append(_warning("encryption", unencrypted(server), remedy))
     if licence.status == "valid":
         return [*lines, _ok("licence", licence.status)]
     remedy = "See Enterprise > Licenses in authentik."

@@ -8,6 +8,7 @@ import pytest
 
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter, api_base
 from authentik_entra_bootstrap.authentik.requests import Call, Reply
+from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import Network, SecretText
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.support.waiting import Waiter
@@ -33,6 +34,12 @@ from .conftest import Answer, Stub, adapter_for, serve_basics
 )
 def test_addresses_as_people_paste_them(given: str, base: str) -> None:
     assert api_base(given) == base
+
+
+def test_plain_http_to_another_machine_is_for_those_who_ask_for_it() -> None:
+    assert api_base("http://server:9000", allow_plain_http=True) == "http://server:9000/api/v3"
+    settings = ConnectionSettings(authentik_url="http://server:9000", allow_plain_http=True)
+    assert settings.network().allow_plain_http
 
 
 UNUSABLE = (

@@ -10,6 +10,7 @@ import pytest
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.domain import OwnEvent, ProviderPk, ProviderSpec, SecretText, ServerInfo
+from authentik_entra_bootstrap.support.waiting import Waiter
 
 from .conftest import (
     EVENTS,
@@ -30,6 +31,12 @@ IMPORT = "/managed/blueprints/import/"
 SPEC = ProviderSpec("n", "c", "t", (), ())
 PK = ProviderPk(9)
 NOT_ALLOWED = Answer(405, {"detail": 'Method "OPTIONS" not allowed.'})
+
+
+async def test_tells_that_another_machine_is_reached_without_tls(stub: Stub, waiter: Waiter) -> None:
+    serve_basics(stub)
+    async with adapter_for("http://server:9000", waiter, proxy=stub.url, allow_plain_http=True) as plain:
+        assert (await plain.server()).unencrypted == "server"
 
 
 async def test_reads_version_and_fields(stub: Stub, adapter: AuthentikAdapter) -> None:

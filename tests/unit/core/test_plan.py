@@ -182,6 +182,19 @@ def test_a_licence_that_only_worries_is_a_warning(
     assert any(status in text for text in make_plan(desired, make_entra(), authentik, now).warnings)
 
 
+def test_unencrypted_traffic_with_authentik_is_a_warning(
+    desired: Desired, make_entra: Entra, make_authentik: Authentik, now: datetime
+) -> None:
+    plain = make_authentik(server=ServerInfo("2026.5.0", frozenset(), unencrypted="server"))
+    texts = make_plan(desired, make_entra(), plain, now).warnings
+    assert [text for text in texts if "unencrypted to server" in text]
+    assert not [
+        text
+        for text in make_plan(desired, make_entra(), make_authentik(), now).warnings
+        if "unencrypted" in text
+    ]
+
+
 # --- the plan
 
 

@@ -88,6 +88,15 @@ async def test_the_clock_is_compared_with_a_fresh_reply_of_each_service(
     assert [lines[name].level for name in named.values()] == [Level.OK]
 
 
+async def test_unencrypted_traffic_with_authentik_is_a_warning(world: World) -> None:
+    assert "encryption" not in await _lines(world)
+    world.server.info = replace(world.server.info, unencrypted="server")
+    for purpose in (check, check_rotation):
+        line = (await _lines(world, purpose))["encryption"]
+        assert line.level is Level.WARNING
+        assert "unencrypted to server" in line.detail
+
+
 async def test_a_service_that_tells_no_time_is_a_warning(world: World) -> None:
     world.tenant.clock_difference = None
     assert (await _lines(world))["clock: Entra ID"].level is Level.WARNING
