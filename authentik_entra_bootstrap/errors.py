@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar
@@ -95,6 +97,15 @@ def unexpected(error: BaseException) -> BootstrapError:
         f"Something unexpected happened: {type(error).__name__}{words}{place}.",
         "Run it again with --debug to see the traceback, and report it.",
     )
+
+
+def did_you_mean(given: str, known: Iterable[str], form: str = "{}") -> str:
+    """``Did you mean NAME?`` with the known name that is nearest to a misspelt one; empty where none is near.
+
+    :param form: what is suggested, with ``{}`` for the name: a command for example.
+    """
+    near = difflib.get_close_matches(given, list(known), n=1)
+    return f"Did you mean {form.format(near[0])}?" if near else ""
 
 
 class UnexpectedAnswer(BootstrapError):

@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from authentik_entra_bootstrap.blueprinting.document import load
-from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.errors import ConfigError, did_you_mean
 
 PACKAGE = "authentik_entra_bootstrap"
 PROVIDER = "entra-provider"
@@ -46,13 +46,13 @@ def shipped(name: str) -> Shipped:
 
     :raises ConfigError: ``blueprint-unknown``.
     """
-    for item in shipped_blueprints():
-        if item.name == name.removesuffix(".yaml"):
-            return item
+    known = {item.name: item for item in shipped_blueprints()}
+    if found := known.get(name.removesuffix(".yaml")):
+        return found
     raise ConfigError(
         "blueprint-unknown",
         f"There is no blueprint {name!r}.",
-        "See `authentik-entra blueprint list`.",
+        f"{did_you_mean(name, known)} `authentik-entra blueprint list` lists them.".lstrip(),
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from authentik_entra_bootstrap._version import __version__
+from authentik_entra_bootstrap.cli.options import Commands, as_typed
 from authentik_entra_bootstrap.cli.runner import print_json, unexpected_error
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode, Interrupted
 
@@ -41,7 +42,7 @@ _MODULES = {"plan": "bootstrap", "verify": "status", "explain": "help", "complet
 """Of the commands that share a module; the others have one of their name."""
 
 
-class _Commands(click.Group):
+class _Commands(Commands):
     """Subcommands by name; each stands in a module of its own and is imported when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -90,10 +91,12 @@ def run(arguments: Sequence[str] | None = None, obj: object = None) -> int:
     try:
         result = cli.main(args=given, standalone_mode=False, obj=obj)
     except click.ClickException as error:
-        if not _wants_json(given):
+        if error.format_message().startswith("Usage:"):  # a group of commands without a command
             error.show()
             return ExitCode.USAGE
-        remedy = "Add --help to the command: it lists what it takes."
+        context = getattr(error, "ctx", None)
+        typed = as_typed(context) if context else "authentik-entra"
+        remedy = f"`{typed} --help` lists what it takes."
         failure: BootstrapError = ConfigError("usage-error", error.format_message(), remedy)
     except (click.Abort, KeyboardInterrupt):
         text = "Interrupted. Run the same command again; it continues where this run stopped."
@@ -123,7 +126,8 @@ def _show(error: BootstrapError, given: Sequence[str]) -> None:
     elif isinstance(error, Interrupted):
         click.echo(error.message, err=True)
     else:
-        click.echo(f"ERROR: {error}\n  What to do: {error.remedy}", err=True)
+        more = f"More: authentik-entra explain {error.code}"
+        click.echo(f"ERROR: {error}\n  What to do: {error.remedy}\n  {more}", err=True)
 
 
 def _wants_json(given: Sequence[str]) -> bool:

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from authentik_entra_bootstrap.cli.options import (
+    Commands,
     Options,
     common,
     one_connection,
     output_option,
+    to_option,
     yes_option,
 )
 from authentik_entra_bootstrap.cli.prompts import confirm
-from authentik_entra_bootstrap.cli.runner import Result, print_json, run_connection
+from authentik_entra_bootstrap.cli.runner import Result, deliver, print_json, run_connection
 from authentik_entra_bootstrap.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -46,12 +48,9 @@ _values = click.option(
     callback=_pairs,
     help="A context value. Repeatable.",
 )
-_file = click.option(
-    "--output", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file."
-)
 
 
-@click.group()
+@click.group(cls=Commands)
 def blueprint() -> None:
     """Blueprints: list, render and apply those that come with this program; export a connection as one."""
 
@@ -78,7 +77,7 @@ def list_command(output: str) -> int:
 @click.argument("name")
 @one_connection
 @_values
-@_file
+@to_option
 def render_command(options: Options, name: str, given: dict[str, str], file: Path | None) -> int:
     """Print a blueprint; with --connection NAME (or "default") filled in for that connection.
 
@@ -88,7 +87,7 @@ def render_command(options: Options, name: str, given: dict[str, str], file: Pat
     from authentik_entra_bootstrap.workflows.blueprints import render
 
     if not options.connections:
-        _deliver(filled(shipped(name).text, given), file)
+        deliver(filled(shipped(name).text, given), file)
         return ExitCode.DONE
 
     return _written(
@@ -147,7 +146,7 @@ def apply_command(
 
 @blueprint.command("export")
 @one_connection
-@_file
+@to_option
 def export_command(options: Options, file: Path | None) -> int:
     """Print the connection's provider and application as a blueprint for another authentik.
 
@@ -168,25 +167,10 @@ def _written(
     async def body(session: Session, terminal: Terminal) -> Result:
         text = await make(session)
         terminal.stop()
-        _deliver(text, file)
+        deliver(text, file)
         return ExitCode.DONE, {}
 
     return run_connection(command, options, body)
-
-
-def _deliver(text: str, file: Path | None) -> None:
-    if file is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            "blueprint-file-unwritable",
-            f"{file} cannot be written: {error.strerror or error}.",
-            "Give a path that can be written.",
-        ) from None
-    click.echo(f"Written: {file}", err=True)
 
 
 def _read_secret(file: Path) -> SecretText:

@@ -9,25 +9,36 @@ from pathlib import Path
 
 import click
 
-from authentik_entra_bootstrap.errors import ConfigError, ExitCode
+from authentik_entra_bootstrap.errors import ConfigError, ExitCode, did_you_mean
 
 _PAGE = "docs/reference/errors.md"
 _ENTRY = re.compile(r"^### (?P<code>\S+)\n+(?P<text>.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
+_NUMBER = re.compile(
+    r"^\| (?P<number>\d+) \| \[(?P<operator>[\w-]+)\]\S* \| \[(?P<sync>[\w-]+)\]", re.MULTILINE
+)
+"""A row of the page's table of AADSTS numbers."""
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 _PROGRAMS = ("authentik-entra", "authentik-entra-bootstrap")
 
 
-def entries() -> Mapping[str, str]:
-    """Every error code with its entry on the page of errors, as plain text.
-
-    The page is in the wheel; in a checkout it is the repository's.
-    """
+def _page() -> str:
+    """The page of errors: in the wheel; in a checkout the repository's."""
     packaged = files("authentik_entra_bootstrap") / "output" / "errors.md"
     page = packaged if packaged.is_file() else Path(__file__).resolve().parents[2] / _PAGE
+    return page.read_text(encoding="utf-8")
+
+
+def entries() -> Mapping[str, str]:
+    """Every error code with its entry on the page of errors, as plain text."""
     return {
         found["code"]: _LINK.sub(r"\1", found["text"]).replace("**Do:**", "Do:").strip()
-        for found in _ENTRY.finditer(page.read_text(encoding="utf-8"))
+        for found in _ENTRY.finditer(_page())
     }
+
+
+def sign_in_numbers() -> Mapping[str, tuple[str, str]]:
+    """Number behind AADSTS -> codes of it where the operator signs in, and where the sync identity does."""
+    return {found["number"]: (found["operator"], found["sync"]) for found in _NUMBER.finditer(_page())}
 
 
 def _complete(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -37,22 +48,29 @@ def _complete(_ctx: click.Context, _parameter: click.Parameter, incomplete: str)
 @click.command()
 @click.argument("code", shell_complete=_complete)
 def explain(code: str) -> int:
-    """Print what an error code means and what to do about it."""
+    """Print what an error code means and what to do about it.
+
+    CODE stands in brackets behind an error's message. A number of Entra ID, like AADSTS7000215, is explained, too.
+    """
     known = entries()
+    numbers = sign_in_numbers()
+    if codes := numbers.get(code.upper().removeprefix("AADSTS")):
+        who = ("the operator", "the sync identity") if codes[0] != codes[1] else ("anybody",)
+        parts = [f"When {name} signs in: {it}\n\n{known[it]}" for name, it in zip(who, codes, strict=False)]
+        click.echo("\n\n".join([code, *parts]))
+        return ExitCode.DONE
     for name, text in known.items():
         # A part in capitals is filled in when the error happens.
         if re.fullmatch(re.sub(r"[A-Z]+", r"[\\w-]+", name), code):
             click.echo(f"{code}\n\n{text}")
             return ExitCode.DONE
-    import difflib
-
-    near = difflib.get_close_matches(code, known, n=1)
+    nearest = did_you_mean(
+        code, [*known, *(f"AADSTS{number}" for number in numbers)], "`authentik-entra explain {}`"
+    )
     raise ConfigError(
         "error-code-unknown",
         f"There is no error code {code!r}.",
-        f"Did you mean `authentik-entra explain {near[0]}`?"
-        if near
-        else "Copy the code that stands in brackets.",
+        nearest or "Copy the code that stands in brackets behind an error's message.",
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -28,6 +28,7 @@ class Options:
     :param flags: settings given as flags; ``None`` where not given.
     :param verbose: 1: our own log at debug level; 2: the libraries' as well. Redacted.
     :param render: makes what is printed from the document; ``None`` prints it as JSON.
+    :param to: the file that the document is written to; ``None`` for standard output.
     """
 
     config: Path | None
@@ -38,6 +39,7 @@ class Options:
     output: str = "text"
     all_connections: bool = False
     render: Callable[[dict[str, Any]], str] | None = None
+    to: Path | None = None
 
     @property
     def connection(self) -> str | None:
@@ -86,6 +88,29 @@ class Options:
         return load_settings(file, connection=connection, environment=os.environ, flags=self.flags)
 
 
+def as_typed(context: click.Context) -> str:
+    """The command as people type it: ``authentik-entra rotator create``."""
+    above = context.parent
+    return "authentik-entra" if above is None else f"{as_typed(above)} {context.info_name}"
+
+
+class Commands(click.Group):
+    """A group of commands that names the nearest one where a name is misspelt."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it.
+
+        :raises click.UsageError: there is no such command.
+        """
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            nearest = did_you_mean(name, self.list_commands(ctx), f"`{as_typed(ctx)} {{}}`")
+            raise click.UsageError(f"There is no command {name!r}. {nearest}".rstrip(), ctx)
+        return super().resolve_command(ctx, args)
+
+
 # --- values
 
 
@@ -127,6 +152,13 @@ def span(_context: click.Context, _option: click.Parameter, value: str | None) -
 # --- options of single commands
 
 
+to_option = click.option(
+    "--to",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the result to this file instead of standard output.",
+)
 adopt_option = click.option(
     "--adopt",
     type=click.UUID,

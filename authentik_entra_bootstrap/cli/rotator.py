@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
-from authentik_entra_bootstrap.cli.options import Options, common, span, yes_option
+from authentik_entra_bootstrap.cli.options import Commands, Options, common, span, yes_option
 from authentik_entra_bootstrap.cli.prompts import ON_A_TERMINAL, confirm
 from authentik_entra_bootstrap.cli.runner import Result, run_reported
 from authentik_entra_bootstrap.errors import ConfigError, ExitCode, VerificationFailed
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 Body: TypeAlias = "Callable[[tuple[ConnectionSettings, ...], Terminal, RotatorContext], Awaitable[Result]]"
 
 _certificate = click.option(
-    "--certificate-file",
+    "--to",
+    "certificate_file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Private key and certificate in PEM. Made with mode 0600; a file that exists is never overwritten.",
@@ -42,7 +43,7 @@ _lifetime = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Commands)
 def rotator() -> None:
     """The identities with which rotation runs: all that it needs, and nothing else.
 
@@ -236,7 +237,14 @@ def _run(command: str, options: Options, body: Body) -> int:
 
 @rotator.command(short_help="make the service account in authentik and its API token")
 @common
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option(
+    "--to",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    required=True,
+    help='File for the token\'s key, made with mode 0600; one that exists is never overwritten. "-": standard output.',
+)
 @click.option(
     "--for",
     "purpose",
@@ -247,9 +255,9 @@ def _run(command: str, options: Options, body: Body) -> int:
 )
 @yes_option
 def token(options: Options, file: Path, purpose: str, yes: bool) -> int:
-    """Make in authentik the service account, its role and its API token; the key goes to FILE, or to stdout for "-".
+    """Make in authentik the service account, its role and its API token, whose key goes to a file.
 
-    Runs with an administrator's token. FILE is made with mode 0600 and must not exist; nothing else keeps the key.
+    Runs with an administrator's token. Nothing else keeps the key.
     """
     import asyncio
 

@@ -12,13 +12,14 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
 from authentik_entra_bootstrap.cli.options import Options
 from authentik_entra_bootstrap.cli.prompts import Declined
-from authentik_entra_bootstrap.errors import BootstrapError, ExitCode, unexpected
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode, unexpected
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.config import SettingsFile
@@ -122,10 +123,7 @@ def run_reported(command: str, options: Options, job: Job) -> int:
         terminal.stop()
     if options.json:
         document = envelope(command, code, document)
-        if options.render is None:
-            print_json(document)
-        else:
-            click.echo(options.render(document), nl=False)
+        deliver(options.render(document) if options.render else _as_json(document), options.to)
     return code
 
 
@@ -198,7 +196,32 @@ def unexpected_error(error: Exception, arguments: Sequence[str] | None = None) -
     return unexpected(error)
 
 
+def deliver(text: str, file: Path | None) -> None:
+    """Write a result to a file, or to standard output without one.
+
+    :raises ConfigError: ``output-file-unwritable``.
+    """
+    if file is None:
+        click.echo(text, nl=False)
+        return
+    from authentik_entra_bootstrap.support.private_files import write_file
+
+    try:
+        write_file(file, text)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "output-file-unwritable",
+            f"The file {file} cannot be written: {getattr(error, 'strerror', None) or error}.",
+            "Name another one with --to.",
+        ) from None
+    click.echo(f"Written: {file}", err=True)
+
+
 def print_json(document: dict[str, Any]) -> None:
     """One JSON document on standard output."""
+    click.echo(_as_json(document), nl=False)
+
+
+def _as_json(document: dict[str, Any]) -> str:
     # ASCII only: any console can show it, and no name from a service can steer a terminal.
-    click.echo(json.dumps(document, indent=2, allow_nan=False))
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"

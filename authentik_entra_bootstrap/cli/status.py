@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from authentik_entra_bootstrap.cli.options import Options, also_as, common, span
+from authentik_entra_bootstrap.cli.options import Options, also_as, common, span, to_option
 from authentik_entra_bootstrap.cli.runner import Result, run_connection
 from authentik_entra_bootstrap.errors import ExitCode
 
@@ -27,21 +28,25 @@ if TYPE_CHECKING:
     help="For monitoring: exit code 2 when a secret in use ends soon, authentik's proof is missing or failed, or "
     "there is drift.",
 )
+@to_option
 @click.option(
     "--within",
     callback=span,
     metavar="SPAN",
     help='What "soon" is, like 14d or 12h. Left out: a sixth of the secret\'s lifetime.',
 )
-def status(options: Options, check_alarms: bool, within: timedelta | None) -> int:
+def status(options: Options, check_alarms: bool, file: Path | None, within: timedelta | None) -> int:
     """Show the connection: secrets, expiry, last proof, authentik's last sync, drift.
 
-    --output html prints a page of all connections of the run, with their timeline; --output prometheus prints
-    metrics for node_exporter's textfile collector.
+    --output html makes a page of all connections of the run, with their timeline; --output prometheus makes
+    metrics for node_exporter's textfile collector. --to replaces its file as a whole: nobody reads half of one.
     """
     from authentik_entra_bootstrap.output.status import exposition, show_status, status_document
     from authentik_entra_bootstrap.output.status_page import page
     from authentik_entra_bootstrap.workflows.status import alarms, look_at_status
+
+    if file is not None and not options.json:
+        raise click.UsageError("--to takes a document: add --output html, json or prometheus.")
 
     async def body(session: Session, terminal: Terminal) -> Result:
         seen = await look_at_status(session.context, session.desired)
@@ -52,7 +57,7 @@ def status(options: Options, check_alarms: bool, within: timedelta | None) -> in
         return code, status_document(seen, found, cloud, session.authentik_url)
 
     render = {"html": page, "prometheus": exposition}.get(options.output)
-    return run_connection("status", replace(options, render=render), body)
+    return run_connection("status", replace(options, render=render, to=file), body)
 
 
 @click.command()

@@ -43,6 +43,7 @@ from authentik_entra_bootstrap.support.addresses import unquoted
 from authentik_entra_bootstrap.support.private_files import Unreadable, read_line
 
 DEFAULT_CONNECTION = "default"
+DEFAULT_FILE = "authentik-entra.toml"
 
 
 class ConnectionSettings(BaseModel):
@@ -220,30 +221,47 @@ class ConnectionSettings(BaseModel):
             AppId(self.operator_client_id), secret, certificate, str(password) if password else None
         )
 
+    def refuse_missing(self) -> None:
+        """Refuse settings with which authentik cannot be asked; every missing one is named, with each way to set it.
+
+        :raises ConfigError: ``settings-missing``.
+        """
+        token = self._token_in_environment() or self.authentik_token_file
+        given = {"authentik_url": self.authentik_url, "authentik_token_file": token}
+        missing = [name for name, value in given.items() if not value]
+        if missing:
+            ways = [f"{name} ({name.upper()}, --{name.replace('_', '-')})" for name in missing]
+            raise ConfigError(
+                "settings-missing",
+                f"{'A setting is' if len(missing) == 1 else f'{len(missing)} settings are'} missing: {', '.join(ways)}.",
+                "`authentik-entra init` asks for them and writes a settings file. Or set each by its variable, its flag, "
+                f"or its key in {DEFAULT_FILE}.",
+                facts={"missing": ", ".join(missing)},
+            )
+
+    def _token_in_environment(self) -> str:
+        return self.authentik_token.get_secret_value().strip() if self.authentik_token is not None else ""
+
     def token(self) -> SecretText:
         """authentik's API token, from the environment or from a file.
 
-        :raises ConfigError: ``authentik-token-missing``, ``authentik-token-file-unreadable``,
-            ``authentik-token-malformed``.
+        :raises ConfigError: ``settings-missing``, ``authentik-token-file-unreadable``, ``authentik-token-malformed``.
         """
-        token = self.authentik_token.get_secret_value() if self.authentik_token is not None else ""
-        where = "The token in AUTHENTIK_TOKEN"
-        if not token.strip() and self.authentik_token_file is not None:
+        token, where = self._token_in_environment(), "The token in AUTHENTIK_TOKEN"
+        if not token and self.authentik_token_file is None:
+            self.refuse_missing()
+        if not token and self.authentik_token_file is not None:
             where = f"The token in {self.authentik_token_file}"
             try:
-                token = read_line(self.authentik_token_file)
+                token, why = read_line(self.authentik_token_file), "it is empty"
             except Unreadable as error:
+                why = str(error)
+            if not token:
                 raise ConfigError(
                     "authentik-token-file-unreadable",
-                    f"The token file {self.authentik_token_file} cannot be read: {error}.",
-                    "Check its path and permissions.",
-                ) from None
-        if not token.strip():
-            raise ConfigError(
-                "authentik-token-missing",
-                "No authentik API token is set.",
-                "Set AUTHENTIK_TOKEN, or AUTHENTIK_TOKEN_FILE to a file that holds it. The token needs the intent API.",
-            )
+                    f"The token file {self.authentik_token_file} cannot be used: {why}.",
+                    "Check its path and permissions. It holds an API token of authentik (intent API) and nothing else.",
+                )
         token = unquoted(token)
         # Anything else makes HTTP libraries refuse the header, and quote it in their refusal.
         if not token.isascii() or not token.isprintable() or " " in token:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from authentik_entra_bootstrap.config.connection import DEFAULT_CONNECTION, ConnectionSettings
+from authentik_entra_bootstrap.config.connection import DEFAULT_CONNECTION, DEFAULT_FILE, ConnectionSettings
 from authentik_entra_bootstrap.config.values import invalid
 from authentik_entra_bootstrap.config.worker import WorkerSettings
-from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.errors import ConfigError, did_you_mean
 from authentik_entra_bootstrap.support.addresses import holds_password
 from authentik_entra_bootstrap.support.private_files import Unreadable, exposure, read_text
 
@@ -22,7 +23,6 @@ M = TypeVar("M", bound=BaseModel)
 Origins = dict[str, tuple[object, str]]
 """Setting -> its value, and where that comes from, for people."""
 
-DEFAULT_FILE = "authentik-entra.toml"
 ENV_PREFIX = "AUTHENTIK_ENTRA_"
 FOREIGN_VARIABLES = {
     "AUTHENTIK_URL": "authentik_url",
@@ -150,7 +150,7 @@ class SettingsFile:
             raise ConfigError(
                 "unknown-connection",
                 f"There is no connection {connection!r} in {self.path or DEFAULT_FILE}.",
-                f"Known: {', '.join(self.connections)}.",
+                f"{did_you_mean(connection, self.connections)} Known: {', '.join(self.connections)}.".lstrip(),
             )
         return {**self._document.get("defaults", {}), **tables.get(connection, {})}
 
@@ -274,18 +274,30 @@ def exposed_files(path: Path | None, *settings: BaseModel) -> tuple[str, ...]:
 def _validated(
     model: type[M], from_file: Mapping[str, Any], place: Callable[[str], str], given: Origins
 ) -> M:
-    """The settings, or what is wrong with the first that is.
+    """The settings.
 
     :param place: where a key stands in the file; asked in case of an error only, because it reads the whole text.
     :param given: what lies over the file.
+    :raises ConfigError: ``setting-invalid``, with everything that is wrong.
     """
     try:
         return model.model_validate({**from_file, **{key: value for key, (value, _) in given.items()}})
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        key = str(first["loc"][0]) if first["loc"] else "?"
-        where = given[key][1] if key in given else place(key) if key in from_file else key
-        raise invalid(where, key, first["msg"].removeprefix("Value error, ")) from None
+        wrong = []
+        for item in error.errors(include_input=False, include_url=False):
+            key = str(item["loc"][0]) if item["loc"] else "?"
+            where = given[key][1] if key in given else place(key) if key in from_file else key
+            wrong.append(f"{where}: {key}: {_in_our_words(item, key, model)}")
+        raise invalid(*wrong) from None
+
+
+def _in_our_words(item: ErrorDetails, key: str, model: type[BaseModel]) -> str:
+    """What is wrong with a value. pydantic's sentences are about Python: of those only what is wanted is kept."""
+    if item["type"] == "extra_forbidden":
+        return f"there is no such setting{did_you_mean(key, model.model_fields).replace('Did', '; did').rstrip('?')}"
+    text = item["msg"].removeprefix("Value error, ").partition(", unable to")[0]
+    text = text.replace("a valid boolean", "true or false").replace("a valid string", "text")
+    return re.sub(r"^\w+ should (?:be|have) (?:a valid )?(.*)$", r"\1 is wanted", text)
 
 
 def _secret_in_file(place: str, key: str, what: str) -> ConfigError:

@@ -117,8 +117,11 @@ ProxyUrl = Annotated[str, AfterValidator(_proxy)]
 NotSuspend = BeforeValidator(_not_suspend)
 
 
-def invalid(where: str, key: str, reason: object) -> ConfigError:
-    """The error of a value that cannot be used."""
+def invalid(*problems: str) -> ConfigError:
+    """The error of values that cannot be used.
+
+    :param problems: for each its place, its key and what is wrong, with colons between.
+    """
     return ConfigError(
-        "setting-invalid", f"{where}: {key}: {reason}.", "See docs/reference/settings.md for every setting."
+        "setting-invalid", f"{'; '.join(problems)}.", "See docs/reference/settings.md for every setting."
     )

@@ -122,4 +122,4 @@ def _chosen(value: str | None, file: Path | None, key: str, schemes: tuple[str, 
             "Check its path and permissions.",
         ) from None
     except AddressError as error:
-        raise invalid(str(file), key, error) from None
+        raise invalid(f"{file}: {key}: {error}") from None

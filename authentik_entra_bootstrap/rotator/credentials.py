@@ -109,7 +109,7 @@ def decide_key(
         raise ConfigError(
             "certificate-file-missing",
             "The rotator needs a new certificate, and no file is named for its private key.",
-            "Name a file that does not exist yet with --certificate-file.",
+            "Name a file that does not exist yet with --to.",
         )
     if marks.current is None:
         reason = "it has no certificate of ours yet"

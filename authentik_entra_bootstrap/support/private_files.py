@@ -164,6 +164,28 @@ def _unsafe_parent(folder: Path) -> str:
     return "it is a link" if folder.is_symlink() else ""
 
 
+def write_file(path: Path, text: str, mode: int = 0o666) -> None:
+    """Write a file completely or not at all, in the place of one that exists; a pipe or a device is written to.
+
+    :param mode: of the file, less the process's umask.
+    :raises OSError: it cannot be written.
+    """
+    place = path.resolve()
+    if place.exists() and not place.is_file():
+        place.write_text(text, encoding="utf-8")
+        return
+    made = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        made.replace(place)
+    finally:
+        made.unlink(missing_ok=True)
+
+
 def refuse_existing(path: Path) -> None:
     """Refuse a path where a file exists already, or where none can be made.
 

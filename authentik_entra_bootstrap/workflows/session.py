@@ -14,7 +14,6 @@ from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.config import NO_LEASE, ConnectionSettings
 from authentik_entra_bootstrap.domain import AppId, Desired, Network, SecretText, TenantId
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
-from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.support.events import Several
 from authentik_entra_bootstrap.support.leases import Hold, delivery_lease_name, hold, lease_name, open_lease
 from authentik_entra_bootstrap.support.waiting import RUN_LIMIT, Backoff, Waiter, run_limit
@@ -145,7 +144,7 @@ def _entra(settings: ConnectionSettings, runtime: Runtime, network: Network, wai
 def _authentik(
     settings: ConnectionSettings, token: SecretText, network: Network, waiter: Waiter
 ) -> AuthentikAdapter:
-    return AuthentikAdapter(_authentik_address(settings), token, network, waiter)
+    return AuthentikAdapter(settings.authentik_url or "", token, network, waiter)
 
 
 @asynccontextmanager
@@ -168,9 +167,9 @@ async def open_authentik(
     """Open authentik's side of a connection alone; nobody signs in to Entra ID.
 
     :param token: instead of the one of the settings.
-    :raises ConfigError: ``authentik-url-missing``, ``authentik-token-missing``, unreadable files.
+    :raises ConfigError: ``settings-missing``, unreadable files.
     """
-    _authentik_address(settings)
+    settings.refuse_missing()
     network, waiter = _shared(settings, runtime)
     async with (
         run_limit(RUN_LIMIT * waiter.scale),
@@ -179,23 +178,13 @@ async def open_authentik(
         yield authentik
 
 
-def _authentik_address(settings: ConnectionSettings) -> str:
-    if not settings.authentik_url:
-        raise ConfigError(
-            "authentik-url-missing",
-            "No authentik address is set.",
-            "Set AUTHENTIK_URL, for example https://authentik.example.com.",
-        )
-    return settings.authentik_url
-
-
 @asynccontextmanager
 async def open_session(settings: ConnectionSettings, runtime: Runtime) -> AsyncIterator[Session]:
     """Open both sides of a connection and close them at the end.
 
-    :raises ConfigError: ``authentik-url-missing``, ``authentik-token-missing``, unreadable files.
+    :raises ConfigError: ``settings-missing``, unreadable files.
     """
-    _authentik_address(settings)
+    settings.refuse_missing()
     token, desired = settings.token(), settings.desired()
     network, waiter = _shared(settings, runtime)
     async with (

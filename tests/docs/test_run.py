@@ -86,12 +86,12 @@ def test_documented_permissions_of_the_operator_are_enough(library, shell, tmp_p
     operator_holds(*seeded(shell), *_operator(library, "bootstrap"))
     assert shell.run("authentik-entra check") == 0, shell.out
     assert shell.run("authentik-entra bootstrap --yes") == 0, shell.err
-    rotator = f"rotator create --yes --certificate-file {tmp_path}/rotator.pem"
+    rotator = f"rotator create --yes --to {tmp_path}/rotator.pem"
     assert shell.run(f"authentik-entra {rotator}") == 4, shell.err
     operator_holds(*seeded(shell), *(_operator(library, "bootstrap") | _operator(library, "rotator")))
     assert shell.run(f"authentik-entra {rotator}") == 0, shell.err
     operator_holds(*seeded(shell), *_operator(library, "later"))
-    assert shell.run(f"authentik-entra rotator renew --now --yes --certificate-file {tmp_path}/2.pem") == 0
+    assert shell.run(f"authentik-entra rotator renew --now --yes --to {tmp_path}/2.pem") == 0
     assert shell.run("authentik-entra bootstrap --yes") == 0, shell.err
     shell.sandbox.world.clock.advance(130 * 86400)
     assert shell.run("authentik-entra plan") == 2, shell.out

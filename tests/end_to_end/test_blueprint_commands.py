@@ -195,7 +195,7 @@ def test_render_fills_in_and_never_holds_a_secret(shell: Callable, tmp_path: Pat
     assert "client_id: !Context client_id" in plain.out
     assert run("bootstrap", "--yes").code == 0
     file = tmp_path / "provider.yaml"
-    told = run("blueprint", "render", "entra-provider", "--connection", "default", "--output", str(file))
+    told = run("blueprint", "render", "entra-provider", "--connection", "default", "--to", str(file))
     assert told.code == 0, told.err
     text = file.read_text()
     document = load(text)
@@ -265,7 +265,7 @@ def test_an_export_imports_cleanly_into_another_authentik(
     )
     assert source("bootstrap", "--yes").code == 0
     file = tmp_path / "export.yaml"
-    assert source("blueprint", "export", "--output", str(file)).code == 0
+    assert source("blueprint", "export", "--to", str(file)).code == 0
     text = file.read_text()
     (provider,) = tables(source)["provider"]
     assert provider["client_secret"] not in text

@@ -105,15 +105,13 @@ def test_the_rotator_s_life_with_a_certificate(
 ) -> None:
     shell, key_file, world = settled, settled.key_file, settled.sandbox.world
     before = world.log.last_seq
-    refused = shell("rotator", "create", "--certificate-file", str(key_file), "--no-input")
+    refused = shell("rotator", "create", "--to", str(key_file), "--no-input")
     assert (refused.code, "+ create" in refused.out) == (3, True)
     assert "confirmation-needed" in refused.err
     assert not key_file.exists()
     assert shell("rotator", "show", "--check").code == 2
-    assert shell("rotator", "renew", "--certificate-file", str(key_file), "--yes").code == 3
-    made = documented(
-        shell("rotator", "create", "--certificate-file", str(key_file), "--yes", "--output", "json")
-    )
+    assert shell("rotator", "renew", "--to", str(key_file), "--yes").code == 3
+    made = documented(shell("rotator", "create", "--to", str(key_file), "--yes", "--output", "json"))
     assert made["rotator"]["permissions"] == [ROLE]
     assert made["connections"][0]["owned"] is True
     assert [item["ok"] for item in made["evidence"]] == [True, True]
@@ -128,7 +126,7 @@ def test_the_rotator_s_life_with_a_certificate(
     assert before < world.log.last_seq
 
     # Again: nothing to do, nothing asked, nothing written, the proof taken.
-    again = documented(shell("rotator", "create", "--certificate-file", str(key_file), "--output", "json"))
+    again = documented(shell("rotator", "create", "--to", str(key_file), "--output", "json"))
     assert again["changed"] == []
     assert len(again["evidence"]) == 2
     # The settings that it prints are TOML, and name only a file that holds the certificate.
@@ -137,7 +135,7 @@ def test_the_rotator_s_life_with_a_certificate(
         ("create", tmp_path / "other.pem", {}),
         ("renew", tmp_path / "other.pem", {}),
     ):
-        said = shell("rotator", command, "--certificate-file", str(file))
+        said = shell("rotator", command, "--to", str(file))
         assert said.code == 0
         assert not (tmp_path / "other.pem").exists()
         sign_in = {"tenant_id": made["tenant_id"], "operator_client_id": made["rotator"]["app_id"], **named}
@@ -148,14 +146,14 @@ def test_the_rotator_s_life_with_a_certificate(
     due = shell("rotator", "show", "--check")
     assert (due.code, "is due" in due.err) == (2, True)
     new = tmp_path / "new.pem"
-    assert "certificate-file-in-use" in shell("rotator", "renew", "--certificate-file", str(key_file)).err
-    assert shell("rotator", "renew", "--certificate-file", str(new), "--yes").code == 0
+    assert "certificate-file-in-use" in shell("rotator", "renew", "--to", str(key_file)).err
+    assert shell("rotator", "renew", "--to", str(new), "--yes").code == 0
     world.clock.advance(60)
     seen = documented(shell("rotator", "show", "--output", "json"))
     assert sorted(item["state"] for item in seen["rotator"]["certificates"]) == ["current", "previous"]
     assert graph_token(shell, made["rotator"]["app_id"]), "workers go on with the old file"
     world.clock.advance(8 * 86400)
-    assert shell("rotator", "renew", "--certificate-file", str(new), "--yes").code == 0
+    assert shell("rotator", "renew", "--to", str(new), "--yes").code == 0
     world.clock.advance(60)
     seen = documented(shell("rotator", "show", "--output", "json"))
     assert [item["state"] for item in seen["rotator"]["certificates"]] == ["current"]
@@ -168,8 +166,8 @@ def test_the_rotator_s_life_with_a_certificate(
 def test_the_rotator_rotates_and_can_do_nothing_else(settled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     shell, world = settled, settled.sandbox.world
     key_file = str(shell.key_file)
-    made = shell("rotator", "create", "--certificate-file", key_file, "--yes", "--output", "json", "-vv")
-    token = shell("rotator", "token", str(shell.token_file), "--yes", "-vv")
+    made = shell("rotator", "create", "--to", key_file, "--yes", "--output", "json", "-vv")
+    token = shell("rotator", "token", "--to", str(shell.token_file), "--yes", "-vv")
     assert token.code == 0
     body = shell.key_file.read_text().split("-----")[2].split()
     assert len(body) > 20
@@ -364,7 +362,7 @@ def test_a_service_account_of_authentik_is_made_once(
     made = shell(authentik_profile=profile)
     assert made("bootstrap", "--yes").code == 0
     file = tmp_path / "token"
-    ran = made("rotator", "token", str(file), "--yes", "--output", "json")
+    ran = made("rotator", "token", "--to", str(file), "--yes", "--output", "json")
     document = documented(ran)
     key = file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -379,12 +377,12 @@ def test_a_service_account_of_authentik_is_made_once(
     ]
 
     # The same file is refused, another one gets the same key, and so does standard output, once.
-    refused = made("rotator", "token", str(file), "--yes")
+    refused = made("rotator", "token", "--to", str(file), "--yes")
     assert (refused.code, "secret-file-exists" in refused.err) == (3, True)
-    shown = made("rotator", "token", "-", "--no-input", "--yes")
+    shown = made("rotator", "token", "--to", "-", "--no-input", "--yes")
     assert shown.out == f"{key}\n"
     assert "everything is there" in shown.err
-    assert "Done" not in made("rotator", "token", str(tmp_path / "other"), "--yes").err.replace(
+    assert "Done" not in made("rotator", "token", "--to", str(tmp_path / "other"), "--yes").err.replace(
         "Done: the key", ""
     )
 
@@ -405,7 +403,7 @@ def test_a_service_account_of_authentik_is_made_once(
     (group,) = api("GET", f"{base}/core/groups/?name=authentik-entra-rotation").json()["results"]
     one = f"{base}/core/groups/{group['pk']}"
     assert api("PATCH", f"{one}/", json={"roles": [], "users": []}).status_code == 200
-    mended = made("rotator", "token", str(tmp_path / "third"), "--yes")
+    mended = made("rotator", "token", "--to", str(tmp_path / "third"), "--yes")
     assert mended.code == 0, mended.err
     assert "lacks authentik_events.add_event" in mended.out
     assert "gives more than is needed: authentik_core.view_user" in mended.err
@@ -415,9 +413,11 @@ def test_a_service_account_of_authentik_is_made_once(
         f"{base}/core/tokens/",
         json={"identifier": "authentik-entra-rotator", "user": user["pk"], "intent": "app_password"},
     )
-    assert "authentik-token-not-ours" in made("rotator", "token", str(tmp_path / "fourth"), "--yes").err
+    assert (
+        "authentik-token-not-ours" in made("rotator", "token", "--to", str(tmp_path / "fourth"), "--yes").err
+    )
     api("POST", f"{base}/core/users/", json={"username": "authentik-entra-bootstrap", "name": "a person"})
-    taken = made("rotator", "token", str(tmp_path / "fifth"), "--for", "bootstrap", "--yes")
+    taken = made("rotator", "token", "--to", str(tmp_path / "fifth"), "--for", "bootstrap", "--yes")
     assert (taken.code, "service-account-not-ours" in taken.err) == (5, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "third", "token"]
 
@@ -430,7 +430,7 @@ def test_connections_of_two_tenants_have_no_rotator_in_common(
     file.write_text("".join(f'[connections.c{n}]\ntenant_id = "{id_}"\n' for n, id_ in enumerate(tenants)))
     assert run(["rotator", "show", "--config", str(file)]) == 3
     assert "rotator-several-tenants" in capsys.readouterr().err
-    assert run(["rotator", "token", "-", "--output", "json"]) == 3
+    assert run(["rotator", "token", "--to", "-", "--output", "json"]) == 3
     assert "name a file" in capsys.readouterr().out
     assert run(["rotator", "create", "--lifetime", "soon"]) == 3
     assert "180d" in capsys.readouterr().err
@@ -442,8 +442,8 @@ def test_a_rotation_runs_with_the_two_identities_alone_and_names_what_either_lac
     run = shell()
     pem, key = tmp_path / "rotator.pem", tmp_path / "rotation.token"
     assert run("bootstrap", "--yes").code == 0
-    assert run("rotator", "create", "--certificate-file", str(pem), "--yes").code == 0
-    assert run("rotator", "token", str(key), "--yes").code == 0
+    assert run("rotator", "create", "--to", str(pem), "--yes").code == 0
+    assert run("rotator", "token", "--to", str(key), "--yes").code == 0
     tenant = run.sandbox.world.default_tenant
     rotator = tenant.find("application", lambda item: "authentik-entra:rotator" in item["tags"])
     for name in ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AUTHENTIK_TOKEN"):

@@ -418,8 +418,37 @@ def test_flags_reach_the_settings(
 def test_wrong_usage_is_exit_code_3(command: Command, arguments: tuple[str, ...]) -> None:
     said = command(*arguments)
     assert said.code == 3
-    assert "Usage:" in said.err
     assert said.out == ""
+    if arguments:
+        assert said.err.startswith("ERROR: ")
+        lines = said.err.splitlines()[1:]
+        typed = f"authentik-entra {arguments[0]}" if arguments[0] in cli._COMMANDS else "authentik-entra"
+        assert lines[0].startswith(f"  What to do: `{typed}")
+        assert lines[0].endswith(" --help` lists what it takes.")
+        assert lines[1:] == ["  More: authentik-entra explain usage-error"]
+    else:
+        assert "Usage:" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (("bootsrap",), "`authentik-entra bootstrap`"),
+        (("rotator", "crate"), "`authentik-entra rotator create`"),
+        (("plan", "--outpt", "json"), "--output"),
+        (("plan", "--connection", "contso"), "contoso"),
+        (("explain", "confirmation-neded"), "`authentik-entra explain confirmation-needed`"),
+        (("blueprint", "render", "rotation-alrts"), "rotation-alerts"),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_the_nearest(
+    command: Command, tmp_path: Path, arguments: tuple[str, ...], nearest: str
+) -> None:
+    (tmp_path / "authentik-entra.toml").write_text("[connections.contoso]\n[connections.other]\n")
+    said = command(*arguments)
+    assert said.code == 3
+    assert "Did you mean " in said.err
+    assert nearest in said.err
 
 
 @pytest.mark.parametrize("name", [*CONNECTED, "demo", "sandbox"])
@@ -450,7 +479,7 @@ def test_the_overview_lists_every_command_and_no_secret_is_an_option(command: Co
         (("plan", "--output", "json", "--nonsense"), 3, "usage-error"),
         (("blueprint", "list", "--output=json", "more"), 3, "usage-error"),
         (("rotate", "--output", "json", "--timeout", "soon"), 3, "usage-error"),
-        (("rotator", "token", "-", "--output", "json"), 3, "usage-error"),
+        (("rotator", "token", "--to", "-", "--output", "json"), 3, "usage-error"),
         (("blueprint", "apply", "none", "--output", "json"), 3, "blueprint-unknown"),
         (("demo", "--output", "json"), 3, "usage-error"),
         (("status", "--output", "json", "--all", "--connection", "a"), 3, "connection-twice-chosen"),

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from authentik_entra_bootstrap import cli
-from authentik_entra_bootstrap.cli.help import entries
+from authentik_entra_bootstrap.cli.help import entries, sign_in_numbers
+from authentik_entra_bootstrap.entra.token_service import NUMBERS
 
 ROOT = Path(__file__).resolve().parents[3]
 SHELLS = ("bash", "zsh", "fish")
@@ -181,11 +182,16 @@ def test_a_code_with_a_part_that_is_filled_in_is_explained(capsys: pytest.Captur
     assert capsys.readouterr().out.startswith("authentik-slug-taken\n")
 
 
+def test_a_number_of_entra_id_is_explained_by_who_signs_in(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["explain", "AADSTS7000215"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("AADSTS7000215\n\nWhen the operator signs in: operator-secret-wrong\n")
+    assert "When the sync identity signs in: secret-not-accepted\n" in said
+    assert cli.run(["explain", "50079"]) == 0
+    assert "When anybody signs in: interaction-required\n" in capsys.readouterr().out
+    assert set(sign_in_numbers()) == {str(number) for number in NUMBERS}
+
+
 def test_every_entry_has_a_text() -> None:
     assert len(entries()) > 100
     assert [code for code, text in entries().items() if not text.startswith("Exit code ")] == []
-
-
-def test_an_unknown_code_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["explain", "confirmation-neded"]) == 3
-    assert "Did you mean `authentik-entra explain confirmation-needed`?" in capsys.readouterr().err

@@ -38,8 +38,8 @@ class Adapter:
 @pytest.mark.parametrize(
     ("environment", "code"),
     [
-        ({}, "authentik-url-missing"),
-        ({"AUTHENTIK_URL": "https://ak.example"}, "authentik-token-missing"),
+        ({}, "settings-missing"),
+        ({"AUTHENTIK_URL": "https://ak.example"}, "settings-missing"),
         (
             {
                 "AUTHENTIK_URL": "https://ak.example",
@@ -64,6 +64,21 @@ def test_what_is_missing_is_told_before_anything_is_asked(
         monkeypatch.setenv(name, value)
     assert run(["status"]) == 3
     assert f"[{code}]" in capsys.readouterr().err
+
+
+def test_every_missing_setting_is_named_with_its_variable_and_its_flag() -> None:
+    address, token = (
+        f"{name} ({name.upper()}, --{name.replace('_', '-')})"
+        for name in ("authentik_url", "authentik_token_file")
+    )
+    for given, missing in (
+        ({}, f"2 settings are missing: {address}, {token}."),
+        ({"authentik_url": "https://ak.example", "authentik_token": " "}, f"A setting is missing: {token}."),
+        ({"authentik_token": "x"}, f"A setting is missing: {address}."),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            ConnectionSettings(**given).refuse_missing()
+        assert (caught.value.code, caught.value.message) == ("settings-missing", missing)
 
 
 async def test_both_sides_share_network_waiter_and_reporter(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -215,3 +216,16 @@ def test_a_connection_whose_next_rotation_finds_no_place_is_an_alarm(
     valid(document, "status")
     assert "too-many-secrets" in codes(document)
     assert command("status", "--check").code == 2
+
+
+def test_a_document_goes_to_the_file_that_is_named(command: Command, made: World, tmp_path: Path) -> None:
+    for form in ("json", "html", "prometheus"):
+        printed = command("status", "--output", form)
+        said = command("status", "--output", form, "--to", f"status.{form}")
+        assert (said.code, said.out) == (0, "")
+        assert said.err.endswith(f"Written: status.{form}\n")
+        assert (tmp_path / f"status.{form}").read_text().splitlines()[0] == printed.out.splitlines()[0]
+    assert command("status", "--to", "page.html").code == 3
+    refused = command("status", "--output", "html", "--to", "missing/page.html")
+    assert (refused.code, "[output-file-unwritable]" in refused.err) == (3, True)
+    assert command("blueprint", "render", "rotation-alerts", "--to", "missing/x.yaml").code == 3

@@ -299,10 +299,16 @@ def test_the_line_is_that_of_the_chosen_connection() -> None:
     assert refused(inline).message.startswith("authentik-entra.toml: cloud: ")
 
 
-def test_unknown_keys_are_named() -> None:
-    assert refused("[defaults]\ntennant_id = 'x'\n").message.startswith(
-        "authentik-entra.toml:2: tennant_id: "
-    )
+def test_everything_that_is_wrong_is_named_in_one_message() -> None:
+    text = "[defaults]\nfilter_gruop = 'x'\nzzz = 1\ntimeout = 0\ncloud = 'moon'\ndry_run_sync = 'perhaps'\n"
+    parts = refused(text).message.removesuffix(".").split("; authentik-entra.toml:")
+    assert sorted(part.removeprefix("authentik-entra.toml:") for part in parts) == [
+        "2: filter_gruop: there is no such setting; did you mean filter_group",
+        "3: zzz: there is no such setting",
+        "4: timeout: greater than 0 is wanted",
+        "5: cloud: 'global', 'usgov', 'usgov-dod' or 'china' is wanted",
+        "6: dry_run_sync: true or false is wanted",
+    ]
 
 
 @pytest.mark.parametrize("name", ["with space", "-x", "ü", "x" * 65, ""])
@@ -379,9 +385,11 @@ def test_a_token_from_a_file(tmp_path: Path) -> None:
 
 def test_no_token_is_said(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(" \n")
-    for environment in ({}, {"AUTHENTIK_TOKEN_FILE": str(tmp_path / "token")}, {"AUTHENTIK_TOKEN": " "}):
-        with pytest.raises(ConfigError, match=r"\[authentik-token-missing\]"):
+    for environment in ({}, {"AUTHENTIK_TOKEN": " "}):
+        with pytest.raises(ConfigError, match=r"\[settings-missing\]"):
             load("", environment).token()
+    with pytest.raises(ConfigError, match=r"it is empty.*\[authentik-token-file-unreadable\]"):
+        load("", {"AUTHENTIK_TOKEN_FILE": str(tmp_path / "token")}).token()
 
 
 @pytest.mark.parametrize("token", [f"{CANARY}\n{CANARY}", f"{CANARY} x", f"{CANARY}ü", f"{CANARY}\x00"])

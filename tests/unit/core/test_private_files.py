@@ -20,6 +20,7 @@ from authentik_entra_bootstrap.support.private_files import (
     read_line,
     read_secret,
     read_text,
+    write_file,
 )
 
 ROOT = os.geteuid() == 0
@@ -211,3 +212,25 @@ def test_each_file_of_the_settings_is_looked_at(tmp_path: Path) -> None:
         f"{tmp_path}/settings.toml (the settings file): other users can change it",
         f"{tmp_path}/token (authentik_token_file): every user of this machine can read it",
     )
+
+
+def test_a_result_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    file, pipe = tmp_path / "page.html", tmp_path / "pipe"
+    write_file(file, "one")
+    write_file(file, "two", 0o600)
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("two", 0o600)
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    write_file(link, "three")
+    assert (link.is_symlink(), file.read_text()) == (True, "three")
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_file(pipe, "four")
+    assert os.read(reader, 10) == b"four"
+    os.close(reader)
+    with pytest.raises(FileNotFoundError):
+        write_file(tmp_path / "missing" / "file", "x")
+    with pytest.raises(UnicodeEncodeError):
+        write_file(file, "\ud800")
+    assert file.read_text() == "three"
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["link", "page.html", "pipe"]
