@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 
-import httpx
 import pytest
-from starlette.applications import Starlette
-from starlette.routing import Mount
+from graph_client import Graph, frozen_world, graph_of
 
 from authentik_entra_bootstrap.entra import operations as ops
 from authentik_entra_bootstrap.entra.operations import Operation
 from authentik_entra_bootstrap.entra.records import read_claims
 from authentik_entra_bootstrap.planning import permissions
-from authentik_entra_bootstrap.sandbox.clock import SandboxClock
-from authentik_entra_bootstrap.sandbox.microsoft.graph import graph_routes
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import ROLES, SCOPES
-from authentik_entra_bootstrap.sandbox.microsoft.seed import PEOPLE, seed_tenant
-from authentik_entra_bootstrap.sandbox.microsoft.tokens import app_token, user_token
-from authentik_entra_bootstrap.sandbox.world import World
+from authentik_entra_bootstrap.sandbox.microsoft.seed import PEOPLE
 
 OPERATIONS = [value for value in vars(ops).values() if isinstance(value, Operation)]
-GRAPH = "https://graph.microsoft.com"
 ROLE = "bf7b1a76-6e77-406b-b258-bf5c7720e98f"
 SPENDS = {ops.DELETE_APPLICATION, ops.PURGE_APPLICATION, ops.RESTORE_APPLICATION}
 """Operations after which the object is not there for the next caller."""
@@ -36,53 +27,21 @@ DELEGATED = sorted({item.value for item in SCOPES} | {"AppRegistration.Create", 
 class Tenant:
     """A tenant with an application, its service principal and a deleted application, owned or not."""
 
-    def __init__(self) -> None:
-        self.world = World(seed=4, clock=SandboxClock(datetime(2026, 11, 1, 12, tzinfo=UTC), running=False))
-        self.world.entra_url = "https://sandbox.test"
+    def __init__(self, broad: Graph) -> None:
         # A setting would let ordinary users register applications, whatever their role.
-        self.world.switches.users_can_register_applications = False
-        self.operator = seed_tenant(self.world)
-        self.directory = self.world.default_tenant
-        app = Starlette(routes=[Mount("/v1.0", routes=graph_routes(self.world))])
-        self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=self.world.entra_url)
-        self._runner = asyncio.Runner()
-        self.graph = next(i["id"] for i in self.directory.all("servicePrincipal") if i.get("appRoles"))
-        self.broad = self.app(("Application.ReadWrite.All", "Directory.ReadWrite.All"))
-        self.application = self.made("/applications", {"displayName": "A", "uniqueName": "u"})
-        self.principal = self.made("/servicePrincipals", {"appId": self.application["appId"]})
-        self.grant = self.directory.all("oauth2PermissionGrant")[0]["id"]
+        broad.world.switches.users_can_register_applications = False
+        self.broad, self.directory = broad, broad.directory
+        self.graph = broad.graph_principal_id
+        self.application, self.principal = broad.new_principal(uniqueName="u")
         self.deleted: dict[str, Any] = {}
-        self.owned = True
-
-    def close(self) -> None:
-        self._runner.run(self._http.aclose())
-        self._runner.close()
-
-    def send(self, token: str, method: str, path: str, body: Any = None) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {token}"}
-        return self._runner.run(self._http.request(method, f"/v1.0{path}", json=body, headers=headers))
-
-    def made(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        made: dict[str, Any] = self.send(self.broad, "POST", path, body).json()
-        return made
-
-    def app(self, roles: Any) -> str:
-        principal = self.directory.get("servicePrincipal", self.operator.service_principal_object_id)
-        assert principal is not None
-        return app_token(self.world.clock.now(), self.operator.tenant_id, GRAPH, principal, roles, "j")
-
-    def person(self, name: str, scopes: Any) -> str:
-        upn = self.operator.upn(name)
-        user = next(item for item in self.directory.all("user") if item["userPrincipalName"] == upn)
-        return user_token(self.world.clock.now(), self.operator.tenant_id, GRAPH, "c", user, scopes, "j")
 
     def ready(self, operation: Operation, *, owned: bool) -> None:
         """Put back what the last request spent, and set who owns the objects."""
         if operation in SPENDS:
-            self.application = self.made("/applications", {"displayName": "B"})
-            self.deleted = self.made("/applications", {"displayName": "C"})
-            self.send(self.broad, "DELETE", f"/applications/{self.deleted['id']}")
-        owners = [self.operator.service_principal_object_id] if owned else []
+            self.application = self.broad.new_app()
+            self.deleted = self.broad.new_app()
+            self.broad.delete(f"/applications/{self.deleted['id']}")
+        owners = [self.broad.oid] if owned else []
         for kind, value in (
             ("application", self.application),
             ("servicePrincipal", self.principal),
@@ -133,19 +92,18 @@ class Tenant:
             ops.FEDERATE: ("POST", f"{app}/federatedIdentityCredentials", {}),
         }[operation]
 
-    def lets_through(self, operation: Operation, token: str, *, owned: bool = False) -> bool:
+    def lets_through(self, operation: Operation, caller: Graph, *, owned: bool = False) -> bool:
         self.ready(operation, owned=owned)
         method, path, body = self.request(operation)
-        reply = self.send(token, method, path, body)
+        reply = caller.call(method, path, body)
         assert reply.status_code not in {401, 404, 405}, (method, path, reply.text)
         return reply.status_code != 403
 
 
 @pytest.fixture(scope="module")
 def tenant() -> Iterator[Tenant]:
-    made = Tenant()
-    yield made
-    made.close()
+    with graph_of(frozen_world(), "Application.ReadWrite.All", "Directory.ReadWrite.All") as broad:
+        yield Tenant(broad)
 
 
 def held(rule: permissions.Rule, everything: list[str], own: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -162,11 +120,11 @@ def test_check_and_the_sandbox_agree_on_every_application_permission(
     covering = (*rule.application, *rule.owned)
     passed = 0
     for names in held(rule, sorted({*APP_ROLES, *covering}), covering):
-        token = tenant.app(names)
-        claims = read_claims(token)
+        caller = tenant.broad.as_app(*names)
+        claims = read_claims(caller.token)
         for owned in (True, False):
             says = rule.lack(claims, lenient=owned) is None
-            assert tenant.lets_through(operation, token, owned=owned) is says, (names, owned)
+            assert tenant.lets_through(operation, caller, owned=owned) is says, (names, owned)
             passed += says
     assert passed >= 2
 
@@ -179,9 +137,9 @@ def test_check_and_the_sandbox_agree_on_every_delegated_permission_and_role(
     passed = 0
     for names in held(rule, sorted({*DELEGATED, *rule.delegated}), rule.delegated):
         for person in PEOPLE:
-            token = tenant.person(person, names)
-            says = rule.lack(read_claims(token), lenient=False) is None
-            assert tenant.lets_through(operation, token) is says, (names, person)
+            caller = tenant.broad.as_user(person, *names)
+            says = rule.lack(read_claims(caller.token), lenient=False) is None
+            assert tenant.lets_through(operation, caller) is says, (names, person)
             passed += says
     assert passed >= 2
 
