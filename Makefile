@@ -2,8 +2,8 @@
 SHELL := /bin/sh
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # The requirements files are complete. Without --no-deps, pip looks for a package's extras anew, and stops at a release
 # that came out after the files were made, for want of a hash.
@@ -18,13 +18,13 @@ ALL ?=
 BENCH ?= --write
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ordeal lint format bench docs site record lock clean
+.PHONY: help demo test ordeal pythons newest lint format bench docs site record package audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.14 is needed, and none was found." >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.13 is needed, and none was found." >&2; exit 1; }
 	@echo "Making a virtual environment with $$($(PYTHON) --version) ..."
 	@$(PYTHON) -m venv $(VENV)
 
@@ -55,6 +55,13 @@ $(VENV)/.docs: .ci/requirements-docs.txt | $(BIN)/python
 	@$(VENV)/docs/bin/python -m pip --disable-pip-version-check -q $(LOCKED) .ci/requirements-docs.txt
 	@touch $@
 
+# So do the tools that check a release.
+$(VENV)/.package: .ci/requirements-package.txt | $(BIN)/python
+	@echo "Installing the tools that check a release (once) ..."
+	@rm -rf $(VENV)/package && $(BIN)/python -m venv $(VENV)/package
+	@$(VENV)/package/bin/python -m pip --disable-pip-version-check -q $(LOCKED) .ci/requirements-package.txt
+	@touch $@
+
 demo: $(VENV)/.run ## Show the life of a connection on an embedded tenant and authentik, offline
 	@$(BIN)/authentik-entra demo
 
@@ -65,6 +72,14 @@ ordeal: $(VENV)/.test $(VENV)/.clients ## Run the searches, kills and client ver
 	@$(if $(ALL),TEST_ALL_FAULTS=1) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(ALL),-m "ordeal or not ordeal" \
 		tests/end_to_end/test_faults.py tests/end_to_end/test_interruption.py tests/end_to_end/test_two_runs.py \
 		tests/end_to_end/test_workers.py tests/end_to_end/test_long_life.py tests/protocol,-m ordeal tests)
+
+pythons: ## Run unit tests, protocol and a bootstrap on the other Pythons of this machine
+	@.ci/pythons
+
+newest: package ## Install the wheel with the newest versions of everything it needs, and run the demo
+	@rm -rf $(VENV)/newest && $(BIN)/python -m venv $(VENV)/newest
+	@$(VENV)/newest/bin/python -m pip --disable-pip-version-check -q install "$$(ls dist/*.whl)[sandbox]"
+	@$(VENV)/newest/bin/authentik-entra demo
 
 lint: $(VENV)/.test ## Formatter check, linter, type checker, import contract
 	@$(BIN)/ruff format --check .
@@ -89,6 +104,15 @@ site: $(VENV)/.docs ## Make the site from the pages as they are, into site/
 	@rm -rf site && $(VENV)/docs/bin/sphinx-build -q -n -W --keep-going -E -d $(VENV)/docs/doctrees -c docs $(VENV)/docs/sources site
 	@echo "site/index.html"
 
+package: $(VENV)/.run $(VENV)/.package ## Build and check the wheel and the source archive, in dist/
+	@rm -rf dist && $(BIN)/python -m hatchling build
+	@$(VENV)/package/bin/twine check --strict dist/*
+	@$(VENV)/package/bin/check-wheel-contents dist/*.whl
+
+audit: $(VENV)/.package ## Write the list of components (CycloneDX) to dist/, and look for known vulnerabilities among them
+	@mkdir -p dist && $(VENV)/package/bin/cyclonedx-py requirements .ci/requirements-run.txt --output-reproducible -o dist/components.cdx.json
+	@$(VENV)/package/bin/pip-audit --disable-pip --require-hashes -r .ci/requirements-run.txt
+
 record: $(VENV)/.test ## Record tests/cassettes anew, against the sandbox or a real tenant
 	@PYTHONPATH=. $(BIN)/python tests/replay/record.py
 
@@ -100,6 +124,8 @@ lock: ## Resolve the pinned requirements anew
 		--no-emit-index-url --no-header --no-annotate --upgrade -o .ci/requirements-test.txt
 	@$(BIN)/uv pip compile -q --group docs --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --upgrade -o .ci/requirements-docs.txt
+	@$(BIN)/uv pip compile -q --group package --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --upgrade -o .ci/requirements-package.txt
 
 clean: ## Remove the virtual environment, the site and caches
-	@rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	@rm -rf $(VENV) .venv-3.* site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
