@@ -135,7 +135,7 @@ def apply_command(
             session.context, session.desired, found.name, given=given, secret=secret, keep=keep
         )
         how = "imported" if applied.how == "import" else "applied by authentik's worker"
-        terminal.say(f"SUCCESS: {found.name} was {how}.", "bold green")
+        terminal.headline(session.desired.connection, f"blueprint {found.name} {how}", "bold green")
         if applied.instance:
             terminal.say(f"  Kept as instance “{applied.instance}”.")
         document = {"connection": session.desired.connection, "blueprint": found.name}

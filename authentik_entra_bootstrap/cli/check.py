@@ -36,7 +36,7 @@ def check(options: Options, purpose: str | None) -> int:
         sharing = _providers_beside(options, session.settings)
         found = await look(session.context, session.desired, sharing)
         lines = (*_exposed_files(options, session.settings), *found)
-        show_check(terminal, lines, each=purpose is not None)
+        show_check(terminal, session.desired.connection, lines, purpose=purpose)
         return worst(lines), {
             "connection": session.desired.connection,
             "purpose": purpose or "bootstrap",

@@ -44,20 +44,19 @@ def consent(options: Options, url_only: bool, wait: bool, yes: bool, accept_scop
             terminal.say(checks.consent_url(seen, cloud))
             return ExitCode.DONE, {}
         if not wait:
-            checks.show_consent(terminal, seen)
+            checks.show_consent(terminal, seen, cloud)
             if not seen.complete:
                 return report_missing_consent(session, terminal, consent_required(seen))
-            terminal.say(
-                f"Nothing is missing. The admin consent address is {checks.consent_url(seen, cloud)}"
-            )
             return ExitCode.DONE, checks.consent_document(seen, cloud)
         if not seen.complete:
             # Said now, not after the wait.
             check_answerable(options, yes=yes)
             # A wait for a person is never silent, whatever reads our standard output.
             terminal.quiet = False
-            checks.show_consent(terminal, seen)
+            checks.show_consent(terminal, seen, cloud)
             checks.show_consent_request(terminal, seen, cloud, announce=True)
+            count = f"{len(seen.missing)} of {len(seen.permissions)}"
+            terminal.announce(f"Waiting for an administrator to grant {count} permissions.")
             try:
                 await await_consent(session.context, session.desired, seen)
             except ConsentRequired as error:

@@ -38,6 +38,7 @@ class Options:
     flags: dict[str, object]
     output: str = "text"
     all_connections: bool = False
+    quiet: bool = False
     render: Callable[[dict[str, Any]], str] | None = None
     to: Path | None = None
 
@@ -228,6 +229,9 @@ _SHARED = {
         "--all", "all_connections", is_flag=True, help="Every connection of the settings file, in turn."
     ),
     "output": output_option,
+    "quiet": click.option(
+        "-q", "--quiet", is_flag=True, help="Print nothing when nothing was done and nothing is wrong."
+    ),
     "no_input": click.option("--no-input", is_flag=True, help="Never ask; fail instead."),
     "verbose": click.option(
         "-v", "--verbose", count=True, help="Log more; -vv includes the libraries. Redacted."
@@ -275,7 +279,7 @@ def common(function: Callable[..., int]) -> Callable[..., int]:
 
 def one_connection(function: Callable[..., int]) -> Callable[..., int]:
     """The shared options of a command whose result is a file: one connection, and no choice of the form."""
-    return _with_options(function, ("all_connections", "output"))
+    return _with_options(function, ("all_connections", "output", "quiet"))
 
 
 def _with_options(function: Callable[..., int], left_out: tuple[str, ...]) -> Callable[..., int]:

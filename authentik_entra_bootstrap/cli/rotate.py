@@ -27,7 +27,12 @@ def rotate(options: Options, force: bool, dry_run: bool) -> int:
     Does not ask: nothing is removed before authentik has signed in with the new secret. Running it again resumes.
     With nothing due it changes nothing.
     """
-    from authentik_entra_bootstrap.output.plan import rotation_document, show_rotation, show_rotation_plan
+    from authentik_entra_bootstrap.output.plan import (
+        rotation_document,
+        rotation_due,
+        show_rotation,
+        show_rotation_plan,
+    )
     from authentik_entra_bootstrap.support.events import Nobody
     from authentik_entra_bootstrap.workflows.rotate import carry_out, plan_rotation
 
@@ -37,9 +42,11 @@ def rotate(options: Options, force: bool, dry_run: bool) -> int:
             session.context.listener = Nobody()
         async with session.alone():
             plan = await plan_rotation(session.context, session.desired, force=force)
-            show_rotation_plan(terminal, plan)
             if dry_run:
+                show_rotation_plan(terminal, plan)
                 return ExitCode.CHANGES_PENDING if plan.changes else ExitCode.DONE, rotation_document(plan)
+            if due := rotation_due(plan):
+                terminal.note(f"{session.desired.connection}: {due}")
             outcome = await carry_out(session.context, plan, at_once=True)
         show_rotation(terminal, plan, outcome)
         return ExitCode.DONE, rotation_document(plan, outcome)

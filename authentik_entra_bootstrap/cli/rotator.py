@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -208,7 +207,6 @@ def _run(command: str, options: Options, body: Body) -> int:
     """
     import asyncio
 
-    from authentik_entra_bootstrap.output.rotator import show_done
     from authentik_entra_bootstrap.workflows.rotator import RotatorContext
     from authentik_entra_bootstrap.workflows.session import open_tenant
 
@@ -225,9 +223,7 @@ def _run(command: str, options: Options, body: Body) -> int:
         async def run() -> Result:
             terminal.doing("reading the tenant")
             async with open_tenant(settings[0], runtime) as (entra, waiter):
-                context = RotatorContext(
-                    entra, entra, waiter, terminal, runtime.now, partial(show_done, terminal)
-                )
+                context = RotatorContext(entra, entra, waiter, terminal, runtime.now, terminal.finished)
                 return await body(settings, terminal, context)
 
         return asyncio.run(run())
@@ -261,7 +257,7 @@ def token(options: Options, file: Path, purpose: str, yes: bool) -> int:
     """
     import asyncio
 
-    from authentik_entra_bootstrap.output.rotator import account_document, show_account_plan, show_done
+    from authentik_entra_bootstrap.output.rotator import account_document, show_account_plan
     from authentik_entra_bootstrap.support.private_files import refuse_existing, write_new
     from authentik_entra_bootstrap.workflows import service_account
     from authentik_entra_bootstrap.workflows.session import open_authentik
@@ -283,19 +279,21 @@ def token(options: Options, file: Path, purpose: str, yes: bool) -> int:
             where = "standard output" if to_stdout else str(file)
             question = f"Make this, and write the token's key to {where}?"
             confirm(options, question, yes=yes, otherwise=ON_A_TERMINAL)
-            done = partial(show_done, terminal)
-            key = await service_account.make_account(authentik.accounts, seen, done)
+            key = await service_account.make_account(authentik.accounts, seen, terminal.finished)
         if to_stdout:
             terminal.stop()
             click.echo(key.reveal())
         else:
             write_new(file, key)
-            show_done(terminal, f"the key written to {file}")
+            terminal.finished(f"the key written to {file}")
         evidence = await _proof(settings, runtime, purpose, key)
-        for item in evidence:
-            terminal.note(f"  {item.name}: {item.detail}")
-        if not to_stdout:
-            terminal.say(f"SUCCESS: set AUTHENTIK_TOKEN_FILE={file} where {purpose} runs.", "bold green")
+        if to_stdout:
+            for item in evidence:
+                terminal.note(f"  {item.name}: {item.detail}")
+        else:
+            terminal.headline(seen.names.account, "token ready", "bold green")
+            terminal.evidence(evidence)
+            terminal.say(f"  Set AUTHENTIK_TOKEN_FILE={file} where {purpose} runs.")
         return ExitCode.DONE, account_document(seen, steps, evidence, file)
 
     def job(settings_file: SettingsFile, terminal: Terminal, runtime: Runtime) -> Result:

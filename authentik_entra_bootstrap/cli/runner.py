@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 Result: TypeAlias = tuple[int, dict[str, Any]]
 """Exit code and JSON document; the document may hold an ``error``."""
 Body: TypeAlias = "Callable[[Session, Terminal], Awaitable[Result]]"
+Overview: TypeAlias = "Callable[[Terminal, list[dict[str, Any]]], None]"
 Job: TypeAlias = "Callable[[SettingsFile, Terminal, Runtime], Result]"
 
 _OUTCOMES = {
@@ -60,10 +62,11 @@ class Embedded:
     """Whether no settings file is looked for: the caller's environment says everything."""
 
 
-def run_connection(command: str, options: Options, body: Body) -> int:
+def run_connection(command: str, options: Options, body: Body, overview: Overview | None = None) -> int:
     """Open each connection that is meant, and run ``body`` on it. One document holds those of several.
 
     :param body: shows text itself; what it shows is dropped where a document was asked for.
+    :param overview: shows the documents of several connections in the place of what ``body`` and errors show.
     :returns: the exit code.
     """
     import asyncio
@@ -78,7 +81,8 @@ def run_connection(command: str, options: Options, body: Body) -> int:
                 return await body(session, terminal)
 
         if options.several:
-            return _run_each(command, options.names(file), terminal, lambda name: asyncio.run(run(name)))
+            names = options.names(file)
+            return _run_each(command, names, terminal, lambda name: asyncio.run(run(name)), overview)
         return asyncio.run(run(options.connection))
 
     return run_reported(command, options, job)
@@ -96,10 +100,11 @@ def run_reported(command: str, options: Options, job: Job) -> int:
     from authentik_entra_bootstrap.workflows.session import Runtime
 
     embedded = click.get_current_context().find_object(Embedded)
-    terminal = embedded.terminal if embedded else Terminal(quiet=options.json and not sys.stderr.isatty())
+    terminal = embedded.terminal if embedded else Terminal()
+    quiet = options.quiet or (options.json and embedded is None and not sys.stderr.isatty())
+    terminal.start(quiet=quiet, shows_results=not options.json)
     given = embedded.runtime if embedded else Runtime()
     configure_logging(options.verbose)
-    terminal.shows_results = not options.json
 
     def run() -> Result:
         bare = embedded is not None and embedded.without_file
@@ -114,10 +119,11 @@ def run_reported(command: str, options: Options, job: Job) -> int:
         return code, {"settings_file": file.place, "error": None, **document}
 
     try:
-        code, document = _reported(terminal, run)
+        (code, document), failure = _attempt(run)
+        if failure is not None:
+            terminal.error(failure)
     except Declined as declined:
-        terminal.stop()
-        terminal.note(str(declined))
+        terminal.announce(str(declined))
         return ExitCode.CHANGES_PENDING
     finally:
         terminal.stop()
@@ -127,24 +133,27 @@ def run_reported(command: str, options: Options, job: Job) -> int:
     return code
 
 
-def _reported(terminal: Terminal, job: Callable[[], Result]) -> Result:
-    """Run ``job``; an error is told and becomes its exit code and document."""
+def _attempt(job: Callable[[], Result]) -> tuple[Result, BootstrapError | None]:
+    """Run ``job``; an error becomes its exit code and document, and is returned to be told."""
     from authentik_entra_bootstrap.output.documents import error_document
 
     try:
-        return job()
+        return job(), None
     except BootstrapError as error:
         failure = error
     except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
         raise
     except Exception as error:  # no traceback reaches a person, and other connections are run
         failure = unexpected_error(error)
-    terminal.error(failure)
-    return failure.exit_code, {"error": error_document(failure)}
+    return (failure.exit_code, {"error": error_document(failure)}), failure
 
 
 def _run_each(
-    command: str, names: tuple[str, ...], terminal: Terminal, run: Callable[[str], Result]
+    command: str,
+    names: tuple[str, ...],
+    terminal: Terminal,
+    run: Callable[[str], Result],
+    overview: Overview | None,
 ) -> Result:
     """Run each connection in turn; a failure of one does not keep the others from being run.
 
@@ -153,26 +162,34 @@ def _run_each(
     from authentik_entra_bootstrap.output.documents import envelope
 
     documents: list[dict[str, Any]] = []
-    lines = []
-    width = max([10, *map(len, names)])
-    for number, name in enumerate(names, start=1):
-        terminal.say(f"=== {name} ({number} of {len(names)})", "bold")
+    rows = []
+    failures: list[tuple[str, BootstrapError]] = []
+    for name in names:
         try:
-            code, document = _reported(terminal, partial(run, name))
+            (code, document), failure = _attempt(partial(run, name))
             note = (document.get("error") or {}).get("code", "")
-        except Declined:
-            terminal.note(f"Connection {name} is left as it is.")
-            code, document, note = ExitCode.CHANGES_PENDING, {}, "declined"
+        except Declined as declined:
+            terminal.announce(str(declined))
+            code, document, failure, note = ExitCode.CHANGES_PENDING, {}, None, "declined"
+        if failure is not None and overview is None:
+            terminal.error(failure, name)
+        elif failure is not None:
+            failures.append((name, failure))
         documents.append(envelope(command, code, {"error": None, "connection": name, **document}))
-        note = f"  [{note}]" if note else ""
-        lines.append(f"  {name:<{width}}  {_OUTCOMES[ExitCode(code)]:<28}  {int(code)}{note}")
-    terminal.say("=== Summary", "bold")
-    terminal.say(f"  {'connection':<{width}}  {'result':<28}  code")
-    for line, document in zip(lines, documents, strict=True):
-        terminal.say(line, "yellow" if document["exit_code"] else "green")
+        rows.append((name, _OUTCOMES[ExitCode(code)], str(int(code)), note))
     worst = max(
         (ExitCode(item["exit_code"]) for item in documents), key=list(_OUTCOMES).index, default=ExitCode.DONE
     )
+    if overview is not None:
+        overview(terminal, documents)
+    else:
+        counts = ", ".join(f"{count} {word}" for word, count in Counter(row[1] for row in rows).items())
+        number = f"{len(rows)} connection{'s' if len(rows) != 1 else ''}"
+        terminal.headline(number, counts, news=worst != ExitCode.DONE)
+        styles = ["yellow" if item["exit_code"] else "green" for item in documents]
+        terminal.table(("connection", "result", "exit code", "error"), rows, styles)
+    for name, failure in failures:
+        terminal.error(failure, name)
     return worst, {"connections": documents}
 
 

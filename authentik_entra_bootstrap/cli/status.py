@@ -38,26 +38,35 @@ if TYPE_CHECKING:
 def status(options: Options, check_alarms: bool, file: Path | None, within: timedelta | None) -> int:
     """Show the connection: secrets, expiry, last proof, authentik's last sync, drift.
 
+    --all is a table; --connection or -v shows the details.
+
     --output html makes a page of all connections of the run, with their timeline; --output prometheus makes
     metrics for node_exporter's textfile collector. --to replaces its file as a whole: nobody reads half of one.
     """
-    from authentik_entra_bootstrap.output.status import exposition, show_status, status_document
+    from authentik_entra_bootstrap.output.status import (
+        exposition,
+        show_overview,
+        show_status,
+        status_document,
+    )
     from authentik_entra_bootstrap.output.status_page import page
     from authentik_entra_bootstrap.workflows.status import alarms, look_at_status
 
     if file is not None and not options.json:
         raise click.UsageError("--to takes a document: add --output html, json or prometheus.")
+    overview = show_overview if options.all_connections and not options.verbose else None
 
     async def body(session: Session, terminal: Terminal) -> Result:
         seen = await look_at_status(session.context, session.desired)
         found = alarms(seen, within)
-        show_status(terminal, seen, found)
+        if overview is None:
+            show_status(terminal, seen, found)
         cloud = session.settings.resolved_cloud()
         code = ExitCode.CHANGES_PENDING if check_alarms and found else ExitCode.DONE
         return code, status_document(seen, found, cloud, session.authentik_url)
 
     render = {"html": page, "prometheus": exposition}.get(options.output)
-    return run_connection("status", replace(options, render=render, to=file), body)
+    return run_connection("status", replace(options, render=render, to=file), body, overview)
 
 
 @click.command()
@@ -72,11 +81,11 @@ def verify(options: Options) -> int:
         seen = await look(session.context, session.desired)
         evidence = await verify(session.context, seen.plan, seen.entra, seen.authentik)
         verdict = judge(evidence)
-        terminal.evidence(evidence)
         connection = session.desired.connection
-        if verdict is None:
-            terminal.say(f"SUCCESS: connection {connection} works.", "bold green")
-        else:
+        what, style = ("working and proven", "bold green") if verdict is None else ("not proven", "bold red")
+        terminal.headline(connection, what, style, news=verdict is not None)
+        terminal.evidence(evidence)
+        if verdict is not None:
             terminal.error(verdict)
         code = verdict.exit_code if verdict else ExitCode.DONE
         return code, {"connection": connection, "evidence": evidence_document(evidence)}

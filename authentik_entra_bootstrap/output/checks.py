@@ -34,11 +34,20 @@ def check_document(lines: Sequence[CheckLine]) -> list[Document]:
     ]
 
 
-def show_check(terminal: Terminal, lines: Sequence[CheckLine], *, each: bool = False) -> None:
-    """The lines of a check, each failure with its remedy.
+def show_check(
+    terminal: Terminal, connection: str, lines: Sequence[CheckLine], *, purpose: str | None = None
+) -> None:
+    """The verdict, and the lines of a check, each failure with its remedy.
 
-    :param each: every permission in authentik on a line of its own, also where all are held.
+    :param purpose: what was asked for by name: every permission in authentik has a line of its own then, also where
+        all are held.
     """
+    each = purpose is not None
+    words = {Level.FAILURE: "problem", Level.WARNING: "warning"}
+    counts = {level: sum(line.level is level for line in lines) for level in words}
+    verdict = f"{'not ' if counts[Level.FAILURE] else ''}ready for {purpose or 'bootstrap'}"
+    parts = [f"{count} {words[level]}{'s' if count > 1 else ''}" for level, count in counts.items() if count]
+    terminal.headline(connection, ", ".join([verdict, *parts]), news=bool(parts))
     terminal.source()
     permissions = [line for line in lines if line.name.startswith(PERMISSION)]
     all_held = not each and bool(permissions) and all(line.level is Level.OK for line in permissions)
@@ -54,7 +63,7 @@ def show_check(terminal: Terminal, lines: Sequence[CheckLine], *, each: bool = F
         code = f" [{line.code}]" if line.code else ""
         terminal.verdict(_OK[line.level], f"{name}: {detail}{code}")
         if line.remedy and line.level is not Level.OK:
-            terminal.say(f"      What to do: {line.remedy}")
+            terminal.say(f"      What to do: {line.remedy}", hang=8)
 
 
 # --- consent
@@ -84,12 +93,18 @@ def consent_document(state: ConsentState, cloud: Cloud) -> Document:
     }
 
 
-def show_consent(terminal: Terminal, state: ConsentState) -> None:
-    """Each permission, granted or missing."""
-    terminal.say(f"Admin consent for connection {state.connection}", "bold")
+def show_consent(terminal: Terminal, state: ConsentState, cloud: Cloud) -> None:
+    """The verdict, and each permission, granted or missing."""
+    count = len(state.missing)
+    what = f"{count} of {len(state.permissions)} permissions need admin consent"
+    terminal.headline(
+        state.connection, "admin consent is complete" if state.complete else what, news=not state.complete
+    )
     for item in state.permissions:
         mark, word, style = _GRANTED[item.granted]
-        terminal.say(f"  {mark} {item.name:<24} {item.kind_in_words:<24} {word}", style)
+        terminal.say(f"  {mark} {item.name}: {word}", style, item.kind_in_words)
+    if state.complete:
+        terminal.say(f"  address: {consent_url(state, cloud)}")
 
 
 def show_consent_request(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from authentik_entra_bootstrap.domain import ClientSecret, Cloud, Organization
+from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.output.documents import (
     Document,
     application_document,
@@ -17,20 +18,21 @@ from authentik_entra_bootstrap.output.documents import (
     tenant_document,
     values,
 )
-from authentik_entra_bootstrap.output.terminal import MARKS, Terminal
+from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.planning.differences import Action, Difference
 from authentik_entra_bootstrap.planning.plan import Plan, Step
 from authentik_entra_bootstrap.planning.scope import ScopeChange, in_short
 from authentik_entra_bootstrap.planning.teardown import PEOPLE_STAY, TeardownPlan
+from authentik_entra_bootstrap.rotation.decide import SecretAction
 from authentik_entra_bootstrap.workflows.bootstrap import Outcome
 from authentik_entra_bootstrap.workflows.planning import Prepared
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, RotationPlan
 
 _SIDES = {"entra": "Entra ID", "authentik": "authentik"}
 _NEXT_STEPS = (
-    "authentik-entra status     shows the connection and when its secret is due",
-    "authentik-entra verify     takes the proofs again at any time",
-    "authentik-entra bootstrap  run again from the renewal date on replaces the secret",
+    ("authentik-entra status", "shows the connection and when its secret is due"),
+    ("authentik-entra verify", "takes the proofs again at any time"),
+    ("authentik-entra rotate", "from the renewal date on, replaces the secret"),
 )
 
 
@@ -93,9 +95,13 @@ def drift_document(drift: Sequence[Difference]) -> list[Document]:
 
 
 def show_plan(terminal: Terminal, prepared: Prepared, authentik_url: str) -> None:
-    """Every step with its reason, whom authentik will provision, counts, warnings, what differs."""
+    """Counts, every step with its reason, whom authentik will provision, warnings, what differs."""
     plan = prepared.plan
-    terminal.say(f"Plan for connection {plan.desired.connection}", "bold")
+    verbs = ((Action.CREATE, "create"), (Action.CHANGE, "change"), (Action.RETIRE, "retire"))
+    counts = ", ".join(f"{plan.count(action)} to {verb}" for action, verb in verbs if plan.count(action))
+    terminal.headline(
+        plan.desired.connection, counts or "nothing to do, as the settings say", news=bool(plan.changes)
+    )
     terminal.source()
     for side, title in _titles(prepared.entra.organization, authentik_url).items():
         terminal.say(title, "bold")
@@ -112,13 +118,6 @@ def show_plan(terminal: Terminal, prepared: Prepared, authentik_url: str) -> Non
         )
     if plan.left_out:
         terminal.say(f"    Left out: {in_short(plan.left_out)}")
-    if plan.changes:
-        terminal.say(
-            f"  {plan.count(Action.CREATE)} to create, {plan.count(Action.CHANGE)} to change, "
-            f"{plan.count(Action.RETIRE)} to retire."
-        )
-    else:
-        terminal.say("  Nothing to do: everything is as it should be.", "green")
     terminal.warnings(plan.warnings)
     # What is missing altogether stands in the steps.
     if differing := [item for item in plan.differences if item.property != "exists"]:
@@ -144,14 +143,10 @@ def show_drift(terminal: Terminal, drift: Sequence[Difference]) -> None:
 
 def _show_differences(terminal: Terminal, drift: Sequence[Difference]) -> None:
     for item in drift:
-        symbol, style = MARKS[item.action]
         found = "nothing" if item.found is None else item.found
         wanted = "" if item.wanted is None else f", wanted {item.wanted}"
-        terminal.say(
-            f"    {symbol} {item.action.value:<10}{_SIDES[item.target.side]} {item.target.value} {item.property}: "
-            f"found {found}{wanted} ({item.reason})",
-            style,
-        )
+        where = f"{_SIDES[item.target.side]} {item.target.value} {item.property}"
+        terminal.action(item.action, f"{where}: found {found}{wanted}", item.reason)
 
 
 # --- outcome of bootstrap
@@ -176,33 +171,32 @@ def outcome_document(outcome: Outcome, prepared: Prepared, cloud: Cloud, authent
 
 
 def show_outcome(terminal: Terminal, outcome: Outcome, plan: Plan, cloud: Cloud, authentik_url: str) -> None:
-    """The end of a bootstrap: success, addresses, dates, next steps."""
+    """The end of a bootstrap: the verdict, the proofs, addresses, dates, next steps."""
+    proven = any(item.name == "authentik-signs-in" and item.ok for item in outcome.evidence)
+    if outcome.consent is not None:
+        did = "brought up to date, and some consent is left to an administrator"
+    elif not outcome.changed:
+        did = f"healthy, nothing was changed, next rotation {outcome.renew_at:%Y-%m-%d}"
+    elif proven:
+        did = f"working and proven, next rotation {outcome.renew_at:%Y-%m-%d}"
+    else:
+        did = "brought up to date; `authentik-entra verify` proves it"
+    style = "bold green" if outcome.consent is None else "bold"
+    terminal.headline(plan.desired.connection, did, style, news=bool(outcome.changed or outcome.consent))
     terminal.evidence(outcome.evidence)
-    if not outcome.changed:
-        did = "is as it should be; nothing was changed"
-    elif any(item.name == "authentik-signs-in" and item.ok for item in outcome.evidence):
-        did = "is working and proven"
-    else:
-        did = "was brought up to date; `authentik-entra verify` proves it"
-    if outcome.consent is None:
-        terminal.say(f"SUCCESS: connection {plan.desired.connection} {did}.", "bold green")
-    else:
-        terminal.say(
-            f"Connection {plan.desired.connection} {did}. Some consent is left to an administrator.", "bold"
-        )
+    application, provider = outcome.application, outcome.provider
     terminal.rows(
         [
-            ("application", cloud.application_page(outcome.application.app_id)),
-            ("provider", outcome.provider.page(authentik_url)),
-            ("client id", outcome.application.app_id),
+            ("application", f"{application.display_name} (client id {application.app_id})"),
+            ("", cloud.application_page(application.app_id)),
+            ("provider", f"{provider.name} (pk {provider.pk})"),
+            ("", provider.page(authentik_url)),
             _secret_until(outcome.secret),
             ("renew from", f"{outcome.renew_at:%Y-%m-%d %H:%M} UTC"),
         ]
     )
     if plan.changes:
-        terminal.say("(->) NEXT STEPS:", "bold")
-        for text in _NEXT_STEPS:
-            terminal.say(f"  {text}")
+        terminal.next_steps(*_NEXT_STEPS)
 
 
 # --- rotation
@@ -229,30 +223,46 @@ def rotation_document(plan: RotationPlan, outcome: RotationOutcome | None = None
     }
 
 
+def rotation_due(plan: RotationPlan) -> str:
+    """What a run does about the client secret, and why; empty where there is nothing to do."""
+    needs = {SecretAction.MAKE: "needs a new client secret", SecretAction.PROVE: "needs a proof"}
+    if plan.decision.action in needs:
+        return f"{needs[plan.decision.action]}: {plan.decision.reason}"
+    count = len(plan.changes)
+    return f"{count} client secret{'s are' if count > 1 else ' is'} no longer used" if count else ""
+
+
 def show_rotation_plan(terminal: Terminal, plan: RotationPlan) -> None:
     """The decision, and its steps where there are any."""
-    terminal.say(f"Connection {plan.desired.connection}: {plan.decision.reason}", "bold")
+    due = rotation_due(plan)
+    terminal.headline(plan.desired.connection, due or "nothing to do", news=bool(due))
     for step in plan.steps:
         terminal.step(step)
 
 
 def show_rotation(terminal: Terminal, plan: RotationPlan, outcome: RotationOutcome) -> None:
     """How a rotation ended, and when the next run is wanted."""
-    terminal.evidence(outcome.evidence)
     removed = len(outcome.retired)
     if outcome.rotated:
-        did = "has a new client secret, and authentik has signed in with it"
+        did = "rotated and proven"
     elif removed:
-        did = f"keeps its client secret; {removed} that nothing uses {'was' if removed == 1 else 'were'} removed"
+        did = f"{removed} unused client secret{'s' if removed > 1 else ''} removed"
     elif plan.steps and outcome.evidence:
-        did = "keeps its client secret, and authentik has signed in with it"
+        did = "proven"
     else:
-        did = "keeps its client secret; nothing was changed"
-    terminal.say(f"SUCCESS: connection {plan.desired.connection} {did}.", "bold green")
+        did = "nothing to do"
+    due = renew_at(outcome.secret, plan.desired.renewal)
+    terminal.headline(
+        plan.desired.connection,
+        f"{did}, next rotation {due:%Y-%m-%d}",
+        "bold green",
+        news=did != "nothing to do",
+    )
+    terminal.evidence(outcome.evidence)
     terminal.rows(
         [
             _secret_until(outcome.secret),
-            ("next run", f"{outcome.attention.at:%Y-%m-%d %H:%M} UTC, {outcome.attention.reason}"),
+            ("next run", f"{outcome.attention.at:%Y-%m-%d %H:%M} UTC: {outcome.attention.reason}"),
         ]
     )
 
@@ -274,7 +284,8 @@ def teardown_document(plan: TeardownPlan, done: Sequence[Step]) -> Document:
 
 def show_teardown_plan(terminal: Terminal, plan: TeardownPlan, authentik_url: str) -> None:
     """Every step in its order, what is deleted with it, what is kept."""
-    terminal.say(f"Teardown of connection {plan.desired.connection}", "bold")
+    what = f"{len(plan.steps)} to remove" if plan.steps else "nothing to do, nothing of it is left"
+    terminal.headline(plan.desired.connection, what, news=bool(plan.steps))
     titles = _titles(plan.seen.organization, authentik_url)
     for side, steps in groupby(plan.steps, lambda step: step.target.side):
         terminal.say(titles[side], "bold")
@@ -286,14 +297,10 @@ def show_teardown_plan(terminal: Terminal, plan: TeardownPlan, authentik_url: st
         terminal.say(f"  Kept: {text.rstrip('.')}.")
     if plan.steps:
         terminal.say(f"  {PEOPLE_STAY}")
-    else:
-        terminal.say("  Nothing to do: nothing of this connection is left.", "green")
 
 
 def show_teardown(terminal: Terminal, plan: TeardownPlan, done: Sequence[Step]) -> None:
     """The end of a teardown that had something to do."""
-    name = plan.desired.connection
-    if any(step not in done for step in plan.steps):
-        terminal.say(f"Connection {name} is taken down but for what is named above.", "bold yellow")
-    else:
-        terminal.say(f"SUCCESS: connection {name} is taken down.", "bold green")
+    left = any(step not in done for step in plan.steps)
+    what, style = ("taken down but for the above", "bold yellow") if left else ("taken down", "bold green")
+    terminal.headline(plan.desired.connection, what, style)

@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.output.documents import (
     moment,
     values,
 )
-from authentik_entra_bootstrap.output.terminal import MARKS, Terminal
+from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotator.credentials import KEY_NAME, renew_key_at
 from authentik_entra_bootstrap.rotator.observation import UNIQUE_NAME, RotatorSeen
@@ -28,20 +28,14 @@ if TYPE_CHECKING:
     from authentik_entra_bootstrap.workflows.rotator import RotatorOutcome, Wanted
 
 
-def show_done(terminal: Terminal, text: str) -> None:
-    """A step that is done, on standard error."""
-    terminal.note(f"  Done: {text}")
-
-
 def show_rotator_plan(terminal: Terminal, plan: RotatorPlan, seen: RotatorSeen) -> None:
     """Every step with its reason, and warnings."""
-    terminal.say(f"Plan for the rotator in tenant {seen.tenant_id}", "bold")
+    count = len(plan.changes)
+    what = f"{count} step{'s' if count > 1 else ''} to take" if count else "nothing to do"
+    terminal.headline("rotator", what, news=bool(count))
+    terminal.rows([("tenant", seen.tenant_id)])
     for step in plan.steps:
-        mark, style = MARKS[step.action]
-        subject = f"{step.target} {step.subject}"
-        terminal.say(f"  {mark} {step.action.value:<7}{subject:<58} {step.reason}", style)
-    if not plan.changes:
-        terminal.say("  Nothing to do: everything is as it should be.", "green")
+        terminal.action(step.action, f"{step.target} {step.subject}", step.reason)
     terminal.warnings(plan.warnings)
 
 
@@ -49,19 +43,24 @@ def show_rotator_outcome(
     terminal: Terminal, outcome: RotatorOutcome, plan: RotatorPlan, cloud: Cloud, wanted: Wanted
 ) -> None:
     """The end of a run, and what a worker needs to sign in as the rotator."""
-    terminal.evidence(outcome.evidence)
     application = outcome.seen.application
     assert application is not None  # the run made it or found it
-    did = "is ready" if plan.changes else "is as it should be; nothing was changed"
-    terminal.say(f"SUCCESS: the rotator {did}.", "bold green")
-    terminal.rows([("application", cloud.application_page(application.app_id))])
+    did = "ready" if plan.changes else "healthy, nothing was changed"
+    terminal.headline("rotator", did, "bold green", news=bool(plan.changes))
+    terminal.evidence(outcome.evidence)
+    terminal.rows(
+        [
+            ("application", f"{application.display_name} (client id {application.app_id})"),
+            ("", cloud.application_page(application.app_id)),
+        ]
+    )
     settings = sign_in_settings(outcome.seen, plan, wanted)
     if plan.federated is not None:
-        terminal.say("A worker signs in as the rotator with these variables:", "bold")
+        terminal.say("  A worker signs in as the rotator with these variables:", "bold")
         lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
         unsaid = "AZURE_FEDERATED_TOKEN_FILE", "names the file with the workload's own token"
     else:
-        terminal.say("A worker signs in as the rotator with these settings:", "bold")
+        terminal.say("  A worker signs in as the rotator with these settings:", "bold")
         # A JSON string of printable characters is a TOML string.
         lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()]
         unsaid = "operator_certificate_file", "stays as it is: the certificate was not replaced"
@@ -73,23 +72,25 @@ def show_rotator_outcome(
 
 def show_rotator(terminal: Terminal, seen: RotatorSeen, cloud: Cloud, now: datetime) -> None:
     """The rotator as it stands."""
-    application = seen.application
-    terminal.say(f"Rotator in tenant {seen.tenant_id}", "bold")
+    application, lacks = seen.application, shortcomings(seen, now)
+    what = f"{len(lacks)} shortcoming{'s' if len(lacks) > 1 else ''}" if lacks else "healthy"
+    terminal.headline("rotator", what, news=bool(lacks))
+    terminal.rows([("tenant", seen.tenant_id)])
     if application is not None:
         rows = [
-            ("application", f"{application.display_name} ({application.app_id})"),
+            ("application", f"{application.display_name} (client id {application.app_id})"),
             ("", cloud.application_page(application.app_id)),
             ("permissions", ", ".join(sorted(seen.granted)) or "none"),
         ]
         for key in application.keys:
             dates = f"until {key.end_date_time:%Y-%m-%d}, due from {renew_key_at(key):%Y-%m-%d}"
-            rows.append(("certificate", f"{key.key_id} {dates}, {_state(seen, key)}"))
+            rows.append(("certificate", f"{_state(seen, key)}, {dates} (key id {key.key_id})"))
         rows += [("federated", f"{item.name}: {item.subject} of {item.issuer}") for item in seen.federated]
         for connection in seen.connections:
             word = "owned" if connection.owned else "not owned" if connection.application else "none yet"
             rows.append(("connection", f"{connection.connection}: application {word}"))
         terminal.rows([*rows, ("owns", ", ".join(sorted(seen.owned)) or "no application")])
-    terminal.warnings([f"{text[0].upper()}{text[1:]}." for text in shortcomings(seen, now)])
+    terminal.warnings([f"{text[0].upper()}{text[1:]}." for text in lacks])
 
 
 def sign_in_settings(seen: RotatorSeen, plan: RotatorPlan, wanted: Wanted) -> dict[str, str]:
@@ -186,11 +187,11 @@ def show_account_plan(
 
     :param say: takes a line and its style.
     """
-    say(f"Service account for {seen.purpose}", "bold")
+    what = f"{len(steps)} to create" if steps else "already there; only the token's key is read"
+    say(f"service account for {seen.purpose}: {what}", "bold")
     for step in steps:
-        say(f"  + {step.target} {step.subject:<32} {step.reason}", "green")
-    if not steps:
-        say("  = everything is there; only the token's key is read", "dim")
+        say(f"  + {step.target} {step.subject} ({step.reason})", "green")
+    say("  permissions of its role:", "dim")
     for name in seen.needed:
         say(f"    {name}", "dim")
 

@@ -24,12 +24,15 @@ from authentik_entra_bootstrap.output.documents import (
 )
 from authentik_entra_bootstrap.output.plan import drift_document, show_drift
 from authentik_entra_bootstrap.output.terminal import Terminal
-from authentik_entra_bootstrap.output.timeline import PLAIN, UNICODE, Scale, bar
+from authentik_entra_bootstrap.output.timeline import PLAIN, UNICODE, WIDTH, Scale, bar
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotation.secret_status import Placed, Standing
 from authentik_entra_bootstrap.workflows.metrics import EXPIRY, HEALTHY, PROOF, RENEW, ROTATION
 from authentik_entra_bootstrap.workflows.status import Alarm, Status, about
 
+_BESIDE_A_BAR = 63
+"""Columns of the texts beside a bar."""
+_SHORTEST_BAR = 12
 BY = {"sync": "authentik's own sync", "probe": "a probe that was asked for"}
 _STYLES = {
     Standing.CURRENT: "green",
@@ -76,8 +79,9 @@ def status_document(status: Status, found: Sequence[Alarm], cloud: Cloud, authen
             "at": moment(status.sync.last_successful_sync),
         },
         "drift": drift_document(status.prepared.plan.differences),
+        "healthy": not found,
         "alarms": [values(item, "code", "message") for item in found],
-        "warnings": [*plan.warnings, *status.last_sync.notes],
+        "warnings": [*plan.warnings, *status.notes],
     }
 
 
@@ -95,10 +99,20 @@ def _proof_document(evidence: Evidence | None) -> Document | None:
 
 
 def show_status(terminal: Terminal, status: Status, found: Sequence[Alarm]) -> None:
-    """The connection with a line for each client secret, what differs, and what wants attention."""
+    """The verdict, what needs attention, the connection with a line for each client secret, what differs."""
     plan, entra = status.prepared.plan, status.prepared.entra
     application, provider, current = entra.application, status.prepared.authentik.provider, status.current
-    terminal.say(f"Connection {plan.desired.connection}", "bold")
+    due = renew_at(current, plan.desired.renewal) if current else None
+    codes = ", ".join(dict.fromkeys(alarm.code for alarm in found))
+    verdict = f"needs attention ({codes})" if found else "healthy"
+    terminal.headline(
+        plan.desired.connection,
+        f"{verdict}, next rotation {due:%Y-%m-%d}" if due else verdict,
+        "bold yellow" if found else "bold green",
+        news=bool(found),
+    )
+    for alarm in found:
+        terminal.say(f"  (!) {alarm.code}: {alarm.message}", "yellow", hang=6)
     terminal.source()
     rows = [
         ("tenant", f"{entra.organization.display_name} ({entra.organization.tenant_id})"),
@@ -107,10 +121,10 @@ def show_status(terminal: Terminal, status: Status, found: Sequence[Alarm]) -> N
         ("client secret", state_with_reason(plan.secret.state.value, plan.secret.reason)),
     ]
     dated = partial(_dated, now=status.seen_at)
-    if current:
+    if current and due:
         rows += [
             ("expires", dated(current.end_date_time)),
-            ("renew from", dated(renew_at(current, plan.desired.renewal))),
+            ("renew from", dated(due)),
             ("last rotation", dated(current.start_date_time)),
         ]
     if status.attention is not None:
@@ -126,11 +140,7 @@ def show_status(terminal: Terminal, status: Status, found: Sequence[Alarm]) -> N
     terminal.rows(rows)
     _show_secrets(terminal, status)
     show_drift(terminal, status.prepared.plan.differences)
-    for alarm in found:
-        terminal.say(f"  (!) {alarm.code}: {alarm.message}", "yellow")
-    for note in status.notes:
-        terminal.warn(note)
-    terminal.warnings(plan.warnings)
+    terminal.warnings([*status.notes, *plan.warnings])
 
 
 def _show_secrets(terminal: Terminal, status: Status) -> None:
@@ -140,18 +150,56 @@ def _show_secrets(terminal: Terminal, status: Status) -> None:
     secrets = [item.secret for item in status.secrets]
     ends = [at for secret in secrets for at in (secret.start_date_time, secret.end_date_time)]
     scale = Scale.over([status.seen_at, *ends])
+    # Where there is no room for a bar, the dates say the same.
+    width = WIDTH if terminal.width is None else min(WIDTH, terminal.width - _BESIDE_A_BAR)
     terminal.say(f"  client secrets, {scale.start:%Y-%m-%d} to {scale.end:%Y-%m-%d}:")
     for item in status.secrets:
         secret = item.secret
         due = renew_at(secret, status.desired.renewal) if item.standing is Standing.CURRENT else None
-        line = bar(scale, secret.start_date_time, secret.end_date_time, status.seen_at, due, signs)
-        text = f"    {item.standing.value:<9}{secret.key_id}  {line}  until {secret.end_date_time:%Y-%m-%d}"
+        line = ""
+        if width >= _SHORTEST_BAR:
+            drawn = bar(
+                scale, secret.start_date_time, secret.end_date_time, status.seen_at, due, signs, width
+            )
+            line = f"{drawn}  "
+        text = (
+            f"    {item.standing.value:<8}  {line}until {secret.end_date_time:%Y-%m-%d} ({secret.key_id[:8]})"
+        )
         if item.retire_at:
-            text += f", stays to {item.retire_at:%Y-%m-%d}"
+            text += f", removed from {item.retire_at:%Y-%m-%d}"
         if item.holder == "service-principal":
             text += ", on the service principal"
         terminal.say(text, _STYLES[item.standing])
-    terminal.say(f"    {'':<9}{signs.legend()}", "dim")
+    if width >= _SHORTEST_BAR:
+        terminal.say(f"    {signs.legend()}", "dim")
+
+
+def show_overview(terminal: Terminal, documents: Sequence[Document]) -> None:
+    """All connections of a run as a table.
+
+    :param documents: one for each connection; one that could not be looked at holds its error.
+    """
+    words = ["unknown" if item["error"] else "healthy" if item["healthy"] else "alarm" for item in documents]
+    counts = [f"{words.count(word)} {word}" for word in ("healthy", "alarm", "unknown") if word in words]
+    healthy = all(word == "healthy" for word in words)
+    terminal.headline(
+        f"{len(documents)} connection{'s' if len(documents) != 1 else ''}",
+        ", ".join(counts),
+        "bold green" if healthy else "bold yellow",
+        news=not healthy,
+    )
+    heads = ("connection", "verdict", "secret until", "next rotation", "last proof", "alarms")
+    rows = []
+    for item, word in zip(documents, words, strict=True):
+        current, proof = item.get("current_secret") or {}, item.get("last_proof") or {}
+        alarms = dict.fromkeys(alarm["code"] for alarm in item.get("alarms", ()))
+        dates = [
+            (at or "")[:10] for at in (current.get("end"), current.get("renew_at"), proof.get("seen_at"))
+        ]
+        rows.append(
+            (item["connection"], word, *dates, item["error"]["code"] if item["error"] else " ".join(alarms))
+        )
+    terminal.table(heads, rows, ["green" if word == "healthy" else "yellow" for word in words])
 
 
 def state_with_reason(state: str, reason: str) -> str:
@@ -190,7 +238,7 @@ def exposition(document: Document) -> str:
         RENEW: lambda item: _moment(item.get("current_secret"), "renew_at"),
         ROTATION: lambda item: _moment(item, "last_rotation"),
         PROOF: lambda item: _moment(item.get("last_proof"), "seen_at"),
-        HEALTHY: lambda item: float(not item.get("error") and not item.get("alarms")),
+        HEALTHY: lambda item: float(item.get("healthy", False)),
     }
     lines = []
     for (name, meaning), value_of in sources.items():

@@ -57,7 +57,7 @@ def page(document: Document) -> str:
 def _state(item: Document) -> str:
     if item.get("error"):
         return "bad"
-    return "watch" if item.get("alarms") else "good"
+    return "good" if item["healthy"] else "watch"
 
 
 def _badge(state: str) -> str:

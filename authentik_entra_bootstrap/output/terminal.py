@@ -1,13 +1,17 @@
-"""What people see: progress on standard error, results on standard output, never a secret, never colour alone."""
+"""What people see: progress on standard error, results on standard output, never a secret, never colour alone.
+
+On a terminal lines wrap at its width, at words. Elsewhere a fact is one line, and a wait is one line when it ends.
+"""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -43,8 +47,16 @@ _NAMES = {
     Target.DELETED_APPLICATION: "deleted application",
     Target.MARKS: "marks on application",
 }
-_PLAIN_EVERY = 10.0
-"""Seconds between lines of one wait where nothing can be redrawn."""
+_VERBS = {
+    Action.CREATE: "creating",
+    Action.CHANGE: "changing",
+    Action.RETIRE: "removing",
+    Action.REMOVE: "removing",
+}
+_SHORTEST_WAIT = 2.0
+"""Seconds of a wait that is worth a line."""
+_NARROW = 60
+"""Columns below which values are not aligned, and tables are lists."""
 
 
 def _is_unicode(console: Console) -> bool:
@@ -65,12 +77,42 @@ def _label(step: Step) -> str:
     return step.subject if speaks else f"{_NAMES[step.target]} {step.subject}"
 
 
+def _with(what: str, detail: str) -> str:
+    """A thing with what is said about it in brackets."""
+    if not detail:
+        return what
+    return f"{what}: {detail}" if what.endswith(")") else f"{what} ({detail})"
+
+
+def wrapped(line: Text, width: int, hang: int) -> Iterator[Text]:
+    """The line in pieces of at most ``width`` columns, broken at spaces; a longer word stays whole, to be copied.
+
+    :param hang: columns by which every piece but the first is indented.
+    """
+    rest, indent = line, ""
+    while cell_len(rest.plain) > width - len(indent):
+        plain, room = rest.plain, width - len(indent)
+        begin = len(plain) - len(plain.lstrip())
+        fits = len(plain)
+        while cell_len(plain[:fits]) > room:
+            fits -= 1
+        cut = plain.rfind(" ", begin, fits + 1)
+        if cut < 0:
+            cut = plain.find(" ", fits)
+        if cut < 0:
+            break
+        yield Text(indent) + rest[:cut]
+        after = plain[cut:]
+        rest, indent = rest[cut + len(after) - len(after.lstrip()) :], " " * hang
+    yield Text(indent) + rest
+
+
 class Terminal:
     """Renders results and receives progress. Implements the reporter of the workflows.
 
-    :param out: where results go.
+    :param out: where results go. A console with ``soft_wrap`` is not wrapped: a fact is one line.
     :param err: where progress, warnings and errors go.
-    :param quiet: no progress at all (results and errors only).
+    :param quiet: no progress, and no result in which nothing was done and nothing is wrong.
     """
 
     shows_results = True
@@ -79,24 +121,39 @@ class Terminal:
     def __init__(
         self, out: Console | None = None, err: Console | None = None, *, quiet: bool = False
     ) -> None:
-        console = partial(Console, highlight=False, soft_wrap=True, markup=False, emoji=False)
-        self.out = out or console(file=sys.stdout)
-        self.err = err or console(file=sys.stderr, stderr=True)
+        console = partial(Console, highlight=False, markup=False, emoji=False)
+        self.out = out or console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())
+        self.err = err or console(file=sys.stderr, stderr=True, soft_wrap=not sys.stderr.isatty())
         self.quiet = quiet
+        self._muted = False
         self._status: Status | None = None
-        self._said: dict[str, float] = {}
-        self._waited_for = ""
+        self._told: set[str] = set()
         self.unicode = all(_is_unicode(console) for console in (self.out, self.err))
         """Whether every character can be shown."""
         self.settings = ""
         """Which settings file the run uses, in words; what plan, check and status show says so."""
         self._good, self._bad = ("✓", "✗") if self.unicode else ("ok", "x")
 
+    @property
+    def width(self) -> int | None:
+        """Columns of a line of the result; ``None`` where lines are not wrapped."""
+        return None if self.out.soft_wrap else self.out.width
+
+    @property
+    def narrow(self) -> bool:
+        """Whether there is no room for columns beside each other."""
+        return self.width is not None and self.width < _NARROW
+
+    def start(self, *, quiet: bool, shows_results: bool) -> None:
+        """A command begins."""
+        self.quiet, self.shows_results, self._muted = quiet, shows_results, False
+        self._told.clear()
+
     # --- progress (standard error)
 
     def doing(self, text: str) -> None:
-        """Something begins that may take a moment."""
-        if self.quiet or not self.err.is_terminal:
+        """Something begins that may take a moment: shown where a line can be redrawn."""
+        if self.quiet or not self.err.is_interactive:
             return
         shown = Text(_fit(self.err, text))
         if self._status is None:
@@ -107,39 +164,27 @@ class Terminal:
 
     def begin(self, step: Step) -> None:
         """A step of the plan begins."""
-        verb = {
-            Action.CREATE: "creating",
-            Action.CHANGE: "changing",
-            Action.RETIRE: "removing",
-            Action.REMOVE: "removing",
-        }
         starts = step.target is Target.FIRST_SYNC
-        self.doing(f"{'starting' if starts else verb.get(step.action, 'proving that')} {_label(step)}")
+        self.doing(f"{'starting' if starts else _VERBS.get(step.action, 'proving that')} {_label(step)}")
 
     def done(self, step: Step, detail: str) -> None:
-        """A step of the plan is done."""
+        """A step of the plan is done. A proof is not told here: it stands in the result."""
+        if step.target is not Target.PROOF:
+            self.finished(_label(step), detail)
+
+    def finished(self, what: str, detail: str = "") -> None:
+        """Something is done."""
         if not self.quiet:
-            self._line(f"  ({self._good}) Done: ", "green", f"{_label(step)}: {detail}")
+            self._line(f"  ({self._good}) Done: ", "green", _with(what, detail))
 
     def waiting(self, what: str, elapsed: float, usual: str) -> None:
         """A wait goes on."""
-        if self.quiet:
-            return
-        text = f"waiting for {what} ({elapsed:.0f} s, usually {usual})"
-        if self.err.is_terminal:
-            self.doing(text)
-            return
-        last = self._said.get(what)
-        if last is None or elapsed - last >= _PLAIN_EVERY or elapsed < last:
-            self._said[what] = elapsed
-            self._line("  ", "", text)
+        self.doing(f"waiting for {what} ({elapsed:.0f} s, usually {usual})")
 
     def waited(self, what: str, elapsed: float) -> None:
-        """A wait is over."""
-        self._said.pop(what, None)
-        if not self.quiet and what != self._waited_for:
-            # Requests that wait side by side for the same thing are one wait to people.
-            self._waited_for = what
+        """A wait is over. Requests that wait for the same thing are one wait to people."""
+        if not self.quiet and elapsed >= _SHORTEST_WAIT and what not in self._told:
+            self._told.add(what)
             self._line(f"  ({self._good}) Waited: ", "green", f"{elapsed:.0f} s for {what}")
 
     def warn(self, text: str) -> None:
@@ -152,12 +197,15 @@ class Terminal:
             self._status.stop()
             self._status = None
 
-    def error(self, error: BootstrapError) -> None:
-        """An error: what happened and why, what to do, and the ids to report."""
+    def error(self, error: BootstrapError, about: str = "") -> None:
+        """An error: what happened and why, what to do, and the ids to report.
+
+        :param about: the connection, in a run of several.
+        """
         self.stop()
         if not self.shows_results:
             return
-        self._line("ERROR: ", "bold red", f"{error.message} [{error.code}]")
+        self._line("ERROR: ", "bold red", f"{about}{': ' if about else ''}{error.message} [{error.code}]")
         if error.remedy:
             self._line("  What to do: ", "bold", error.remedy)
         if error.trace:
@@ -175,19 +223,42 @@ class Terminal:
             self._line("", "", text, style)
 
     def _line(self, head: str, head_style: str, text: str, style: str = "") -> None:
-        self.err.print(Text(head, style=head_style).append(_fit(self.err, text), style=style or "default"))
+        line = Text(head, style=head_style).append(_fit(self.err, text), style=style or "default")
+        self._print(self.err, line)
+
+    def _print(self, console: Console, line: Text, hang: int | None = None) -> None:
+        if console.soft_wrap:
+            console.print(line)
+            return
+        if hang is None:
+            hang = len(line.plain) - len(line.plain.lstrip()) + 2
+        for piece in wrapped(line, console.width, hang):
+            # A word that is wider than the terminal is broken by the terminal alone: it can be copied whole.
+            console.print(piece, soft_wrap=True)
 
     # --- results (standard output)
 
-    def say(self, text: str = "", style: str = "", reason: str = "") -> None:
+    def headline(self, name: str, verdict: str, style: str = "bold", *, news: bool = True) -> None:
+        """The first line of a result: what it is about, and how it is.
+
+        :param news: whether something was done, or is wrong. Without it, a quiet terminal shows nothing of the result.
+        """
+        self._muted = self.quiet and not news
+        self.say(f"{name}: {verdict}", style)
+
+    def say(self, text: str = "", style: str = "", reason: str = "", hang: int | None = None) -> None:
         """One line of the result.
 
-        :param reason: is appended dimmed.
+        :param reason: is appended in brackets, dimmed.
+        :param hang: columns by which the line is indented where it goes on.
         """
         self.stop()
-        if self.shows_results:
-            line = Text(_fit(self.out, text), style=style)
-            self.out.print(line.append(_fit(self.out, reason), style="dim") if reason else line)
+        if not self.shows_results or self._muted:
+            return
+        shown = _fit(self.out, text)
+        line = Text(_with(shown, _fit(self.out, reason)), style=style)
+        line.stylize("dim", len(shown))
+        self._print(self.out, line, hang)
 
     def source(self) -> None:
         """Where the settings of this run come from."""
@@ -196,13 +267,16 @@ class Terminal:
 
     def step(self, step: Step) -> None:
         """One step of a plan with its reason."""
-        name = f"{_NAMES[step.target]} {_fit(self.out, step.subject)}"
-        symbol, style = MARKS[step.action]
-        self.say(f"    {symbol} {step.action.value:<7}{name:<52}", style, f" {step.reason}")
+        self.action(step.action, f"{_NAMES[step.target]} {step.subject}", step.reason)
+
+    def action(self, action: str, what: str, reason: str) -> None:
+        """What is done about something, and why."""
+        symbol, style = MARKS[action]
+        self.say(f"    {symbol} {action} {what}", style, reason)
 
     def warnings(self, texts: Sequence[str]) -> None:
         """Warnings that belong to a result: a document holds them, too."""
-        if self.shows_results:
+        if self.shows_results and not self._muted:
             for text in texts:
                 self.warn(text)
 
@@ -213,7 +287,7 @@ class Terminal:
         """
         marks = {True: (self._good, "green"), False: (self._bad, "bold red"), None: ("!", "yellow")}
         mark, style = marks[ok]
-        self.say(f"  ({mark}) {text}", style)
+        self.say(f"  ({mark}) {text}", style, hang=6)
 
     def evidence(self, evidence: Sequence[Evidence]) -> None:
         """Proofs, one line each."""
@@ -221,9 +295,41 @@ class Terminal:
             self.verdict(item.ok, f"{item.name}: {item.detail}")
 
     def rows(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Names and values, aligned."""
+        """Names and values, aligned where there is room."""
+        wide = 0 if self.narrow else 14
         for name, value in rows:
-            self.say(f"  {name:<14}{value.strip()}")
+            self.say(
+                f"  {name:<{wide}}{'' if wide > len(name) else ' '}{value.strip()}", hang=2 + (wide or 2)
+            )
+
+    def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str]) -> None:
+        """Columns with their heads; where there is no room, a list with the first two as a line for each row.
+
+        :param styles: one for each row.
+        """
+        columns = list(zip(heads, *rows, strict=True))
+        widths = [max(map(cell_len, column)) for column in columns]
+        last = sum(widths[:-1]) + 2 * len(widths)
+        need = last + max(cell_len(word) for cell in columns[-1] for word in cell.split() or [""])
+        if self.width is not None and (self.narrow or need > self.width):
+            for (name, verdict, *values), style in zip(rows, styles, strict=True):
+                self.say(f"  {name}: {verdict}", style)
+                for head, value in zip(heads[2:], values, strict=True):
+                    if value:
+                        self.say(f"    {head} {value}", hang=6)
+            return
+        for cells, style in zip((heads, *rows), ("dim", *styles), strict=True):
+            padded = [
+                cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)
+            ]
+            self.say(f"  {'  '.join(padded)}".rstrip(), style, hang=last)
+
+    def next_steps(self, *commands: tuple[str, str]) -> None:
+        """What to do now, at most three of them: commands that work as typed, and what each does."""
+        self.say("(->) NEXT STEPS:", "bold")
+        wide = max(len(command) for command, _ in commands)
+        for command, what in commands[:3]:
+            self.say(f"  {command:<{wide}}  {what}", hang=4 if self.narrow else wide + 4)
 
     def picture(self, title: str) -> str:
         """What a recording console has shown, as SVG without references to other hosts."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from authentik_entra_bootstrap.domain import Desired, KeyId, ProvisioningScope
+from authentik_entra_bootstrap.domain import Application, ClientSecret, Desired, KeyId, ProvisioningScope
 from authentik_entra_bootstrap.domain.application_tags import Marks, read_marks
 from authentik_entra_bootstrap.domain.policy import Grantable, grantable_end
 from authentik_entra_bootstrap.planning.consent import states
@@ -58,6 +58,11 @@ def step_about(steps: Sequence[Step], target: Target, key: str = "") -> Step:
         for step in steps
         if step.target is target and key in {"", step.key} and step.action is not Action.RETIRE
     )
+
+
+def secret_name(secret: ClientSecret) -> str:
+    """A client secret for people: ``until 2027-05-29 (key id 1b2c…)``."""
+    return f"until {secret.end_date_time:%Y-%m-%d} (key id {secret.key_id})"
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ def make_plan(
         desired,
         (
             *_tenant_steps(desired, entra, permissions, differences),
-            *secret_steps(secret, grantable),
+            *secret_steps(secret, grantable, entra.application),
             *_authentik_steps(desired, authentik, secret, differences),
             *_closing_steps(authentik, secret, marks),
         ),
@@ -220,7 +225,9 @@ def _tenant_steps(
         yield Step(action, PERMISSION_TARGETS[item.kind], item.name, reason, item.name)
 
 
-def secret_steps(secret: SecretDecision, grantable: Grantable | None) -> Iterator[Step]:
+def secret_steps(
+    secret: SecretDecision, grantable: Grantable | None, application: Application | None
+) -> Iterator[Step]:
     """What happens to the client secrets.
 
     :param grantable: of the secret that is made, if one is.
@@ -232,9 +239,10 @@ def secret_steps(secret: SecretDecision, grantable: Grantable | None) -> Iterato
     elif secret.kept is not None:
         until = f"until {secret.kept.end_date_time:%Y-%m-%d %H:%M} UTC"
         yield Step(Action.KEEP, Target.SECRET, until, secret.reason, secret.kept.key_id)
-    for key_id in secret.retire:
-        reason = "created by this tool, no longer used; removed after the proof"
-        yield Step(Action.RETIRE, Target.SECRET, f"key id {key_id}", reason, key_id)
+    for item in application.secrets if application else ():
+        if item.key_id in secret.retire:
+            reason = "created by this tool, no longer used; removed after the proof"
+            yield Step(Action.RETIRE, Target.SECRET, secret_name(item), reason, item.key_id)
 
 
 def _authentik_steps(

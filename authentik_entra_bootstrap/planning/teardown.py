@@ -26,7 +26,7 @@ from authentik_entra_bootstrap.errors import Conflict
 from authentik_entra_bootstrap.planning.adoption import belongs
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.permissions import REMOVE
-from authentik_entra_bootstrap.planning.plan import Step
+from authentik_entra_bootstrap.planning.plan import Step, secret_name
 from authentik_entra_bootstrap.planning.preflight import is_this_connections, refuse_foreign
 from authentik_entra_bootstrap.rotation.secret_status import placed
 
@@ -204,7 +204,7 @@ def _entra_steps(
         return
     if keep:
         for secret in secrets:
-            subject = f"key id {secret.key_id}"
+            subject = secret_name(secret)
             yield Step(Action.REMOVE, Target.SECRET, subject, "created by this tool", secret.key_id)
         reason = "our tags; the application stays"
         yield Step(Action.REMOVE, Target.MARKS, application.display_name, reason, application.app_id)

@@ -196,6 +196,8 @@ class Wait:
     waiter: Waiter
     backoff: Backoff
     pauses: int = 0
+    what: str = ""
+    """What the last pause was for."""
 
     def __post_init__(self) -> None:
         self._start = self.waiter.monotonic()
@@ -214,10 +216,16 @@ class Wait:
         """
         if self.elapsed >= self.backoff.budget * self.waiter.scale:
             return False
+        self.what = what
         self.waiter.progress.waiting(what, self.elapsed, usual)
         await self.waiter.sleep(self.backoff.pause(0 if confirming else self.pauses, self.waiter.rng))
         self.pauses += 1
         return True
+
+    def over(self) -> None:
+        """Show that the wait is over, if there was any."""
+        if self.pauses:
+            self.waiter.progress.waited(self.what, self.elapsed)
 
 
 @dataclass

@@ -177,15 +177,16 @@ async def _names_lines(
     return [_warning("names", f"application and provider are free or ours; {detail}", remedy)]
 
 
-def _operator_lines(operator: TokenClaims, where: str = "") -> list[CheckLine]:
-    who = operator.user_principal_name or f"service principal {operator.object_id}"
-    return [_ok("operator identity", who + where), _ok("tenant", operator.tenant_id)]
+def _operator_lines(operator: TokenClaims, tenant: str = "") -> list[CheckLine]:
+    who = operator.user_principal_name or f"a service principal (object id {operator.object_id})"
+    where = f"{tenant} ({operator.tenant_id})" if tenant else operator.tenant_id
+    return [_ok("operator identity", who), _ok("tenant", where)]
 
 
 def _tenant_lines(context: Context, desired: Desired, seen: ObservedEntra) -> list[CheckLine]:
     operator = seen.operator
     lines = [
-        *_operator_lines(operator, f" in {seen.organization.display_name}"),
+        *_operator_lines(operator, seen.organization.display_name),
         _right_line(REGISTER, operator, needed=True),
         *(_right_line(right, operator, needed=False) for right in (GRANT_ROLES, GRANT_SCOPES)),
     ]

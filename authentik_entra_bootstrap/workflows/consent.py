@@ -85,4 +85,5 @@ async def missing_consent(
     while not state.complete and await wait.pause("Entra ID to show consent that was given a moment ago"):
         again = await observe_entra(context.entra, plan.desired)
         state = consent_state(plan.desired, again, application, granted)
+    wait.over()
     return state

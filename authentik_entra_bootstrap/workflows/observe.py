@@ -67,6 +67,7 @@ async def observe(
     while (doubt := out_of_date(desired, entra, authentik, context)) and await wait.pause(doubt):
         entra = await observe_entra(context.entra, desired)
         authentik = await match(context.authentik, desired, entra, named)
+    wait.over()
     return entra, await _what_changes_mean(
         context.authentik, resolve_names(desired, entra, authentik), authentik
     )

@@ -192,6 +192,7 @@ async def _decided(context: Context, desired: Desired, sight: SecretSight, *, fo
         fresh = await context.entra.application(sight.application.app_object_id)
         # A replica that has forgotten the application is older still.
         sight = replace(sight, application=fresh or sight.application)
+    wait.over()
     refuse_without_place(sight.application, decision, context.now())
     grantable = None
     if decision.action is SecretAction.MAKE:
@@ -206,7 +207,7 @@ async def _decided(context: Context, desired: Desired, sight: SecretSight, *, fo
         refuse_unlicensed(sight.license)
         grantable = grantable_end(context.now(), desired.secret_lifetime, policy)
         sight = replace(sight, policy=policy)
-    steps = (*secret_steps(decision, grantable), *_authentik_steps(sight, decision))
+    steps = (*secret_steps(decision, grantable, sight.application), *_authentik_steps(sight, decision))
     end = grantable.end_date_time if grantable else None
     return RotationPlan(desired, sight, decision, steps, end)
 

@@ -220,8 +220,10 @@ async def _requests_over(run: SecretRun) -> None:
     """
     left = FLIGHT.total_seconds() - (run.context.waiter.monotonic() - run.since)
     if left > 0:
-        run.context.reporter.waiting("requests of a run that ended to be over", 0.0, f"{left:.0f} s")
+        what = "requests of a run that ended to be over"
+        run.context.reporter.waiting(what, 0.0, f"{left:.0f} s")
         await run.context.waiter.sleep(left)
+        run.context.reporter.waited(what, left)
 
 
 async def _proven(run: SecretRun) -> bool:

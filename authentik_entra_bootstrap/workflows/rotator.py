@@ -207,6 +207,7 @@ async def _observe_result(
         keys = {item.key_id for item in (seen.application.keys if seen.application else ())}
         shown = proven and not left.changes and not retired & keys
         if shown or not await wait.pause("Entra ID to show what was done"):
+            wait.over()
             return seen
 
 
@@ -256,12 +257,12 @@ class _Run:
         if key.action is not KeyAction.PROVE:
             await keys.register(pair.public)
             record("rotator-certificate-registered", key_id=key_id)
-            self.context.done(f"certificate registered: key id {key_id}")
+            self.context.done(f"certificate registered (key id {key_id})")
         sign_in = identities.sign_in_with_certificate
         evidence = await self._prove(lambda: sign_in(application.app_id, pair.pem), "certificate")
         for item in await keys.finish(key_id, self.context.now(), key.overlap):
             record("rotator-certificate-removed", key_id=item.key_id)
-            self.context.done(f"certificate removed: key id {item.key_id}")
+            self.context.done(f"certificate removed (key id {item.key_id})")
         return evidence
 
     async def _prove(self, sign_in: Callable[[], Awaitable[TokenClaims]], by: str) -> tuple[Evidence, ...]:
@@ -290,7 +291,7 @@ class _Run:
         except AlreadyExists:
             made = await self._made_already()
         record("rotator-created", app_id=made.app_id)
-        self.context.done(f"application created: client id {made.app_id}")
+        self.context.done(f"application created (client id {made.app_id})")
         return made
 
     async def _made_already(self) -> Application:
@@ -314,7 +315,7 @@ class _Run:
         if existing is None:
             self.context.reporter.doing("creating the rotator's service principal")
             existing = await self.entra.create_service_principal(application.app_id)
-            self.context.done(f"service principal created: object id {existing.service_principal_object_id}")
+            self.context.done(f"service principal created (object id {existing.service_principal_object_id})")
         elif not existing.account_enabled:
             await self.entra.enable_service_principal(existing.service_principal_object_id)
             self.context.done("service principal enabled")

@@ -25,6 +25,9 @@ from authentik_entra_bootstrap.workflows.planning import Prepared, look
 OVERDUE = 1 / 6
 """Share of a secret's lifetime that is left when nobody has renewed it long after it was due."""
 
+LATE = 1 / 24
+"""Share of a secret's lifetime after which a run that was wanted is overdue: 7.5 days of 180, for a weekly timer."""
+
 _STOP = "Stopping sync due to error"
 _BEGAN = "Starting full provider sync"
 _SKIPPED = "already running. Skipping"
@@ -50,7 +53,7 @@ KNOWN_FAULT = (
 class Alarm:
     """Something that monitoring should call somebody for.
 
-    :param code: ``secret-ended``, ``secret-ends-soon``, ``too-many-secrets``, ``proof-missing``, ``proof-failed``,
+    :param code: ``secret-ended``, ``secret-ends-soon``, ``rotation-overdue``, ``too-many-secrets``, ``proof-missing``, ``proof-failed``,
         ``sync-stopped``, ``sync-repeated``, ``drift`` or ``changes-pending``.
     """
 
@@ -163,7 +166,7 @@ def alarms(status: Status, within: timedelta | None = None) -> tuple[Alarm, ...]
     :param within: how near the end of a secret in use may come; ``None`` for a sixth of its lifetime, which is
         reached only when it has been due for long.
     """
-    found = [*_ends(status, within)]
+    found = [*_ends(status, within), *_overdue(status)]
     plan = status.prepared.plan
     if status.failure is not None:
         found.append(Alarm("proof-failed", f"authentik could not sign in: {status.failure.detail}"))
@@ -205,6 +208,18 @@ def _ends(status: Status, within: timedelta | None) -> list[Alarm]:
                 Alarm("secret-ends-soon", f"the client secret {secret.key_id} ends in {about(left)}")
             )
     return found
+
+
+def _overdue(status: Status) -> list[Alarm]:
+    """Whether a run was wanted long ago: whatever starts the runs does not."""
+    wanted, current = status.attention, status.current
+    if wanted is None or current is None or status.seen_at - wanted.at <= current.lifetime * LATE:
+        return []
+    late = about(status.seen_at - wanted.at)
+    message = (
+        f"the next run was due {late} ago ({wanted.reason}); look at what starts `authentik-entra rotate`"
+    )
+    return [Alarm("rotation-overdue", message)]
 
 
 def about(span: timedelta) -> str:

@@ -77,6 +77,7 @@ async def _in_the_tenant(
         twice = live is not None and deleted is not None and live.app_object_id == deleted.app_object_id
         absent = absent + 1 if live is None and deleted is None else 0
         if not twice and absent in {0, ABSENT}:
+            wait.over()
             return live, deleted
         if not await wait.pause("Entra ID to show whether the application was deleted"):
             # Deleting what is deleted already is success, so the live one may be wrong without harm.

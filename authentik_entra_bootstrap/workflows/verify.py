@@ -9,7 +9,7 @@ from authentik_entra_bootstrap.domain import Provider
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, VerificationFailed
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.planning.plan import Plan
+from authentik_entra_bootstrap.planning.plan import Plan, secret_name
 from authentik_entra_bootstrap.rotation.proof import UNNAMED, Evidence, Reading, Verdict, read_task
 from authentik_entra_bootstrap.rotation.secret_status import Standing, placed
 from authentik_entra_bootstrap.support.waiting import CONSUMER
@@ -52,6 +52,7 @@ async def consumer_proof(
             task = await look
         reading = read_task(task)
         if reading.verdict is Verdict.PROVEN:
+            wait.over()
             return Evidence("authentik-signs-in", True, reading.because, context.now()), read
         if reading.verdict is Verdict.FAILED:
             raise _failure(reading, provider)
@@ -127,9 +128,7 @@ async def verify(
     secrets = placed(entra.application, plan.marks)
     found = next((item.secret for item in secrets if item.standing in recorded), None)
     lives = found is not None and found.is_live(now)
-    until = (
-        f"key id {found.key_id}, until {found.end_date_time:%Y-%m-%d}" if found else "none on record exists"
-    )
+    until = secret_name(found) if found else "none on record exists"
     holds = plan.secret.kept is not None if authentik.last_change_readable else None
     ungranted = [
         step.subject

@@ -89,7 +89,7 @@ def test_an_unkind_tenant_is_waited_for_and_the_second_run_writes_nothing(shell:
     second = run("bootstrap", "--yes")
     assert second.code == 0, second.err + second.out
     assert run.writes(mark) == []
-    assert "Nothing to do" in second.out
+    assert "default: nothing to do" in second.out
     assert len(secrets_of(run.sandbox)) == 1
 
 

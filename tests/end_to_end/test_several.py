@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -62,19 +63,48 @@ def test_one_failing_connection_does_not_stop_the_others(three: Any) -> None:
     result = three.run("bootstrap", "--all", "--yes")
     assert result.code == 3, result.out + result.err
     assert list(applications(three).values()) == [1, 1]
-    places = [
-        result.out.index(f"=== {text}") for text in ("staff (1 of 3)", "broken (2", "partners (3", "Summary")
+    lines = result.out.splitlines()
+    assert [re.sub(r"\d{4}-.*", "DATE", line) for line in lines if line[0] != " "] == [
+        "staff: 10 to create, 1 to change",
+        "staff: working and proven, next rotation DATE",
+        "(->) NEXT STEPS:",
+        "partners: 10 to create, 1 to change",
+        "partners: working and proven, next rotation DATE",
+        "(->) NEXT STEPS:",
+        "3 connections: 2 done, 1 wrong settings",
     ]
-    assert places == sorted(places)
-    summary = result.out[places[-1] :].splitlines()
-    assert [line.split() for line in summary[1:5]] == [
-        ["connection", "result", "code"],
+    assert [line.split() for line in lines[-4:]] == [
+        ["connection", "result", "exit", "code", "error"],
         ["staff", "done", "0"],
-        ["broken", "wrong", "settings", "3", "[setting-invalid]"],
+        ["broken", "wrong", "settings", "3", "setting-invalid"],
         ["partners", "done", "0"],
     ]
+    assert "ERROR: broken: " in result.err
     assert "several.toml" in result.err
     assert "secret_lifetime" in result.err
+
+
+def test_the_status_of_all_is_a_table_and_the_details_are_asked_for(
+    three: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTHENTIK_ENTRA_EXCLUDE_SERVICE_ACCOUNTS", "true")
+    assert three.run("bootstrap", "--connection", "staff", "--yes").code == 0
+    table = three.run("status", "--all")
+    assert table.code == 3
+    first, *rows = table.out.splitlines()
+    assert first == "3 connections: 1 healthy, 1 alarm, 1 unknown"
+    assert [row.split()[:2] for row in rows] == [
+        ["connection", "verdict"],
+        ["staff", "healthy"],
+        ["broken", "unknown"],
+        ["partners", "alarm"],
+    ]
+    assert re.fullmatch(r"  staff +healthy( +\d{4}-\d\d-\d\d){3}", rows[1])
+    assert "ERROR: broken: " in table.err
+    assert "staff: healthy, next rotation " in three.run("status", "--all", "-v").out
+    for name in ("status", "rotate"):
+        quiet = three.run(name, "--connection", "staff", "--quiet")
+        assert (quiet.code, quiet.out, quiet.err) == (0, "", ""), name
 
 
 def test_one_document_holds_those_of_all_in_the_order_that_was_asked_for(three: Any) -> None:

@@ -29,12 +29,12 @@ def test_teardown_removes_everything_of_ours_and_a_bootstrap_works_at_once(shell
     assert run("bootstrap", "--yes").code == 0
     result = run("teardown", "--yes", "--purge")
     assert result.code == 0, result.out + result.err
-    assert "SUCCESS: connection default is taken down." in result.out
+    assert "\ndefault: taken down\n" in result.out
     assert "Users and groups that authentik provisioned into the tenant are not touched" in result.out
     assert leftovers(run.sandbox) == NOTHING
     assert result.out.index("provider Microsoft Entra ID") < result.out.index("authentik provisioning")
     again = run("teardown", "--yes")
-    assert (again.code, "Nothing to do" in again.out) == (0, True), again.out + again.err
+    assert (again.code, "default: nothing to do" in again.out) == (0, True), again.out + again.err
     run.sandbox.world.clock.advance(5)  # the lag: a late replica would still show the deleted one
     later = run("bootstrap", "--yes")
     assert later.code == 0, later.out + later.err
@@ -102,7 +102,7 @@ def test_keep_application_leaves_it_without_our_secrets_and_marks(shell: Any) ->
     assert [item["displayName"] for item in left["passwordCredentials"]] == ["made in the portal"]
     assert leftovers(run.sandbox) == {**NOTHING, "applications": 1}
     again = run("teardown", "--yes", "--keep-application")
-    assert (again.code, "Nothing to do" in again.out) == (0, True)
+    assert (again.code, "default: nothing to do" in again.out) == (0, True)
     refused = run("teardown", "--yes", "--output", "json")
     assert (refused.code, refused.document["error"]["code"]) == (5, "application-not-ours")
 

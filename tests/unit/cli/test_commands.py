@@ -48,11 +48,13 @@ def test_from_check_to_verify_in_text(command: Command, world: World) -> None:
     assert (
         "authentik will provision 12 users, and all 3 groups (authentik does not filter groups)." in plan.out
     )
-    assert "10 to create, 1 to change, 0 to retire." in plan.out
+    assert plan.out.startswith("default: 10 to create, 1 to change\n")
     assert world.wire.writes() == []
     made = command("bootstrap", "--yes")
     assert made.code == 0
-    assert "SUCCESS: connection default is working and proven." in made.out
+    assert "\ndefault: working and proven, next rotation 2026-" in made.out
+    assert made.out.count("authentik-signs-in") == 1
+    assert "Done: authentik signs in" not in made.err
     assert f"appId/{world.tenant.app.app_id}" in made.out
     assert "https://ak.example/if/admin/#/core/providers/3" in made.out
     assert "NEXT STEPS" in made.out
@@ -60,16 +62,17 @@ def test_from_check_to_verify_in_text(command: Command, world: World) -> None:
     world.assert_converged()
     again = command("bootstrap")
     assert again.code == 0
-    assert "Nothing to do: everything is as it should be." in again.out
-    assert "nothing was changed" in again.out
+    assert again.out.startswith("default: nothing to do, as the settings say\n")
+    assert "\ndefault: healthy, nothing was changed, next rotation 2026-" in again.out
     assert "NEXT STEPS" not in again.out
     status = command("status")
     assert status.code == 0
+    assert status.out.startswith("default: healthy, next rotation 2026-")
     assert "no drift" in status.out
     assert "last proof" in status.out
     verified = command("verify")
     assert verified.code == 0
-    assert "SUCCESS: connection default works." in verified.out
+    assert verified.out.startswith("default: working and proven\n")
     for said in (plan, made, again, status, verified):
         assert world.server.secret not in said.out + said.err
 
@@ -159,7 +162,7 @@ def test_drift_is_repaired_and_not_called_proven_without_a_proof(
     monkeypatch.setenv("AUTHENTIK_ENTRA_PROVIDER_NAME", "Microsoft Entra ID")
     said = command("bootstrap", "--yes")
     assert said.code == 0
-    assert "was brought up to date; `authentik-entra verify` proves it." in said.out
+    assert "brought up to date; `authentik-entra verify` proves it\n" in said.out
 
 
 def test_verify_without_a_worker_is_told_in_both_forms(command: Command, world: World, valid: Valid) -> None:

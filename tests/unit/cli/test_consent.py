@@ -50,8 +50,8 @@ def test_a_scope_that_is_left_to_an_administrator_is_no_success(command: Command
     world.wire.fail("entra.grant_scopes", AdminActionRequired("consent-required", "no"))
     said = command("bootstrap", "--yes")
     assert said.code == 5
-    assert "SUCCESS" not in said.out
-    assert "Some consent is left to an administrator." in said.out
+    assert "working and proven" not in said.out
+    assert "\ndefault: brought up to date, and some consent is left to an administrator\n" in said.out
 
 
 def test_waiting_where_nobody_can_be_asked_says_so_before_the_wait(command: Command, world: World) -> None:
@@ -89,4 +89,4 @@ def test_text_of_a_complete_state(command: Command, world: World) -> None:
     said = command("consent")
     assert said.code == 0
     assert said.out.count("granted") == 5
-    assert "Nothing is missing" in said.out
+    assert said.out.startswith("default: admin consent is complete\n")

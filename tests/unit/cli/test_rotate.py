@@ -18,8 +18,8 @@ def test_with_nothing_due_nothing_is_written(command: Command, made: World, vali
     since = len(made.wire.calls)
     text = command("rotate")
     assert text.code == 0
-    assert "keeps its client secret; nothing was changed" in text.out
-    assert "next run      2026-06-27 13:02 UTC, the client secret is due" in text.out
+    assert text.out.startswith("default: nothing to do, next rotation 2026-06-27\n")
+    assert "next run      2026-06-27 13:02 UTC: the client secret is due" in text.out
     document = command("rotate", "--output", "json")
     valid(document.json, "rotate")
     assert document.json["decision"] == {
@@ -63,10 +63,26 @@ def test_a_new_secret_can_be_asked_for(command: Command, made: World) -> None:
     before = made.held()
     text = command("rotate", "--now")
     assert text.code == 0
-    assert "Connection default: asked for" in text.out
-    assert "has a new client secret, and authentik has signed in with it" in text.out
+    assert text.err.startswith("default: needs a new client secret: asked for\n")
+    assert text.out.startswith("default: rotated and proven, next rotation ")
     assert made.held() != before
     made.assert_converged(secrets=2)
+
+
+def test_quiet_is_silent_with_nothing_to_do_and_speaks_of_what_was_done(
+    command: Command, made: World
+) -> None:
+    for name in ("rotate", "status", "verify", "plan", "bootstrap"):
+        said = command(name, "--quiet")
+        assert (said.code, said.out, said.err) == (0, "", ""), name
+    made.age(days=130)
+    done = command("rotate", "--quiet")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("default: rotated and proven, next rotation ")
+    made.wire.fail("entra.find_application", Denied("entra-permission-missing", "May not look."))
+    failed = command("rotate", "--quiet")
+    assert (failed.code, failed.out) == (4, "")
+    assert failed.err.startswith("ERROR: May not look. [entra-permission-missing]\n")
 
 
 def test_a_dry_run_tells_nobody_that_it_could_not_look(command: Command, made: World, valid: Valid) -> None:

@@ -92,8 +92,10 @@ def test_a_healthy_connection_raises_no_alarm(command: Command, valid: Valid) ->
         (100, "80d", []),
         (100, "1900h", []),
         (100, None, []),
-        (151, None, ["secret-ends-soon", "drift"]),
-        (181, None, ["secret-ended", "proof-failed", "drift"]),
+        (125, None, ["drift"]),
+        (127, None, ["rotation-overdue", "drift"]),
+        (151, None, ["secret-ends-soon", "rotation-overdue", "drift"]),
+        (181, None, ["secret-ended", "rotation-overdue", "proof-failed", "drift"]),
     ],
 )
 def test_the_end_of_a_secret_is_an_alarm_in_time(
@@ -103,10 +105,18 @@ def test_the_end_of_a_secret_is_an_alarm_in_time(
     flags = () if within is None else ("--within", within)
     said = command("status", "--check", "--output", "json", *flags)
     assert codes(said.json) == expected
+    assert said.json["healthy"] is not bool(expected)
     assert said.code == (2 if expected else 0)
-    assert command("status", *flags).code == 0
+    text = command("status", *flags)
+    assert text.code == 0
+    verdict = f"needs attention ({', '.join(expected)})" if expected else "healthy"
+    assert text.out.startswith(f"default: {verdict}, next rotation ")
     for code in expected:
-        assert f"(!) {code}: " in command("status", *flags).out
+        assert f"(!) {code}: " in text.out
+    metric = f'authentik_entra_healthy{{connection="default"}} {int(not expected)}\n'
+    assert metric in command("status", "--output", "prometheus", *flags).out
+    word = "needs attention" if expected else "healthy"
+    assert f"</span> {word}</span>" in command("status", "--output", "html", *flags).out
 
 
 def test_a_proof_that_is_missing_or_failed_is_an_alarm(command: Command, made: World, valid: Valid) -> None:
@@ -164,7 +174,7 @@ def test_the_page_is_one_document_of_the_run(command: Command, crowded: World) -
     assert "<script" not in said.out
     assert "&lt;script&gt;" in said.out
     assert crowded.server.secret not in said.out
-    assert "May not look." in said.err
+    assert "May not look." in said.out
     failed = command("status", "--output", "html", "--tenant-id", "not a guid")
     assert failed.code == 3
     assert "setting-invalid" in failed.out

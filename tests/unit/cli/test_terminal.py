@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
+from rich.text import Text
 
 from authentik_entra_bootstrap.errors import Denied, RequestTrace
 from authentik_entra_bootstrap.output.checks import show_check
-from authentik_entra_bootstrap.output.terminal import Terminal, clean
+from authentik_entra_bootstrap.output.terminal import Terminal, clean, wrapped
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.rotation.proof import Evidence
@@ -59,13 +61,18 @@ def everything(terminal: Terminal, text: str) -> None:
     terminal.waiting(text, 1.0, text)
     terminal.waited(text, 2.0)
     terminal.done(step, text)
+    terminal.finished(text)
     terminal.warn(text)
     terminal.note(text)
     terminal.announce(text)
     terminal.say(text)
     terminal.step(step)
     terminal.evidence([Evidence("a", True, text), Evidence("b", False, text), Evidence("c", None, text)])
-    show_check(terminal, [CheckLine(text, level, text, text, "code") for level in Level])
+    show_check(terminal, text, [CheckLine(text, level, text, text, "code") for level in Level])
+    terminal.headline(text, text)
+    terminal.rows([(text, text)])
+    terminal.table((text, text, text), [(text, text, text)], [""])
+    terminal.next_steps((text, text))
     terminal.error(Denied("code", text, text, RequestTrace("graph", "GET", text, 403)))
     terminal.stop()
 
@@ -113,7 +120,7 @@ def test_symbols_follow_the_encoding(encoding: str, good: str, bad: str) -> None
     terminal.evidence(
         [Evidence("a", True, "seen"), Evidence("b", False, "seen"), Evidence("c", None, "seen")]
     )
-    assert err.text() == f"  ({good}) Done: application name: id 1\n"
+    assert err.text() == f"  ({good}) Done: application name (id 1)\n"
     assert out.text() == f"  ({good}) a: seen\n  ({bad}) b: seen\n  (!) c: seen\n"
 
 
@@ -141,30 +148,87 @@ def test_colour_only_on_terminals_and_never_with_no_color(monkeypatch: pytest.Mo
     assert "33m" not in shown(True)
 
 
-def test_without_a_terminal_a_wait_is_told_now_and_then() -> None:
+def test_without_a_terminal_a_wait_is_one_line_when_it_ends() -> None:
     terminal, _, err = make()
     terminal.doing("not said")
-    for elapsed in (0.0, 1.0, 9.9, 10.0, 15.0, 21.0):
+    for elapsed in (0.0, 10.0, 21.0):
         terminal.waiting("Entra ID", elapsed, "seconds")
     terminal.waiting("another", 3.0, "minutes")
+    assert err.text() == ""
     terminal.waited("Entra ID", 22.4)
-    terminal.waiting("Entra ID", 0.0, "seconds")
-    lines = err.text().splitlines()
-    assert lines == [
-        "  waiting for Entra ID (0 s, usually seconds)",
-        "  waiting for Entra ID (10 s, usually seconds)",
-        "  waiting for Entra ID (21 s, usually seconds)",
-        "  waiting for another (3 s, usually minutes)",
-        "  (✓) Waited: 22 s for Entra ID",
-        "  waiting for Entra ID (0 s, usually seconds)",
+    terminal.waited("Entra ID", 23.1)
+    terminal.waited("another", 1.9)
+    assert err.text() == "  (✓) Waited: 22 s for Entra ID\n"
+    terminal.start(quiet=False, shows_results=True)
+    terminal.waited("Entra ID", 5.0)
+    assert err.text().splitlines()[1:] == ["  (✓) Waited: 5 s for Entra ID"]
+
+
+def test_a_terminal_that_cannot_redraw_a_line_shows_no_spinner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    terminal, _, err = make(tty=True)
+    terminal.doing("reading both sides")
+    terminal.stop()
+    assert err.text() == ""
+
+
+def lines(width: int, show: Callable[[Terminal], None]) -> list[str]:
+    """What is shown on a terminal so wide."""
+    out = io.StringIO()
+    console = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
+    show(Terminal(console, console))
+    return out.getvalue().splitlines()
+
+
+def test_lines_wrap_at_words_with_a_hanging_indent_and_long_words_stay_whole() -> None:
+    address = "https://entra.example/" + "x" * 40
+    assert lines(30, lambda terminal: terminal.warn(f"one two three four five {address} six")) == [
+        "(!) Warning: one two three",
+        "  four five",
+        f"  {address}",
+        "  six",
+    ]
+    assert lines(24, lambda terminal: terminal.verdict(True, "name: what was seen of it")) == [
+        "  (✓) name: what was",
+        "      seen of it",
+    ]
+    wide = lines(70, lambda terminal: terminal.rows([("expires", "on a day " * 8)]))
+    assert wide[1].startswith(" " * 16 + "on a day")
+    assert lines(30, lambda terminal: terminal.rows([("expires", "on a day " * 4)]))[1][:5] == "    a"
+
+
+@given(st.text(alphabet="ab  \u65e5", max_size=80), st.integers(4, 40), st.integers(0, 8))
+def test_wrapping_loses_nothing_but_the_space_at_a_break(text: str, width: int, hang: int) -> None:
+    pieces = [piece.plain for piece in wrapped(Text(text), width, min(hang, width - 3))]
+    assert " ".join(" ".join(pieces).split()) == " ".join(text.split())
+    for piece in pieces:
+        assert cell_len(piece) <= width or " " not in piece.strip()
+
+
+def test_a_table_without_room_is_a_list() -> None:
+    heads = ("connection", "verdict", "secret until", "alarms")
+    rows = [("staff", "healthy", "2027-03-28", ""), ("x" * 12, "alarm", "2026-12-01", "drift sync-stopped")]
+
+    def show(terminal: Terminal) -> None:
+        terminal.table(heads, rows, ["", ""])
+
+    assert lines(80, show) == [
+        "  connection    verdict  secret until  alarms",
+        "  staff         healthy  2027-03-28",
+        "  xxxxxxxxxxxx  alarm    2026-12-01    drift sync-stopped",
+    ]
+    assert lines(40, show) == [
+        "  staff: healthy",
+        "    secret until 2027-03-28",
+        "  xxxxxxxxxxxx: alarm",
+        "    secret until 2026-12-01",
+        "    alarms drift sync-stopped",
     ]
 
 
-def test_a_wait_that_begins_anew_is_told_again() -> None:
-    terminal, _, err = make()
-    terminal.waiting("x", 50.0, "s")
-    terminal.waiting("x", 0.0, "s")
-    assert len(err.text().splitlines()) == 2
+def test_next_steps_are_three_at_most() -> None:
+    shown = lines(80, lambda terminal: terminal.next_steps(*((f"step {n}", "does it") for n in range(5))))
+    assert shown == ["(->) NEXT STEPS:", *(f"  step {n}  does it" for n in range(3))]
 
 
 def test_on_a_terminal_a_wait_is_redrawn_and_taken_away() -> None:
@@ -187,6 +251,15 @@ def test_quiet_leaves_results_warnings_and_errors() -> None:
     assert "ERROR: text [code]" in err.text()
     assert err.text().count("\ntext\n") == 1  # what a person must act on
     assert "text" in out.text()
+    before = out.text()
+    terminal.headline("default", "healthy", news=False)
+    terminal.say("  details")
+    terminal.warnings(["of the details"])
+    assert out.text() == before
+    assert "of the details" not in err.text()
+    terminal.headline("default", "rotated")
+    terminal.say("  details")
+    assert out.text() == f"{before}default: rotated\n  details\n"
 
 
 def test_an_error_without_remedy_and_request_is_short() -> None:
@@ -199,23 +272,32 @@ def test_remedies_stand_only_where_something_is_to_be_done() -> None:
     terminal, out, _ = make()
     show_check(
         terminal,
+        "default",
         [CheckLine("a", Level.OK, "good", "not needed"), CheckLine("b", Level.FAILURE, "bad", "do it")],
     )
-    assert out.text() == "  (✓) a: good\n  (✗) b: bad\n      What to do: do it\n"
+    assert (
+        out.text()
+        == "default: not ready for bootstrap, 1 problem\n  (✓) a: good\n  (✗) b: bad\n      What to do: do it\n"
+    )
 
 
 def test_permissions_that_are_all_held_are_one_line_and_a_missing_one_lists_them_all() -> None:
     held = [CheckLine(f"permission p{number}", Level.OK, "for it") for number in range(3)]
     terminal, out, _ = make()
-    show_check(terminal, [CheckLine("token", Level.OK, "good"), *held, CheckLine("names", Level.OK, "free")])
+    show_check(
+        terminal,
+        "default",
+        [CheckLine("token", Level.OK, "good"), *held, CheckLine("names", Level.OK, "free")],
+    )
     assert out.text().splitlines() == [
+        "default: ready for bootstrap",
         "  (✓) token: good",
         "  (✓) permissions in authentik: all 3 are held",
         "  (✓) names: free",
     ]
     terminal, out, _ = make()
-    show_check(terminal, [*held, CheckLine("permission p3", Level.FAILURE, "missing", "Add it.")])
-    assert len(out.text().splitlines()) == 5
+    show_check(terminal, "default", [*held, CheckLine("permission p3", Level.FAILURE, "missing", "Add it.")])
+    assert len(out.text().splitlines()) == 6
 
 
 def test_a_picture_refers_to_no_other_host() -> None:

@@ -105,6 +105,7 @@ def document(text: str = "name", **changes: Any) -> dict[str, Any]:
                 "reason": text,
             }
         ],
+        "healthy": False,
         "alarms": [{"code": "drift", "message": text}],
         "warnings": [text],
         **changes,
@@ -165,7 +166,9 @@ def test_no_name_changes_the_shape_of_the_page(text: str) -> None:
 
 
 def test_the_page_needs_nothing_from_anywhere() -> None:
-    text = page({"connections": [document(), failure("What happened"), document("another", alarms=[])]})
+    text = page(
+        {"connections": [document(), failure("What happened"), document("another", alarms=[], healthy=True)]}
+    )
     reader = Reader(text)
     assert reader.open == []
     tags = {tag for tag, _ in reader.found}
@@ -186,7 +189,9 @@ def test_the_page_needs_nothing_from_anywhere() -> None:
 
 
 def test_the_page_says_in_tables_what_the_picture_shows() -> None:
-    text = page({"connections": [document("contoso"), document("fabrikam", alarms=[]), failure("lost")]})
+    text = page(
+        {"connections": [document("contoso"), document("fabrikam", alarms=[], healthy=True), failure("lost")]}
+    )
     reader = Reader(text)
     assert '<html lang="en">' in text
     assert sum(tag == "table" for tag, _ in reader.found) == 5
