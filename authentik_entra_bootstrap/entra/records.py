@@ -59,7 +59,7 @@ APPLICATION_PROPERTIES = [
     "keyCredentials",
 ]
 """``$select`` for applications: what :func:`application` reads."""
-DELETED_PROPERTIES = ["id", "appId", "displayName", "uniqueName", "deletedDateTime", "tags"]
+DELETED_PROPERTIES = ["id", "appId", "displayName", "uniqueName", "tags"]
 PRINCIPAL_PROPERTIES = ["id", "appId", "accountEnabled", "passwordCredentials"]
 RESOURCE_PROPERTIES = ["id", "appId", "appRoles", "oauth2PermissionScopes"]
 ORGANIZATION_PROPERTIES = ["id", "displayName", "verifiedDomains"]
