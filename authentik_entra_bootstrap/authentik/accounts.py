@@ -29,6 +29,7 @@ from authentik_entra_bootstrap.authentik.requests import (
 )
 from authentik_entra_bootstrap.domain import Person, PropertyMapping, ProvisioningScope, SecretText
 from authentik_entra_bootstrap.errors import AlreadyExists, UnexpectedAnswer
+from authentik_entra_bootstrap.support.waiting import result
 
 T = TypeVar("T")
 
@@ -98,9 +99,12 @@ class Directory(Part):
             *([("groups_by_pk", filter_group)] if filter_group else []),
             *_BRIEF_USER,
         )
-        users, groups = await asyncio.gather(
-            permitted(self._api.pages(USERS, _person, of_users)), permitted(self._groups())
+        read = await asyncio.gather(
+            permitted(self._api.pages(USERS, _person, of_users)),
+            permitted(self._groups()),
+            return_exceptions=True,
         )
+        users, groups = result(read[0]), result(read[1])
         count, builtin_groups = groups or (None, ())
         return ProvisioningScope(None if users is None else tuple(users), count, builtin_groups)
 

@@ -35,7 +35,7 @@ from authentik_entra_bootstrap.errors import ServiceUnavailable, Temporary, Unex
 IMPORT = "/managed/blueprints/import/"
 _IMPORT_TIMEOUT = 120.0
 """Seconds. The import applies the blueprint twice before it answers: once to validate it."""
-_LISTED = {resource.label: resource for resource in (GROUPS, TRANSPORTS, MAPPINGS)}
+_LISTED = {GROUPS.label: GROUPS, TRANSPORTS.label: TRANSPORTS, MAPPINGS.label: MAPPINGS}
 _REASON_LEVELS = frozenset({"warn", "warning", "error", "exception", "critical"})
 
 

@@ -58,7 +58,7 @@ class Connection:
         self._lock = threading.Lock()
 
     async def exchange(self, call: Call) -> Reply:
-        """Send once and return the answer, whatever its status.
+        """Send once and return the answer, of any status.
 
         :raises BootstrapError: there was no answer.
         """
@@ -136,7 +136,7 @@ class Connection:
             return reply if data is not None else unexpected(reply, "its body is larger than 32 MB")
         except BootstrapError as error:
             return error
-        except Exception as error:  # whatever the library raises may hold the token or a secret
+        except Exception as error:  # any exception of the library may hold the token or a secret
             return broken(error, replace(call, secrets={}, upload=None), self.base, self.network)
         finally:
             _here.flight = None

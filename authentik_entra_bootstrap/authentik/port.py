@@ -126,10 +126,10 @@ class AuthentikPort(Protocol):
         """The newest sync tasks of the provider, newest first."""
 
     async def scheduled_tasks(self, provider_name: str) -> tuple[TaskRecord, ...]:
-        """The newest page syncs of a provider, whoever started them, newest first."""
+        """The newest page syncs of a provider, newest first, scheduled ones included."""
 
     async def full_syncs(self, provider_name: str) -> tuple[TaskRecord, ...]:
-        """The newest full syncs of a provider, whoever started them, newest first."""
+        """The newest full syncs of a provider, newest first, scheduled ones included."""
 
     async def running_syncs(self, besides: str = "") -> tuple[str, ...]:
         """Names of the Microsoft Entra providers whose full sync runs now.

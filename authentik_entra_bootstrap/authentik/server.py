@@ -43,6 +43,7 @@ from authentik_entra_bootstrap.errors import (
     UnsupportedServer,
 )
 from authentik_entra_bootstrap.support.addresses import is_loopback
+from authentik_entra_bootstrap.support.waiting import result
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +94,8 @@ class Server(Part):
         return reading.result() if reading.done() else await asyncio.shield(reading)
 
     async def _read_server(self) -> ServerInfo:
-        version, fields = await asyncio.gather(self._version(), self._offered_fields())
+        read = await asyncio.gather(self._version(), self._offered_fields(), return_exceptions=True)
+        version, fields = result(read[0]), result(read[1])
         fields = fields or posted_fields(await self._schema(), PROVIDERS.path) or frozenset()
         if "client_secret" not in fields:
             raise UnsupportedServer(

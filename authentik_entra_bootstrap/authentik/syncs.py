@@ -32,6 +32,7 @@ from authentik_entra_bootstrap.authentik.requests import (
 )
 from authentik_entra_bootstrap.domain import ProviderPk, SyncStatus, TaskRecord
 from authentik_entra_bootstrap.errors import Temporary
+from authentik_entra_bootstrap.support.waiting import result
 
 USER_MODEL = "authentik.core.models.User"
 SYNC_PAGE = "authentik.enterprise.providers.microsoft_entra.tasks.microsoft_entra_sync_objects"
@@ -50,7 +51,7 @@ class Syncs(Part):
     """Sync calls, tasks and linked users of one provider."""
 
     async def request_proof(self, pk: ProviderPk, probe_id: int) -> str | None:
-        """Ask for the sync of a user that does not exist; whatever comes back proves nothing.
+        """Ask for the sync of a user that does not exist. The answer proves nothing.
 
         :raises Denied: ``authentik-permission-missing``.
         :raises NotFound: no such provider.
@@ -85,14 +86,14 @@ class Syncs(Part):
         return tuple(await self._of_provider(pk, _NEWEST, 1))
 
     async def scheduled_tasks(self, provider_name: str) -> tuple[TaskRecord, ...]:
-        """The newest page syncs of a provider by its name, newest first, whoever started them.
+        """The newest page syncs of a provider by its name, newest first, scheduled ones included.
 
         Tasks that a schedule starts hang on the schedule and not on the provider; only their ``uid`` names it.
         """
         return await self._of_actor(SYNC_PAGE, rf":{re.escape(provider_name)}:(user|group):\d+")
 
     async def full_syncs(self, provider_name: str) -> tuple[TaskRecord, ...]:
-        """The newest full syncs of a provider by its name, newest first, whoever started them."""
+        """The newest full syncs of a provider by its name, newest first, scheduled ones included."""
         return await self._of_actor(FULL_SYNC, f":{re.escape(provider_name)}")
 
     async def running_syncs(self, besides: str = "") -> tuple[str, ...]:
@@ -107,8 +108,11 @@ class Syncs(Part):
             return ()
         found = await self._api.pages(PROVIDERS, provider)
         candidates = [item for item in found if item.name in names]
-        states = await asyncio.gather(*(self.sync_status(item.pk) for item in candidates))
-        return tuple(item.name for item, state in zip(candidates, states, strict=True) if state.is_running)
+        read = await asyncio.gather(
+            *(self.sync_status(item.pk) for item in candidates), return_exceptions=True
+        )
+        states = zip(candidates, map(result, read), strict=True)
+        return tuple(item.name for item, state in states if state.is_running)
 
     async def sync_status(self, pk: ProviderPk) -> SyncStatus:
         """authentik's own view of the last sync.

@@ -259,7 +259,7 @@ def exposed_files(path: Path | None, *settings: BaseModel) -> tuple[str, ...]:
     """Files of the settings that other users can read or change although they must not; one sentence each.
 
     :param path: the settings file.
-    :param settings: whatever names files: settings whose names end in ``_file``.
+    :param settings: the settings; those whose names end in ``_file`` name files.
     """
     files = {} if path is None else {path: ("the settings file", False)}
     for each in settings:

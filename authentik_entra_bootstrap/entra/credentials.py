@@ -33,7 +33,7 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.domain.times import read_time
 from authentik_entra_bootstrap.entra import operations, records
 from authentik_entra_bootstrap.entra.error_codes import fault
-from authentik_entra_bootstrap.entra.graph import OnGraph, Query, result
+from authentik_entra_bootstrap.entra.graph import OnGraph, Query
 from authentik_entra_bootstrap.entra.http_client import Json, worth_another_try
 from authentik_entra_bootstrap.entra.operations import Target, application_target, as_guid, checked_guid
 from authentik_entra_bootstrap.errors import (
@@ -47,7 +47,7 @@ from authentik_entra_bootstrap.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from authentik_entra_bootstrap.support.waiting import REPLICATION
+from authentik_entra_bootstrap.support.waiting import REPLICATION, result
 
 _DURATION = TypeAdapter(timedelta)
 _VISIBLE = replace(REPLICATION, budget=60.0)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -43,8 +43,6 @@ from authentik_entra_bootstrap.support.waiting import (
     Condition,
     Waiter,
 )
-
-T = TypeVar("T")
 
 _GUID = re.compile(r" [0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 """Left out of what people read while they wait; errors name the object."""
@@ -130,7 +128,7 @@ class Graph:
         :param maybe_new: whether the object may be new although this run has not seen it created.
         :param when: which errors allow another try besides.
         :returns: the JSON body, an empty one where there is none; only a ``get`` has to have one.
-        :raises BootstrapError: ours, whatever the SDK raised.
+        :raises BootstrapError: also for every exception of the SDK.
         """
 
         def unreached(error: BaseException) -> bool:
@@ -280,15 +278,3 @@ class OnGraph:
         if self._opened is None:
             raise RuntimeError("EntraAdapter is used outside of its 'async with'")
         return self._opened
-
-
-def result(read: T | BaseException) -> T:
-    """What a read among others gave, of ``asyncio.gather(..., return_exceptions=True)``.
-
-    For reads only: the interruption of one write must not interrupt another.
-
-    :raises BaseException: the error that it failed with.
-    """
-    if isinstance(read, BaseException):
-        raise read
-    return read

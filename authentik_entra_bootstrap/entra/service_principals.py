@@ -21,7 +21,7 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipalObjectId,
 )
 from authentik_entra_bootstrap.entra import operations, records
-from authentik_entra_bootstrap.entra.graph import OnGraph, Query, result
+from authentik_entra_bootstrap.entra.graph import OnGraph, Query
 from authentik_entra_bootstrap.entra.graph_errors import exists_already
 from authentik_entra_bootstrap.entra.http_client import Json
 from authentik_entra_bootstrap.entra.operations import (
@@ -33,6 +33,7 @@ from authentik_entra_bootstrap.entra.operations import (
     principal_target,
 )
 from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, Denied, NotFound, Temporary
+from authentik_entra_bootstrap.support.waiting import result
 
 T = TypeVar("T")
 
@@ -139,7 +140,7 @@ class ServicePrincipals(OnGraph):
     async def assign_role(
         self, principal: ServicePrincipalObjectId, resource: ServicePrincipalObjectId, app_role_id: str
     ) -> None:
-        """Grant one application permission; success when it exists, whoever granted it."""
+        """Grant one application permission; one that somebody else granted is success as well."""
         body = AppRoleAssignmentModel(
             principal_id=as_guid(principal, "object id"),
             resource_id=as_guid(resource, "object id of the resource"),

@@ -126,7 +126,7 @@ async def _in_daemon_thread(call: Callable[[], T]) -> T:
         with contextlib.suppress(InvalidStateError):  # an interrupt has cancelled it
             try:
                 future.set_result(call())
-            except Exception as error:  # handed on to the waiting task, whatever it is
+            except Exception as error:  # handed on to the waiting task
                 future.set_exception(error)
             except BaseException as error:  # must not end the waiting loop
                 future.set_exception(RuntimeError(type(error).__name__))
@@ -207,7 +207,7 @@ class OperatorTokens:
         return read_claims((await self.get_token()).token)
 
     async def get_token(self, *_scopes: str, claims: str | None = None, **_options: Any) -> AccessToken:
-        """The token for Microsoft Graph, whatever scopes kiota asks for.
+        """The token for Microsoft Graph; the scopes that kiota asks for are ignored.
 
         :param claims: a claims challenge from Graph; makes a new token.
         """
@@ -218,7 +218,7 @@ class OperatorTokens:
                     # The credential would hand out the same token again: its cache goes by the wall clock.
                     await self.close()
             elif claims and _is_async(self._credential):
-                # azure-identity 1.23 takes a token from the cache whatever the challenge.
+                # azure-identity 1.23 takes a token from the cache in spite of a challenge.
                 await self.close()
             if self._token is None or claims or self._token.expires_on - time() < FRESH:
                 token = await _retried(self._service, self._waiter, partial(self._acquire, claims))

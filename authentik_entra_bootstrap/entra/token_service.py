@@ -60,7 +60,7 @@ class CredentialTransport(AsyncHttpTransport[Any, Any]):
         self.service = service
         self.sign_in = sign_in
         self.sent = False
-        """Whether any request was sent, to whatever host."""
+        """Whether any request was sent, to any host."""
         self.failure: BootstrapError | None = None
         """The error of the last request to the token service; metadata services of managed identities do not count,
         because their silence only says that there is no such identity here."""

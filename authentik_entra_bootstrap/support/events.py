@@ -1,4 +1,4 @@
-"""What happens to a connection's client secret, told to the log and to whoever else listens.
+"""What happens to a connection's client secret, told to the log and to listeners.
 
 Each happening becomes one structured line of the log. Listeners are told as well: authentik's audit trail and the
 metrics. None of it ever holds the text of a secret, and none of it can make a rotation fail.
@@ -103,13 +103,13 @@ class Happening:
 
 
 class Listener(Protocol):
-    """Who is told besides the log."""
+    """Is told of what happens, besides the log."""
 
     async def happened(self, what: Happening) -> None:
-        """Something happened. Raises nothing that a rotation could fail of."""
+        """Something happened. Never raises."""
 
     async def failing(self, connection: str) -> bool:
-        """Whether the last that was told of a connection is a failure. Raises nothing."""
+        """Whether the last that was told of a connection is a failure. Never raises."""
         ...
 
     def proven(self, connection: str, at: datetime) -> None:
@@ -166,6 +166,6 @@ class Several:
 
 
 async def tell(listener: Listener, what: Happening) -> None:
-    """One line of the log, and whoever listens."""
+    """Write one line of the log, and tell the listener."""
     record(what.kind.value, **what.facts())
     await listener.happened(what)

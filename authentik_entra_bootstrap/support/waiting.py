@@ -41,7 +41,7 @@ RUN_LIMIT = 7200.0
 PAGES_LIMIT = 1000
 """Pages of one list."""
 LONGEST_PAUSE = 3600.0
-"""Seconds to wait at most because a service asks to, whatever number it names."""
+"""Longest wait in seconds that a service can ask for."""
 
 
 class Progress(Protocol):
@@ -145,6 +145,19 @@ def asking_a_person() -> Iterator[None]:
     yield
     if limit is not None and (end := limit.when()) is not None:
         limit.reschedule(end + time.monotonic() - before)
+
+
+def result(read: T | BaseException) -> T:
+    """What one of several reads gave, of ``asyncio.gather(..., return_exceptions=True)``.
+
+    All reads have ended by then, and the first error in the order of the reads is the one that is raised. For reads only: the
+    interruption of one write must not interrupt another.
+
+    :raises BaseException: the error that the read failed with.
+    """
+    if isinstance(read, BaseException):
+        raise read
+    return read
 
 
 def retry_after(header: str | None, now: float | None = None) -> float | None:

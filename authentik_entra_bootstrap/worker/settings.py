@@ -51,7 +51,7 @@ class Settings:
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read the file and the environment.
 
-    :raises ConfigError: whatever is wrong with either.
+    :raises ConfigError: one of them is wrong.
     """
     file = SettingsFile.load(None, environment)
     connections = {

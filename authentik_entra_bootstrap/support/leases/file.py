@@ -67,7 +67,7 @@ class FileLease:
 
 
 def _domain(path: Path) -> str:
-    """The folder's own name for itself, drawn by whoever comes first; empty where none can be kept."""
+    """The folder's own name for itself, drawn by the first process that uses it; empty where none can be kept."""
     try:
         with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
             file.write(secrets.token_hex(_DIGITS // 2))

@@ -18,15 +18,15 @@ class Lease(Protocol):
     """A lock that ends by itself when its holder is gone. Not thread-safe, except :meth:`renew` and :meth:`held`.
 
     :param period: seconds between two renewals while it is held.
-    :param domain: eight hexadecimal digits for a place whose leases cannot be lost by a process that lives, so that
-        whoever held it before has ended; empty where leases expire.
+    :param domain: eight hexadecimal digits for a place whose leases cannot be lost by a process that lives: an earlier
+        holder has ended; empty where leases expire.
     """
 
     period: float
     domain: str
 
     def acquire(self) -> bool:
-        """Take it without waiting; ``False`` when somebody else holds it.
+        """Take it without waiting; ``False`` when another run holds it.
 
         :raises Unreachable: ``lease-unreachable``.
         :raises ConfigError: ``tls-not-trusted``.
@@ -92,7 +92,7 @@ class Hold:
 def hold(lease: Lease, name: str) -> Iterator[Hold]:
     """Hold a lease while the body runs.
 
-    :raises Temporary: ``another-run-active``: somebody else holds it.
+    :raises Temporary: ``another-run-active``: another run holds it.
     :raises Unreachable: ``lease-unreachable``.
     """
     with ExitStack() as at_the_end:

@@ -133,6 +133,25 @@ async def test_what_needs_the_server_beside_its_reading_does_not_read_it_again(
         assert (await failing._known_server()).version == "2026.5.0", "a failure is not remembered"
 
 
+async def test_of_two_failing_reads_the_first_in_order_is_named(
+    adapter: AuthentikAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = asyncio.Event()
+
+    async def version() -> str:
+        await refused.wait()
+        raise errors.ConfigError("authentik-not-found-at-url", "no authentik")
+
+    async def offered_fields() -> frozenset[str]:
+        refused.set()
+        raise errors.Denied("authentik-token-invalid", "bad token")
+
+    monkeypatch.setattr(adapter, "_version", version)
+    monkeypatch.setattr(adapter, "_offered_fields", offered_fields)
+    with pytest.raises(errors.ConfigError):
+        await adapter.server()
+
+
 @pytest.mark.parametrize(
     ("status", "allows"), [("unlicensed", False), ("half_valid", False), ("valid", True)]
 )
