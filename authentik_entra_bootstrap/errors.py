@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 
 class ExitCode(IntEnum):
@@ -76,6 +76,46 @@ class BootstrapError(Exception):
         return f"{self.message} [{self.code}]"
 
     __hash__ = Exception.__hash__
+
+
+class ErrorRow(NamedTuple):
+    """Class, message and remedy of one code; ``{names}`` are filled in where the error is raised."""
+
+    kind: type[BootstrapError]
+    message: str
+    remedy: str = ""
+
+
+def error_of(
+    table: Mapping[str, ErrorRow],
+    code: str,
+    /,
+    *,
+    trace: RequestTrace | None = None,
+    facts: Mapping[str, str] | None = None,
+    **words: object,
+) -> BootstrapError:
+    """The error of a code, its texts filled with ``words``.
+
+    :param table: the errors of one service.
+    :param facts: machine-readable facts for JSON output; never secrets.
+    :raises KeyError: for a code that is not in the table.
+    """
+    row = table[code]
+    blanks = _Blanks({name: _one_line(value) for name, value in words.items()})
+    message, remedy = row.message.format_map(blanks), row.remedy.format_map(blanks)
+    return row.kind(code, message, remedy, trace=trace, facts=dict(facts or {}))
+
+
+class _Blanks(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def _one_line(value: object) -> str:
+    # Service texts may span lines and hold control characters; they end up in one line of output.
+    text = " ".join(str(value).split())
+    return "".join(char for char in text if char.isprintable())[:2000]
 
 
 def unexpected(error: BaseException) -> BootstrapError:

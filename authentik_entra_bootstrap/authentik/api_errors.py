@@ -13,7 +13,7 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Iterator, Mapping
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from urllib3 import exceptions
@@ -26,6 +26,7 @@ from authentik_entra_bootstrap.errors import (
     BootstrapError,
     ConfigError,
     Denied,
+    ErrorRow,
     NotFound,
     RequestTrace,
     ServiceUnavailable,
@@ -33,6 +34,7 @@ from authentik_entra_bootstrap.errors import (
     Throttled,
     UnexpectedAnswer,
     Unreachable,
+    error_of,
 )
 from authentik_entra_bootstrap.support.addresses import host_and_port
 from authentik_entra_bootstrap.support.proxies import proxy_for, proxy_refusal, status_from_proxy
@@ -42,78 +44,70 @@ from authentik_entra_bootstrap.support.waiting import is_transient, retry_after
 T = TypeVar("T")
 
 
-class Row(NamedTuple):
-    """Class, message and remedy of one code; ``{names}`` in the message are filled in."""
-
-    kind: type[BootstrapError]
-    message: str
-    remedy: str
-
-
 _CHECK_NETWORK = "Check the authentik address, the network and the proxy; then run the same command again."
-CODES: Mapping[str, Row] = {
-    "authentik-token-invalid": Row(
+CODES: Mapping[str, ErrorRow] = {
+    "authentik-token-invalid": ErrorRow(
         Denied,
         "authentik does not accept the API token: it is wrong, expired, or not of the intent API.",
         "Create a token with the intent “API token” for the service account (app passwords do not work).",
     ),
-    "authentik-permission-missing": Row(
+    "authentik-permission-missing": ErrorRow(
         Denied,
         "The authentik token may not {method} {path}: {permission} is missing.",
         "Give {permission} to a role of the token's user.",
     ),
-    "authentik-refused-by-proxy": Row(
+    "authentik-refused-by-proxy": ErrorRow(
         Denied,
         "Something in front of authentik refused the request (403 without authentik's answer).",
         "Allow this machine to reach /api/v3 in the proxy or firewall in front of authentik.",
     ),
-    "authentik-not-found": Row(NotFound, "authentik knows no {path}.", ""),
-    "authentik-not-found-at-url": Row(
+    "authentik-not-found": ErrorRow(NotFound, "authentik knows no {path}."),
+    "authentik-not-found-at-url": ErrorRow(
         ConfigError,
         "{what}",
         "Check the authentik address, its sub-path, and that no login page or proxy stands in front of /api/v3.",
     ),
-    "licence-required": Row(
+    "licence-required": ErrorRow(
         AdminActionRequired,
         "authentik has no valid enterprise licence; creating and saving the Microsoft Entra provider needs one.",
         "Install or renew the licence in authentik (Admin interface, Enterprise, Licenses).",
     ),
-    "authentik-validation-failed": Row(
+    "authentik-validation-failed": ErrorRow(
         UnexpectedAnswer, "authentik refused {method} {path}: {reasons}", "Check the settings named."
     ),
-    "authentik-throttled": Row(
+    "authentik-throttled": ErrorRow(
         Throttled, "authentik asked to slow down.", "Run the same command again later."
     ),
-    "authentik-server-error": Row(
+    "authentik-server-error": ErrorRow(
         ServiceUnavailable,
         "authentik failed to handle the request (status {status}).",
         "Look for the request id in authentik's log; run the same command again.",
     ),
-    "authentik-unexpected-answer": Row(
+    "authentik-unexpected-answer": ErrorRow(
         UnexpectedAnswer,
         "authentik answered in an unexpected way: {why}.",
         "Report this with the request id.",
     ),
-    "authentik-certificate-not-trusted": Row(
+    "authentik-certificate-not-trusted": ErrorRow(
         ConfigError,
         "authentik's TLS certificate is not trusted ({where}): {why}.",
         "Give the CA's certificate as ca_file, or use the host name the certificate is made for.",
     ),
-    "authentik-tls-failed": Row(
+    "authentik-tls-failed": ErrorRow(
         ConfigError,
         "The authentik address does not answer with TLS; something else listens there.",
         "Check the port and the scheme of the authentik address.",
     ),
-    "authentik-url-invalid": Row(
+    "authentik-url-invalid": ErrorRow(
         ConfigError,
         "The authentik address is not usable: it cannot be parsed.",
         "Give the address that people open in the browser, e.g. https://authentik.example.com.",
     ),
-    "authentik-host-not-found": Row(Unreachable, "{what}", _CHECK_NETWORK),
-    "authentik-unreachable": Row(Unreachable, "{what}", _CHECK_NETWORK),
-    "authentik-timeout": Row(Unreachable, "{what}", _CHECK_NETWORK),
-    "authentik-connection-lost": Row(Unreachable, "{what}", _CHECK_NETWORK),
-    "authentik-client-failed": Row(
+    "authentik-host-not-found": ErrorRow(Unreachable, "{what}", _CHECK_NETWORK),
+    "authentik-unreachable": ErrorRow(Unreachable, "{what}", _CHECK_NETWORK),
+    "authentik-timeout": ErrorRow(Unreachable, "{what}", _CHECK_NETWORK),
+    "authentik-connection-lost": ErrorRow(Unreachable, "{what}", _CHECK_NETWORK),
+    "authentik-client-failed": ErrorRow(
         UnexpectedAnswer,
         "The request could not be made: the authentik client library raised {kind}.",
         "Report this with the versions of authentik-client and urllib3.",
@@ -134,9 +128,8 @@ _HARMLESS_SECRET_TEXTS = (
 def _error(
     code: str, trace: RequestTrace, facts: dict[str, str] | None = None, **values: object
 ) -> BootstrapError:
-    row = CODES[code]
     values |= {"method": trace.method, "path": trace.path, "status": trace.status}
-    return row.kind(code, row.message.format(**values), row.remedy.format(**values), trace, facts or {})
+    return error_of(CODES, code, trace=trace, facts=facts, **values)
 
 
 def refusal(reply: Reply, permission: str, redactor: Redactor) -> BootstrapError:

@@ -3,6 +3,6 @@
 The adapter itself is imported from :mod:`~.adapter`, when a session opens: it takes half a second.
 """
 
-from authentik_entra_bootstrap.entra.error_codes import CODES, CodeRow
+from authentik_entra_bootstrap.entra.error_codes import CODES
 
-__all__ = ["CODES", "CodeRow"]
+__all__ = ["CODES"]

@@ -3,322 +3,272 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from functools import partial
 
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     AlreadyExists,
-    BootstrapError,
     ConfigError,
     Conflict,
     Denied,
+    ErrorRow,
     NotFound,
     ReplicationTimeout,
-    RequestTrace,
     ServiceUnavailable,
     Throttled,
     UnexpectedAnswer,
     Unreachable,
+    error_of,
 )
 
 GRAPH = "Microsoft Graph"
 LOGIN_SERVICE = "The token service"
-
-
-class CodeRow(NamedTuple):
-    """Class, message and remedy of one code; ``{names}`` are filled in where the error is raised."""
-
-    kind: type[BootstrapError]
-    message: str
-    remedy: str = ""
-
-
-def fault(
-    code: str,
-    /,
-    *,
-    trace: RequestTrace | None = None,
-    facts: Mapping[str, str] | None = None,
-    **words: object,
-) -> BootstrapError:
-    """The error of a code, its texts filled with ``words``.
-
-    :param facts: machine-readable facts for JSON output; never secrets.
-    :raises KeyError: for a code that is not in the table.
-    """
-    row = CODES[code]
-    blanks = _Blanks({name: _one_line(value) for name, value in words.items()})
-    message, remedy = row.message.format_map(blanks), row.remedy.format_map(blanks)
-    return row.kind(code, message, remedy, trace=trace, facts=dict(facts or {}))
-
-
-class _Blanks(dict[str, str]):
-    def __missing__(self, key: str) -> str:
-        return "?"
-
-
-def _one_line(value: object) -> str:
-    # Service texts may span lines and hold control characters; they end up in one line of output.
-    text = " ".join(str(value).split())
-    return "".join(char for char in text if char.isprintable())[:600]
-
-
 _AGAIN = "Run the same command again; it continues where this run stopped."
 
-_TEXTS: Mapping[type[BootstrapError], tuple[tuple[str, ...], ...]] = {
-    ConfigError: (
-        ("entra-login-unknown", "There is no way of signing in called {login!r}.", "Use one of: {known}."),
+CODES: Mapping[str, ErrorRow] = {
+    "entra-login-unknown": ErrorRow(
+        ConfigError, "There is no way of signing in called {login!r}.", "Use one of: {known}."
+    ),
+    "unique-name-invalid": ErrorRow(
+        ConfigError,
+        "The unique name {name!r} cannot be used as a key in Microsoft Graph.",
+        "Use up to 128 letters, digits, '.', '_', '~' and '-', beginning with a letter or digit.",
+    ),
+    "id-invalid": ErrorRow(
+        ConfigError,
+        "{what} {value!r} is no GUID.",
+        "Copy the id from the Entra portal; client id and object id are different ones.",
+    ),
+    "host-not-found": ErrorRow(
+        Unreachable, "The name {host} cannot be resolved.", "Check the network, DNS and the proxy."
+    ),
+    "entra-unreachable": ErrorRow(
+        Unreachable,
+        "No connection to {host}: {reason}.",
+        "Check the network and the proxy setting, then run the same command again.",
+    ),
+    "entra-reply-lost": ErrorRow(
+        Unreachable, "The connection to {host} broke before an answer came: {reason}.", _AGAIN
+    ),
+    "secret-reply-lost": ErrorRow(
+        Unreachable,
         (
-            "unique-name-invalid",
-            "The unique name {name!r} cannot be used as a key in Microsoft Graph.",
-            "Use up to 128 letters, digits, '.', '_', '~' and '-', beginning with a letter or digit.",
+            "Microsoft Graph gave no usable answer to the request for a client secret ({reason}); "
+            "one named {display_name!r} may exist."
         ),
+        _AGAIN,
+    ),
+    "entra-throttled": ErrorRow(Throttled, "{service} asks to slow down.", _AGAIN),
+    "entra-unavailable": ErrorRow(
+        ServiceUnavailable, "{service} is not available at the moment ({status}).", _AGAIN
+    ),
+    "entra-concurrent-change": ErrorRow(
+        ServiceUnavailable,
+        "Microsoft Graph refuses the change while another one to the same tenant goes on.",
+        _AGAIN,
+    ),
+    "unexpected-answer": ErrorRow(
+        UnexpectedAnswer,
+        "{service} gave an answer that is not understood: {reason}.",
+        "If a proxy stands in between, look at its answer; otherwise report this with the request id.",
+    ),
+    "no-operator-identity": ErrorRow(
+        Denied,
+        "Nobody is signed in: {tried}.",
+        "Set AZURE_TENANT_ID, AZURE_CLIENT_ID and a credential, run `az login`, or choose --login device-code.",
+    ),
+    "sign-in-failed": ErrorRow(
+        Denied,
+        "Signing in to Entra ID failed: {reason}.",
+        "Sign in again; the number behind AADSTS is explained at https://login.microsoftonline.com/error.",
+    ),
+    "wrong-tenant": ErrorRow(
+        Denied,
+        "The operator is signed in to tenant {found}, wanted is {wanted}.",
+        "Sign in to the wanted tenant (AZURE_TENANT_ID, or `az login --tenant`), or change tenant_id.",
+    ),
+    "operator-secret-wrong": ErrorRow(
+        Denied,
+        "The token service does not accept the operator's client secret.",
+        "Set AZURE_CLIENT_SECRET to the secret's value (not its id), and check that it belongs to AZURE_CLIENT_ID.",
+    ),
+    "operator-secret-expired": ErrorRow(
+        Denied,
+        "The operator's client secret has expired.",
+        "Make a new one for the operator's application, or better use a certificate or workload identity.",
+    ),
+    "operator-credential-invalid": ErrorRow(
+        Denied,
+        "The token service does not accept the operator's certificate or assertion: {reason}.",
+        "Check that the certificate or federated credential is registered with the operator's application.",
+    ),
+    "operator-certificate-expired": ErrorRow(
+        Denied,
+        "The operator's certificate has expired.",
         (
-            "id-invalid",
-            "{what} {value!r} is no GUID.",
-            "Copy the id from the Entra portal; client id and object id are different ones.",
+            "Register a new certificate with the operator's application; `authentik-entra rotator renew` does it for the "
+            "rotator before the old one expires."
         ),
     ),
-    Unreachable: (
-        ("host-not-found", "The name {host} cannot be resolved.", "Check the network, DNS and the proxy."),
+    "clock-off": ErrorRow(
+        Denied,
+        "The token service refuses the signed assertion: this machine's clock is {off} of the token service's.",
+        "Synchronise this machine's clock (NTP), then run the same command again.",
+    ),
+    "access-revoked": ErrorRow(
+        Denied,
+        "Microsoft Graph refuses the access token again and again (continuous access evaluation): {reason}.",
         (
-            "entra-unreachable",
-            "No connection to {host}: {reason}.",
-            "Check the network and the proxy setting, then run the same command again.",
-        ),
-        ("entra-reply-lost", "The connection to {host} broke before an answer came: {reason}.", _AGAIN),
-        (
-            "secret-reply-lost",
-            (
-                "Microsoft Graph gave no usable answer to the request for a client secret ({reason}); "
-                "one named {display_name!r} may exist."
-            ),
-            _AGAIN,
+            "Sign in again from a network that the tenant's policies allow; if it goes on, ask an administrator whether the "
+            "identity was disabled or its sessions were revoked."
         ),
     ),
-    Throttled: (("entra-throttled", "{service} asks to slow down.", _AGAIN),),
-    ServiceUnavailable: (
-        ("entra-unavailable", "{service} is not available at the moment ({status}).", _AGAIN),
+    "operator-not-in-tenant": ErrorRow(
+        Denied,
+        "Microsoft Graph does not find the operator's service principal in the tenant.",
         (
-            "entra-concurrent-change",
-            "Microsoft Graph refuses the change while another one to the same tenant goes on.",
-            _AGAIN,
+            "Create its service principal (enterprise application) in this tenant, or restore it; right after its creation, "
+            "wait a few minutes and run the same command again."
         ),
     ),
-    UnexpectedAnswer: (
+    "operator-token-refused": ErrorRow(
+        Denied,
+        "Microsoft Graph does not accept the access token: {reason}.",
+        "Sign in again, and check this machine's clock and the cloud setting.",
+    ),
+    "application-not-found": ErrorRow(
+        Denied,
+        "The tenant {tenant} does not know the application {app_id}.",
+        "Check client id and tenant id; a new application takes a while to be known everywhere.",
+    ),
+    "application-disabled": ErrorRow(
+        Denied,
+        "The application {app_id} is disabled.",
+        "Enable its sign-in under Enterprise applications > Properties.",
+    ),
+    "tenant-not-found": ErrorRow(
+        Denied,
+        "The token service knows no tenant {tenant}.",
+        "Check the Directory (tenant) ID and the cloud setting.",
+    ),
+    "conditional-access": ErrorRow(
+        Denied,
+        "A Conditional Access policy blocks the sign-in.",
+        "Have an administrator exclude this identity, or sign in from where the policy allows it.",
+    ),
+    "interaction-required": ErrorRow(
+        Denied,
+        "The sign-in needs a person: {reason}.",
+        "Sign in with --login browser or --login device-code, or use a service principal.",
+    ),
+    "sign-in-declined": ErrorRow(Denied, "The sign-in was declined.", "Start it again and accept it."),
+    "sign-in-expired": ErrorRow(
+        Denied,
+        "Nobody completed the sign-in in time.",
+        "Start it again and enter the code before it expires.",
+    ),
+    "secret-not-accepted": ErrorRow(
+        Denied,
+        "The token service does not accept the client secret of application {app_id} (yet).",
+        "A new secret takes seconds to minutes to work; if it never does, make another one.",
+    ),
+    "secret-expired": ErrorRow(
+        Denied, "The client secret of application {app_id} has expired.", "Rotate it."
+    ),
+    "sync-permission-missing": ErrorRow(
+        Denied,
+        "The token of application {app_id} may not read the organization (yet).",
+        "Grant admin consent for the application's permissions; new grants take a while to work.",
+    ),
+    "entra-permission-missing": ErrorRow(
+        Denied, "The operator may not {purpose}: {lack}.", "The smallest that would do: {enough}."
+    ),
+    "assignment-required": ErrorRow(
+        AdminActionRequired,
+        "The application {app_id} lets in only who is assigned to it: {reason}.",
         (
-            "unexpected-answer",
-            "{service} gave an answer that is not understood: {reason}.",
-            "If a proxy stands in between, look at its answer; otherwise report this with the request id.",
+            "Have an administrator assign the identity under Enterprise applications > Users and groups, or turn off "
+            '"Assignment required" there.'
         ),
     ),
-    Denied: (
+    "consent-required": ErrorRow(
+        AdminActionRequired,
+        "The operator may not {purpose}: {lack}.",
         (
-            "no-operator-identity",
-            "Nobody is signed in: {tried}.",
-            "Set AZURE_TENANT_ID, AZURE_CLIENT_ID and a credential, run `az login`, or choose --login device-code.",
-        ),
-        (
-            "sign-in-failed",
-            "Signing in to Entra ID failed: {reason}.",
-            "Sign in again; the number behind AADSTS is explained at https://login.microsoftonline.com/error.",
-        ),
-        (
-            "wrong-tenant",
-            "The operator is signed in to tenant {found}, wanted is {wanted}.",
-            "Sign in to the wanted tenant (AZURE_TENANT_ID, or `az login --tenant`), or change tenant_id.",
-        ),
-        (
-            "operator-secret-wrong",
-            "The token service does not accept the operator's client secret.",
-            "Set AZURE_CLIENT_SECRET to the secret's value (not its id), and check that it belongs to AZURE_CLIENT_ID.",
-        ),
-        (
-            "operator-secret-expired",
-            "The operator's client secret has expired.",
-            "Make a new one for the operator's application, or better use a certificate or workload identity.",
-        ),
-        (
-            "operator-credential-invalid",
-            "The token service does not accept the operator's certificate or assertion: {reason}.",
-            "Check that the certificate or federated credential is registered with the operator's application.",
-        ),
-        (
-            "operator-certificate-expired",
-            "The operator's certificate has expired.",
-            (
-                "Register a new certificate with the operator's application; `authentik-entra rotator renew` does it for the "
-                "rotator before the old one expires."
-            ),
-        ),
-        (
-            "clock-off",
-            "The token service refuses the signed assertion: this machine's clock is {off} of the token service's.",
-            "Synchronise this machine's clock (NTP), then run the same command again.",
-        ),
-        (
-            "access-revoked",
-            "Microsoft Graph refuses the access token again and again (continuous access evaluation): {reason}.",
-            (
-                "Sign in again from a network that the tenant's policies allow; if it goes on, ask an administrator whether the "
-                "identity was disabled or its sessions were revoked."
-            ),
-        ),
-        (
-            "operator-not-in-tenant",
-            "Microsoft Graph does not find the operator's service principal in the tenant.",
-            (
-                "Create its service principal (enterprise application) in this tenant, or restore it; right after its creation, "
-                "wait a few minutes and run the same command again."
-            ),
-        ),
-        (
-            "operator-token-refused",
-            "Microsoft Graph does not accept the access token: {reason}.",
-            "Sign in again, and check this machine's clock and the cloud setting.",
-        ),
-        (
-            "application-not-found",
-            "The tenant {tenant} does not know the application {app_id}.",
-            "Check client id and tenant id; a new application takes a while to be known everywhere.",
-        ),
-        (
-            "application-disabled",
-            "The application {app_id} is disabled.",
-            "Enable its sign-in under Enterprise applications > Properties.",
-        ),
-        (
-            "tenant-not-found",
-            "The token service knows no tenant {tenant}.",
-            "Check the Directory (tenant) ID and the cloud setting.",
-        ),
-        (
-            "conditional-access",
-            "A Conditional Access policy blocks the sign-in.",
-            "Have an administrator exclude this identity, or sign in from where the policy allows it.",
-        ),
-        (
-            "interaction-required",
-            "The sign-in needs a person: {reason}.",
-            "Sign in with --login browser or --login device-code, or use a service principal.",
-        ),
-        ("sign-in-declined", "The sign-in was declined.", "Start it again and accept it."),
-        (
-            "sign-in-expired",
-            "Nobody completed the sign-in in time.",
-            "Start it again and enter the code before it expires.",
-        ),
-        (
-            "secret-not-accepted",
-            "The token service does not accept the client secret of application {app_id} (yet).",
-            "A new secret takes seconds to minutes to work; if it never does, make another one.",
-        ),
-        ("secret-expired", "The client secret of application {app_id} has expired.", "Rotate it."),
-        (
-            "sync-permission-missing",
-            "The token of application {app_id} may not read the organization (yet).",
-            "Grant admin consent for the application's permissions; new grants take a while to work.",
-        ),
-        (
-            "entra-permission-missing",
-            "The operator may not {purpose}: {lack}.",
-            "The smallest that would do: {enough}.",
+            "An administrator has to grant consent: in the portal under App registrations > API permissions. Then run the "
+            "same command again. "
+            "Enough for the operator: {enough}."
         ),
     ),
-    AdminActionRequired: (
+    "quota-exceeded": ErrorRow(
+        AdminActionRequired,
+        "The operator has created as many directory objects as the tenant allows it; deleted ones count.",
+        "Have an administrator raise the quota or purge deleted objects, or use a role that has none.",
+    ),
+    "service-management-reference-required": ErrorRow(
+        AdminActionRequired,
+        "The tenant wants a service management reference for every application.",
+        "Set service_management_reference to the id that your organisation uses.",
+    ),
+    "tenant-policy-forbids": ErrorRow(
+        AdminActionRequired,
+        "A policy of the tenant forbids the change: {reason}",
+        "Ask an administrator about the tenant's application policies.",
+    ),
+    "secrets-forbidden-by-policy": ErrorRow(
+        AdminActionRequired,
+        "The tenant's app management policy {policy_id} forbids client secrets.",
+        "Have an administrator exempt the application: authentik signs in with a client secret.",
+    ),
+    "secret-lifetime-exceeds-policy": ErrorRow(
+        AdminActionRequired,
+        "The client secret asked for until {asked_end} lives longer than the tenant's policy {policy_id} allows.",
+        "Choose a shorter secret lifetime.",
+    ),
+    "certificate-lifetime-exceeds-policy": ErrorRow(
+        AdminActionRequired,
+        "The certificate lives longer than the tenant's policy {policy_id} allows.",
+        "Choose a shorter --lifetime, and name another file for its key.",
+    ),
+    "too-many-secrets": ErrorRow(
+        AdminActionRequired,
+        "Microsoft Graph makes no further client secret: the application holds as many credentials as it may.",
         (
-            "assignment-required",
-            "The application {app_id} lets in only who is assigned to it: {reason}.",
-            (
-                "Have an administrator assign the identity under Enterprise applications > Users and groups, or turn off "
-                '"Assignment required" there.'
-            ),
-        ),
-        (
-            "consent-required",
-            "The operator may not {purpose}: {lack}.",
-            (
-                "An administrator has to grant consent: in the portal under App registrations > API permissions. Then run the "
-                "same command again. "
-                "Enough for the operator: {enough}."
-            ),
-        ),
-        (
-            "quota-exceeded",
-            "The operator has created as many directory objects as the tenant allows it; deleted ones count.",
-            "Have an administrator raise the quota or purge deleted objects, or use a role that has none.",
-        ),
-        (
-            "service-management-reference-required",
-            "The tenant wants a service management reference for every application.",
-            "Set service_management_reference to the id that your organisation uses.",
-        ),
-        (
-            "tenant-policy-forbids",
-            "A policy of the tenant forbids the change: {reason}",
-            "Ask an administrator about the tenant's application policies.",
-        ),
-        (
-            "secrets-forbidden-by-policy",
-            "The tenant's app management policy {policy_id} forbids client secrets.",
-            "Have an administrator exempt the application: authentik signs in with a client secret.",
-        ),
-        (
-            "secret-lifetime-exceeds-policy",
-            "The client secret asked for until {asked_end} lives longer than the tenant's policy {policy_id} allows.",
-            "Choose a shorter secret lifetime.",
-        ),
-        (
-            "certificate-lifetime-exceeds-policy",
-            "The certificate lives longer than the tenant's policy {policy_id} allows.",
-            "Choose a shorter --lifetime, and name another file for its key.",
-        ),
-        (
-            "too-many-secrets",
-            "Microsoft Graph makes no further client secret: the application holds as many credentials as it may.",
-            (
-                "Remove client secrets that nobody uses, in the portal under Certificates & secrets. An application that personal "
-                "accounts can sign in to holds two; the audience of authentik's is one tenant (signInAudience AzureADMyOrg)."
-            ),
+            "Remove client secrets that nobody uses, in the portal under Certificates & secrets. An application that personal "
+            "accounts can sign in to holds two; the audience of authentik's is one tenant (signInAudience AzureADMyOrg)."
         ),
     ),
-    AlreadyExists: (
-        (
-            "unique-name-taken",
-            "The unique name {unique_name} is taken by a live or deleted application.",
-            "Look the application up before using it; a deleted one keeps the name for up to 30 days.",
-        ),
-        ("object-exists", "Microsoft Graph holds such an object already."),
+    "unique-name-taken": ErrorRow(
+        AlreadyExists,
+        "The unique name {unique_name} is taken by a live or deleted application.",
+        "Look the application up before using it; a deleted one keeps the name for up to 30 days.",
     ),
-    NotFound: (
-        (
-            "entra-object-not-found",
-            "Microsoft Graph does not know {what} (yet).",
-            "What was just made takes a while to be known everywhere; otherwise it was deleted meanwhile.",
-        ),
-        (
-            "secret-not-found",
-            "Microsoft Graph knows no client secret with that key id (any more, or yet).",
-            "Read the application again; a removed secret and one that is not replicated yet look the same.",
-        ),
-        (
-            "permission-not-offered",
-            "The resource offers no such permission: {reason}",
-            "The permission was removed or renamed by Microsoft; check the list of permissions.",
-        ),
+    "object-exists": ErrorRow(AlreadyExists, "Microsoft Graph holds such an object already."),
+    "entra-object-not-found": ErrorRow(
+        NotFound,
+        "Microsoft Graph does not know {what} (yet).",
+        "What was just made takes a while to be known everywhere; otherwise it was deleted meanwhile.",
     ),
-    Conflict: (("entra-conflict", "Microsoft Graph refuses the change: {reason}"),),
-    ReplicationTimeout: (
-        (
-            "service-principal-not-visible",
-            "The service principal exists but does not become visible.",
-            _AGAIN,
-        ),
-        ("application-not-gone", "The application was deleted, yet reads still show it.", _AGAIN),
-        ("grant-not-visible", "A grant exists but does not become visible.", _AGAIN),
+    "secret-not-found": ErrorRow(
+        NotFound,
+        "Microsoft Graph knows no client secret with that key id (any more, or yet).",
+        "Read the application again; a removed secret and one that is not replicated yet look the same.",
     ),
+    "permission-not-offered": ErrorRow(
+        NotFound,
+        "The resource offers no such permission: {reason}",
+        "The permission was removed or renamed by Microsoft; check the list of permissions.",
+    ),
+    "entra-conflict": ErrorRow(Conflict, "Microsoft Graph refuses the change: {reason}"),
+    "service-principal-not-visible": ErrorRow(
+        ReplicationTimeout, "The service principal exists but does not become visible.", _AGAIN
+    ),
+    "application-not-gone": ErrorRow(
+        ReplicationTimeout, "The application was deleted, yet reads still show it.", _AGAIN
+    ),
+    "grant-not-visible": ErrorRow(ReplicationTimeout, "A grant exists but does not become visible.", _AGAIN),
 }
-"""Class -> code, message and remedy of each of its errors."""
-CODES: Mapping[str, CodeRow] = {
-    text[0]: CodeRow(kind, *text[1:]) for kind, texts in _TEXTS.items() for text in texts
-}
+"""Every error of the tenant and the token service, by its code."""
+
+fault = partial(error_of, CODES)
+"""The error of a code; see :func:`~authentik_entra_bootstrap.errors.error_of`."""
