@@ -26,7 +26,7 @@ from authentik_entra_bootstrap.cli import cli
 from authentik_entra_bootstrap.config import ENV_PREFIX, ConnectionSettings, WorkerSettings
 from authentik_entra_bootstrap.config.sources import FOREIGN_VARIABLES
 from authentik_entra_bootstrap.domain import MaintenanceWindow
-from authentik_entra_bootstrap.entra.token_service import NUMBERS
+from authentik_entra_bootstrap.entra.token_errors import NUMBERS, OF_SYNC_IDENTITY
 from authentik_entra_bootstrap.errors import ExitCode
 from authentik_entra_bootstrap.sandbox import Switches
 
@@ -304,9 +304,9 @@ def errors_page(page: str) -> str:
 def sign_in_table() -> str:
     """One row for each number behind AADSTS that is told apart."""
     rows = ["| number | when the operator signs in | when the sync identity signs in |", "|---|---|---|"]
-    for number, codes in sorted(NUMBERS.items(), key=lambda item: (item[1], item[0])):
-        links = [f"[{code}](#{code})" for code in codes]
-        rows.append(f"| {number} | {' | '.join(links)} |")
+    for code, numbers in sorted(NUMBERS.items()):
+        links = [f"[{each}](#{each})" for each in (code, OF_SYNC_IDENTITY.get(code, code))]
+        rows += [f"| {number} | {' | '.join(links)} |" for number in sorted(numbers)]
     return "\n".join(rows)
 
 

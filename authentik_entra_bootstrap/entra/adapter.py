@@ -29,14 +29,13 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.entra.applications import Applications, Tenant
 from authentik_entra_bootstrap.entra.credentials import Credentials
 from authentik_entra_bootstrap.entra.error_codes import fault
-from authentik_entra_bootstrap.entra.graph import Graph
-from authentik_entra_bootstrap.entra.http_client import http_client
-from authentik_entra_bootstrap.entra.operations import checked_guid
+from authentik_entra_bootstrap.entra.graph import Graph, checked_guid
+from authentik_entra_bootstrap.entra.http_client import TokenService, http_client
 from authentik_entra_bootstrap.entra.port import EntraIdentities, EntraPort
 from authentik_entra_bootstrap.entra.records import read_claims
 from authentik_entra_bootstrap.entra.service_principals import ServicePrincipals
 from authentik_entra_bootstrap.entra.sign_in import OneToken, OperatorTokens, fresh_token
-from authentik_entra_bootstrap.entra.token_service import Identity, SignIn, TokenService
+from authentik_entra_bootstrap.entra.token_errors import Identity, SignIn
 from authentik_entra_bootstrap.errors import BootstrapError, Denied
 from authentik_entra_bootstrap.support.trust import with_trust
 from authentik_entra_bootstrap.support.waiting import REQUEST_DEADLINE, Waiter
@@ -133,7 +132,7 @@ class EntraAdapter(Tenant, Applications, ServicePrincipals, Credentials):
     ) -> AccessToken:
         client_id = checked_guid(app_id, "client id")
         tenant = self._tenant_id or (await self.operator()).tenant_id
-        who = SignIn(identity, tenant, client_id, self._service.host)
+        who = SignIn(identity, tenant, client_id)
         make = partial(kind, tenant_id=tenant, client_id=client_id, **proof)
         return await fresh_token(self._service, self._waiter, who, make)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -24,20 +25,21 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.domain.application_tags import PREFIX
 from authentik_entra_bootstrap.entra import operations, records
 from authentik_entra_bootstrap.entra.error_codes import GRAPH, fault
-from authentik_entra_bootstrap.entra.graph import OnGraph, Query
-from authentik_entra_bootstrap.entra.graph_errors import exists_already
-from authentik_entra_bootstrap.entra.http_client import Json
-from authentik_entra_bootstrap.entra.operations import (
-    Operation,
+from authentik_entra_bootstrap.entra.graph import (
+    OnGraph,
+    Query,
     Target,
     application_target,
     as_guid,
     checked_guid,
-    checked_unique_name,
     principal_target,
 )
+from authentik_entra_bootstrap.entra.graph_errors import exists_already
+from authentik_entra_bootstrap.entra.operations import Operation
+from authentik_entra_bootstrap.entra.records import Json
 from authentik_entra_bootstrap.errors import AlreadyExists, NotFound
 
+_UNIQUE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 SINGLE_TENANT = "AzureADMyOrg"
 LISTING_PAGE = 999
 """Entries of one page of a long list: the greatest ``$top`` of directory collections (Microsoft Graph, paging)."""
@@ -266,6 +268,16 @@ class Applications(OnGraph):
         except NotFound:
             return False
         return True
+
+
+def checked_unique_name(name: str) -> str:
+    """A ``uniqueName`` that can be a key.
+
+    :raises ConfigError: ``unique-name-invalid``.
+    """
+    if not _UNIQUE_NAME.fullmatch(name):
+        raise fault("unique-name-invalid", name=name)
+    return name
 
 
 def _deleted_target(app_object_id: AppObjectId) -> Target:

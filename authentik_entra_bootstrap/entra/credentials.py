@@ -33,9 +33,16 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.domain.times import read_time
 from authentik_entra_bootstrap.entra import operations, records
 from authentik_entra_bootstrap.entra.error_codes import fault
-from authentik_entra_bootstrap.entra.graph import OnGraph, Query
-from authentik_entra_bootstrap.entra.http_client import Json, worth_another_try
-from authentik_entra_bootstrap.entra.operations import Target, application_target, as_guid, checked_guid
+from authentik_entra_bootstrap.entra.graph import (
+    OnGraph,
+    Query,
+    Target,
+    application_target,
+    as_guid,
+    checked_guid,
+)
+from authentik_entra_bootstrap.entra.http_client import worth_another_try
+from authentik_entra_bootstrap.entra.records import Json
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     AlreadyExists,

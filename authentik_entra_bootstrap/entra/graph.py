@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 from kiota_abstractions.base_request_configuration import RequestConfiguration
@@ -26,13 +26,14 @@ from kiota_http.middleware.options import ResponseHandlerOption
 from msgraph.graph_request_adapter import GraphRequestAdapter
 from msgraph.graph_service_client import GraphServiceClient
 
+from authentik_entra_bootstrap.domain import AppObjectId, ServicePrincipalObjectId
 from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.entra.error_codes import GRAPH, fault
 from authentik_entra_bootstrap.entra.graph_errors import graph_fault, not_replicated
-from authentik_entra_bootstrap.entra.http_client import Json, answered, connection_fault, worth_another_try
-from authentik_entra_bootstrap.entra.operations import Operation, Target
+from authentik_entra_bootstrap.entra.http_client import TokenService, connection_fault, worth_another_try
+from authentik_entra_bootstrap.entra.operations import Operation
+from authentik_entra_bootstrap.entra.records import Json, answered
 from authentik_entra_bootstrap.entra.sign_in import OneToken, OperatorTokens
-from authentik_entra_bootstrap.entra.token_service import TokenService
 from authentik_entra_bootstrap.errors import BootstrapError, Denied, RequestTrace, Unreachable
 from authentik_entra_bootstrap.support.waiting import (
     FIRST_CONTACT,
@@ -48,6 +49,65 @@ _GUID = re.compile(r" [0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 """Left out of what people read while they wait; errors name the object."""
 _OWNERSHIP = Backoff(budget=60.0, first=0.5, factor=1.5, ceiling=5.0)
 """For 403 on an object made a moment ago (HMCTS API marketplace, 2026-10); short, because it may also be true."""
+
+
+# --- addresses of requests
+
+# The SDK escapes neither quotes nor slashes in the keys of an address, so they are checked here.
+
+
+def as_guid(value: str, what: str) -> UUID:
+    """A GUID as the SDK's models want it.
+
+    :param what: which id it is, for people.
+    :raises ConfigError: ``id-invalid``.
+    """
+    try:
+        return UUID(value)
+    except ValueError:
+        pass
+    raise fault("id-invalid", what=what, value=value)
+
+
+def checked_guid(value: str, what: str = "object id") -> str:
+    """A GUID in its usual form; see :func:`as_guid`."""
+    return str(as_guid(value, what))
+
+
+Builder = Callable[[Any], Any]
+"""Gives the request builder of an address from a ``GraphServiceClient``."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a request is about.
+
+    :param what: the object, for people.
+    """
+
+    what: str
+    build: Builder
+
+    def at(self, part: Callable[[Any], Any]) -> Target:
+        """The address of a part of it, or of an action on it."""
+        return Target(self.what, lambda graph: part(self.build(graph)))
+
+
+def application_target(app_object_id: AppObjectId) -> Target:
+    """An application by its object id."""
+    key = checked_guid(app_object_id)
+    return Target(f"the application {key}", lambda graph: graph.applications.by_application_id(key))
+
+
+def principal_target(principal: ServicePrincipalObjectId) -> Target:
+    """A service principal by its object id."""
+    key = checked_guid(principal)
+    return Target(
+        f"the service principal {key}", lambda graph: graph.service_principals.by_service_principal_id(key)
+    )
+
+
+# --- requests
 
 
 @dataclass

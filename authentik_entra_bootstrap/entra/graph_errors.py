@@ -11,7 +11,6 @@ import httpx
 
 from authentik_entra_bootstrap.domain import TokenClaims
 from authentik_entra_bootstrap.entra.error_codes import GRAPH, fault
-from authentik_entra_bootstrap.entra.http_client import json_of
 from authentik_entra_bootstrap.entra.operations import (
     ASSIGN_ROLE,
     CREATE_APPLICATION,
@@ -20,6 +19,7 @@ from authentik_entra_bootstrap.entra.operations import (
     UPDATE_APPLICATION,
     Operation,
 )
+from authentik_entra_bootstrap.entra.records import json_of
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary
 from authentik_entra_bootstrap.support.proxies import proxy_refusal
 from authentik_entra_bootstrap.support.waiting import retry_after

@@ -1,28 +1,31 @@
-"""HTTP clients for Microsoft Graph and the token service: proxies, TLS, limits, the JSON of an answer, and failures of the network.
+"""HTTP clients for Microsoft Graph and, as azure-identity's transports, for the token service: proxies, TLS, limits, failures.
 
-Heavy (httpx): imported when Microsoft is asked.
+Heavy (httpx, azure-core): imported when Microsoft is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 import ssl
-from datetime import datetime
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
+from azure.core.exceptions import ServiceRequestError
+from azure.core.pipeline.transport import AsyncHttpTransport, HttpResponse, HttpTransport
 
-from authentik_entra_bootstrap.domain import Network
-from authentik_entra_bootstrap.domain.times import http_date
-from authentik_entra_bootstrap.entra.error_codes import GRAPH, fault
+from authentik_entra_bootstrap.domain import Cloud, Network
+from authentik_entra_bootstrap.entra.error_codes import fault
+from authentik_entra_bootstrap.entra.records import json_of
+from authentik_entra_bootstrap.entra.token_errors import SignIn, token_fault
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace
 from authentik_entra_bootstrap.support.addresses import host_and_port
 from authentik_entra_bootstrap.support.proxies import Proxy, proxy_for, proxy_refusal, status_from_proxy
 from authentik_entra_bootstrap.support.trust import causes, client_context, not_trusted, untrusted
-from authentik_entra_bootstrap.support.waiting import ANSWER_LIMIT, is_transient
+from authentik_entra_bootstrap.support.waiting import ANSWER_LIMIT, TOKEN_LIMIT, is_transient
 
 _KEEP_ALIVE = 30.0
 _LINK_LOCAL = "169.254.169.254"
@@ -85,43 +88,6 @@ def connection_fault(error: httpx.RequestError, network: Network, trace: Request
     failure = fault(code, trace=trace, host=where, reason=reason, facts={"host": host})
     failure.sent = sent  # type: ignore[attr-defined]  # each of these codes is an Unreachable
     return failure
-
-
-class Json(dict[str, Any]):
-    """The JSON object of an answer, with the trace of its request."""
-
-    trace: RequestTrace | None = None
-    date: datetime | None = None
-    """When it was answered, by the service's clock."""
-
-
-def answered(response: httpx.Response, trace: RequestTrace) -> Json:
-    """The JSON object of a success; an empty one where the answer has no body, and none was asked for.
-
-    :raises UnexpectedAnswer: it is something else, e.g. a proxy's page.
-    """
-    value = json_of(response.content) if response.content else None if trace.method == "GET" else {}
-    if not isinstance(value, dict):
-        kind = response.headers.get("content-type", "no content type")
-        reason = f"HTTP {response.status_code} with {kind} instead of the JSON expected"
-        raise fault("unexpected-answer", trace=trace, service=GRAPH, reason=reason)
-    found = Json(value)
-    found.trace, found.date = trace, http_date(response.headers.get("date"))
-    return found
-
-
-def json_of(content: bytes) -> object:
-    """What JSON text stands for; ``None`` for everything that is none, or nested too deeply to be read.
-
-    Halves of surrogate pairs, which nothing can write again, become question marks.
-    """
-    try:
-        value: object = json.loads(content.decode("utf-8-sig"))
-        if b"\\u" in content:
-            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return None
-    return value
 
 
 def worth_another_try(error: BaseException) -> bool:
@@ -211,3 +177,132 @@ class _Handshake:
             self._stream = info["return_value"]
         elif event.endswith("start_tls.failed") and isinstance(info["exception"], asyncio.CancelledError):
             await self._stream.aclose()
+
+
+# --- the token service
+
+
+class TokenService:
+    """One cloud's token service as this machine reaches it.
+
+    :param deadline: seconds from connecting to the last byte of an answer.
+    :param transport: replaces the network, for tests; its owner closes it.
+    """
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        network: Network,
+        deadline: float,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.cloud = cloud
+        self.host = urlsplit(cloud.authority).netloc
+        self.network = network
+        self.deadline = deadline
+        self.transport = transport
+        self.reached = False
+        """Whether it has answered anything yet."""
+
+
+class CredentialTransport(AsyncHttpTransport[Any, Any]):
+    """What one credential of ``azure.identity.aio`` sends its requests by.
+
+    Each request has a connection of its own, so that several sign-ins in a row meet several replicas.
+    """
+
+    def __init__(self, service: TokenService, sign_in: SignIn) -> None:
+        self.service = service
+        self.sign_in = sign_in
+        self.sent = False
+        """Whether any request was sent, to any host."""
+        self.failure: BootstrapError | None = None
+        """The error of the last request to the token service; metadata services of managed identities do not count,
+        because their silence only says that there is no such identity here."""
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        """Send once.
+
+        :raises ServiceRequestError: there is no answer. Nothing of the request is attached, which may hold a secret.
+        """
+        service, parts = self.service, urlsplit(request.url)
+        network, shorter = service.network, options.get("connection_timeout")
+        if isinstance(shorter, int | float):
+            network = replace(
+                network,
+                connect_timeout=min(shorter, network.connect_timeout),
+                read_timeout=min(shorter, network.read_timeout),
+            )
+        # Both classes of requests that azure-core has known have this property.
+        body = {"data" if isinstance(request.data, dict) else "content": request.data}
+        response, self.sent = None, True
+        try:
+            async with http_client(
+                request.url, network, service.deadline, limit=TOKEN_LIMIT, transport=service.transport
+            ) as client:
+                response = await client.request(
+                    request.method, request.url, headers=dict(request.headers), **body
+                )
+            failure = None if succeeded(response) else token_fault(self.sign_in, response)
+        except httpx.RequestError as error:
+            trace = RequestTrace("entra", request.method, parts.path)
+            failure = connection_fault(error, network, trace)
+        if parts.netloc == service.host:
+            self.failure = failure
+            service.reached = service.reached or response is not None
+        if response is None:
+            raise ServiceRequestError("no answer")
+        return _Answer(request, response)
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+
+def succeeded(response: httpx.Response) -> bool:
+    """Whether the token service answered with metadata or, where one was asked for, with a token."""
+    body = json_of(response.content) if response.status_code < 300 else None
+    wants_token = response.request.url.path.endswith("/oauth2/v2.0/token")
+    return isinstance(body, dict) and (not wants_token or isinstance(body.get("access_token"), str))
+
+
+class BlockingTransport(HttpTransport[Any, Any]):
+    """The same for a credential of ``azure.identity``, which works in a thread beside the loop."""
+
+    def __init__(self, transport: CredentialTransport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+
+    def send(self, request: Any, **options: Any) -> Any:
+        """Send once; see :meth:`CredentialTransport.send`."""
+        return asyncio.run_coroutine_threadsafe(self._transport.send(request, **options), self._loop).result()
+
+    def open(self) -> None:
+        """Nothing to open."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+
+class _Answer(HttpResponse):
+    """An answer of httpx as azure-core takes it."""
+
+    def __init__(self, request: Any, response: httpx.Response) -> None:
+        super().__init__(request, response)
+        self.status_code = response.status_code
+        self.reason = response.reason_phrase
+        self.headers = response.headers
+        self.content_type = response.headers.get("content-type")
+
+    def body(self) -> bytes:
+        """The whole body."""
+        content: bytes = self.internal_response.content
+        return content

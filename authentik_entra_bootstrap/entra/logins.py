@@ -24,7 +24,7 @@ from azure.identity import (
 )
 
 from authentik_entra_bootstrap.domain import OperatorIdentity, SecretText, TenantId
-from authentik_entra_bootstrap.entra.token_service import BlockingTransport, CredentialTransport
+from authentik_entra_bootstrap.entra.http_client import BlockingTransport, CredentialTransport
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.support.private_files import Unreadable, read_file, read_line
 

@@ -1,18 +1,11 @@
-"""What we ask of Microsoft Graph: each operation with its line of the table of permissions, and what it is done to."""
+"""What we ask of Microsoft Graph: each operation with its line of the table of permissions."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-from uuid import UUID
 
-from authentik_entra_bootstrap.domain import AppObjectId, ServicePrincipalObjectId, TokenClaims
-from authentik_entra_bootstrap.entra.error_codes import fault
+from authentik_entra_bootstrap.domain import TokenClaims
 from authentik_entra_bootstrap.planning.permissions import RULES, Lack, Rule
-
-_UNIQUE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -89,67 +82,3 @@ ADD_OWNER = Operation("add-owner", "add an owner to the application", "applicati
 READ_OWNED = Operation("read-owned-objects", "read what a service principal owns", "servicePrincipal.read")
 READ_FEDERATED = Operation("read-federated-credentials", "read federated credentials", "application.read")
 FEDERATE = Operation("federate", "write federated credentials of the application", "application.update")
-
-
-# The SDK escapes neither quotes nor slashes in the keys of an address, so they are checked here.
-
-
-def checked_unique_name(name: str) -> str:
-    """A ``uniqueName`` that can be a key.
-
-    :raises ConfigError: ``unique-name-invalid``.
-    """
-    if not _UNIQUE_NAME.fullmatch(name):
-        raise fault("unique-name-invalid", name=name)
-    return name
-
-
-def as_guid(value: str, what: str) -> UUID:
-    """A GUID as the SDK's models want it.
-
-    :param what: which id it is, for people.
-    :raises ConfigError: ``id-invalid``.
-    """
-    try:
-        return UUID(value)
-    except ValueError:
-        pass
-    raise fault("id-invalid", what=what, value=value)
-
-
-def checked_guid(value: str, what: str = "object id") -> str:
-    """A GUID in its usual form; see :func:`as_guid`."""
-    return str(as_guid(value, what))
-
-
-Builder = Callable[[Any], Any]
-"""Gives the request builder of an address from a ``GraphServiceClient``."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a request is about.
-
-    :param what: the object, for people.
-    """
-
-    what: str
-    build: Builder
-
-    def at(self, part: Callable[[Any], Any]) -> Target:
-        """The address of a part of it, or of an action on it."""
-        return Target(self.what, lambda graph: part(self.build(graph)))
-
-
-def application_target(app_object_id: AppObjectId) -> Target:
-    """An application by its object id."""
-    key = checked_guid(app_object_id)
-    return Target(f"the application {key}", lambda graph: graph.applications.by_application_id(key))
-
-
-def principal_target(principal: ServicePrincipalObjectId) -> Target:
-    """A service principal by its object id."""
-    key = checked_guid(principal)
-    return Target(
-        f"the service principal {key}", lambda graph: graph.service_principals.by_service_principal_id(key)
-    )

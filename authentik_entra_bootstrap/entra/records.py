@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
+
 from authentik_entra_bootstrap.domain import (
     AppId,
     Application,
@@ -35,11 +37,11 @@ from authentik_entra_bootstrap.domain import (
     TenantId,
     TokenClaims,
 )
-from authentik_entra_bootstrap.domain.times import read_time
+from authentik_entra_bootstrap.domain.times import http_date, read_time
 from authentik_entra_bootstrap.entra.error_codes import GRAPH, LOGIN_SERVICE, fault
-from authentik_entra_bootstrap.errors import BootstrapError
+from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace
 
-Json = Mapping[str, Any]
+Fields = Mapping[str, Any]
 
 APPLICATION_PROPERTIES = [
     "id",
@@ -65,7 +67,44 @@ RESOURCE_PROPERTIES = ["id", "appId", "appRoles", "oauth2PermissionScopes"]
 ORGANIZATION_PROPERTIES = ["id", "displayName", "verifiedDomains"]
 
 
-def application(body: Json) -> Application:
+class Json(dict[str, Any]):
+    """The JSON object of an answer, with the trace of its request."""
+
+    trace: RequestTrace | None = None
+    date: datetime | None = None
+    """When it was answered, by the service's clock."""
+
+
+def answered(response: httpx.Response, trace: RequestTrace) -> Json:
+    """The JSON object of a success; an empty one where the answer has no body, and none was asked for.
+
+    :raises UnexpectedAnswer: it is something else, e.g. a proxy's page.
+    """
+    value = json_of(response.content) if response.content else None if trace.method == "GET" else {}
+    if not isinstance(value, dict):
+        kind = response.headers.get("content-type", "no content type")
+        reason = f"HTTP {response.status_code} with {kind} instead of the JSON expected"
+        raise fault("unexpected-answer", trace=trace, service=GRAPH, reason=reason)
+    found = Json(value)
+    found.trace, found.date = trace, http_date(response.headers.get("date"))
+    return found
+
+
+def json_of(content: bytes) -> object:
+    """What JSON text stands for; ``None`` for everything that is none, or nested too deeply to be read.
+
+    Halves of surrogate pairs, which nothing can write again, become question marks.
+    """
+    try:
+        value: object = json.loads(content.decode("utf-8-sig"))
+        if b"\\u" in content:
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def application(body: Fields) -> Application:
     """An application."""
     return Application(
         app_object_id=AppObjectId(_id(body, "id")),
@@ -88,7 +127,7 @@ def application(body: Json) -> Application:
     )
 
 
-def key_credential(body: Json) -> KeyCredential:
+def key_credential(body: Fields) -> KeyCredential:
     """A keyCredential without its key."""
     return KeyCredential(
         key_id=KeyId(_id(body, "keyId")),
@@ -101,7 +140,7 @@ def key_credential(body: Json) -> KeyCredential:
     )
 
 
-def federated_credential(body: Json) -> FederatedCredential:
+def federated_credential(body: Fields) -> FederatedCredential:
     """A federated identity credential."""
     audiences = list(_texts(body.get("audiences")))
     return FederatedCredential(
@@ -109,7 +148,7 @@ def federated_credential(body: Json) -> FederatedCredential:
     )
 
 
-def deleted_application(body: Json) -> DeletedApplication:
+def deleted_application(body: Fields) -> DeletedApplication:
     """An application among the deleted items."""
     return DeletedApplication(
         app_object_id=AppObjectId(_id(body, "id")),
@@ -120,7 +159,7 @@ def deleted_application(body: Json) -> DeletedApplication:
     )
 
 
-def client_secret(body: Json) -> ClientSecret:
+def client_secret(body: Fields) -> ClientSecret:
     """A passwordCredential without its text.
 
     Very old ones may lack a date: they count from the beginning, or as expired.
@@ -134,7 +173,7 @@ def client_secret(body: Json) -> ClientSecret:
     )
 
 
-def new_client_secret(body: Json) -> NewClientSecret:
+def new_client_secret(body: Fields) -> NewClientSecret:
     """The reply to ``addPassword``."""
     text = body.get("secretText")
     if not isinstance(text, str) or not text or not read_time(body.get("endDateTime")):
@@ -142,7 +181,7 @@ def new_client_secret(body: Json) -> NewClientSecret:
     return NewClientSecret(client_secret(body), SecretText(text))
 
 
-def service_principal(body: Json) -> ServicePrincipal:
+def service_principal(body: Fields) -> ServicePrincipal:
     """A service principal."""
     enabled = body.get("accountEnabled")
     return ServicePrincipal(
@@ -153,7 +192,7 @@ def service_principal(body: Json) -> ServicePrincipal:
     )
 
 
-def resource_principal(body: Json) -> ResourcePrincipal:
+def resource_principal(body: Fields) -> ResourcePrincipal:
     """A resource's service principal with the permissions that can be granted."""
     return ResourcePrincipal(
         ServicePrincipalObjectId(_id(body, "id")),
@@ -168,7 +207,7 @@ def resource_principal(body: Json) -> ResourcePrincipal:
     )
 
 
-def role_assignment(body: Json) -> AppRoleAssignment:
+def role_assignment(body: Fields) -> AppRoleAssignment:
     """An app role assignment."""
     return AppRoleAssignment(
         app_role_id=_id(body, "appRoleId"),
@@ -177,7 +216,7 @@ def role_assignment(body: Json) -> AppRoleAssignment:
     )
 
 
-def delegated_grant(body: Json) -> DelegatedGrant:
+def delegated_grant(body: Fields) -> DelegatedGrant:
     """An oauth2PermissionGrant."""
     return DelegatedGrant(
         grant_id=_id(body, "id"),
@@ -187,7 +226,7 @@ def delegated_grant(body: Json) -> DelegatedGrant:
     )
 
 
-def organization(body: Json) -> Organization:
+def organization(body: Fields) -> Organization:
     """The tenant."""
     domains = _items(body, "verifiedDomains")
     return Organization(
@@ -218,19 +257,19 @@ def read_claims(token: str) -> TokenClaims:
     )
 
 
-def _id(body: Json, name: str) -> str:
+def _id(body: Fields, name: str) -> str:
     value = body.get(name)
     if not isinstance(value, str) or not value:
         raise _incomplete(body, name)
     return value
 
 
-def _incomplete(body: Json, name: str) -> BootstrapError:
+def _incomplete(body: Fields, name: str) -> BootstrapError:
     trace = getattr(body, "trace", None)
     return fault("unexpected-answer", trace=trace, service=GRAPH, reason=f"an answer without {name}")
 
 
-def _items(body: Json, name: str) -> Iterator[Json]:
+def _items(body: Fields, name: str) -> Iterator[Fields]:
     for item in body.get(name) or ():
         if isinstance(item, Mapping):
             yield item
@@ -242,13 +281,13 @@ def _texts(values: object) -> Iterator[str]:
             yield item
 
 
-def _offered(body: Json, name: str) -> Iterator[Json]:
+def _offered(body: Fields, name: str) -> Iterator[Fields]:
     for item in _items(body, name):
         if item.get("value") and item.get("id") and item.get("isEnabled", True):
             yield item
 
 
-def _requested(body: Json) -> Iterator[RequestedAccess]:
+def _requested(body: Fields) -> Iterator[RequestedAccess]:
     kinds = {kind.value: kind for kind in PermissionKind}
     for resource in _items(body, "requiredResourceAccess"):
         for access in _items(resource, "resourceAccess"):
@@ -257,7 +296,7 @@ def _requested(body: Json) -> Iterator[RequestedAccess]:
                 yield RequestedAccess(AppId(_id(resource, "resourceAppId")), _id(access, "id"), kind)
 
 
-def _redirects(body: Json) -> Iterator[str]:
+def _redirects(body: Fields) -> Iterator[str]:
     for name in ("web", "spa", "publicClient"):
         platform = body.get(name)
         if isinstance(platform, Mapping):

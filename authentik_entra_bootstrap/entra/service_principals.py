@@ -21,17 +21,18 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipalObjectId,
 )
 from authentik_entra_bootstrap.entra import operations, records
-from authentik_entra_bootstrap.entra.graph import OnGraph, Query
-from authentik_entra_bootstrap.entra.graph_errors import exists_already
-from authentik_entra_bootstrap.entra.http_client import Json
-from authentik_entra_bootstrap.entra.operations import (
+from authentik_entra_bootstrap.entra.graph import (
     Builder,
-    Operation,
+    OnGraph,
+    Query,
     Target,
     as_guid,
     checked_guid,
     principal_target,
 )
+from authentik_entra_bootstrap.entra.graph_errors import exists_already
+from authentik_entra_bootstrap.entra.operations import Operation
+from authentik_entra_bootstrap.entra.records import Json
 from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, Denied, NotFound, Temporary
 from authentik_entra_bootstrap.support.waiting import result
 

@@ -29,7 +29,7 @@ from authentik_entra_bootstrap.domain import (
     TokenClaims,
 )
 from authentik_entra_bootstrap.entra.error_codes import fault
-from authentik_entra_bootstrap.entra.http_client import worth_another_try
+from authentik_entra_bootstrap.entra.http_client import CredentialTransport, TokenService, worth_another_try
 from authentik_entra_bootstrap.entra.logins import (
     LOGINS,
     async_options,
@@ -38,12 +38,7 @@ from authentik_entra_bootstrap.entra.logins import (
     sign_in_as_application,
 )
 from authentik_entra_bootstrap.entra.records import read_claims
-from authentik_entra_bootstrap.entra.token_service import (
-    CredentialTransport,
-    SignIn,
-    TokenService,
-    no_answer_fault,
-)
+from authentik_entra_bootstrap.entra.token_errors import SignIn, no_answer_fault
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, Unreachable
 from authentik_entra_bootstrap.support.waiting import FIRST_CONTACT, Backoff, Condition, Waiter
 
@@ -281,7 +276,7 @@ class OperatorTokens:
         if self._operator is not None or self._login in {*INTERACTIVE_LOGINS, "azure-cli"}:
             tenants.reverse()
         unknown = "of the operator"
-        return SignIn("operator", tenants[0] or tenants[1] or unknown, app_id or unknown, self._service.host)
+        return SignIn("operator", tenants[0] or tenants[1] or unknown, app_id or unknown)
 
     def _checked(self, claims: TokenClaims) -> TokenClaims:
         wanted, found = self._tenant_id, claims.tenant_id

@@ -29,8 +29,9 @@ from azure.identity.aio import (
 )
 
 from authentik_entra_bootstrap.domain import AppId, Cloud, Network, TenantId
+from authentik_entra_bootstrap.entra.http_client import TokenService
 from authentik_entra_bootstrap.entra.sign_in import OperatorTokens, fresh_token
-from authentik_entra_bootstrap.entra.token_service import SignIn, TokenService
+from authentik_entra_bootstrap.entra.token_errors import SignIn
 from authentik_entra_bootstrap.errors import BootstrapError
 from authentik_entra_bootstrap.support.certificates import make_key_pair
 from authentik_entra_bootstrap.support.waiting import Waiter
@@ -54,7 +55,7 @@ async def outcome(asking: Any) -> str:
 
 
 async def fresh(kind: Any, tenant: str = TENANT, **proof: Any) -> str:
-    who = SignIn("operator" if kind is not ClientSecretCredential else "sync", tenant, APP, SERVICE.host)
+    who = SignIn("operator" if kind is not ClientSecretCredential else "sync", tenant, APP)
     make = partial(kind, tenant_id=tenant, client_id=APP, **proof)
     return await outcome(fresh_token(SERVICE, Waiter(), who, make))
 

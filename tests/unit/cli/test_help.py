@@ -14,7 +14,7 @@ import pytest
 
 from authentik_entra_bootstrap import cli
 from authentik_entra_bootstrap.cli.help import entries, sign_in_numbers
-from authentik_entra_bootstrap.entra.token_service import NUMBERS
+from authentik_entra_bootstrap.entra.token_errors import NUMBERS
 
 ROOT = Path(__file__).resolve().parents[3]
 SHELLS = ("bash", "zsh", "fish")
@@ -189,7 +189,7 @@ def test_a_number_of_entra_id_is_explained_by_who_signs_in(capsys: pytest.Captur
     assert "When the sync identity signs in: secret-not-accepted\n" in said
     assert cli.run(["explain", "50079"]) == 0
     assert "When anybody signs in: interaction-required\n" in capsys.readouterr().out
-    assert set(sign_in_numbers()) == {str(number) for number in NUMBERS}
+    assert set(sign_in_numbers()) == {str(number) for numbers in NUMBERS.values() for number in numbers}
 
 
 def test_every_entry_has_a_text() -> None:

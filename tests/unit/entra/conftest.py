@@ -22,7 +22,7 @@ from authentik_entra_bootstrap.domain import (
     TenantId,
 )
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
-from authentik_entra_bootstrap.entra.token_service import TokenService
+from authentik_entra_bootstrap.entra.http_client import TokenService
 from authentik_entra_bootstrap.support.waiting import Waiter
 
 TENANT = TenantId("10000000-0000-4000-8000-000000000001")

@@ -15,7 +15,7 @@ from authentik_entra_bootstrap.domain import AppId, ApplicationSpec, TokenClaims
 from authentik_entra_bootstrap.entra import CODES, operations
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
 from authentik_entra_bootstrap.entra.error_codes import fault
-from authentik_entra_bootstrap.entra.token_service import NUMBERS
+from authentik_entra_bootstrap.entra.token_errors import NUMBERS, OF_SYNC_IDENTITY
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     AlreadyExists,
@@ -235,7 +235,8 @@ def test_what_a_refused_person_lacks() -> None:
 
 def test_all_codes_in_use_are_in_the_table() -> None:
     folder = Path(__file__).parents[3] / "authentik_entra_bootstrap" / "entra"
-    assert {code for pair in NUMBERS.values() for code in pair} <= set(CODES)
+    assert {*NUMBERS, *OF_SYNC_IDENTITY.values()} <= set(CODES)
+    assert set(OF_SYNC_IDENTITY) <= set(NUMBERS)
     source = "".join(path.read_text() for path in folder.glob("*.py") if path.name != "error_codes.py")
     assert [code for code in CODES if f'"{code}"' not in source] == []
 

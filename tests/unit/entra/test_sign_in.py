@@ -28,9 +28,10 @@ from azure.identity.aio import ClientAssertionCredential, ClientSecretCredential
 
 from authentik_entra_bootstrap.domain import CLOUDS, AppId, Network, OperatorIdentity, TenantId
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
+from authentik_entra_bootstrap.entra.http_client import CredentialTransport, TokenService
 from authentik_entra_bootstrap.entra.logins import LOGINS, sign_in_as_application
 from authentik_entra_bootstrap.entra.sign_in import OneToken, OperatorTokens, _in_daemon_thread, fresh_token
-from authentik_entra_bootstrap.entra.token_service import CredentialTransport, SignIn, TokenService
+from authentik_entra_bootstrap.entra.token_errors import SignIn
 from authentik_entra_bootstrap.errors import BootstrapError, Denied, Temporary
 from authentik_entra_bootstrap.support.waiting import TOKEN_LIMIT, Waiter
 
@@ -43,7 +44,7 @@ CHALLENGE = '{"access_token":{"nbf":{"essential":true}}}'
 
 
 SECRET = partial(ClientSecretCredential, TENANT, APP, CANARY)
-WHO = SignIn("sync", TENANT, APP, "login.microsoftonline.com")
+WHO = SignIn("sync", TENANT, APP)
 
 
 async def signed_in(service: Service, make: Any = SECRET, **network: Any) -> AccessToken:
@@ -139,7 +140,7 @@ async def test_refusals_become_the_errors_of_the_table(service: Service, answer:
 async def test_an_error_for_the_library_holds_nothing_of_the_request(service: Service) -> None:
     service.always = httpx.ReadTimeout(CANARY)
     transport = CredentialTransport(service.tokens(), WHO)
-    request = HttpRequest("POST", f"https://{WHO.host}/token", data={"client_secret": CANARY})
+    request = HttpRequest("POST", "https://login.microsoftonline.com/token", data={"client_secret": CANARY})
     with pytest.raises(ServiceRequestError) as caught:
         await transport.send(request)
     error = caught.value
@@ -238,7 +239,7 @@ async def test_giving_up_in_the_middle_of_a_handshake_ends_its_connection(
     network = Network(proxy=f"http://127.0.0.1:{line.port}" if proxied else None)
     tokens = TokenService(cloud, network, 0.2 if late else 100.0)
     waiter = Waiter(lambda: service.time, service.sleep, scale=0.0)
-    asking = asyncio.create_task(fresh_token(tokens, waiter, replace(WHO, host=tokens.host), SECRET))
+    asking = asyncio.create_task(fresh_token(tokens, waiter, WHO, SECRET))
     await asyncio.to_thread(line.met.wait, 10)
     if late:
         with pytest.raises(Temporary):

@@ -8,15 +8,16 @@ from typing import Any
 import httpx
 import pytest
 
+from authentik_entra_bootstrap.entra.http_client import succeeded
 from authentik_entra_bootstrap.entra.records import read_claims
-from authentik_entra_bootstrap.entra.token_service import Identity, SignIn, no_answer_fault, token_fault
+from authentik_entra_bootstrap.entra.token_errors import Identity, SignIn, no_answer_fault, token_fault
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, Throttled, UnexpectedAnswer
 
 from .conftest import ID, OTHER, TENANT, jwt
 
 WHO: dict[Identity, SignIn] = {
-    "operator": SignIn("operator", TENANT, ID, "login.example"),
-    "sync": SignIn("sync", TENANT, ID, "login.example"),
+    "operator": SignIn("operator", TENANT, ID),
+    "sync": SignIn("sync", TENANT, ID),
 }
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -35,9 +36,8 @@ def numbered(number: int, status: int = 400, **headers: str) -> httpx.Response:
 
 
 def failed(answer: httpx.Response, identity: Identity = "operator") -> BootstrapError:
-    error = token_fault(WHO[identity], answer, now=NOW)
-    assert error is not None
-    return error
+    assert not succeeded(answer)
+    return token_fault(WHO[identity], answer, now=NOW)
 
 
 ALIKE = {
@@ -101,9 +101,9 @@ def test_other_answers_of_the_token_service(answer: httpx.Response, code: str) -
 
 
 def test_a_success_is_no_error() -> None:
-    assert token_fault(WHO["operator"], answered(200, access_token="x")) is None
+    assert succeeded(answered(200, access_token="x"))
     metadata = httpx.Request("GET", "https://login.example/t/.well-known/openid-configuration")
-    assert token_fault(WHO["operator"], httpx.Response(200, json={}, request=metadata)) is None
+    assert succeeded(httpx.Response(200, json={}, request=metadata))
 
 
 def test_retry_after_is_kept() -> None:

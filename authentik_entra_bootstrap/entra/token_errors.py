@@ -1,156 +1,29 @@
-"""The token service over HTTP: the transport of azure-identity's credentials, and the errors of its answers.
+"""What the answers of the token service mean: AADSTS numbers and OAuth's words become our errors.
 
 azure-identity's exceptions keep only a text, and MSAL's not even that, so answers are judged where they arrive. Numbers
-and codes decide; texts are only shown. Heavy (azure-core, httpx): imported when somebody signs in.
+and codes decide; texts are only shown.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import httpx
-from azure.core.exceptions import ServiceRequestError
-from azure.core.pipeline.transport import AsyncHttpTransport, HttpResponse, HttpTransport
 
-from authentik_entra_bootstrap.domain import Cloud, Network
 from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.entra.error_codes import LOGIN_SERVICE, fault
-from authentik_entra_bootstrap.entra.http_client import connection_fault, http_client, json_of
+from authentik_entra_bootstrap.entra.records import json_of
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary
 from authentik_entra_bootstrap.support.proxies import proxy_refusal
-from authentik_entra_bootstrap.support.waiting import TOKEN_LIMIT, retry_after
-
-
-class TokenService:
-    """One cloud's token service as this machine reaches it.
-
-    :param deadline: seconds from connecting to the last byte of an answer.
-    :param transport: replaces the network, for tests; its owner closes it.
-    """
-
-    def __init__(
-        self,
-        cloud: Cloud,
-        network: Network,
-        deadline: float,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        self.cloud = cloud
-        self.host = urlsplit(cloud.authority).netloc
-        self.network = network
-        self.deadline = deadline
-        self.transport = transport
-        self.reached = False
-        """Whether it has answered anything yet."""
-
-
-class CredentialTransport(AsyncHttpTransport[Any, Any]):
-    """What one credential of ``azure.identity.aio`` sends its requests by.
-
-    Each request has a connection of its own, so that several sign-ins in a row meet several replicas.
-    """
-
-    def __init__(self, service: TokenService, sign_in: SignIn) -> None:
-        self.service = service
-        self.sign_in = sign_in
-        self.sent = False
-        """Whether any request was sent, to any host."""
-        self.failure: BootstrapError | None = None
-        """The error of the last request to the token service; metadata services of managed identities do not count,
-        because their silence only says that there is no such identity here."""
-
-    async def send(self, request: Any, **options: Any) -> Any:
-        """Send once.
-
-        :raises ServiceRequestError: there is no answer. Nothing of the request is attached, which may hold a secret.
-        """
-        service, parts = self.service, urlsplit(request.url)
-        network, shorter = service.network, options.get("connection_timeout")
-        if isinstance(shorter, int | float):
-            network = replace(
-                network,
-                connect_timeout=min(shorter, network.connect_timeout),
-                read_timeout=min(shorter, network.read_timeout),
-            )
-        # Both classes of requests that azure-core has known have this property.
-        body = {"data" if isinstance(request.data, dict) else "content": request.data}
-        response, self.sent = None, True
-        try:
-            async with http_client(
-                request.url, network, service.deadline, limit=TOKEN_LIMIT, transport=service.transport
-            ) as client:
-                response = await client.request(
-                    request.method, request.url, headers=dict(request.headers), **body
-                )
-            failure = token_fault(self.sign_in, response)
-        except httpx.RequestError as error:
-            trace = RequestTrace("entra", request.method, parts.path)
-            failure = connection_fault(error, network, trace)
-        if parts.netloc == service.host:
-            self.failure = failure
-            service.reached = service.reached or response is not None
-        if response is None:
-            raise ServiceRequestError("no answer")
-        return _Answer(request, response)
-
-    async def open(self) -> None:
-        """Nothing to open."""
-
-    async def close(self) -> None:
-        """Nothing to close."""
-
-    async def __aexit__(self, *_: object) -> None:
-        """Nothing to close."""
-
-
-class BlockingTransport(HttpTransport[Any, Any]):
-    """The same for a credential of ``azure.identity``, which works in a thread beside the loop."""
-
-    def __init__(self, transport: CredentialTransport) -> None:
-        self._transport = transport
-        self._loop = asyncio.get_running_loop()
-
-    def send(self, request: Any, **options: Any) -> Any:
-        """Send once; see :meth:`CredentialTransport.send`."""
-        return asyncio.run_coroutine_threadsafe(self._transport.send(request, **options), self._loop).result()
-
-    def open(self) -> None:
-        """Nothing to open."""
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing to close."""
-
-
-class _Answer(HttpResponse):
-    """An answer of httpx as azure-core takes it."""
-
-    def __init__(self, request: Any, response: httpx.Response) -> None:
-        super().__init__(request, response)
-        self.status_code = response.status_code
-        self.reason = response.reason_phrase
-        self.headers = response.headers
-        self.content_type = response.headers.get("content-type")
-
-    def body(self) -> bytes:
-        """The whole body."""
-        content: bytes = self.internal_response.content
-        return content
-
-
-# --- errors
+from authentik_entra_bootstrap.support.waiting import retry_after
 
 Identity = Literal["operator", "sync"]
 
-_ALIKE: dict[str, tuple[int, ...]] = {
+NUMBERS: Mapping[str, tuple[int, ...]] = {
     # 7000229: the service principal is not known everywhere yet.
     "application-not-found": (700016, 7000229),
     "application-disabled": (7000112,),
@@ -172,20 +45,22 @@ _ALIKE: dict[str, tuple[int, ...]] = {
         *(700021, 700027, 700211, 700212, 700213),
         *(7000214, 7000216, 7000218),
     ),
+    "operator-secret-expired": (7000222,),
+    "operator-secret-wrong": (7000215,),
     "sign-in-declined": (65004,),
     "sign-in-expired": (70019, 70020),
     "tenant-not-found": (90002, 900021, 900023),
 }
-NUMBERS: dict[int, tuple[str, str]] = {
-    7000215: ("operator-secret-wrong", "secret-not-accepted"),
-    7000222: ("operator-secret-expired", "secret-expired"),
-    **{number: (code, code) for code, numbers in _ALIKE.items() for number in numbers},
-}
-"""Number behind AADSTS -> (code for the operator, code for the sync identity). Source: Entra's table of
-authentication error codes; texts and statuses as seen in the field. 50196 (a loop of requests) comes with status 400
-and passes by itself."""
+"""Code -> the numbers behind AADSTS that it stands for. Source: Entra's table of authentication error codes; texts and
+statuses as seen in the field. 50196 (a loop of requests) comes with status 400 and passes by itself."""
 
-OAUTH: dict[str, str] = {
+OF_SYNC_IDENTITY: Mapping[str, str] = {
+    "operator-secret-expired": "secret-expired",
+    "operator-secret-wrong": "secret-not-accepted",
+}
+"""Codes that are others when the sync identity signs in."""
+
+OAUTH: Mapping[str, str] = {
     "authorization_declined": "sign-in-declined",
     "expired_token": "sign-in-expired",
     "authorization_pending": "sign-in-expired",
@@ -205,14 +80,10 @@ class SignIn:
     identity: Identity
     tenant: str
     app_id: str
-    host: str
-    """Host (and port) of the token service."""
 
 
-def token_fault(
-    sign_in: SignIn, response: httpx.Response, *, now: datetime | None = None
-) -> BootstrapError | None:
-    """The error of an answer; ``None`` for a success, which is metadata or a token.
+def token_fault(sign_in: SignIn, response: httpx.Response, *, now: datetime | None = None) -> BootstrapError:
+    """The error of an answer that is neither metadata nor a token.
 
     :param now: by this machine's clock, aware UTC; it dated the assertion. ``None`` reads it.
     """
@@ -234,9 +105,6 @@ def token_fault(
     )
     kind = f"HTTP {status} with {headers.get('content-type') or 'no content type'}"
     if status < 300:
-        wants_token = url.path.endswith("/oauth2/v2.0/token")
-        if isinstance(found, dict) and (isinstance(body.get("access_token"), str) or not wants_token):
-            return None
         # A proxy's page, or a 200 without a token; the library only says that it could not sign in.
         reason = f"{kind} and without a token"
         return fault("unexpected-answer", trace=trace, service=LOGIN_SERVICE, reason=reason)
@@ -278,8 +146,9 @@ def _code(status: int, numbers: Sequence[int], error: str, identity: Identity) -
 
 def _by_number(numbers: Sequence[int], identity: Identity) -> str | None:
     for number in numbers:
-        if number in NUMBERS:
-            return NUMBERS[number][0 if identity == "operator" else 1]
+        for code, alike in NUMBERS.items():
+            if number in alike:
+                return code if identity == "operator" else OF_SYNC_IDENTITY.get(code, code)
     return None
 
 
