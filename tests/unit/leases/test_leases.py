@@ -19,7 +19,7 @@ import redis
 from authentik_entra_bootstrap.domain import TenantId
 from authentik_entra_bootstrap.errors import ConfigError, Temporary, Unreachable
 from authentik_entra_bootstrap.support.leases import Lease, hold, lease_name, open_lease
-from authentik_entra_bootstrap.support.leases.servers import KEY, RedisLease
+from authentik_entra_bootstrap.support.server_leases import KEY, RedisLease
 
 ROOT = Path(__file__).resolve().parents[3]
 KINDS = ("file", "redis", "postgresql")

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Unreachable
 from authentik_entra_bootstrap.support.addresses import host_and_port
-from authentik_entra_bootstrap.support.leases.lease import library_missing, unreachable
-from authentik_entra_bootstrap.support.trust import postgresql_options, redis_options
+from authentik_entra_bootstrap.support.trust import not_trusted, postgresql_options, redis_options, untrusted
 
 KEY = "authentik-entra:lease:"
 LIFETIME = 60.0
@@ -178,3 +178,27 @@ class PostgresqlLease:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def unreachable(service: str, error: BaseException, where: str = "") -> BootstrapError:
+    """The error of a place that does not answer; the library's own words may quote the address and are left out.
+
+    :param where: ``host:port``.
+    """
+    if reason := untrusted(error):
+        return not_trusted(f"{service} at {where}", reason)
+    service = f"{service} at {where}" if where else service
+    return Unreachable(
+        "lease-unreachable",
+        f"{service}, where the leases are, does not answer: {type(error).__name__}.",
+        "Check lease_url (where it is not set: broker_url); then run the same command again.",
+    )
+
+
+def library_missing(package: str, extra: str) -> ConfigError:
+    """The error of a lease whose library is not installed."""
+    return ConfigError(
+        "lease-library-missing",
+        f"The lease needs the package {package}, which is not installed.",
+        f"Install the extra: pip install 'authentik-entra-bootstrap[{extra}]'; or set another lease_url.",
+    )
