@@ -20,7 +20,6 @@ from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
 
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Temporary, Throttled, unexpected
 from authentik_entra_bootstrap.support.logs import configure_worker_logging
-from authentik_entra_bootstrap.worker import runs
 from authentik_entra_bootstrap.worker import sweep as sweeps
 from authentik_entra_bootstrap.worker.broker import (
     LONGEST_WAIT,
@@ -63,7 +62,7 @@ def _exit(error: BootstrapError) -> NoReturn:
 
 
 class App(Celery):
-    """Celery with our settings: they are read when the configuration is first needed, and again while it runs."""
+    """Celery with our settings: they are read when the configuration is first needed, and again while it sweeps."""
 
     def __init__(self, *arguments: Any, environment: Mapping[str, str] = os.environ, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -94,7 +93,7 @@ app = App("authentik_entra_bootstrap", set_as_current=False)
 def sweep(self: Task) -> None:
     """Find what is due in every tenant, and send it."""
     with _reported(self):
-        swept = asyncio.run(sweeps.sweep(app.settings.current(), runs.new_runtime(), send))
+        swept = asyncio.run(sweeps.sweep(app.settings.current(), sweeps.new_runtime(), send))
         _log.info(
             "swept", connections=swept.connections, due=swept.due, later=swept.later, unread=len(swept.unread)
         )
@@ -105,7 +104,7 @@ def rotate(self: Task, connection: str) -> None:
     """Bring one connection's client secret to where it has to be: often there is nothing to do."""
     with _reported(self, connection):
         if settings := _settings_for(self, connection):
-            asyncio.run(runs.rotate_connection(settings, connection, runs.new_runtime()))
+            asyncio.run(sweeps.rotate_connection(settings, connection, sweeps.new_runtime()))
 
 
 @app.task(name="authentik-entra.verify", bind=True, **TRIES)
@@ -114,7 +113,7 @@ def verify(self: Task, connection: str) -> None:
     # The runs that rotate count their failures themselves.
     with _reported(self, connection, metrics.failed):
         if settings := _settings_for(self, connection):
-            wrong, mends = asyncio.run(runs.verify_connection(settings, connection, runs.new_runtime()))
+            wrong, mends = asyncio.run(sweeps.verify_connection(settings, connection, sweeps.new_runtime()))
             if mends:
                 send(sweeps.Due(sweeps.ROTATE, connection, "a proof failed"))
             if wrong is not None:

@@ -10,7 +10,7 @@ from kombu.transport import redis as kombu_redis
 from redbeat import schedulers
 from redbeat.schedulers import RedBeatScheduler
 
-from authentik_entra_bootstrap.worker.messages import UNREADABLE, WholeMessages, log_dropped
+from authentik_entra_bootstrap.worker.broker import UNREADABLE, WholeMessages, log_dropped
 
 _log = logging.getLogger("authentik_entra_bootstrap.worker")
 _PAUSE = 5.0

@@ -16,7 +16,7 @@ from typing import Any
 
 from authentik_entra_bootstrap.celery_app import app
 from authentik_entra_bootstrap.support.waiting import Waiter
-from authentik_entra_bootstrap.worker import runs
+from authentik_entra_bootstrap.worker import sweep
 from authentik_entra_bootstrap.workflows.session import Runtime
 
 __all__ = ["app"]
@@ -63,4 +63,4 @@ def clocked() -> Runtime:
     return Runtime(waiter=waiter, announce=lambda _: None, now=clock.now)
 
 
-runs.new_runtime = clocked
+sweep.new_runtime = clocked

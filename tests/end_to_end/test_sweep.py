@@ -21,7 +21,6 @@ from authentik_entra_bootstrap.sandbox import Sandbox
 from authentik_entra_bootstrap.sandbox.microsoft.objects import application, hash_secret, iso
 from authentik_entra_bootstrap.support.leases import hold, lease_name, open_lease
 from authentik_entra_bootstrap.support.waiting import Waiter
-from authentik_entra_bootstrap.worker import runs
 from authentik_entra_bootstrap.worker import sweep as sweeps
 from authentik_entra_bootstrap.worker.settings import Settings, read_settings
 from authentik_entra_bootstrap.worker.sweep import Due
@@ -181,7 +180,7 @@ def test_nobody_sits_at_the_worker(sandbox, tmp_path, swept, caplog):
     assert result.unread == ("due",)
     assert "login-needs-a-person" in caplog.text
     with pytest.raises(BootstrapError, match="login-needs-a-person"):
-        asyncio.run(runs.rotate_connection(Settings(settings.worker, {"due": browser}), "due", Runtime()))
+        asyncio.run(sweeps.rotate_connection(Settings(settings.worker, {"due": browser}), "due", Runtime()))
 
 
 def test_verification_finds_what_a_person_changed(sandbox, tmp_path, swept):
@@ -192,7 +191,7 @@ def test_verification_finds_what_a_person_changed(sandbox, tmp_path, swept):
     settings = settings_for(sandbox, tmp_path, "default")
 
     def verify() -> tuple[BootstrapError | None, bool]:
-        return asyncio.run(runs.verify_connection(settings, "default", runtime_of(sandbox)))
+        return asyncio.run(sweeps.verify_connection(settings, "default", runtime_of(sandbox)))
 
     mark = sandbox.world.log.last_seq
     assert verify() == (None, False)
@@ -213,7 +212,7 @@ def test_verification_finds_what_a_person_changed(sandbox, tmp_path, swept):
     assert wrong is not None
     assert wrong.code == "verification-failed"
     assert mends
-    asyncio.run(runs.rotate_connection(settings, "default", runtime_of(sandbox)))
+    asyncio.run(sweeps.rotate_connection(settings, "default", runtime_of(sandbox)))
     assert verify() == (None, False)
 
 
@@ -272,7 +271,7 @@ def test_a_rotation_asks_the_same_among_a_hundred_connections_and_among_a_thousa
             add_connection(sandbox, name)
         sandbox.world.clock.advance(170 * 86_400)
         mark = sandbox.world.log.last_seq
-        outcome = asyncio.run(runs.rotate_connection(settings, "default", runtime_of(sandbox)))
+        outcome = asyncio.run(sweeps.rotate_connection(settings, "default", runtime_of(sandbox)))
         assert outcome.rotated
         asked.append([(e.server, e.method) for e in sandbox.world.log.since(mark, Network().user_agent)])
     assert sorted(asked[1]) == sorted(asked[2])

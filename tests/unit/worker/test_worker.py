@@ -33,7 +33,7 @@ from authentik_entra_bootstrap.errors import (
     Temporary,
     Throttled,
 )
-from authentik_entra_bootstrap.worker import broker, messages, redis_broker, runs
+from authentik_entra_bootstrap.worker import broker, redis_broker
 from authentik_entra_bootstrap.worker import settings as settings_module
 from authentik_entra_bootstrap.worker import sweep as sweeps
 from authentik_entra_bootstrap.worker.settings import SettingsSource, read_settings
@@ -70,7 +70,7 @@ def app(environment: dict[str, str], write: Callable[[str], None], monkeypatch: 
     made.sent = []
     made.send_task = lambda name, **options: made.sent.append((name, options))
     monkeypatch.setattr(celery_app, "app", made)
-    monkeypatch.setattr(runs, "new_runtime", lambda: Runtime(now=lambda: NOW))
+    monkeypatch.setattr(sweeps, "new_runtime", lambda: Runtime(now=lambda: NOW))
     return made
 
 
@@ -289,7 +289,7 @@ def rotating(monkeypatch: pytest.MonkeyPatch, result: Exception | None = None) -
         if result is not None:
             raise result
 
-    monkeypatch.setattr(runs, "rotate_connection", rotate)
+    monkeypatch.setattr(sweeps, "rotate_connection", rotate)
     return run
 
 
@@ -371,7 +371,7 @@ def test_a_429_stops_what_is_left_of_its_tenant_until_the_next_sweep(app, monkey
     assert take(celery_app.rotate, "three") is None
     assert run == ["one"], "no retry, and no other of this tenant"
     verified = []
-    monkeypatch.setattr(runs, "verify_connection", lambda *_: verified.append(1))
+    monkeypatch.setattr(sweeps, "verify_connection", lambda *_: verified.append(1))
     take(celery_app.verify, "three")
     assert verified == []
     other = rotating(monkeypatch)
@@ -440,7 +440,7 @@ def test_verification_sends_a_rotation_where_that_mends_it(app, monkeypatch, cap
     async def verify(*_: Any) -> Any:
         return error, mends
 
-    monkeypatch.setattr(runs, "verify_connection", verify)
+    monkeypatch.setattr(sweeps, "verify_connection", verify)
     with pytest.raises(AdminActionRequired) if wrong else contextlib.nullcontext():
         take(celery_app.verify, "one")
     assert ("proof-not-available" in caplog.text) is bool(wrong)
@@ -450,16 +450,16 @@ def test_verification_sends_a_rotation_where_that_mends_it(app, monkeypatch, cap
     assert app.sent == ([again] if mends else [])
 
 
-@pytest.mark.parametrize("run", [runs.rotate_connection, runs.verify_connection])
+@pytest.mark.parametrize("run", [sweeps.rotate_connection, sweeps.verify_connection])
 def test_a_run_that_takes_too_long_ends_as_a_temporary_failure(monkeypatch, run):
-    monkeypatch.setattr(runs, "RUN_LIMIT", timedelta(milliseconds=5))
+    monkeypatch.setattr(sweeps, "RUN_LIMIT", timedelta(milliseconds=5))
 
     @asynccontextmanager
     async def hang(*_: object):
         await asyncio.Event().wait()
         yield
 
-    monkeypatch.setattr(runs, "_session", hang)
+    monkeypatch.setattr(sweeps, "_session", hang)
     with pytest.raises(Temporary, match=r"\[run-too-long\]"):
         asyncio.run(run(None, "one", None))
 
@@ -534,8 +534,8 @@ def test_a_message_that_celery_stumbles_over_is_dropped(monkeypatch, caplog, ack
     def stumble(_message: Any) -> None:
         raise TypeError("'<' not supported")
 
-    monkeypatch.setattr(messages.consumer.Consumer, "create_task_handler", lambda _self: stumble)
-    worker = messages.Consumer.__new__(messages.Consumer)
+    monkeypatch.setattr(broker.consumer.Consumer, "create_task_handler", lambda _self: stumble)
+    worker = broker.Consumer.__new__(broker.Consumer)
     worker.connection_errors = ()
     rejected = []
     message = SimpleNamespace(
@@ -548,7 +548,7 @@ def test_a_message_that_celery_stumbles_over_is_dropped(monkeypatch, caplog, ack
     assert rejected == ([] if acknowledged else [1])
     assert caplog.text.count("message-dropped") == 1
     monkeypatch.setattr(
-        messages.consumer.Consumer,
+        broker.consumer.Consumer,
         "create_task_handler",
         lambda _self: lambda _: (_ for _ in ()).throw(OSError("reset by peer")),
     )
@@ -614,7 +614,7 @@ def test_what_nobody_expected_is_told_without_its_text(environment, write, monke
     monkeypatch.setattr(celery_app.app, "settings", SettingsSource(environment))
     for module, name, call in (
         (sweeps, "sweep", celery_app.sweep),
-        (runs, "rotate_connection", lambda: celery_app.rotate("one")),
+        (sweeps, "rotate_connection", lambda: celery_app.rotate("one")),
     ):
         monkeypatch.setattr(module, name, breaks)
         with pytest.raises(BootstrapError) as caught:
