@@ -37,12 +37,11 @@ from authentik_entra_bootstrap.errors import (
     error_of,
 )
 from authentik_entra_bootstrap.support.addresses import host_and_port
-from authentik_entra_bootstrap.support.proxies import proxy_for, proxy_refusal, status_from_proxy
-from authentik_entra_bootstrap.support.trust import causes as inside
+from authentik_entra_bootstrap.support.network import proxy_for
+from authentik_entra_bootstrap.support.network_errors import causes, proxy_refusal, status_from_proxy
 from authentik_entra_bootstrap.support.waiting import is_transient, retry_after
 
 T = TypeVar("T")
-
 
 _CHECK_NETWORK = "Check the authentik address, the network and the proxy; then run the same command again."
 CODES: Mapping[str, ErrorRow] = {
@@ -243,23 +242,23 @@ def broken(error: BaseException, call: Call, base: str, network: Network) -> Boo
     :param call: the request that failed.
     :param base: what was asked, and by which settings, to name host and proxy.
     """
-    causes, where, trace = list(inside(error)), host_and_port(base), call.trace()
-    tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
+    chain, where, trace = list(causes(error)), host_and_port(base), call.trace()
+    tls = next((cause for cause in chain if isinstance(cause, ssl.SSLError)), None)
     if isinstance(tls, ssl.SSLCertVerificationError):
         why = tls.verify_message or "verification failed"
         return _error("authentik-certificate-not-trusted", trace, where=where, why=why)
     if tls is not None and getattr(tls, "reason", None) in {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL"}:
         return _error("authentik-tls-failed", trace)
-    if _any(causes, exceptions.LocationParseError, UnicodeError):
+    if _any(chain, exceptions.LocationParseError, UnicodeError):
         return _error("authentik-url-invalid", trace)
     proxy = proxy_for(base, network.proxy, os.environ)
-    if status := status_from_proxy(causes):
+    if status := status_from_proxy(chain):
         return proxy_refusal(status, where, proxy, trace)
-    if _any(causes, exceptions.ProxyError):
+    if _any(chain, exceptions.ProxyError):
         who = f"The proxy {proxy.where}" if proxy else "The proxy"
         return _unreachable(f"{who} cannot be connected to, so authentik at {where} was not asked.", call)
-    if _any(causes, exceptions.HTTPError, OSError):
-        return _no_answer(causes, call, f"authentik at {where}")
+    if _any(chain, exceptions.HTTPError, OSError):
+        return _no_answer(chain, call, f"authentik at {where}")
     return _error("authentik-client-failed", trace, kind=type(error).__name__)
 
 

@@ -16,7 +16,7 @@ from authentik_entra_bootstrap.domain import MaintenanceWindow
 from authentik_entra_bootstrap.domain.times import read_span, read_window
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.support.addresses import authentik_address, read_origin
-from authentik_entra_bootstrap.support.proxies import read_proxy
+from authentik_entra_bootstrap.support.network import read_proxy
 
 STRICT = ConfigDict(
     extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True, arbitrary_types_allowed=True

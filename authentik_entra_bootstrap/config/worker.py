@@ -13,8 +13,8 @@ from authentik_entra_bootstrap.config.values import STRICT, Duration, FilePath, 
 from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.support.addresses import AddressError, read_broker
+from authentik_entra_bootstrap.support.network import with_trust
 from authentik_entra_bootstrap.support.private_files import Unreadable, private_folder, read_line
-from authentik_entra_bootstrap.support.trust import with_trust
 
 NO_LEASE = "none"
 _BROKERS = ("filesystem", "redis", "rediss", "amqp", "amqps")

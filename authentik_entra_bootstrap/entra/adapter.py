@@ -37,7 +37,7 @@ from authentik_entra_bootstrap.entra.service_principals import ServicePrincipals
 from authentik_entra_bootstrap.entra.sign_in import OneToken, OperatorTokens, fresh_token
 from authentik_entra_bootstrap.entra.token_errors import Identity, SignIn
 from authentik_entra_bootstrap.errors import BootstrapError, Denied
-from authentik_entra_bootstrap.support.trust import with_trust
+from authentik_entra_bootstrap.support.network import with_trust
 from authentik_entra_bootstrap.support.waiting import REQUEST_DEADLINE, Waiter
 
 

@@ -21,7 +21,7 @@ from authentik_entra_bootstrap.entra.operations import (
 )
 from authentik_entra_bootstrap.entra.records import json_of
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary
-from authentik_entra_bootstrap.support.proxies import proxy_refusal
+from authentik_entra_bootstrap.support.network_errors import proxy_refusal
 from authentik_entra_bootstrap.support.waiting import retry_after
 
 _BY_CODE: Mapping[str, str] = {

@@ -23,8 +23,14 @@ from authentik_entra_bootstrap.entra.records import json_of
 from authentik_entra_bootstrap.entra.token_errors import SignIn, token_fault
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace
 from authentik_entra_bootstrap.support.addresses import host_and_port
-from authentik_entra_bootstrap.support.proxies import Proxy, proxy_for, proxy_refusal, status_from_proxy
-from authentik_entra_bootstrap.support.trust import causes, client_context, not_trusted, untrusted
+from authentik_entra_bootstrap.support.network import Proxy, client_context, proxy_for
+from authentik_entra_bootstrap.support.network_errors import (
+    causes,
+    not_trusted,
+    proxy_refusal,
+    status_from_proxy,
+    untrusted,
+)
 from authentik_entra_bootstrap.support.waiting import ANSWER_LIMIT, TOKEN_LIMIT, is_transient
 
 _KEEP_ALIVE = 30.0

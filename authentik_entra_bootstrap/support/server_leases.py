@@ -10,7 +10,8 @@ from typing import Any
 
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Unreachable
 from authentik_entra_bootstrap.support.addresses import host_and_port
-from authentik_entra_bootstrap.support.trust import not_trusted, postgresql_options, redis_options, untrusted
+from authentik_entra_bootstrap.support.network import postgresql_options, redis_options
+from authentik_entra_bootstrap.support.network_errors import not_trusted, untrusted
 
 KEY = "authentik-entra:lease:"
 LIFETIME = 60.0

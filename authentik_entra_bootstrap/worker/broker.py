@@ -32,8 +32,8 @@ from celery.worker import consumer
 from kombu.transport import filesystem
 
 from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.support.network import rabbitmq_options, redis_options
 from authentik_entra_bootstrap.support.private_files import own_file, private_folder
-from authentik_entra_bootstrap.support.trust import rabbitmq_options, redis_options
 from authentik_entra_bootstrap.worker.settings import Settings
 
 _log = logging.getLogger("authentik_entra_bootstrap.worker")

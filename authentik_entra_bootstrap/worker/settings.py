@@ -22,7 +22,7 @@ from authentik_entra_bootstrap.config import (
 )
 from authentik_entra_bootstrap.domain.policy import overlap_of
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.support.trust import Stamp, stamp
+from authentik_entra_bootstrap.support.network import Stamp, stamp
 
 _log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker"))
 _SWEEPS_PER_OVERLAP = 2

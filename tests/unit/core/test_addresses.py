@@ -17,13 +17,8 @@ from authentik_entra_bootstrap.support.addresses import (
     read_address,
     read_broker,
 )
-from authentik_entra_bootstrap.support.proxies import (
-    bypasses_proxy,
-    proxy_for,
-    proxy_refusal,
-    read_proxy,
-    status_from_proxy,
-)
+from authentik_entra_bootstrap.support.network import bypasses_proxy, proxy_for, read_proxy
+from authentik_entra_bootstrap.support.network_errors import proxy_refusal, status_from_proxy
 
 CANARY = "canary9d1"
 BROKERS = ("redis", "rediss", "amqp", "amqps", "postgresql", "http", "https")

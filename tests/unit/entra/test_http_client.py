@@ -13,7 +13,7 @@ import trustme
 from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.entra.http_client import connection_fault, http_client, worth_another_try
 from authentik_entra_bootstrap.errors import RequestTrace, Unreachable
-from authentik_entra_bootstrap.support.trust import client_context
+from authentik_entra_bootstrap.support.network import client_context
 
 GRAPH = "https://graph.example"
 

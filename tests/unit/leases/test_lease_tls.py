@@ -15,7 +15,7 @@ import trustme
 
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError
 from authentik_entra_bootstrap.support.leases import open_lease
-from authentik_entra_bootstrap.support.trust import rabbitmq_options, redis_options
+from authentik_entra_bootstrap.support.network import rabbitmq_options, redis_options
 
 PASSWORD = "canary-of-the-lease"
 _SSL_REQUEST = 8
