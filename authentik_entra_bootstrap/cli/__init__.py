@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _COMMANDS: Mapping[str, str] = {
     "demo": "the whole life of a connection on an embedded tenant and authentik, offline",
     "sandbox": "the embedded tenant and authentik, left running on loopback",
+    "init": "ask for the settings, check each at once, write the settings file",
     "check": "preflight, read-only: each line with its remedy",
     "plan": "what bootstrap would do; changes nothing; exit code 2 when there are changes",
     "bootstrap": "show the plan, ask once, apply, prove",

@@ -86,7 +86,16 @@ class Options:
         """
         from authentik_entra_bootstrap.config import load_settings
 
-        return load_settings(file, connection=connection, environment=os.environ, flags=self.flags)
+        settings = load_settings(file, connection=connection, environment=os.environ, flags=self.flags)
+        sandbox = os.environ.get("AUTHENTIK_ENTRA_SANDBOX")
+        if sandbox and settings.authority != sandbox:
+            raise ConfigError(
+                "sandbox-clock-foreign",
+                f"AUTHENTIK_ENTRA_SANDBOX is set, and the connection {settings.name} is not the sandbox's: this run would "
+                "go by a clock that may be months ahead.",
+                "Unset AUTHENTIK_ENTRA_SANDBOX, or work on a connection to the sandbox.",
+            )
+        return settings
 
 
 def as_typed(context: click.Context) -> str:
@@ -240,7 +249,7 @@ _SHARED = {
 _DEBUG = click.option(
     "--debug", is_flag=True, expose_value=False, help="Show the traceback of an unexpected error."
 )
-_LOGINS = (
+LOGINS = (
     "default",
     "browser",
     "device-code",
@@ -251,7 +260,7 @@ _LOGINS = (
 )
 _SETTINGS = {
     "login": click.option(
-        "--login", type=click.Choice(_LOGINS), help="How the operator signs in to Entra ID."
+        "--login", type=click.Choice(LOGINS), help="How the operator signs in to Entra ID."
     ),
     "timeout": click.option(
         "--timeout", type=float, metavar="FACTOR", help="Multiplies every waiting budget."

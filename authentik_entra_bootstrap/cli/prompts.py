@@ -73,6 +73,17 @@ def check_answerable(options: Options, *, yes: bool, otherwise: str = PLAN) -> N
         )
 
 
+def ask_for(question: str, proposed: str | None, choices: tuple[str, ...] = ()) -> str:
+    """Ask for a value.
+
+    :param proposed: the answer of somebody who only presses Enter; ``None`` where an answer is needed.
+    :param choices: the only answers that there are.
+    """
+    kind = click.Choice(choices) if choices else None
+    answer: str = click.prompt(question, default=proposed, type=kind, show_default=bool(proposed), err=True)
+    return answer
+
+
 def _can_ask(options: Options) -> bool:
     return not (options.no_input or options.json or not sys.stdin.isatty())
 

@@ -20,6 +20,7 @@ import click
 
 from authentik_entra_bootstrap.cli.options import Options
 from authentik_entra_bootstrap.cli.prompts import Declined
+from authentik_entra_bootstrap.cli.sandbox import clock
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode, unexpected
 
 if TYPE_CHECKING:
@@ -88,9 +89,12 @@ def run_connection(command: str, options: Options, body: Body, overview: Overvie
     return run_reported(command, options, job)
 
 
-def run_reported(command: str, options: Options, job: Job) -> int:
+def run_reported(
+    command: str, options: Options, job: Job, load: Callable[[], SettingsFile] | None = None
+) -> int:
     """Run ``job`` with the settings file, tell errors, print its document if one was asked for.
 
+    :param load: reads another settings file than that of the options.
     :returns: the exit code.
     """
     from authentik_entra_bootstrap.config import SettingsFile, load_worker_settings
@@ -108,14 +112,13 @@ def run_reported(command: str, options: Options, job: Job) -> int:
 
     def run() -> Result:
         bare = embedded is not None and embedded.without_file
-        file = SettingsFile(None) if bare else options.file()
+        file = SettingsFile(None) if bare else (load or options.file)()
         terminal.settings = file.place or "no settings file; environment and flags alone"
-        lease = given.lease_url if embedded else load_worker_settings(file, os.environ).lease()
-        code, document = job(
-            file,
-            terminal,
-            replace(given, reporter=terminal, announce=terminal.announce, lease_url=lease),
-        )
+        runtime = replace(given, reporter=terminal, announce=terminal.announce)
+        if not embedded:
+            lease = load_worker_settings(file, os.environ).lease()
+            runtime = replace(runtime, lease_url=lease, now=clock(os.environ))
+        code, document = job(file, terminal, runtime)
         return code, {"settings_file": file.place, "error": None, **document}
 
     try:

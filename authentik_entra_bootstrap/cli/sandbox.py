@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shlex
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from authentik_entra_bootstrap.cli.options import output_option
+from authentik_entra_bootstrap.cli.options import output_option, span
 from authentik_entra_bootstrap.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 PEOPLE_ONLY = {"AUTHENTIK_ENTRA_EXCLUDE_SERVICE_ACCOUNTS": "true"}
 """A service account has no e-mail address, and authentik 2026.2 and later stops its sync of users there."""
+VARIABLE = "AUTHENTIK_ENTRA_SANDBOX"
+"""Address of a running sandbox, whose clock the commands then go by."""
 PROFILES = ("2025.12", "2026.2", "2026.5", "2026.8")
 _SECONDS = {
     "lag": "Greatest replication lag of Microsoft Graph reads.",
@@ -166,6 +170,49 @@ def _faults(text: str | None) -> list[dict[str, Any]]:
     return value
 
 
+def clock(environment: Mapping[str, str]) -> Callable[[], datetime]:
+    """The clock of commands: the machine's, or that of the sandbox which the environment names.
+
+    :raises ConfigError: ``sandbox-not-running``.
+    """
+    if not environment.get(VARIABLE):
+        return lambda: datetime.now(UTC)
+    ahead = datetime.fromisoformat(_control(environment, "")["now"]) - datetime.now(UTC)
+    return lambda: datetime.now(UTC) + ahead
+
+
+def _control(environment: Mapping[str, str], path: str, body: Mapping[str, float] | None = None) -> Any:
+    """Ask the running sandbox's control API.
+
+    :param body: is posted; ``None`` only reads.
+    """
+    import ssl
+    from urllib.parse import urlsplit
+
+    import httpx
+
+    from authentik_entra_bootstrap.support.addresses import is_loopback
+
+    address = environment.get(VARIABLE, "")
+    if not is_loopback(urlsplit(address).hostname or ""):  # nobody else's clock is believed
+        raise _not_running(address, "it is no address of this machine")
+    try:
+        trust = ssl.create_default_context(cafile=environment.get("AUTHENTIK_ENTRA_CA_FILE"))
+        with httpx.Client(verify=trust, trust_env=False) as client:
+            answer = client.request("POST" if body else "GET", f"{address}/_sandbox/{path}", json=body)
+        return answer.raise_for_status().json()
+    except (httpx.HTTPError, OSError, ValueError) as error:
+        raise _not_running(address, str(error)) from None
+
+
+def _not_running(address: str, reason: str) -> ConfigError:
+    return ConfigError(
+        "sandbox-not-running",
+        f"No sandbox answers at {address!r}: {reason}.",
+        f"Start one with `authentik-entra sandbox` and export what it prints, or unset {VARIABLE}.",
+    )
+
+
 @click.command()
 @switches({})
 @click.option("--faults", metavar="JSON|@FILE", help="Faults to inject, as a JSON list.")
@@ -176,12 +223,27 @@ def _faults(text: str | None) -> list[dict[str, Any]]:
     "--authentik-port", type=click.IntRange(0, 65535), default=0, help="Of authentik; 0: a free one."
 )
 @output_option
-def sandbox(authentik_profile: str, output: str, **rest: Any) -> int:
+@click.option(
+    "--advance",
+    callback=span,
+    metavar="SPAN",
+    help="Start nothing: move the clock of the running sandbox on, like 125d or 12h.",
+)
+def sandbox(authentik_profile: str, output: str, advance: timedelta | None, **rest: Any) -> int:
     """Run an embedded Entra ID tenant and an embedded authentik until interrupted.
 
     Prints their addresses, the CA file and the variables that point every command (and any other client)
-    at them. Both servers have a control API under /_sandbox/.
+    at them. Commands with these variables go by the sandbox's clock. Both servers have a control API under /_sandbox/.
     """
+    if advance is not None:
+        now = datetime.fromisoformat(
+            _control(os.environ, "clock", {"advance": advance.total_seconds()})["now"]
+        )
+        click.echo(f"In the sandbox it is {now:%Y-%m-%d %H:%M} UTC now.")
+        return ExitCode.DONE
+    from authentik_entra_bootstrap.domain import SecretText
+    from authentik_entra_bootstrap.support.private_files import write_new
+
     services = make_sandbox(profile=authentik_profile, **rest)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -193,7 +255,10 @@ def sandbox(authentik_profile: str, output: str, **rest: Any) -> int:
             "port-in-use", f"The sandbox cannot listen: {error.strerror or error}.", "Choose another port."
         ) from None
     try:
-        environment = {**services.environment(), **PEOPLE_ONLY}
+        environment = {**services.environment(), **PEOPLE_ONLY, VARIABLE: services.entra_url}
+        token = services.ca_file.with_name("authentik-token")
+        write_new(token, SecretText(environment.pop("AUTHENTIK_TOKEN")))
+        environment["AUTHENTIK_TOKEN_FILE"] = str(token)
         if output == "json":
             document = {
                 "schema_version": 1,
@@ -211,7 +276,8 @@ def sandbox(authentik_profile: str, output: str, **rest: Any) -> int:
             click.echo(f"# control API:                 {services.entra_url}/_sandbox/")
             for name, value in environment.items():
                 click.echo(f"export {name}={shlex.quote(value)}")
-            click.echo("# Running; Ctrl-C stops it.")
+            click.echo("# Running; Ctrl-C stops it. Copy these lines into another shell. NEXT STEPS there:")
+            click.echo("#   authentik-entra init")
         # A wait without a limit cannot be interrupted by signals on every platform.
         while not stop.wait(0.5):
             pass

@@ -8,12 +8,16 @@ them: ``AUTHENTIK_URL``, ``AUTHENTIK_TOKEN``, ``AUTHENTIK_TOKEN_FILE``, ``AZURE_
 from authentik_entra_bootstrap.config.connection import DEFAULT_CONNECTION, ConnectionSettings
 from authentik_entra_bootstrap.config.sources import (
     ENV_PREFIX,
+    Origins,
     SettingsFile,
-    exposed_files,
+    given_settings,
     load_settings,
     load_worker_settings,
+    settings_from,
     settings_path,
+    user_file,
 )
+from authentik_entra_bootstrap.config.values import exposed_files
 from authentik_entra_bootstrap.config.worker import NO_LEASE, WorkerSettings
 
 __all__ = [
@@ -21,10 +25,14 @@ __all__ = [
     "ENV_PREFIX",
     "NO_LEASE",
     "ConnectionSettings",
+    "Origins",
     "SettingsFile",
     "WorkerSettings",
     "exposed_files",
+    "given_settings",
     "load_settings",
     "load_worker_settings",
+    "settings_from",
     "settings_path",
+    "user_file",
 ]

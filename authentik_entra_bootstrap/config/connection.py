@@ -221,16 +221,22 @@ class ConnectionSettings(BaseModel):
             AppId(self.operator_client_id), secret, certificate, str(password) if password else None
         )
 
-    def refuse_missing(self) -> None:
+    def refuse_missing(self, *also: str) -> None:
         """Refuse settings with which authentik cannot be asked; every missing one is named, with each way to set it.
 
+        :param also: further settings that are needed.
         :raises ConfigError: ``settings-missing``.
         """
         token = self._token_in_environment() or self.authentik_token_file
         given = {"authentik_url": self.authentik_url, "authentik_token_file": token}
+        given |= {name: getattr(self, name) for name in also}
         missing = [name for name, value in given.items() if not value]
         if missing:
-            ways = [f"{name} ({name.upper()}, --{name.replace('_', '-')})" for name in missing]
+            variables = {"tenant_id": "AZURE_TENANT_ID"}
+            ways = [
+                f"{name} ({variables.get(name, name.upper())}, --{name.replace('_', '-')})"
+                for name in missing
+            ]
             raise ConfigError(
                 "settings-missing",
                 f"{'A setting is' if len(missing) == 1 else f'{len(missing)} settings are'} missing: {', '.join(ways)}.",

@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.config.values import invalid
 from authentik_entra_bootstrap.config.worker import WorkerSettings
 from authentik_entra_bootstrap.errors import ConfigError, did_you_mean
 from authentik_entra_bootstrap.support.addresses import holds_password
-from authentik_entra_bootstrap.support.private_files import Unreadable, exposure, read_text
+from authentik_entra_bootstrap.support.private_files import Unreadable, read_text
 
 M = TypeVar("M", bound=BaseModel)
 Origins = dict[str, tuple[object, str]]
@@ -56,13 +56,17 @@ def settings_path(path: Path | None, environment: Mapping[str, str]) -> Path | N
 
 def _default_places(environment: Mapping[str, str]) -> Iterator[Path]:
     yield Path(DEFAULT_FILE)
+    if file := user_file(environment):
+        yield file
+    yield SYSTEM_FOLDER / DEFAULT_FILE
+
+
+def user_file(environment: Mapping[str, str]) -> Path | None:
+    """The settings file in the user's configuration folder; ``None`` for a user without home folder."""
     base, home = environment.get("XDG_CONFIG_HOME", ""), environment.get("HOME", "")
     # The specification tells to ignore relative ones.
-    if base.startswith("/"):
-        yield Path(base) / SYSTEM_FOLDER.name / DEFAULT_FILE
-    elif home:
-        yield Path(home) / ".config" / SYSTEM_FOLDER.name / DEFAULT_FILE
-    yield SYSTEM_FOLDER / DEFAULT_FILE
+    folder = Path(base) if base.startswith("/") else Path(home) / ".config" if home else None
+    return folder / SYSTEM_FOLDER.name / DEFAULT_FILE if folder else None
 
 
 def _is_there(path: Path) -> bool:
@@ -77,8 +81,8 @@ def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
 
     :raises ConfigError: ``variable-unknown``, with the nearest name.
     """
-    # The settings file's place and the form of the log are read elsewhere.
-    known = {f"{ENV_PREFIX}CONFIG", f"{ENV_PREFIX}LOG"}
+    # The settings file's place, the form of the log and the sandbox's address are read elsewhere.
+    known = {f"{ENV_PREFIX}{name}" for name in ("CONFIG", "LOG", "SANDBOX")}
     known |= {*_variables(ConnectionSettings), *_variables(WorkerSettings)}
     for name in sorted(set(environment) - known):
         if not name.startswith(ENV_PREFIX) or _KUBERNETES.search(f"{name}={environment[name]}"):
@@ -100,7 +104,7 @@ class SettingsFile:
 
     def __init__(self, path: Path | None, text: str = "") -> None:
         self.path = path
-        self._text = text
+        self.text = text
         try:
             self._document = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -140,6 +144,10 @@ class SettingsFile:
         """Names of the connections in the file; the default one when it names none."""
         return tuple(self._document.get("connections", {})) or (DEFAULT_CONNECTION,)
 
+    def has_table(self, connection: str) -> bool:
+        """Whether the file has a table for this connection."""
+        return connection in self._document.get("connections", {})
+
     def values(self, connection: str) -> dict[str, Any]:
         """The file's values for one connection: ``[defaults]`` overlaid with its own table.
 
@@ -170,7 +178,7 @@ class SettingsFile:
         :param tables: prefer the line in the first of these that has one.
         """
         table, lines = "", dict[str, int]()
-        for number, line in enumerate(self._text.splitlines(), start=1):
+        for number, line in enumerate(self.text.splitlines(), start=1):
             if header := _HEADER.match(line):
                 table = re.sub(r"[\"'\s]", "", header[1])
             elif re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
@@ -215,6 +223,31 @@ def load_settings(
     :raises ConfigError: ``setting-invalid``, ``unknown-connection``, ``connection-not-chosen``.
     """
     connection = connection if connection is not None else _only_connection(file)
+    return settings_from(file, connection, given_settings(file.values(connection), environment, flags or {}))
+
+
+def given_settings(
+    from_file: Mapping[str, object], environment: Mapping[str, str], flags: Mapping[str, object]
+) -> Origins:
+    """What lies over the file's values of a connection: flags over environment."""
+    given: Origins = {}
+    if environment.get("AZURE_TENANT_ID") and "tenant_id" not in from_file:
+        given["tenant_id"] = environment["AZURE_TENANT_ID"], "environment variable AZURE_TENANT_ID"
+    given |= _from_environment(FOREIGN_VARIABLES, environment)
+    given |= _from_environment(_variables(ConnectionSettings), environment)
+    flags = {key: value for key, value in flags.items() if value is not None}
+    given |= {key: (value, f"--{key.replace('_', '-')}") for key, value in flags.items()}
+    if "authentik_token_file" in flags:
+        # A file named on the command line wins over a token in the environment.
+        given.pop("authentik_token", None)
+    return given
+
+
+def settings_from(file: SettingsFile, connection: str, given: Origins) -> ConnectionSettings:
+    """The settings of one connection: what is given over the file's values.
+
+    :raises ConfigError: ``setting-invalid``, ``unknown-connection``, ``secret-in-settings-file``.
+    """
 
     def place(key: str) -> str:
         return file.place_of(key, f"connections.{connection}", "defaults")
@@ -222,18 +255,8 @@ def load_settings(
     from_file = file.values(connection)
     if "authentik_token" in from_file:
         raise _secret_in_file(place("authentik_token"), "authentik_token", "is a secret and")
-    given: Origins = {}
-    if environment.get("AZURE_TENANT_ID") and "tenant_id" not in from_file:
-        given["tenant_id"] = environment["AZURE_TENANT_ID"], "environment variable AZURE_TENANT_ID"
-    given |= _from_environment(FOREIGN_VARIABLES, environment)
-    given |= _from_environment(_variables(ConnectionSettings), environment)
-    flags = {key: value for key, value in (flags or {}).items() if value is not None}
-    given |= {key: (value, f"--{key.replace('_', '-')}") for key, value in flags.items()}
-    if "authentik_token_file" in flags:
-        # A file named on the command line wins over a token in the environment.
-        given.pop("authentik_token", None)
-    given["name"] = connection, f"connection {connection!r}"
-    return _validated(ConnectionSettings, from_file, place, given)
+    named = {"name": (connection, f"connection {connection!r}")}
+    return _validated(ConnectionSettings, from_file, place, given | named)
 
 
 def load_worker_settings(file: SettingsFile, environment: Mapping[str, str]) -> WorkerSettings:
@@ -253,22 +276,6 @@ def load_worker_settings(file: SettingsFile, environment: Mapping[str, str]) -> 
     return _validated(
         WorkerSettings, from_file, place, _from_environment(_variables(WorkerSettings), environment)
     )
-
-
-def exposed_files(path: Path | None, *settings: BaseModel) -> tuple[str, ...]:
-    """Files of the settings that other users can read or change although they must not; one sentence each.
-
-    :param path: the settings file.
-    :param settings: the settings; those whose names end in ``_file`` name files.
-    """
-    files = {} if path is None else {path: ("the settings file", False)}
-    for each in settings:
-        for name in type(each).model_fields:
-            value = getattr(each, name)
-            if name.endswith("_file") and isinstance(value, Path):
-                files[value] = (name, name != "ca_file")
-    found = ((file, name, exposure(file, secret=secret)) for file, (name, secret) in files.items())
-    return tuple(f"{file} ({name}): {why}" for file, name, why in found if why)
 
 
 def _validated(

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from authentik_entra_bootstrap.domain import MaintenanceWindow
 from authentik_entra_bootstrap.domain.times import read_span, read_window
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.support.addresses import authentik_address, read_origin
 from authentik_entra_bootstrap.support.network import read_proxy
+from authentik_entra_bootstrap.support.private_files import exposure
 
 STRICT = ConfigDict(
     extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True, arbitrary_types_allowed=True
@@ -125,3 +126,19 @@ def invalid(*problems: str) -> ConfigError:
     return ConfigError(
         "setting-invalid", f"{'; '.join(problems)}.", "See docs/reference/settings.md for every setting."
     )
+
+
+def exposed_files(path: Path | None, *settings: BaseModel) -> tuple[str, ...]:
+    """Files of the settings that other users can read or change although they must not; one sentence each.
+
+    :param path: the settings file.
+    :param settings: the settings; those whose names end in ``_file`` name files.
+    """
+    files = {} if path is None else {path: ("the settings file", False)}
+    for each in settings:
+        for name in type(each).model_fields:
+            value = getattr(each, name)
+            if name.endswith("_file") and isinstance(value, Path):
+                files[value] = (name, name != "ca_file")
+    found = ((file, name, exposure(file, secret=secret)) for file, (name, secret) in files.items())
+    return tuple(f"{file} ({name}): {why}" for file, name, why in found if why)

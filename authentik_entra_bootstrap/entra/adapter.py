@@ -34,7 +34,7 @@ from authentik_entra_bootstrap.entra.http_client import TokenService, http_clien
 from authentik_entra_bootstrap.entra.port import EntraIdentities, EntraPort
 from authentik_entra_bootstrap.entra.records import read_claims
 from authentik_entra_bootstrap.entra.service_principals import ServicePrincipals
-from authentik_entra_bootstrap.entra.sign_in import OneToken, OperatorTokens, fresh_token
+from authentik_entra_bootstrap.entra.sign_in import OneToken, OperatorTokens, find_tenant, fresh_token
 from authentik_entra_bootstrap.entra.token_errors import Identity, SignIn
 from authentik_entra_bootstrap.errors import BootstrapError, Denied
 from authentik_entra_bootstrap.support.network import with_trust
@@ -105,6 +105,13 @@ class EntraAdapter(Tenant, Applications, ServicePrincipals, Credentials):
     async def operator(self) -> TokenClaims:
         """Sign in and tell who we are; see ``EntraPort``."""
         return await self._tokens.claims()
+
+    async def find_tenant(self, name: str) -> TenantId:
+        """The id of a tenant by its id or one of its verified domains. Nobody signs in.
+
+        :raises Denied: ``tenant-not-found``.
+        """
+        return await find_tenant(self._service, self._waiter, name)
 
     async def service_time(self) -> datetime | None:
         """Microsoft's time; see ``EntraPort``."""

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import inspect
 import os
+import re
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, InvalidStateError
@@ -17,7 +18,9 @@ from datetime import datetime
 from functools import partial
 from time import time
 from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
 
+import httpx
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 
@@ -29,7 +32,14 @@ from authentik_entra_bootstrap.domain import (
     TokenClaims,
 )
 from authentik_entra_bootstrap.entra.error_codes import fault
-from authentik_entra_bootstrap.entra.http_client import CredentialTransport, TokenService, worth_another_try
+from authentik_entra_bootstrap.entra.http_client import (
+    CredentialTransport,
+    TokenService,
+    connection_fault,
+    http_client,
+    succeeded,
+    worth_another_try,
+)
 from authentik_entra_bootstrap.entra.logins import (
     LOGINS,
     async_options,
@@ -38,9 +48,15 @@ from authentik_entra_bootstrap.entra.logins import (
     sign_in_as_application,
 )
 from authentik_entra_bootstrap.entra.records import read_claims
-from authentik_entra_bootstrap.entra.token_errors import SignIn, no_answer_fault
-from authentik_entra_bootstrap.errors import BootstrapError, Temporary, Unreachable
-from authentik_entra_bootstrap.support.waiting import FIRST_CONTACT, Backoff, Condition, Waiter
+from authentik_entra_bootstrap.entra.token_errors import SignIn, no_answer_fault, token_fault
+from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary, Unreachable
+from authentik_entra_bootstrap.support.waiting import (
+    FIRST_CONTACT,
+    TOKEN_LIMIT,
+    Backoff,
+    Condition,
+    Waiter,
+)
 
 T = TypeVar("T")
 
@@ -69,6 +85,36 @@ async def fresh_token(
                 return token
 
         return await _with_our_errors(transport, ask)
+
+    return await _retried(service, waiter, once)
+
+
+async def find_tenant(service: TokenService, waiter: Waiter, name: str) -> TenantId:
+    """The id of a tenant, from the OpenID configuration that the token service shows everybody.
+
+    :param name: its id or one of its verified domains.
+    :raises Denied: ``tenant-not-found``.
+    """
+    url = f"{service.cloud.authority}/{quote(name, safe='')}/v2.0/.well-known/openid-configuration"
+    trace = RequestTrace("entra", "GET", urlsplit(url).path)
+
+    async def once() -> TenantId:
+        network, transport = service.network, service.transport
+        try:
+            async with http_client(
+                url, network, service.deadline, limit=TOKEN_LIMIT, transport=transport
+            ) as it:
+                response = await it.get(url)
+        except httpx.RequestError as error:
+            raise connection_fault(error, network, trace) from None
+        service.reached = True
+        if not succeeded(response):
+            raise token_fault(SignIn("operator", name, ""), response)
+        # https://login.microsoftonline.com/TENANT/v2.0; "common" and the like show a placeholder there.
+        tenant = urlsplit(str(response.json().get("issuer"))).path.strip("/").partition("/")[0]
+        if not re.fullmatch(r"[0-9a-fA-F-]{36}", tenant):
+            raise fault("tenant-not-found", trace=trace, tenant=name)
+        return TenantId(tenant.lower())
 
     return await _retried(service, waiter, once)
 

@@ -199,7 +199,7 @@ def refuse_existing(path: Path) -> None:
         )
     folder = path.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise _unwritable(path, "its folder does not exist or may not be written to")
+        raise unwritable(path, "its folder does not exist or may not be written to")
 
 
 def write_new(path: Path, secret: SecretText) -> None:
@@ -224,7 +224,7 @@ def write_new(path: Path, secret: SecretText) -> None:
         refuse_existing(path)
         raise
     except OSError as error:
-        raise _unwritable(path, error.strerror or type(error).__name__) from None
+        raise unwritable(path, error.strerror or type(error).__name__) from None
 
 
 def _link_or_replace(made: Path, path: Path) -> None:
@@ -253,7 +253,8 @@ def read_secret(path: Path) -> SecretText:
         ) from None
 
 
-def _unwritable(path: Path, reason: str) -> ConfigError:
+def unwritable(path: Path, reason: str) -> ConfigError:
+    """The error of a file that cannot be made."""
     return ConfigError(
         "secret-file-unwritable",
         f"The file {path} cannot be made: {reason}.",

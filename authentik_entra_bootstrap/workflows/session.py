@@ -169,7 +169,8 @@ async def open_authentik(
     :param token: instead of the one of the settings.
     :raises ConfigError: ``settings-missing``, unreadable files.
     """
-    settings.refuse_missing()
+    if token is None:
+        settings.refuse_missing()
     network, waiter = _shared(settings, runtime)
     async with (
         run_limit(RUN_LIMIT * waiter.scale),

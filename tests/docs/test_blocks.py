@@ -88,14 +88,14 @@ class Stage:
                 continue
             if line.startswith("export "):
                 for word in shlex.split(os.path.expandvars(line))[1:]:
-                    self._export(*word.split("=", 1))
+                    self.export(*word.split("=", 1))
                 continue
             assert line.startswith("authentik-entra "), line
             code = self.shell.run(line)
             assert str(code) == next(codes, None), (line, self.shell.out, self.shell.err)
         assert next(codes, "") == "", "more exit codes than commands"
 
-    def _export(self, name: str, value: str) -> None:
+    def export(self, name: str, value: str) -> None:
         """Set a variable as the page says, with this sandbox's values in the place of the example's."""
         known = self.shell.sandbox.environment()
         if name == "AUTHENTIK_TOKEN_FILE":
@@ -171,6 +171,11 @@ def _standing(stage: Stage) -> Iterator[None]:
     yield
 
 
+def _with_token(stage: Stage) -> Iterator[None]:
+    stage.export("AUTHENTIK_TOKEN_FILE", "")
+    yield
+
+
 def _adopt(stage: Stage) -> Iterator[None]:
     when = iso(stage.shell.sandbox.world.clock.now() - timedelta(days=90))
     client = "0c0ffee0-1111-4222-8333-444455556666"
@@ -242,6 +247,7 @@ def _teardown(stage: Stage) -> Iterator[None]:
 
 
 SCENES: dict[str, Callable[[Stage], Iterator[None]]] = {
+    "README.md": _with_token,
     "docs/how-to/adopt.md": _adopt,
     "docs/how-to/consent.md": _consent,
     "docs/how-to/several-connections.md": _several,
@@ -284,6 +290,8 @@ def test_the_blocks_of_a_page_do_what_it_says(
     monkeypatch.chdir(tmp_path)
     # A person sits there and says yes.
     monkeypatch.setattr(click, "confirm", lambda *_, **__: True)
+    monkeypatch.setattr(click, "prompt", lambda *_, default=None, **__: default)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     stage = Stage(shell, tmp_path, monkeypatch)
     steps = SCENES.get(page, lambda _: iter(()))(stage)

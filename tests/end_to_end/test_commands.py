@@ -11,9 +11,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+
+from authentik_entra_bootstrap.cli import run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,13 +97,34 @@ def test_the_sandbox_prints_what_a_shell_needs_and_stops_cleanly() -> None:
         assert (switches["duplicate_grant"], switches["rate_servers"]) == ("409-same-key", ["entra"])
         status = command("status", "--output", "json", env=environment(**document["environment"]))
         assert status.returncode == 0, status.stderr
-        assert json.loads(status.stdout)["application"] is None
+        seen = json.loads(status.stdout)
+        assert seen["application"] is None
+        # Commands go by its clock, for connections to it alone.
+        moved = command("sandbox", "--advance", "125d", env=environment(**document["environment"]))
+        later = json.loads(
+            command("status", "--output", "json", env=environment(**document["environment"])).stdout
+        )
+        passed = datetime.fromisoformat(later["seen_at"]) - datetime.fromisoformat(seen["seen_at"])
+        assert timedelta(days=125) <= passed < timedelta(days=125, hours=1)
+        assert later["seen_at"][:10] in moved.stdout
+        other = {**document["environment"], "AZURE_AUTHORITY_HOST": "https://login.microsoftonline.com"}
+        assert "[sandbox-clock-foreign]" in command("status", env=environment(**other)).stderr
     finally:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, out + err
     assert "Traceback" not in err
     assert not Path(document["ca_file"]).exists()
+
+
+@pytest.mark.parametrize("address", ["https://127.0.0.1:9", "https://sandbox.example", "nonsense"])
+def test_a_sandbox_that_does_not_answer_is_no_clock(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUTHENTIK_ENTRA_SANDBOX", address)
+    for arguments in (["status"], ["sandbox", "--advance", "1d"]):
+        assert run([*arguments]) == 3
+        assert "[sandbox-not-running]" in capsys.readouterr().err
 
 
 def test_sandbox_exports_can_be_sourced() -> None:
