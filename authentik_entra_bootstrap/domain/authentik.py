@@ -133,8 +133,8 @@ class ProvisioningScope:
     :param builtin_groups: groups that authentik itself brings along (``authentik Admins``, …).
     """
 
-    users: tuple[Person, ...] | None
-    groups: int | None
+    users: tuple[Person, ...] | None = None
+    groups: int | None = None
     builtin_groups: tuple[str, ...] = ()
 
 

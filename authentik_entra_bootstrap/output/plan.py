@@ -206,7 +206,7 @@ def rotation_document(plan: RotationPlan, outcome: RotationOutcome | None = None
     """The decision with its steps, and once it was carried out what came of it."""
     document: Document = {
         "connection": plan.desired.connection,
-        "tenant_id": plan.sight.operator.tenant_id,
+        "tenant_id": plan.seen.operator.tenant_id,
         "decision": decision_document(plan.decision),
         "steps": [step_document(step) for step in plan.steps],
         "changes": len(plan.changes),

@@ -48,8 +48,23 @@ class ObservedEntra:
     """How the application was found: ``unique-name``, ``adopt`` (by client id, on request) or ``marks``."""
 
 
-@dataclass(frozen=True)
-class ObservedAuthentik:
+@dataclass(frozen=True, kw_only=True)
+class ObservedProvider:
+    """authentik's provider, where there is one, with what authentik remembers of it.
+
+    :param last_change: ``None`` when there is none on record.
+    :param last_change_readable: false where the token may not read audit events.
+    :param sync_tasks: its newest ones; none where the token may not read them.
+    """
+
+    provider: Provider | None = None
+    last_change: ProviderChange | None = None
+    last_change_readable: bool = True
+    sync_tasks: tuple[TaskRecord, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservedAuthentik(ObservedProvider):
     """authentik's side as read; mappings and filter group are already primary keys."""
 
     server: ServerInfo
@@ -57,14 +72,10 @@ class ObservedAuthentik:
     user_mappings: tuple[str, ...]
     group_mappings: tuple[str, ...]
     filter_group: str | None = None
-    provider: Provider | None = None
     provider_name_holder: str | None = None
     application: AuthentikApplication | None = None
-    last_change: ProviderChange | None = None
-    last_change_readable: bool = True
-    scope: ProvisioningScope = field(default_factory=lambda: ProvisioningScope(None, None))
-    sync_tasks: tuple[TaskRecord, ...] = ()
-    scope_now: ProvisioningScope = field(default_factory=lambda: ProvisioningScope(None, None))
+    scope: ProvisioningScope = field(default_factory=ProvisioningScope)
+    scope_now: ProvisioningScope = field(default_factory=ProvisioningScope)
     """What a full sync covers today; read, like ``linked``, where the settings change the provider's scope."""
     linked: frozenset[int] | None = None
     """Primary keys of the linked users; ``None`` where the token may not look."""

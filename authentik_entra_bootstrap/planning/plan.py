@@ -19,7 +19,7 @@ from authentik_entra_bootstrap.planning.differences import (
     Target,
     find_differences,
 )
-from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra, ObservedProvider
 from authentik_entra_bootstrap.planning.permissions import ResolvedPermission, resolve
 from authentik_entra_bootstrap.planning.preflight import warnings
 from authentik_entra_bootstrap.planning.scope import (
@@ -131,7 +131,7 @@ def make_plan(
     """
     permissions = resolve(desired.permissions, entra.graph)
     marks = read_marks(entra.application.tags) if entra.application else Marks()
-    secret = decide(secret_observation(desired, entra, authentik, now, abandoned))
+    secret = decide(secret_observation(desired, entra.application, authentik, now, abandoned))
     grantable = None
     if secret.action is SecretAction.MAKE:
         grantable = grantable_end(now, desired.secret_lifetime, entra.policy)
@@ -162,21 +162,27 @@ def make_plan(
 
 def secret_observation(
     desired: Desired,
-    entra: ObservedEntra,
-    authentik: ObservedAuthentik,
+    application: Application | None,
+    seen: ObservedProvider,
     now: datetime,
-    abandoned: frozenset[KeyId] = frozenset(),
+    abandoned: frozenset[KeyId],
+    *,
+    force: bool = False,
 ) -> SecretObservation:
-    """What the decision about the client secret is made from."""
+    """What the decision about the client secret is made from.
+
+    :param force: make a new one although none is due.
+    """
     return SecretObservation(
         now,
-        entra.application,
-        read_marks(entra.application.tags) if entra.application else Marks(),
-        authentik.provider,
-        authentik.last_change,
-        authentik.last_change_readable,
+        application,
+        read_marks(application.tags) if application else Marks(),
+        seen.provider,
+        seen.last_change,
+        seen.last_change_readable,
         desired.renewal,
         abandoned,
+        force,
     )
 
 

@@ -34,7 +34,6 @@ from authentik_entra_bootstrap.rotation.decide import SecretAction
 from authentik_entra_bootstrap.rotation.phases import Phase, PhaseResult, entry
 from authentik_entra_bootstrap.rotation.proof import Evidence, last_sign_in, proven_at_delivery
 from authentik_entra_bootstrap.workflows.concurrent_runs import (
-    last_change,
     no_other_marks,
     own_sync_ended,
     provider_appeared,
@@ -42,6 +41,7 @@ from authentik_entra_bootstrap.workflows.concurrent_runs import (
     wait_for_other_syncs,
 )
 from authentik_entra_bootstrap.workflows.context import Context, both
+from authentik_entra_bootstrap.workflows.observe import last_change
 from authentik_entra_bootstrap.workflows.rotation_phases import run_phases
 from authentik_entra_bootstrap.workflows.secret_run import Case, SecretRun
 from authentik_entra_bootstrap.workflows.tenant import TenantSide
@@ -97,9 +97,7 @@ async def bootstrap(
         plan.steps,
         tenant.observed,
         plan.grantable.end_date_time if plan.grantable else None,
-        authentik.last_change,
-        authentik.last_change_readable,
-        authentik.sync_tasks,
+        authentik,
         roles,
     )
     making = plan.secret.action is SecretAction.MAKE
@@ -119,7 +117,6 @@ async def bootstrap(
         context,
         case,
         application,
-        authentik.provider,
         tenant.marks,
         delivery,
         beside_creation=grants.make if beside else _nothing,

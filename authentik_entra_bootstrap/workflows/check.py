@@ -40,9 +40,12 @@ from authentik_entra_bootstrap.planning.preflight import refuse, refuse_tenant, 
 from authentik_entra_bootstrap.rotator.observation import ROLE
 from authentik_entra_bootstrap.workflows.concurrent_runs import THREADS, threads_for
 from authentik_entra_bootstrap.workflows.context import Context, both
-from authentik_entra_bootstrap.workflows.lookup import application_by_marks, match
-from authentik_entra_bootstrap.workflows.observe import observe_authentik, observe_entra
-from authentik_entra_bootstrap.workflows.planning import not_an_owner
+from authentik_entra_bootstrap.workflows.observe import (
+    connection_application,
+    observe_authentik,
+    observe_entra,
+)
+from authentik_entra_bootstrap.workflows.planning import match, not_an_owner
 
 T = TypeVar("T")
 
@@ -219,8 +222,7 @@ async def _rotation_tenant_lines(context: Context, desired: Desired) -> list[Che
 
 
 async def _application_lines(context: Context, desired: Desired, operator: TokenClaims) -> list[CheckLine]:
-    application = await context.entra.find_application(desired.unique_name)
-    application = application or await application_by_marks(context.entra, desired)
+    application = await connection_application(context.entra, desired)
     if application is None:
         return [
             _warning("application", "there is none to rotate yet", "Run `authentik-entra bootstrap` first.")

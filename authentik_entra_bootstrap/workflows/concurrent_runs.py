@@ -16,19 +16,18 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from authentik_entra_bootstrap.authentik.port import AuthentikPort
 from authentik_entra_bootstrap.domain import (
     Application,
     KeyId,
     Provider,
     ProviderChange,
-    ProviderPk,
     ProviderSpec,
 )
 from authentik_entra_bootstrap.domain.application_tags import Marks, read_marks
-from authentik_entra_bootstrap.errors import BootstrapError, Conflict, Denied, ReplicationTimeout, Temporary
+from authentik_entra_bootstrap.errors import BootstrapError, Conflict, ReplicationTimeout, Temporary
 from authentik_entra_bootstrap.support.waiting import Backoff
 from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.observe import if_permitted, last_change
 
 ANOTHER_RUN = "another-run-active"
 
@@ -127,16 +126,6 @@ def ours_was_last(
             raise _changed(change)
 
 
-async def last_change(port: AuthentikPort, pk: ProviderPk) -> tuple[ProviderChange | None, bool]:
-    """authentik's last change of a provider, and whether that may be read at all."""
-    try:
-        return await port.last_change(pk), True
-    except Denied as error:
-        if error.code != "authentik-permission-missing":
-            raise
-        return None, False
-
-
 def _changed(change: ProviderChange) -> Temporary:
     who = f" by {change.user}" if change.user else ""
     return another_run(
@@ -166,12 +155,7 @@ def threads_for(providers: int) -> int:
 
 async def running_syncs(context: Context, besides: str = "") -> tuple[str, ...]:
     """Names of the providers whose full sync runs now; none where the token may not look."""
-    try:
-        return await context.authentik.running_syncs(besides)
-    except Denied as error:
-        if error.code != "authentik-permission-missing":
-            raise
-        return ()
+    return await if_permitted(context.authentik.running_syncs(besides), ())
 
 
 async def wait_for_other_syncs(context: Context, provider_name: str) -> bool:

@@ -1,129 +1,41 @@
-"""Read both sides, concurrently and read-only."""
+"""Reads each side: the tenant with the connection's application, authentik with its provider and what it remembers of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from authentik_entra_bootstrap.authentik.port import AuthentikPort
 from authentik_entra_bootstrap.domain import (
+    AppId,
     Application,
     DeletedApplication,
     Desired,
     Organization,
     PermissionCheck,
-    ProvisioningScope,
+    Provider,
+    ProviderChange,
+    ProviderPk,
     SecretPolicy,
     TokenClaims,
 )
+from authentik_entra_bootstrap.domain.application_tags import connection_tag, read_marks
 from authentik_entra_bootstrap.entra.port import EntraPort
-from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied, Temporary
-from authentik_entra_bootstrap.planning.adoption import adopting, resolve_names
-from authentik_entra_bootstrap.planning.differences import Action, Target
-from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
-from authentik_entra_bootstrap.planning.plan import make_plan, secret_observation
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Conflict, Denied, Temporary
+from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra, ObservedProvider
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant
-from authentik_entra_bootstrap.planning.scope import provider_changes, scope_effects
-from authentik_entra_bootstrap.rotation.decide import stale_read_reason
 from authentik_entra_bootstrap.rotator.observation import TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.support.waiting import Backoff
-from authentik_entra_bootstrap.workflows.context import Context, both, outcome
-from authentik_entra_bootstrap.workflows.lookup import (
-    application_by_marks,
-    application_to_adopt,
-    match,
-    named_provider,
-)
+from authentik_entra_bootstrap.workflows.context import both, outcome
+
+T = TypeVar("T")
+Seen = TypeVar("Seen", bound=ObservedProvider)
 
 MAPPINGS_BLUEPRINT = "System - Microsoft Entra Provider - Mappings"
 """The blueprint by which authentik's worker creates its default mappings."""
 SETTLING = Backoff(budget=20.0, first=0.4, factor=1.5, ceiling=2.0)
-"""How long an answer that contradicts authentik's records is taken for an out-of-date replica's."""
-
-
-async def observe(
-    context: Context, desired: Desired, *, saving: bool = False
-) -> tuple[ObservedEntra, ObservedAuthentik]:
-    """Read both sides.
-
-    Microsoft Graph answers from any replica. Where its answer contradicts what authentik (which is
-    consistent) has on record, it is asked again for a while before it is believed.
-
-    :param saving: whether what is missing will be made: then the token's permissions are read along with it.
-    :raises BootstrapError: from either side, Entra's first.
-    """
-    entra, named = await both(
-        context.waiter.retry(
-            lambda: observe_entra(context.entra, desired),
-            what="Entra ID to show the application to adopt",
-            # Somebody may have made it a moment ago.
-            when=lambda error: getattr(error, "code", "") == "adopt-application-not-found",
-            backoff=SETTLING,
-        ),
-        observe_authentik(context.authentik, desired, saving=saving),
-    )
-    authentik = await match(context.authentik, desired, entra, named)
-    wait = context.waiter.begin(SETTLING)
-    while (doubt := out_of_date(desired, entra, authentik, context)) and await wait.pause(doubt):
-        entra = await observe_entra(context.entra, desired)
-        authentik = await match(context.authentik, desired, entra, named)
-    wait.over()
-    return entra, await _what_changes_mean(
-        context.authentik, resolve_names(desired, entra, authentik), authentik
-    )
-
-
-async def _what_changes_mean(
-    port: AuthentikPort, desired: Desired, authentik: ObservedAuthentik
-) -> ObservedAuthentik:
-    """The observation with what it takes to tell people about changes of an existing provider: names, people, links."""
-    provider = authentik.provider
-    changes = provider_changes(desired, authentik)
-    if provider is None or not changes:
-        return authentik
-    names: dict[str, str] = {}
-    if "filter_group" in changes:
-        for pk in filter(None, (provider.filter_group, authentik.filter_group)):
-            names[pk] = await port.group_name(pk) or "unknown"
-    if {"property_mappings", "property_mappings_group"} & changes.keys():
-        names |= {item.pk: item.name for item in await port.property_mappings()}
-    authentik = replace(authentik, names=names)
-    if not scope_effects(provider, changes):
-        return authentik
-    group = provider.filter_group if desired.filter_group is None else authentik.filter_group
-    excluded = provider.exclude_users_service_account
-    wanted = excluded if desired.exclude_service_accounts is None else desired.exclude_service_accounts
-    now, (after, linked) = await both(
-        port.provisioning_scope(filter_group=provider.filter_group, exclude_service_accounts=excluded),
-        both(
-            port.provisioning_scope(filter_group=group, exclude_service_accounts=wanted),
-            port.linked_users(provider.pk),
-        ),
-    )
-    return replace(authentik, scope_now=now, scope=after, linked=linked)
-
-
-def out_of_date(
-    desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik, context: Context
-) -> str | None:
-    """Why Entra's answer may come from a replica that lags behind; ``None`` when nothing contradicts it."""
-    provider = authentik.provider
-    if provider is None or provider.tenant_id.lower() != entra.operator.tenant_id.lower():
-        return None
-    if entra.application is None:
-        return "Entra ID to show the application that authentik knows" if entra.deleted is None else None
-    if provider.client_id.lower() != entra.application.app_id.lower():
-        return None
-    if adopting(desired, entra.application):
-        return None
-    now, abandoned = context.now(), context.abandoned(entra.application)
-    plan = make_plan(resolve_names(desired, entra, authentik), entra, authentik, now, abandoned)
-    if doubt := stale_read_reason(secret_observation(desired, entra, authentik, now, abandoned), plan.secret):
-        return doubt
-    entra_targets = (Target.SERVICE_PRINCIPAL, Target.ROLE, Target.SCOPE)
-    if plan.marks.current and any(plan.has(target, Action.CREATE, Action.CHANGE) for target in entra_targets):
-        return "Entra ID to show what was granted"
-    return None
+"""How long Graph is asked again where its answers contradict each other or authentik's records."""
 
 
 async def observe_entra(port: EntraPort, desired: Desired) -> ObservedEntra:
@@ -221,12 +133,70 @@ async def _application(port: EntraPort, desired: Desired) -> _Found:
     return application, "marks", rest
 
 
+async def application_to_adopt(port: EntraPort, desired: Desired, app_id: AppId) -> Application:
+    """The application by client id, if it can be taken over.
+
+    :raises ConfigError: ``adopt-application-not-found``.
+    :raises Conflict: ``adopt-application-of-another-tenant``, ``connection-has-application``.
+    """
+    found = await port.application_by_app_id(app_id)
+    if found is None:
+        if await port.find_service_principal(app_id) is not None:
+            raise Conflict(
+                "adopt-application-of-another-tenant",
+                f"{app_id} is an application of another tenant: this tenant has only its service principal.",
+                "Adopt an application that is registered in this tenant, or run bootstrap without --adopt.",
+                facts={"app_id": app_id},
+            )
+        raise ConfigError(
+            "adopt-application-not-found",
+            f"The tenant has no application with the client id {app_id}.",
+            "Check the Application (client) ID and the tenant; the object id is another one.",
+            facts={"app_id": app_id},
+        )
+    is_its = found.unique_name == desired.unique_name
+    holder = found if is_its else await connection_application(port, desired)
+    if holder is not None and holder.app_id != found.app_id:
+        raise Conflict(
+            "connection-has-application",
+            f"The connection {desired.connection} has the application {holder.app_id} already.",
+            "Remove that one first, or adopt under another connection's name.",
+            facts={"app_id": holder.app_id},
+        )
+    return found
+
+
+async def connection_application(port: EntraPort, desired: Desired) -> Application | None:
+    """The connection's application, by its unique name or else by its tags.
+
+    :raises Conflict: ``several-applications-of-connection``.
+    """
+    return await port.find_application(desired.unique_name) or await application_by_marks(port, desired)
+
+
+async def application_by_marks(port: EntraPort, desired: Desired) -> Application | None:
+    """The adopted application that carries this connection's tags.
+
+    :raises Conflict: ``several-applications-of-connection``.
+    """
+    tagged = await port.applications_tagged(connection_tag(desired.connection))
+    found = [item for item in tagged if (marks := read_marks(item.tags)).managed and marks.adopted]
+    if len(found) > 1:
+        raise Conflict(
+            "several-applications-of-connection",
+            f"Several applications carry the tags of the connection {desired.connection}: "
+            f"{', '.join(item.app_id for item in found)}.",
+            "Set unique_name to the unique name of the right one, or remove the tags from the others.",
+        )
+    return found[0] if found else None
+
+
 async def observe_authentik(
     port: AuthentikPort, desired: Desired, *, saving: bool = False
 ) -> ObservedAuthentik:
     """Read authentik's side.
 
-    :param saving: see :func:`observe`.
+    :param saving: see :func:`~authentik_entra_bootstrap.workflows.planning.observe`.
 
     :raises ConfigError: ``unknown-mapping``, ``unknown-group``.
     :raises Temporary: ``default-mappings-missing``.
@@ -234,7 +204,7 @@ async def observe_authentik(
     """
     (
         (server, licence),
-        ((past, application), ((user_mappings, group_mappings), group)),
+        ((named, application), ((user_mappings, group_mappings), group)),
     ) = await both(
         both(port.server(), port.license()),
         both(
@@ -242,35 +212,27 @@ async def observe_authentik(
             both(_mappings(port, desired), _group(port, desired)),
         ),
     )
-    provider, change, readable, tasks = past
-    scope = ProvisioningScope(None, None)
-    holder: str | None = None
-    permissions: tuple[PermissionCheck, ...] | None = None
-    if provider is None:
-        (scope, holder), permissions = await both(
-            both(
-                port.provisioning_scope(
-                    filter_group=group, exclude_service_accounts=bool(desired.exclude_service_accounts)
-                ),
-                port.provider_name_holder(desired.provider_name),
-            ),
-            _permissions(port, saving=saving),
-        )
-    return ObservedAuthentik(
+    seen = ObservedAuthentik(
         server=server,
         license=licence,
         user_mappings=user_mappings,
         group_mappings=group_mappings,
         filter_group=group,
-        provider=provider,
-        provider_name_holder=holder,
         application=application,
-        last_change=change,
-        last_change_readable=readable,
-        scope=scope,
-        sync_tasks=tasks,
-        permissions=permissions,
+        **vars(named),
     )
+    if seen.provider is not None:
+        return seen
+    (scope, holder), permissions = await both(
+        both(
+            port.provisioning_scope(
+                filter_group=group, exclude_service_accounts=bool(desired.exclude_service_accounts)
+            ),
+            port.provider_name_holder(desired.provider_name),
+        ),
+        _permissions(port, saving=saving),
+    )
+    return replace(seen, scope=scope, provider_name_holder=holder, permissions=permissions)
 
 
 async def _permissions(port: AuthentikPort, *, saving: bool) -> tuple[PermissionCheck, ...] | None:
@@ -314,3 +276,64 @@ async def _group(port: AuthentikPort, desired: Desired) -> str | None:
             "Check the setting filter_group, or create the group first.",
         )
     return pk
+
+
+async def named_provider(port: AuthentikPort, desired: Desired) -> ObservedProvider:
+    """The provider of the connection's name, and at once its history: it is nearly always the right one."""
+    found = await port.find_provider(desired.provider_name)
+    return ObservedProvider() if found is None else await with_history(port, found)
+
+
+async def with_history(port: AuthentikPort, provider: Provider) -> ObservedProvider:
+    """A provider that was just read, with what authentik remembers of it."""
+    (change, readable), tasks = await both(
+        last_change(port, provider.pk), if_permitted(port.sync_tasks(provider.pk), ())
+    )
+    return ObservedProvider(
+        provider=provider, last_change=change, last_change_readable=readable, sync_tasks=tasks
+    )
+
+
+async def confirmed(port: AuthentikPort, seen: Seen, application: Application) -> Seen:
+    """The observation in which the first characters of the secret, where the server shows them, fit the audit trail.
+
+    They are read before the trail. Where both tell the same of a secret on record, nothing happened in between. Else
+    they have to be the same before and after: a change between the two reads would seem to be one of other fields
+    only, or be taken for the request that delivered the secret.
+    """
+    provider = seen.provider
+    if provider is None or provider.secret_hint is None:
+        return seen
+    marks = read_marks(application.tags)
+    shown = {item.key_id for item in application.secrets if item.hint == provider.secret_hint}
+    held = seen.last_change.request_id if seen.last_change else None
+    if any(
+        item and item.request_id == held and item.key_id in shown for item in (marks.current, marks.pending)
+    ):
+        return seen
+    while True:
+        again = await port.provider(provider.pk) or provider
+        if again.secret_hint == provider.secret_hint:
+            return replace(seen, provider=again)
+        provider = again
+        change, readable = await last_change(port, provider.pk)
+        seen = replace(seen, last_change=change, last_change_readable=readable)
+
+
+async def last_change(port: AuthentikPort, pk: ProviderPk) -> tuple[ProviderChange | None, bool]:
+    """authentik's last change of a provider, and whether that may be read at all."""
+
+    async def read() -> tuple[ProviderChange | None, bool]:
+        return await port.last_change(pk), True
+
+    return await if_permitted(read(), (None, False))
+
+
+async def if_permitted(read: Awaitable[T], otherwise: T) -> T:
+    """What a read of authentik returns, or ``otherwise`` where the token may not read it."""
+    try:
+        return await read
+    except Denied as error:
+        if error.code != "authentik-permission-missing":
+            raise
+        return otherwise

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from authentik_entra_bootstrap.authentik.port import AuthentikPort
 from authentik_entra_bootstrap.domain import Application, Desired, PermissionCheck
 from authentik_entra_bootstrap.errors import ConfigError, Denied, ReplicationTimeout
-from authentik_entra_bootstrap.planning.adoption import resolve_names
+from authentik_entra_bootstrap.planning.adoption import adopting, belongs, resolve_names
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.permissions import ROTATE, needs_ownership
-from authentik_entra_bootstrap.planning.plan import Plan, make_plan
+from authentik_entra_bootstrap.planning.plan import Plan, make_plan, secret_observation
 from authentik_entra_bootstrap.planning.preflight import refuse
-from authentik_entra_bootstrap.rotation.decide import refuse_without_place
-from authentik_entra_bootstrap.support.waiting import Backoff
+from authentik_entra_bootstrap.planning.scope import provider_changes, scope_effects
+from authentik_entra_bootstrap.rotation.decide import refuse_without_place, stale_read_reason
 from authentik_entra_bootstrap.workflows.context import Context, both
-from authentik_entra_bootstrap.workflows.observe import observe
+from authentik_entra_bootstrap.workflows.observe import (
+    SETTLING,
+    confirmed,
+    observe_authentik,
+    observe_entra,
+    with_history,
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,120 @@ def refuse_scope_change(plan: Plan) -> None:
             f"({', '.join(plan.scope_change.fields)}).",
             facts={"fields": ", ".join(plan.scope_change.fields)},
         )
+
+
+async def observe(
+    context: Context, desired: Desired, *, saving: bool = False
+) -> tuple[ObservedEntra, ObservedAuthentik]:
+    """Read both sides.
+
+    Microsoft Graph answers from any replica. Where its answer contradicts what authentik (which is
+    consistent) has on record, it is asked again for a while before it is believed.
+
+    :param saving: whether what is missing will be made: then the token's permissions are read along with it.
+    :raises BootstrapError: from either side, Entra's first.
+    """
+    entra, by_name = await both(
+        context.waiter.retry(
+            lambda: observe_entra(context.entra, desired),
+            what="Entra ID to show the application to adopt",
+            # Somebody may have made it a moment ago.
+            when=lambda error: getattr(error, "code", "") == "adopt-application-not-found",
+            backoff=SETTLING,
+        ),
+        observe_authentik(context.authentik, desired, saving=saving),
+    )
+    authentik = await match(context.authentik, desired, entra, by_name)
+    wait = context.waiter.begin(SETTLING)
+    while (stale := out_of_date(desired, entra, authentik, context)) and await wait.pause(stale):
+        entra = await observe_entra(context.entra, desired)
+        authentik = await match(context.authentik, desired, entra, by_name)
+    wait.over()
+    named = resolve_names(desired, entra, authentik)
+    return entra, await _what_changes_mean(context.authentik, named, authentik)
+
+
+async def match(
+    port: AuthentikPort, desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik
+) -> ObservedAuthentik:
+    """The observation with the provider that signs in as the application, whatever its name, and its application.
+
+    A provider of the wanted name that signs in as another application stays when there is no better one.
+    """
+    application, named = entra.application, authentik.provider
+    if application is None:
+        return authentik
+    tenant = entra.operator.tenant_id
+    if named is None or not belongs(named, application, tenant):
+        mine = [item for item in await port.providers() if belongs(item, application, tenant)]
+        if mine:
+            mine.sort(key=lambda item: item.application_slug != desired.authentik_application_slug)
+            holder = authentik.provider_name_holder or ("Microsoft Entra Provider" if named else None)
+            authentik = replace(
+                authentik,
+                same_client=tuple(mine[1:]),
+                provider_name_holder=holder,
+                **vars(await with_history(port, mine[0])),
+            )
+    authentik = await confirmed(port, authentik, application)
+    slug = resolve_names(desired, entra, authentik).authentik_application_slug
+    if slug != desired.authentik_application_slug:
+        authentik = replace(authentik, application=await port.find_application(slug))
+    return authentik
+
+
+async def _what_changes_mean(
+    port: AuthentikPort, desired: Desired, authentik: ObservedAuthentik
+) -> ObservedAuthentik:
+    """The observation with what it takes to tell people about changes of an existing provider: names, people, links."""
+    provider = authentik.provider
+    changes = provider_changes(desired, authentik)
+    if provider is None or not changes:
+        return authentik
+    names: dict[str, str] = {}
+    if "filter_group" in changes:
+        for pk in filter(None, (provider.filter_group, authentik.filter_group)):
+            names[pk] = await port.group_name(pk) or "unknown"
+    if {"property_mappings", "property_mappings_group"} & changes.keys():
+        names |= {item.pk: item.name for item in await port.property_mappings()}
+    authentik = replace(authentik, names=names)
+    if not scope_effects(provider, changes):
+        return authentik
+    group = provider.filter_group if desired.filter_group is None else authentik.filter_group
+    excluded = provider.exclude_users_service_account
+    wanted = excluded if desired.exclude_service_accounts is None else desired.exclude_service_accounts
+    now, (after, linked) = await both(
+        port.provisioning_scope(filter_group=provider.filter_group, exclude_service_accounts=excluded),
+        both(
+            port.provisioning_scope(filter_group=group, exclude_service_accounts=wanted),
+            port.linked_users(provider.pk),
+        ),
+    )
+    return replace(authentik, scope_now=now, scope=after, linked=linked)
+
+
+def out_of_date(
+    desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik, context: Context
+) -> str | None:
+    """Why Entra's answer may come from a replica that lags behind; ``None`` when nothing contradicts it."""
+    provider = authentik.provider
+    if provider is None or provider.tenant_id.lower() != entra.operator.tenant_id.lower():
+        return None
+    if entra.application is None:
+        return "Entra ID to show the application that authentik knows" if entra.deleted is None else None
+    if provider.client_id.lower() != entra.application.app_id.lower():
+        return None
+    if adopting(desired, entra.application):
+        return None
+    now, abandoned = context.now(), context.abandoned(entra.application)
+    plan = make_plan(resolve_names(desired, entra, authentik), entra, authentik, now, abandoned)
+    seen = secret_observation(desired, entra.application, authentik, now, abandoned)
+    if reason := stale_read_reason(seen, plan.secret):
+        return reason
+    entra_targets = (Target.SERVICE_PRINCIPAL, Target.ROLE, Target.SCOPE)
+    if plan.marks.current and any(plan.has(target, Action.CREATE, Action.CHANGE) for target in entra_targets):
+        return "Entra ID to show what was granted"
+    return None
 
 
 async def look(context: Context, desired: Desired) -> Prepared:
@@ -73,8 +194,6 @@ def _prepared(
     plan = make_plan(resolve_names(desired, entra, authentik), entra, authentik, context.now(), abandoned)
     return Prepared(plan, entra, authentik)
 
-
-_OWNERSHIP = Backoff(budget=20.0, first=0.4, factor=1.5, ceiling=2.0)
 
 _NEEDED: tuple[tuple[str, Target, Action], ...] = (
     ("add_microsoftentraprovider", Target.PROVIDER, Action.CREATE),
@@ -148,7 +267,7 @@ async def refuse_missing_rotation_rights(context: Context, application: Applicat
             owned,
             what="Entra ID to show the operator as owner",
             code="entra-not-an-owner",
-            backoff=_OWNERSHIP,
+            backoff=SETTLING,
         )
     except ReplicationTimeout:
         raise not_an_owner(application) from None

@@ -6,7 +6,7 @@ provider and what is remembered of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from authentik_entra_bootstrap.domain import (
@@ -17,12 +17,9 @@ from authentik_entra_bootstrap.domain import (
     LicenseInfo,
     Provider,
     ProviderChange,
-    SecretPolicy,
-    ServerInfo,
-    TaskRecord,
     TokenClaims,
 )
-from authentik_entra_bootstrap.domain.application_tags import Marks, read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.domain.policy import grantable_end
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
@@ -33,12 +30,12 @@ from authentik_entra_bootstrap.errors import (
 )
 from authentik_entra_bootstrap.planning.adoption import belongs
 from authentik_entra_bootstrap.planning.differences import Action, Target
-from authentik_entra_bootstrap.planning.plan import Step, secret_steps
+from authentik_entra_bootstrap.planning.observation import ObservedProvider
+from authentik_entra_bootstrap.planning.plan import Step, secret_observation, secret_steps
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant, refuse_unlicensed
 from authentik_entra_bootstrap.rotation.decide import (
     SecretAction,
     SecretDecision,
-    SecretObservation,
     decide,
     refuse_without_place,
     stale_read_reason,
@@ -46,55 +43,30 @@ from authentik_entra_bootstrap.rotation.decide import (
 from authentik_entra_bootstrap.rotation.phases import PhaseResult, entry
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotation.secret_status import Attention, attention
-from authentik_entra_bootstrap.workflows.concurrent_runs import last_change, wait_for_other_syncs
+from authentik_entra_bootstrap.workflows.concurrent_runs import wait_for_other_syncs
 from authentik_entra_bootstrap.workflows.context import Context, both
-from authentik_entra_bootstrap.workflows.lookup import (
-    application_by_marks,
+from authentik_entra_bootstrap.workflows.observe import (
+    SETTLING,
     confirmed,
-    history,
+    connection_application,
+    last_change,
     named_provider,
+    with_history,
 )
-from authentik_entra_bootstrap.workflows.observe import SETTLING
 from authentik_entra_bootstrap.workflows.planning import refuse_unless_rotation_permitted
 from authentik_entra_bootstrap.workflows.rotation_events import RotationEvents, tell_failure
 from authentik_entra_bootstrap.workflows.rotation_phases import run_phases
 from authentik_entra_bootstrap.workflows.secret_run import Case, SecretRun
 
 
-@dataclass(frozen=True)
-class SecretSight:
-    """What one look shows of a connection's client secret on both sides."""
+@dataclass(frozen=True, kw_only=True)
+class ObservedConnection(ObservedProvider):
+    """What a rotation reads of both sides."""
 
     operator: TokenClaims
-    server: ServerInfo
     license: LicenseInfo
     application: Application
     provider: Provider
-    change: ProviderChange | None
-    change_readable: bool
-    tasks: tuple[TaskRecord, ...] = ()
-    policy: SecretPolicy = field(default_factory=SecretPolicy)
-
-    @property
-    def marks(self) -> Marks:
-        """What the application remembers for us."""
-        return read_marks(self.application.tags)
-
-    def observation(
-        self, desired: Desired, now: datetime, abandoned: frozenset[KeyId], *, force: bool
-    ) -> SecretObservation:
-        """What the decision is made from."""
-        return SecretObservation(
-            now,
-            self.application,
-            self.marks,
-            self.provider,
-            self.change,
-            self.change_readable,
-            desired.renewal,
-            abandoned,
-            force,
-        )
 
 
 @dataclass(frozen=True)
@@ -102,7 +74,7 @@ class RotationPlan:
     """A decision with the steps that carry it out."""
 
     desired: Desired
-    sight: SecretSight
+    seen: ObservedConnection
     decision: SecretDecision
     steps: tuple[Step, ...]
     end_date_time: datetime | None
@@ -172,44 +144,48 @@ async def plan_rotation(context: Context, desired: Desired, *, force: bool = Fal
     :raises ConfigError: ``connection-not-bootstrapped``.
     :raises BootstrapError: what keeps either side from being read, or a rotation from succeeding; it is told.
     """
-    sight: SecretSight | None = None
+    seen: ObservedConnection | None = None
     try:
-        sight = await look_at_secret(context, desired)
-        return await _decided(context, desired, sight, force=force)
+        seen = await observe_connection(context, desired)
+        return await _decided(context, desired, seen, force=force)
     except BootstrapError as error:
-        await tell_failure(context, desired, error, sight.application if sight else None)
+        await tell_failure(context, desired, error, seen.application if seen else None)
         raise
 
 
-async def _decided(context: Context, desired: Desired, sight: SecretSight, *, force: bool) -> RotationPlan:
+async def _decided(
+    context: Context, desired: Desired, seen: ObservedConnection, *, force: bool
+) -> RotationPlan:
     wait = context.waiter.begin(SETTLING)
     while True:
-        seen = sight.observation(desired, context.now(), context.abandoned(sight.application), force=force)
-        decision = decide(seen)
-        doubt = stale_read_reason(seen, decision)
-        if doubt is None or not await wait.pause(doubt):
+        application = seen.application
+        known = secret_observation(
+            desired, application, seen, context.now(), context.abandoned(application), force=force
+        )
+        decision = decide(known)
+        stale = stale_read_reason(known, decision)
+        if stale is None or not await wait.pause(stale):
             break
-        fresh = await context.entra.application(sight.application.app_object_id)
         # A replica that has forgotten the application is older still.
-        sight = replace(sight, application=fresh or sight.application)
+        fresh = await context.entra.application(application.app_object_id)
+        seen = replace(seen, application=fresh or application)
     wait.over()
-    refuse_without_place(sight.application, decision, context.now())
+    refuse_without_place(application, decision, context.now())
     grantable = None
     if decision.action is SecretAction.MAKE:
         (policy, _), _ = await both(
             both(
-                context.entra.secret_policy(sight.application.app_object_id),
-                refuse_unless_rotation_permitted(context, sight.application),
+                context.entra.secret_policy(application.app_object_id),
+                refuse_unless_rotation_permitted(context, application),
             ),
             # Before a secret is made that could not be delivered.
-            wait_for_other_syncs(context, sight.provider.name),
+            wait_for_other_syncs(context, seen.provider.name),
         )
-        refuse_unlicensed(sight.license)
+        refuse_unlicensed(seen.license)
         grantable = grantable_end(context.now(), desired.secret_lifetime, policy)
-        sight = replace(sight, policy=policy)
-    steps = (*secret_steps(decision, grantable, sight.application), *_authentik_steps(sight, decision))
+    steps = (*secret_steps(decision, grantable, application), *_authentik_steps(seen.provider, decision))
     end = grantable.end_date_time if grantable else None
-    return RotationPlan(desired, sight, decision, steps, end)
+    return RotationPlan(desired, seen, decision, steps, end)
 
 
 async def carry_out(context: Context, plan: RotationPlan, *, at_once: bool = False) -> RotationOutcome:
@@ -219,27 +195,24 @@ async def carry_out(context: Context, plan: RotationPlan, *, at_once: bool = Fal
         made; before it is delivered, it is.
     :raises BootstrapError: see :func:`rotate`.
     """
-    sight, decision = plan.sight, plan.decision
+    seen, decision, application = plan.seen, plan.decision, plan.seen.application
+    marks = read_marks(application.tags)
     case = Case(
         plan.desired,
         decision,
         plan.steps,
-        sight.marks,
+        marks,
         plan.end_date_time,
-        sight.change,
-        sight.change_readable,
-        sight.tasks,
+        seen,
         frozenset(plan.desired.permissions),
         strict_roles=False,
     )
-    marks = replace(sight.marks, managed=True, connection=plan.desired.connection)
     events = RotationEvents(context)
     run = SecretRun(
         context,
         case,
-        sight.application,
-        sight.provider,
-        marks,
+        application,
+        replace(marks, managed=True, connection=plan.desired.connection),
         ProviderUpdate(),
         events,
         known_alone=at_once,
@@ -247,18 +220,18 @@ async def carry_out(context: Context, plan: RotationPlan, *, at_once: bool = Fal
     try:
         await run_phases(run, entry(decision))
     except BootstrapError as error:
-        await tell_failure(context, plan.desired, error, sight.application, run)
+        await tell_failure(context, plan.desired, error, application, run)
         raise
     await events.tell(run)
-    left = [item for item in sight.application.secrets if item.key_id not in run.retired]
+    left = [item for item in application.secrets if item.key_id not in run.retired]
     now_there = replace(
-        sight.application,
+        application,
         secrets=(*left, run.new.record) if run.new else tuple(left),
         tags=run.marks.tags(),
     )
     return RotationOutcome(
         decision,
-        run.provider or sight.provider,
+        run.saved_provider(),
         run.held,
         run.new is not None,
         run.retired,
@@ -267,19 +240,18 @@ async def carry_out(context: Context, plan: RotationPlan, *, at_once: bool = Fal
     )
 
 
-async def look_at_secret(context: Context, desired: Desired) -> SecretSight:
+async def observe_connection(context: Context, desired: Desired) -> ObservedConnection:
     """Read what a decision about the client secret needs.
 
     :raises ConfigError: ``connection-not-bootstrapped``.
     :raises Conflict: the application or the provider is not this connection's.
     :raises VerificationFailed: ``provider-not-assigned``: authentik could prove nothing.
     """
-    (operator, application), (server, (licence, past)) = await both(
+    port = context.authentik
+    # The server's answer refuses an unknown kind of server.
+    (operator, application), (_, (licence, seen)) = await both(
         both(context.entra.operator(), _application(context, desired)),
-        both(
-            context.authentik.server(),
-            both(context.authentik.license(), named_provider(context.authentik, desired)),
-        ),
+        both(port.server(), both(port.license(), named_provider(port, desired))),
     )
     refuse_tenant(desired, operator)
     marks = read_marks(application.tags)
@@ -290,9 +262,9 @@ async def look_at_secret(context: Context, desired: Desired) -> SecretSight:
             "Check unique_name, or run bootstrap first.",
             facts={"app_id": application.app_id},
         )
-    provider = named = past[0]
+    provider = seen.provider
     if provider is None or not belongs(provider, application, operator.tenant_id):
-        found = await context.authentik.providers()
+        found = await port.providers()
         provider = next((item for item in found if belongs(item, application, operator.tenant_id)), None)
     if provider is None:
         raise _not_bootstrapped(desired, "authentik has no provider that signs in as its application")
@@ -302,17 +274,14 @@ async def look_at_secret(context: Context, desired: Desired) -> SecretSight:
             f"The provider {provider.name!r} is not assigned to an application as backchannel provider.",
             "Run bootstrap; it attaches the provider.",
         )
-    if provider is not named:
-        past = await history(context.authentik, provider)
-    confirmed_provider, change, readable, tasks = await confirmed(context.authentik, past, application)
-    provider = confirmed_provider or provider
-    return SecretSight(operator, server, licence, application, provider, change, readable, tasks)
+    if provider is not seen.provider:
+        seen = await with_history(port, provider)
+    seen = await confirmed(port, seen, application)
+    return ObservedConnection(operator=operator, license=licence, application=application, **vars(seen))
 
 
 async def _application(context: Context, desired: Desired) -> Application:
-    found = await context.entra.find_application(desired.unique_name)
-    if found is None:
-        found = await application_by_marks(context.entra, desired)
+    found = await connection_application(context.entra, desired)
     if found is None:
         raise _not_bootstrapped(desired, "the tenant has no application of it")
     if not found.enabled:
@@ -332,7 +301,7 @@ def _not_bootstrapped(desired: Desired, why: str) -> ConfigError:
     )
 
 
-def _authentik_steps(sight: SecretSight, decision: SecretDecision) -> tuple[Step, ...]:
+def _authentik_steps(provider: Provider, decision: SecretDecision) -> tuple[Step, ...]:
     if decision.action is SecretAction.KEEP:
         return ()
     proof = Step(
@@ -343,5 +312,5 @@ def _authentik_steps(sight: SecretSight, decision: SecretDecision) -> tuple[Step
     )
     if decision.action is SecretAction.PROVE:
         return (proof,)
-    provider = Step(Action.CHANGE, Target.PROVIDER, sight.provider.name, "is given the new client secret")
-    return (provider, proof)
+    save = Step(Action.CHANGE, Target.PROVIDER, provider.name, "is given the new client secret")
+    return (save, proof)

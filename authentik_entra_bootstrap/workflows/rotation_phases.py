@@ -14,8 +14,8 @@ from authentik_entra_bootstrap.rotation.decide import places_left, removable_fir
 from authentik_entra_bootstrap.rotation.phases import PROTOCOL, Phase, PhaseResult
 from authentik_entra_bootstrap.rotation.proof import last_sign_in
 from authentik_entra_bootstrap.workflows.client_secrets import SecretCheck, make_secret, remove_secret
-from authentik_entra_bootstrap.workflows.concurrent_runs import last_change
 from authentik_entra_bootstrap.workflows.context import both, outcome
+from authentik_entra_bootstrap.workflows.observe import last_change
 from authentik_entra_bootstrap.workflows.secret_run import SecretRun
 from authentik_entra_bootstrap.workflows.verify import NOT_REACHED, consumer_proof
 
@@ -230,7 +230,8 @@ async def _proven(run: SecretRun) -> bool:
     """Whether authentik signs in with what it stores; it is asked where nothing shows it yet."""
     if any(item.name == "authentik-signs-in" and item.ok for item in run.evidence):
         return True
-    if last_sign_in(run.case.sync_tasks, run.case.change.created if run.case.change else None):
+    seen = run.case.seen
+    if last_sign_in(seen.sync_tasks, seen.last_change.created if seen.last_change else None):
         return True
     try:
         proof, _ = await consumer_proof(run.context, run.saved_provider())
@@ -246,7 +247,7 @@ async def _changed(run: SecretRun) -> bool:
 
     Where the token may not read audit events, nothing shows it.
     """
-    if not run.case.change_readable:
+    if not run.case.seen.last_change_readable:
         return False
     change, _ = await last_change(run.context.authentik, run.saved_provider().pk)
     return change is None or change.request_id != run.last_known_change()

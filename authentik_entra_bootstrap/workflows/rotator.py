@@ -40,8 +40,7 @@ from authentik_entra_bootstrap.support.events import record
 from authentik_entra_bootstrap.support.private_files import read_secret, refuse_existing, write_new
 from authentik_entra_bootstrap.support.waiting import REPLICATION, Waiter
 from authentik_entra_bootstrap.workflows.context import Reporter, both
-from authentik_entra_bootstrap.workflows.lookup import application_by_marks
-from authentik_entra_bootstrap.workflows.observe import SETTLING
+from authentik_entra_bootstrap.workflows.observe import SETTLING, connection_application
 from authentik_entra_bootstrap.workflows.rotator_keys import RotatorKeys, prove_sign_in
 
 _NO_KEY = KeyDecision(KeyAction.NONE, "a federated credential takes its place")
@@ -126,8 +125,7 @@ async def observe_rotator(context: RotatorContext, connections: Iterable[Desired
 
 
 async def _connection(entra: EntraPort, desired: Desired, seen: RotatorSeen) -> ConnectionSeen:
-    application = await entra.find_application(desired.unique_name)
-    application = application or await application_by_marks(entra, desired)
+    application = await connection_application(entra, desired)
     if application is None or seen.principal is None:
         return ConnectionSeen(desired.connection, application)
     owners = await entra.owners(application.app_object_id)

@@ -21,7 +21,6 @@ from authentik_entra_bootstrap.domain import (
     Provider,
     ProviderChange,
     SecretText,
-    TaskRecord,
     Written,
 )
 from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks
@@ -35,6 +34,7 @@ from authentik_entra_bootstrap.errors import (
     Temporary,
 )
 from authentik_entra_bootstrap.planning.differences import Target
+from authentik_entra_bootstrap.planning.observation import ObservedProvider
 from authentik_entra_bootstrap.planning.plan import Step, step_about
 from authentik_entra_bootstrap.rotation.decide import SecretDecision
 from authentik_entra_bootstrap.rotation.phases import Phase, PhaseResult
@@ -45,13 +45,13 @@ from authentik_entra_bootstrap.workflows.concurrent_runs import (
     ANOTHER_RUN,
     BUSY,
     Turn,
-    last_change,
     no_other_marks,
     ours_was_last,
     provider_as_observed,
     wait_for_other_syncs,
 )
 from authentik_entra_bootstrap.workflows.context import Context, both, every
+from authentik_entra_bootstrap.workflows.observe import last_change
 
 TOO_OLD = "secret-too-old-to-deliver"
 
@@ -63,7 +63,7 @@ class Case:
     :param steps: what the plan shows, one for each thing that is done.
     :param observed: the marks as they were read.
     :param end_date_time: for a new secret; ``None`` when none is made.
-    :param change: authentik's last change of the provider, as observed.
+    :param seen: the provider as it was observed.
     :param roles: application permissions that a token of the new secret must hold.
     :param strict_roles: false where permissions that are missing are reported and no reason to stop: they are
         missing to the old secret as well, and a rotation must not wait until that one has expired. Delegated
@@ -75,10 +75,8 @@ class Case:
     steps: tuple[Step, ...]
     observed: Marks
     end_date_time: datetime | None
-    change: ProviderChange | None
-    change_readable: bool = True
-    sync_tasks: tuple[TaskRecord, ...] = ()
-    roles: frozenset[str] = frozenset()
+    seen: ObservedProvider
+    roles: frozenset[str]
     strict_roles: bool = True
 
 
@@ -117,7 +115,6 @@ class SecretRun:
     """One client secret from its making to its record, and the retirement of others.
 
     :param application: the application, which has to be there when the first phase begins.
-    :param provider: the provider as observed; ``None`` where the cut-over creates it.
     :param marks: what is to be written, beginning from what was read.
     :param beside_creation: goes on beside the creation of the secret. It fails the run before the secret is marked.
     :param known_alone: whether another run was looked for just now: the first look is not needed then.
@@ -126,7 +123,6 @@ class SecretRun:
     context: Context
     case: Case
     application: Application
-    provider: Provider | None
     marks: Marks
     delivery: Delivery
     follower: Follower = field(default_factory=Follower)
@@ -154,9 +150,12 @@ class SecretRun:
 
     def __post_init__(self) -> None:
         """Begin from what was observed."""
+        self.provider = self.case.seen.provider
+        """As observed, then as saved; ``None`` until the cut-over creates it."""
         self.turn = Turn(self.context)
         self.delivered = self.case.decision.delivered
-        self.carried = self.case.change.request_id if self.case.change else None
+        observed = self.case.seen.last_change
+        self.carried = observed.request_id if observed else None
         """Request id of the change that brought authentik its secret: the observed one, or ours with a new secret."""
         self.since = self.context.waiter.monotonic()
         """A moment at which this run had begun; whatever ended before it began had ended by then."""
@@ -217,7 +216,7 @@ class SecretRun:
         while waited:
             looks = [self.alone()] if self.new is not None else []
             if self.provider is not None:
-                looks.append(provider_as_observed(self.context, self.provider, self.case.change))
+                looks.append(provider_as_observed(self.context, self.provider, self.case.seen.last_change))
             _, waited = await both(every(looks), wait_for_other_syncs(self.context, self.provider_name))
 
     def in_time(self) -> None:
@@ -245,7 +244,7 @@ class SecretRun:
         if delivered is None or not self.saved:
             return delivered
         change = await self.last_change()
-        ours_was_last(change, self.saved, self.case.change, self.carried)
+        ours_was_last(change, self.saved, self.case.seen.last_change, self.carried)
         if change is None:
             return Delivered(delivered.key_id, self.saved[-1])
         ours = change.request_id in self.saved
@@ -302,4 +301,4 @@ class SecretRun:
         """The request that changed the provider last, as far as this run knows."""
         if self.saved:
             return self.delivered.request_id if self.delivered else None
-        return self.case.change.request_id if self.case.change else None
+        return self.case.seen.last_change.request_id if self.case.seen.last_change else None

@@ -18,13 +18,10 @@ from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant
 from authentik_entra_bootstrap.planning.teardown import TeardownPlan, TeardownSeen, our_provider, why_kept
 from authentik_entra_bootstrap.support.events import record
-from authentik_entra_bootstrap.support.waiting import Backoff
 from authentik_entra_bootstrap.workflows.client_secrets import remove_secret
 from authentik_entra_bootstrap.workflows.context import Context, both
-from authentik_entra_bootstrap.workflows.lookup import application_by_marks
+from authentik_entra_bootstrap.workflows.observe import SETTLING, connection_application
 
-SETTLING = Backoff(budget=20.0, first=0.4, factor=1.5, ceiling=2.0)
-"""How long Graph is asked again where its answers contradict each other or authentik."""
 ABSENT = 3
 """Reads in a row that have to show nothing before "nothing there" is believed: replicas lag behind."""
 
@@ -72,7 +69,8 @@ async def _in_the_tenant(
     wait, absent = context.waiter.begin(SETTLING), 0
     while True:
         live, deleted = await both(
-            _live(context, desired), context.entra.find_deleted_application(desired.unique_name)
+            connection_application(context.entra, desired),
+            context.entra.find_deleted_application(desired.unique_name),
         )
         twice = live is not None and deleted is not None and live.app_object_id == deleted.app_object_id
         absent = absent + 1 if live is None and deleted is None else 0
@@ -82,12 +80,6 @@ async def _in_the_tenant(
         if not await wait.pause("Entra ID to show whether the application was deleted"):
             # Deleting what is deleted already is success, so the live one may be wrong without harm.
             return live, None if twice else deleted
-
-
-async def _live(context: Context, desired: Desired) -> Application | None:
-    return await context.entra.find_application(desired.unique_name) or await application_by_marks(
-        context.entra, desired
-    )
 
 
 async def teardown(context: Context, plan: TeardownPlan, *, purge: bool = False) -> tuple[Step, ...]:
