@@ -13,7 +13,7 @@ from authentik_entra_bootstrap.domain import (
     ServerInfo,
     TokenClaims,
 )
-from authentik_entra_bootstrap.domain.application_tags import is_ours, read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.domain.policy import Grantable
 from authentik_entra_bootstrap.domain.times import in_words
 from authentik_entra_bootstrap.errors import AdminActionRequired, ConfigError, Conflict, Denied
@@ -169,6 +169,9 @@ def warnings(
 ) -> Iterator[str]:
     """What people should know before they say yes, and what is not a reason to refuse a run.
 
+    What the application has beyond the settings is among the differences
+    (:mod:`~authentik_entra_bootstrap.planning.differences`).
+
     :param grantable: of the client secret that is made, if one is.
     """
     missing = {item.kind for item in states(permissions, entra) if item.granted is False}
@@ -193,8 +196,6 @@ def warnings(
         yield unencrypted(authentik.server)
     if authentik.license.status not in {"valid", "unlicensed"}:
         yield f"authentik's enterprise licence reports: {authentik.license.status}."
-    if entra.application is not None:
-        yield from _application_warnings(entra.application, entra, permissions)
 
 
 def unencrypted(server: ServerInfo) -> str:
@@ -227,22 +228,3 @@ def _first_sync_warnings(entra: ObservedEntra, authentik: ObservedAuthentik) -> 
             f"authentik 2026.2 and later stops its sync of users at one without an e-mail address: {in_short(without)}. "
             "Set exclude_service_accounts = true, or give each an address."
         )
-
-
-def _application_warnings(
-    application: Application, entra: ObservedEntra, permissions: tuple[ResolvedPermission, ...]
-) -> Iterator[str]:
-    foreign = [secret for secret in application.secrets if not is_ours(secret)]
-    if foreign:
-        yield f"{len(foreign)} client secrets of the application were not made by us; they are left alone."
-    if entra.service_principal is not None and entra.service_principal.secrets:
-        yield (
-            f"{len(entra.service_principal.secrets)} client secrets belong to the service principal. They sign in as well, "
-            "and were not made by us; they are left alone."
-        )
-    if application.requested_access - {permission.requested_access() for permission in permissions}:
-        yield "The application lists permissions that are not in the settings; they are left alone."
-    if application.sign_in_audience not in {None, "AzureADMyOrg"}:
-        yield f"The application's signInAudience is {application.sign_in_audience}; AzureADMyOrg is expected."
-    if entra.owners and entra.operator.object_id not in entra.owners:
-        yield "The operator identity is not among the application's owners."
