@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from authentik_entra_bootstrap.domain import ClientSecret, Desired, SyncStatus, TaskRecord
 from authentik_entra_bootstrap.domain.times import in_words
 from authentik_entra_bootstrap.errors import Denied
+from authentik_entra_bootstrap.planning.differences import Difference
 from authentik_entra_bootstrap.rotation.decide import too_many_secrets, without_place_for_the_next
 from authentik_entra_bootstrap.rotation.proof import (
     RETRIED,
@@ -185,12 +186,18 @@ def alarms(status: Status, within: timedelta | None = None) -> tuple[Alarm, ...]
             )
         )
     if drift := plan.drift:
-        more = f" and {len(drift) - 1} more" if len(drift) > 1 else ""
-        message = f"{drift[0].target} {drift[0].property}{more} differs from the settings"
-        found.append(Alarm("drift", message))
+        found.append(Alarm("drift", _drift_message(drift)))
     elif plan.changes:
         found.append(Alarm("changes-pending", f"{len(plan.changes)} steps wait for the next run"))
     return tuple(found)
+
+
+def _drift_message(drift: tuple[Difference, ...]) -> str:
+    """The first difference with its reason, and how many more there are."""
+    first, more = drift[0], len(drift) - 1
+    name = first.target.replace("-", " ") + ("" if first.property == "exists" else f" {first.property}")
+    rest = f"; {more} more {'difference' if more == 1 else 'differences'}" if more else ""
+    return f"{name}: {first.reason}{rest}"
 
 
 def _ends(status: Status, within: timedelta | None) -> list[Alarm]:

@@ -145,6 +145,13 @@ def test_a_changed_setting_is_an_alarm(
     monkeypatch.setenv("AUTHENTIK_ENTRA_DRY_RUN_SYNC", "false")
     said = command("status", "--check", "--output", "json")
     assert (said.code, codes(said.json)) == (2, ["drift"])
+    assert said.json["alarms"][0]["message"] == "provider dry_run: a dry run writes nothing to the tenant"
+
+
+def test_an_alarm_names_what_is_missing_and_counts_the_rest(command: Command, world: World) -> None:
+    said = command("status", "--check", "--output", "json")
+    (drift,) = [item["message"] for item in said.json["alarms"] if item["code"] == "drift"]
+    assert drift == "application: not in the tenant; 2 more differences"
 
 
 @pytest.mark.parametrize("span", ["soon", "14", "-1d", "14 months"])
