@@ -110,8 +110,8 @@ def hold(lease: Lease, name: str) -> Iterator[Hold]:
     :raises Temporary: ``another-run-active``: another run holds it.
     :raises Unreachable: ``lease-unreachable``.
     """
-    with ExitStack() as at_the_end:
-        at_the_end.callback(lease.release)
+    with ExitStack() as unless_held:
+        unless_held.callback(lease.release)
         if not lease.acquire():
             raise Temporary(
                 "another-run-active",
@@ -119,8 +119,11 @@ def hold(lease: Lease, name: str) -> Iterator[Hold]:
                 "Wait until the other run has ended; then run the same command again.",
             )
         held = Hold(lease, name)
-        at_the_end.callback(held.end)
+        unless_held.pop_all()
+    try:
         yield held
+    finally:
+        held.end()
 
 
 def lease_name(connection: str, tenant: TenantId) -> str:
