@@ -13,13 +13,11 @@ import click
 from authentik_entra_bootstrap.cli.options import Commands, Options, common, span, yes_option
 from authentik_entra_bootstrap.cli.prompts import ON_A_TERMINAL, confirm
 from authentik_entra_bootstrap.cli.runner import Result, run_reported
-from authentik_entra_bootstrap.errors import ConfigError, ExitCode, VerificationFailed
+from authentik_entra_bootstrap.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.config import ConnectionSettings, SettingsFile
-    from authentik_entra_bootstrap.domain import SecretText
     from authentik_entra_bootstrap.output.terminal import Terminal
-    from authentik_entra_bootstrap.rotation.proof import Evidence
     from authentik_entra_bootstrap.workflows.rotator import RotatorContext, Wanted
     from authentik_entra_bootstrap.workflows.session import Runtime
 
@@ -286,7 +284,8 @@ def token(options: Options, file: Path, purpose: str, yes: bool) -> int:
         else:
             write_new(file, key)
             terminal.finished(f"the key written to {file}")
-        evidence = await _proof(settings, runtime, purpose, key)
+        async with open_authentik(settings, runtime, token=key) as authentik:
+            evidence = await service_account.prove_account(authentik, purpose)
         if to_stdout:
             for item in evidence:
                 terminal.note(f"  {item.name}: {item.detail}")
@@ -301,31 +300,3 @@ def token(options: Options, file: Path, purpose: str, yes: bool) -> int:
         return asyncio.run(make(settings, terminal, runtime))
 
     return run_reported("rotator token", options, job)
-
-
-async def _proof(
-    settings: ConnectionSettings, runtime: Runtime, purpose: str, key: SecretText
-) -> tuple[Evidence, ...]:
-    """Look with the new token: whose it is, and whether it holds what it is for.
-
-    :raises VerificationFailed: ``service-account-insufficient``.
-    """
-    from authentik_entra_bootstrap.rotation.proof import Evidence
-    from authentik_entra_bootstrap.workflows.session import open_authentik
-
-    async with open_authentik(settings, runtime, token=key) as authentik:
-        user = await authentik.me()
-        checks = await authentik.permissions(purpose)
-    lacking = [item.permission for item in checks if item.held is False]
-    if lacking or user.is_superuser:
-        what = f"lacks {', '.join(lacking)}" if lacking else "is an administrator's"
-        raise VerificationFailed(
-            "service-account-insufficient",
-            f"The new token of {user.username} {what}.",
-            "Look at the account's groups and roles in authentik, then run the same command again.",
-        )
-    held = sum(1 for item in checks if item.held)
-    return (
-        Evidence("token-belongs-to", True, user.username),
-        Evidence("permissions-held", True, f"{held} of {len(checks)} shown, none missing"),
-    )

@@ -9,11 +9,13 @@ from authentik_entra_bootstrap.authentik.port import (
     Account,
     ApiToken,
     AuthentikAccounts,
+    AuthentikPort,
     Group,
     Role,
 )
 from authentik_entra_bootstrap.domain import SecretText
-from authentik_entra_bootstrap.errors import Conflict
+from authentik_entra_bootstrap.errors import Conflict, VerificationFailed
+from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.support.events import record
 
 SERVICE_ACCOUNT = "service_account"
@@ -169,3 +171,26 @@ async def make_account(
         record("authentik-token-created", identifier=names.account, purpose=seen.purpose)
         done(f"token {names.account}")
     return await accounts.token_key(names.account)
+
+
+async def prove_account(authentik: AuthentikPort, purpose: str) -> tuple[Evidence, ...]:
+    """Look with the new token: whose it is, and whether it holds what it is for.
+
+    :param authentik: asked with the new token.
+    :raises VerificationFailed: ``service-account-insufficient``.
+    """
+    user = await authentik.me()
+    checks = await authentik.permissions(purpose)
+    lacking = [item.permission for item in checks if item.held is False]
+    if lacking or user.is_superuser:
+        what = f"lacks {', '.join(lacking)}" if lacking else "is an administrator's"
+        raise VerificationFailed(
+            "service-account-insufficient",
+            f"The new token of {user.username} {what}.",
+            "Look at the account's groups and roles in authentik, then run the same command again.",
+        )
+    held = sum(1 for item in checks if item.held)
+    return (
+        Evidence("token-belongs-to", True, user.username),
+        Evidence("permissions-held", True, f"{held} of {len(checks)} shown, none missing"),
+    )
