@@ -33,13 +33,13 @@ def rotate(options: Options, force: bool, dry_run: bool) -> int:
         show_rotation,
         show_rotation_plan,
     )
-    from authentik_entra_bootstrap.support.events import Nobody
+    from authentik_entra_bootstrap.support.events import Listener
     from authentik_entra_bootstrap.workflows.rotate import carry_out, plan_rotation
 
     async def body(session: Session, terminal: Terminal) -> Result:
         if dry_run:
             # Looking writes nothing, not even that it could not look.
-            session.context.listener = Nobody()
+            session.context.listener = Listener()
         async with session.alone():
             plan = await plan_rotation(session.context, session.desired, force=force)
             if dry_run:

@@ -20,6 +20,7 @@ from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.support.logs import clean
+from authentik_entra_bootstrap.workflows.context import Reporter
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -107,8 +108,8 @@ def wrapped(line: Text, width: int, hang: int) -> Iterator[Text]:
     yield Text(indent) + rest
 
 
-class Terminal:
-    """Renders results and receives progress. Implements the reporter of the workflows.
+class Terminal(Reporter):
+    """Renders results and receives progress.
 
     :param out: where results go. A console with ``soft_wrap`` is not wrapped: a fact is one line.
     :param err: where progress, warnings and errors go.

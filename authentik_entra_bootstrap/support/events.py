@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
 
 from authentik_entra_bootstrap.domain.times import write_time
 
@@ -102,41 +101,24 @@ class Happening:
         return {name: value for name, value in found.items() if value}
 
 
-class Listener(Protocol):
-    """Is told of what happens, besides the log."""
+class Listener:
+    """Who is told besides the log; this one does nothing. No listener ever raises."""
 
     async def happened(self, what: Happening) -> None:
-        """Something happened. Never raises."""
+        """Something happened."""
 
     async def failing(self, connection: str) -> bool:
-        """Whether the last that was told of a connection is a failure. Never raises."""
-        ...
+        """Whether the last that was told of a connection is a failure."""
+        return False
 
     def proven(self, connection: str, at: datetime) -> None:
-        """authentik was seen to sign in with what it stores, by a verification."""
+        """A verification saw authentik sign in with what it stores."""
 
     def stepped(self, step: str, seconds: float) -> None:
         """A phase of a rotation took so long."""
 
 
-class Nobody:
-    """Listens to nothing."""
-
-    async def happened(self, what: Happening) -> None:
-        """Do nothing."""
-
-    async def failing(self, connection: str) -> bool:
-        """Nothing was told."""
-        return False
-
-    def proven(self, connection: str, at: datetime) -> None:
-        """Do nothing."""
-
-    def stepped(self, step: str, seconds: float) -> None:
-        """Do nothing."""
-
-
-class Several:
+class Several(Listener):
     """Tells several listeners, in order."""
 
     def __init__(self, *listeners: Listener) -> None:

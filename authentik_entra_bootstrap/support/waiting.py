@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import tenacity
 
@@ -44,8 +44,8 @@ LONGEST_PAUSE = 3600.0
 """Longest wait in seconds that a service can ask for."""
 
 
-class Progress(Protocol):
-    """Shows a wait: the command line prints a line, a library user may pass nothing."""
+class Progress:
+    """Shows a wait; this one shows nothing."""
 
     def waiting(self, what: str, elapsed: float, usual: str) -> None:
         """The condition does not hold yet.
@@ -57,16 +57,6 @@ class Progress(Protocol):
 
     def waited(self, what: str, elapsed: float) -> None:
         """The condition holds."""
-
-
-class Silent:
-    """Shows nothing."""
-
-    def waiting(self, what: str, elapsed: float, usual: str) -> None:
-        """Show nothing."""
-
-    def waited(self, what: str, elapsed: float) -> None:
-        """Show nothing."""
 
 
 @dataclass(frozen=True)
@@ -255,7 +245,7 @@ class Waiter:
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     rng: random.Random = field(default_factory=random.Random)
-    progress: Progress = field(default_factory=Silent)
+    progress: Progress = field(default_factory=Progress)
     scale: float = 1.0
 
     def scaled(self, factor: float) -> Waiter:

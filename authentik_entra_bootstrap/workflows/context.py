@@ -9,19 +9,19 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from authentik_entra_bootstrap.authentik.port import AuthentikPort
 from authentik_entra_bootstrap.domain import Application, KeyId
 from authentik_entra_bootstrap.domain.application_tags import made_in, rotation_id
 from authentik_entra_bootstrap.entra.port import EntraPort
 from authentik_entra_bootstrap.planning.plan import Step
-from authentik_entra_bootstrap.support.events import Listener, Nobody
-from authentik_entra_bootstrap.support.waiting import Progress, Silent, Waiter
+from authentik_entra_bootstrap.support.events import Listener
+from authentik_entra_bootstrap.support.waiting import Progress, Waiter
 
 
-class Reporter(Progress, Protocol):
-    """Receives the steps of a run besides the waits."""
+class Reporter(Progress):
+    """Receives the steps of a run besides the waits; this one shows nothing."""
 
     def doing(self, text: str) -> None:
         """Something begins that may take a moment."""
@@ -34,22 +34,6 @@ class Reporter(Progress, Protocol):
 
     def warn(self, text: str) -> None:
         """Something people should know."""
-
-
-class Quiet(Silent):
-    """Tells nobody."""
-
-    def doing(self, text: str) -> None:
-        """Say nothing."""
-
-    def begin(self, step: Step) -> None:
-        """Say nothing."""
-
-    def done(self, step: Step, detail: str) -> None:
-        """Say nothing."""
-
-    def warn(self, text: str) -> None:
-        """Say nothing."""
 
 
 def utc_now() -> datetime:
@@ -83,13 +67,13 @@ class Context:
     entra: EntraPort
     authentik: AuthentikPort
     waiter: Waiter
-    reporter: Reporter = field(default_factory=Quiet)
+    reporter: Reporter = field(default_factory=Reporter)
     now: Callable[[], datetime] = utc_now
     new_rotation_id: Callable[[], str] = new_rotation_id
     guard: Callable[[], None] = _unguarded
     turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     domain: str = ""
-    listener: Listener = field(default_factory=Nobody)
+    listener: Listener = field(default_factory=Listener)
     rng: random.Random = field(default_factory=random.SystemRandom)
 
     def rotation_id(self) -> str:

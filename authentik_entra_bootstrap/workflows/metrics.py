@@ -21,7 +21,7 @@ from authentik_entra_bootstrap.domain import Application, Desired
 from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.rotation.secret_status import Standing, placed
-from authentik_entra_bootstrap.support.events import Happening, Kind, SecretDates, record
+from authentik_entra_bootstrap.support.events import Happening, Kind, Listener, SecretDates, record
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -167,7 +167,7 @@ def failed(connection: str, code: str) -> None:
         _instruments.failures.labels(connection, code).inc()
 
 
-class Metrics:
+class Metrics(Listener):
     """The metrics as a listener."""
 
     async def happened(self, what: Happening) -> None:
@@ -176,10 +176,6 @@ class Metrics:
             failed(what.connection, what.code)
         if what.secret is not None:
             _dates(what.connection, what.secret)
-
-    async def failing(self, connection: str) -> bool:
-        """Counters only grow: they do not know."""
-        return False
 
     @_harmless
     def proven(self, connection: str, at: datetime) -> None:

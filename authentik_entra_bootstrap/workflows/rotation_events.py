@@ -14,7 +14,7 @@ from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotation.decide import State
 from authentik_entra_bootstrap.rotation.phases import Phase
 from authentik_entra_bootstrap.rotation.secret_status import Standing, placed
-from authentik_entra_bootstrap.support.events import Happening, Kind, SecretDates, record, tell
+from authentik_entra_bootstrap.support.events import Happening, Kind, Listener, SecretDates, record, tell
 from authentik_entra_bootstrap.workflows.concurrent_runs import ANOTHER_RUN, BUSY
 from authentik_entra_bootstrap.workflows.context import Context, Reporter, outcome
 from authentik_entra_bootstrap.workflows.secret_run import Follower, SecretRun
@@ -32,7 +32,7 @@ ENDS_SOON = 1 / 6
 """Share of a secret's lifetime that is left when a failure is also a warning about its end."""
 
 
-class TrailListener:
+class TrailListener(Listener):
     """Writes to authentik's audit trail, as far as authentik lets it. A refusal is reported once.
 
     :param reporter: is told of a refusal.
@@ -61,12 +61,6 @@ class TrailListener:
         """Whether the newest event of our own about a connection is a failure."""
         before = await self._before(connection)
         return bool(before) and before[0].happened in {Kind.FAILED, Kind.EXPIRING}
-
-    def proven(self, connection: str, at: datetime) -> None:
-        """authentik's own tasks hold it."""
-
-    def stepped(self, step: str, seconds: float) -> None:
-        """The audit trail does not hold it."""
 
     async def _repeats(self, what: Happening) -> bool:
         for item in await self._before(what.connection):

@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.entra.adapter import EntraAdapter
 from authentik_entra_bootstrap.support.events import Several
 from authentik_entra_bootstrap.support.leases import Hold, delivery_lease_name, hold, lease_name, open_lease
 from authentik_entra_bootstrap.support.waiting import RUN_LIMIT, Backoff, Waiter, run_limit
-from authentik_entra_bootstrap.workflows.context import Context, Quiet, Reporter, new_rotation_id, utc_now
+from authentik_entra_bootstrap.workflows.context import Context, Reporter, new_rotation_id, utc_now
 from authentik_entra_bootstrap.workflows.metrics import Metrics
 from authentik_entra_bootstrap.workflows.rotation_events import TrailListener
 
@@ -37,7 +37,7 @@ class Runtime:
     """
 
     waiter: Waiter = field(default_factory=Waiter)
-    reporter: Reporter = field(default_factory=Quiet)
+    reporter: Reporter = field(default_factory=Reporter)
     announce: Callable[[str], None] = print
     lease_url: str = field(default=NO_LEASE, repr=False)
     now: Callable[[], datetime] = utc_now

@@ -321,9 +321,9 @@ def test_the_default_consoles_are_the_standard_streams(capsys: pytest.CaptureFix
 
 
 def _reporters() -> list[Callable[[], Any]]:
-    from authentik_entra_bootstrap.workflows.context import Quiet
+    from authentik_entra_bootstrap.workflows.context import Reporter
 
-    return [Quiet, lambda: make()[0]]
+    return [Reporter, lambda: make()[0]]
 
 
 @pytest.mark.parametrize("factory", _reporters())

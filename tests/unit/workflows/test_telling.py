@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from authentik_entra_bootstrap.errors import AdminActionRequired, RequestTrace, Temporary, Unreachable
-from authentik_entra_bootstrap.support.events import Happening, Kind, Nobody, Several
+from authentik_entra_bootstrap.support.events import Happening, Kind, Listener, Several
 from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.rotate import rotate
 from authentik_entra_bootstrap.workflows.rotation_events import TrailListener
@@ -256,7 +256,7 @@ async def test_a_verification_that_authentik_passes_is_told(working: World) -> N
 
 
 async def test_nobody_hears_nothing() -> None:
-    nobody = Nobody()
+    nobody = Listener()
     await nobody.happened(Happening(Kind.FAILED, "default"))
     nobody.stepped("create", 1.0)
     nobody.proven("default", datetime.now().astimezone())
