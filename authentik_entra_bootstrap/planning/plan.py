@@ -278,10 +278,14 @@ def _authentik_steps(
         yield step(Action.CHANGE, reason=reason)
 
 
+PROOF_STEP = Step(
+    Action.PROVE, Target.PROOF, "authentik signs in with what it stores", "before anything old is retired"
+)
+
+
 def _closing_steps(authentik: ObservedAuthentik, secret: SecretDecision, marks: Marks) -> Iterator[Step]:
     if secret.action is not SecretAction.KEEP:
-        subject = "authentik signs in with what it stores"
-        yield Step(Action.PROVE, Target.PROOF, subject, "before anything old is retired")
+        yield PROOF_STEP
     provider, application = authentik.provider, authentik.application
     attached = provider and application and int(provider.pk) in application.backchannel_provider_pks
     unfinished = secret.action is SecretAction.PROVE and marks.current is None

@@ -105,13 +105,13 @@ async def bootstrap(
         tenant.principal(application),
         no_other_marks(context, application, tenant.observed) if making else _nothing(),
     )
-    grants = _Grants(tenant, principal, application)
+    grants = partial(tenant.grants, principal, application)
     phase = entry(plan.secret, saves_provider=True)
     # Consent may be missing for weeks: no secret is made before the application permissions stand, unless the
     # operator's token says that they surely will.
     beside = phase is Phase.PREFLIGHT and tenant.surely_grants()
     if not beside:
-        await grants.make()
+        await grants()
     delivery = ProviderSetup(context, plan, entra, authentik, saving or ByApi(context.authentik))
     run = SecretRun(
         context,
@@ -119,30 +119,15 @@ async def bootstrap(
         application,
         tenant.marks,
         delivery,
-        beside_creation=grants.make if beside else _nothing,
+        beside_creation=grants if beside else _nothing,
         known_alone=making,
     )
     await run_phases(run, phase)
-    return _outcome(run, delivery, principal, grants.left)
+    return _outcome(run, delivery, principal, tenant.left)
 
 
 async def _nothing() -> None:
     """There is nothing to look at or to make."""
-
-
-class _Grants:
-    """The grants of a run, and the consent that is left to an administrator after them."""
-
-    def __init__(self, tenant: TenantSide, principal: ServicePrincipal, application: Application) -> None:
-        self._make = partial(tenant.grants, principal, application)
-        self.left: ConsentState | None = None
-
-    async def make(self) -> None:
-        """Make them.
-
-        :raises ConsentRequired: see :meth:`TenantSide.grants`.
-        """
-        self.left = await self._make()
 
 
 class Saving(Protocol):

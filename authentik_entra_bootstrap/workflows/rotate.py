@@ -26,12 +26,11 @@ from authentik_entra_bootstrap.errors import (
     BootstrapError,
     ConfigError,
     Conflict,
-    VerificationFailed,
 )
 from authentik_entra_bootstrap.planning.adoption import belongs
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.observation import ObservedProvider
-from authentik_entra_bootstrap.planning.plan import Step, secret_observation, secret_steps
+from authentik_entra_bootstrap.planning.plan import PROOF_STEP, Step, secret_observation, secret_steps
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant, refuse_unlicensed
 from authentik_entra_bootstrap.rotation.decide import (
     SecretAction,
@@ -57,6 +56,7 @@ from authentik_entra_bootstrap.workflows.planning import refuse_unless_rotation_
 from authentik_entra_bootstrap.workflows.rotation_events import RotationEvents, tell_failure
 from authentik_entra_bootstrap.workflows.rotation_phases import run_phases
 from authentik_entra_bootstrap.workflows.secret_run import Case, SecretRun
+from authentik_entra_bootstrap.workflows.verify import not_assigned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,11 +269,7 @@ async def observe_connection(context: Context, desired: Desired) -> ObservedConn
     if provider is None:
         raise _not_bootstrapped(desired, "authentik has no provider that signs in as its application")
     if provider.application_slug is None:
-        raise VerificationFailed(
-            "provider-not-assigned",
-            f"The provider {provider.name!r} is not assigned to an application as backchannel provider.",
-            "Run bootstrap; it attaches the provider.",
-        )
+        raise not_assigned(provider)
     if provider is not seen.provider:
         seen = await with_history(port, provider)
     seen = await confirmed(port, seen, application)
@@ -304,13 +300,7 @@ def _not_bootstrapped(desired: Desired, why: str) -> ConfigError:
 def _authentik_steps(provider: Provider, decision: SecretDecision) -> tuple[Step, ...]:
     if decision.action is SecretAction.KEEP:
         return ()
-    proof = Step(
-        Action.PROVE,
-        Target.PROOF,
-        "authentik signs in with what it stores",
-        "before anything old is retired",
-    )
     if decision.action is SecretAction.PROVE:
-        return (proof,)
+        return (PROOF_STEP,)
     save = Step(Action.CHANGE, Target.PROVIDER, provider.name, "is given the new client secret")
-    return (save, proof)
+    return (save, PROOF_STEP)

@@ -25,10 +25,11 @@ from authentik_entra_bootstrap.errors import (
 )
 from authentik_entra_bootstrap.planning.adoption import adopted, adopting
 from authentik_entra_bootstrap.planning.consent import ConsentState, consent_required
-from authentik_entra_bootstrap.planning.differences import Action, Target
+from authentik_entra_bootstrap.planning.differences import PERMISSION_TARGETS, Action, Target
 from authentik_entra_bootstrap.planning.observation import ObservedEntra
 from authentik_entra_bootstrap.planning.permissions import GRANT_ROLES, GRANT_SCOPES
 from authentik_entra_bootstrap.planning.plan import Plan
+from authentik_entra_bootstrap.planning.preflight import is_this_connections
 from authentik_entra_bootstrap.support.events import record
 from authentik_entra_bootstrap.support.waiting import REPLICATION
 from authentik_entra_bootstrap.workflows.consent import missing_consent
@@ -60,6 +61,8 @@ class TenantSide:
         """Names of the permissions that this run granted."""
         self.refusal: AdminActionRequired | None = None
         """The first refused grant."""
+        self.left: ConsentState | None = None
+        """The consent that is left to an administrator."""
 
     async def application(self) -> Application:
         """Create the application, change what differs, or keep it.
@@ -165,20 +168,16 @@ class TenantSide:
             right.lack(operator) is None for right in (GRANT_ROLES, GRANT_SCOPES)
         )
 
-    async def grants(self, principal: ServicePrincipal, application: Application) -> ConsentState | None:
-        """Grant every permission that the operator may grant, and tell what is left; see :meth:`consent`.
+    async def grants(self, principal: ServicePrincipal, application: Application) -> None:
+        """Grant every permission that the operator may grant, and note in ``left`` what an administrator has to.
 
-        :raises ConsentRequired: see :meth:`consent`.
+        :raises ConsentRequired: application permissions are missing. No secret would be of use without them.
         :raises BootstrapError: from the service.
         """
-        await self._grants(principal)
-        return await self.consent(application)
-
-    async def _grants(self, principal: ServicePrincipal) -> None:
         wanted = [
             item
             for item in self.plan.permissions
-            if self.plan.step(_target(item.kind), item.name).action is Action.CREATE
+            if self.plan.step(PERMISSION_TARGETS[item.kind], item.name).action is Action.CREATE
         ]
         roles = [item for item in wanted if item.kind is PermissionKind.ROLE]
         scopes = frozenset(item.name for item in wanted if item.kind is PermissionKind.SCOPE)
@@ -189,6 +188,12 @@ class TenantSide:
         if scopes:
             jobs.append(self._granting(scopes, self._grant_scopes(principal, scopes)))
         await every(jobs)
+        if self.refusal is None:
+            return
+        state = await missing_consent(self.context, self.plan, self.seen, application, self.granted)
+        if state.missing_roles:
+            raise consent_required(state, self.refusal)
+        self.left = None if state.complete else state
 
     async def _granting(self, names: Iterable[str], grant: Coroutine[Any, Any, None]) -> None:
         """Grant, and remember whether the operator may: a refusal keeps no other grant from being tried."""
@@ -200,18 +205,6 @@ class TenantSide:
             self.refusal = self.refusal or error
         else:
             self.granted |= frozenset(names)
-
-    async def consent(self, application: Application) -> ConsentState | None:
-        """What is left to an administrator once every allowed grant is made; ``None`` when nothing is.
-
-        :raises ConsentRequired: application permissions are missing. No secret would be of use without them.
-        """
-        if self.refusal is None:
-            return None
-        state = await missing_consent(self.context, self.plan, self.seen, application, self.granted)
-        if state.missing_roles:
-            raise consent_required(state, self.refusal)
-        return None if state.complete else state
 
     async def _grant_role(self, principal: ServicePrincipal, name: str, role_id: str) -> None:
         step = self.plan.step(Target.ROLE, name)
@@ -235,10 +228,6 @@ class TenantSide:
             self.context.reporter.done(step, "delegated permission granted for all users")
 
 
-def _target(kind: PermissionKind) -> Target:
-    return Target.ROLE if kind is PermissionKind.ROLE else Target.SCOPE
-
-
 # --- a deleted application of ours that still holds the unique name
 
 
@@ -260,8 +249,7 @@ async def find_deleted(context: Context, desired: Desired) -> DeletedApplication
     )
     if live is not None or deleted is None:
         return None
-    marks = read_marks(deleted.tags)
-    if not marks.managed or marks.connection != desired.connection:
+    if not is_this_connections(desired, deleted):
         raise Conflict(
             "application-not-ours",
             f"The deleted application {deleted.app_id} holds the unique name {desired.unique_name}, but does not "

@@ -90,11 +90,7 @@ async def _not_available(context: Context, waited: float, reading: Reading) -> T
 
 def _failure(reading: Reading, provider: Provider) -> VerificationFailed:
     if "No provider found" in reading.because:
-        return VerificationFailed(
-            "provider-not-assigned",
-            f"The provider {provider.name!r} is not assigned to an application as backchannel provider.",
-            "Run bootstrap; it attaches the provider.",
-        )
+        return not_assigned(provider)
     if not reading.refused:
         return VerificationFailed(
             NOT_REACHED,
@@ -113,6 +109,15 @@ def _failure(reading: Reading, provider: Provider) -> VerificationFailed:
         f"authentik could not sign in with the client secret it stores: {reading.because}.",
         remedy,
         facts={"seen": reading.because},
+    )
+
+
+def not_assigned(provider: Provider) -> VerificationFailed:
+    """The error of a provider without an application: authentik never signs in for it, so nothing can be proven."""
+    return VerificationFailed(
+        "provider-not-assigned",
+        f"The provider {provider.name!r} is not assigned to an application as backchannel provider.",
+        "Run bootstrap; it attaches the provider.",
     )
 
 
