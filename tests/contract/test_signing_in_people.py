@@ -11,9 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import httpx
-import msal
 import pytest
-import requests
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import DeviceCodeCredential, InteractiveBrowserCredential
 
@@ -235,29 +233,6 @@ def test_interactive_browser_credential(sandbox: Sandbox, monkeypatch: pytest.Mo
             token = credential.get_token(GRAPH_SCOPE).token
             assert verify_bearer(sandbox.world, f"Bearer {token}").upn == upn
     visits[0].join()
-
-
-def test_msal_refreshes_silently(sandbox: Sandbox) -> None:
-    with requests.Session() as session:
-        session.trust_env = False  # the environment's CA bundle would win over ours
-        session.verify = str(sandbox.ca_file)
-        app = msal.PublicClientApplication(
-            AZURE_CLI,
-            authority=f"{sandbox.entra_url}/{sandbox.operator.tenant_id}",
-            http_client=session,
-            instance_discovery=False,
-        )
-        flow = app.initiate_device_flow(["User.Read"])
-        decide(sandbox.world, flow["user_code"], sandbox.operator.upn("user"))
-        first = app.acquire_token_by_device_flow(flow)
-        (account,) = app.get_accounts()
-        cached = app.acquire_token_silent(["User.Read"], account)
-        fresh = app.acquire_token_silent([GRAPH_SCOPE], account, force_refresh=True)
-    assert (
-        first["id_token_claims"]["preferred_username"] == account["username"] == sandbox.operator.upn("user")
-    )
-    assert cached["access_token"] == first["access_token"]
-    assert fresh["access_token"] != first["access_token"]
 
 
 def authorize(sandbox: Sandbox, http: httpx.Client, verifier: str = "v" * 43, **changes) -> httpx.Response:

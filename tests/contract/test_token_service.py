@@ -1,7 +1,6 @@
 """The token service, asked by the libraries that ask the real one."""
 
 import base64
-import hashlib
 import ssl
 import time
 from collections.abc import Iterator
@@ -11,13 +10,9 @@ from uuid import uuid4
 
 import httpx
 import jwt
-import msal
 import pytest
-import requests
 from azure.identity import (
-    CertificateCredential,
     ClientAssertionCredential,
-    ClientSecretCredential,
     WorkloadIdentityCredential,
 )
 from cryptography import x509
@@ -172,60 +167,6 @@ def refused(reply: httpx.Response, code: int, error: str, status: int = 400) -> 
 
 
 # Signing in with what azure-identity and MSAL send
-
-
-def test_client_secret_credential(tenant: Tenant) -> None:
-    operator = tenant.operator
-    credential = ClientSecretCredential(
-        operator.tenant_id, operator.app_id, operator.secret, **tenant.options()
-    )
-    with credential:
-        token = credential.get_token(GRAPH_SCOPE)
-    caller = verify_bearer(tenant.world, f"Bearer {token.token}")
-    assert caller == Caller(
-        "app",
-        operator.app_id,
-        operator.service_principal_object_id,
-        operator.tenant_id,
-        roles=frozenset(OPERATOR_ROLES),
-    )
-    assert token.expires_on == pytest.approx(time.time() + 3599, abs=60)
-
-
-def test_msal_accepts_the_issuer(tenant: Tenant) -> None:
-    operator = tenant.operator
-    with requests.Session() as session:
-        session.trust_env = False  # the environment's CA bundle would win over ours
-        session.verify = str(tenant.sandbox.ca_file)
-        client = msal.ConfidentialClientApplication(
-            operator.app_id,
-            client_credential=operator.secret,
-            oidc_authority=f"{tenant.sandbox.entra_url}/{operator.tenant_id}/v2.0",
-            http_client=session,
-        )
-        result = client.acquire_token_for_client([GRAPH_SCOPE])
-        assert result["token_type"] == "Bearer"
-        assert client.acquire_token_for_client([GRAPH_SCOPE])["token_source"] == "cache"
-
-
-@pytest.mark.parametrize("send_certificate_chain", [False, True])
-def test_certificate_credential(
-    tenant: Tenant, certificate: tuple[str, bytes], send_certificate_chain: bool
-) -> None:
-    app, principal = tenant.register()
-    tenant.add_certificate(app["id"], certificate[0])
-    tenant.grant(principal, "Application.ReadWrite.OwnedBy")
-    credential = CertificateCredential(
-        tenant.id,
-        app["appId"],
-        certificate_data=certificate[1],
-        send_certificate_chain=send_certificate_chain,
-        **tenant.options(),
-    )
-    with credential:
-        token = credential.get_token(GRAPH_SCOPE)
-    caller = verify_bearer(tenant.world, f"Bearer {token.token}")
-    assert (caller.oid, caller.roles) == (principal["id"], {"Application.ReadWrite.OwnedBy"})
 
 
 def test_the_operators_claims_are_those_of_a_version_1_token(tenant: Tenant) -> None:
@@ -594,15 +535,6 @@ def test_tokens_that_microsoft_graph_does_not_take(tenant: Tenant) -> None:
     assert "not yet valid" in rejection(tenant, f"Bearer {sign(claims | {'nbf': claims['exp'] - 1})}")
     tenant.world.clock.advance(3599)
     assert rejection(tenant, f"Bearer {good}") == "Lifetime validation failed, the token is expired."
-
-
-def test_the_default_tenants_ids_come_from_the_seed() -> None:
-    def ids(seed: int) -> str:
-        operator = Sandbox(seed=seed, authentik_profile=None).operator
-        return hashlib.sha256(f"{operator} {operator.secret}".encode()).hexdigest()
-
-    assert ids(3) == ids(3)
-    assert ids(3) != ids(4)
 
 
 # Discovery

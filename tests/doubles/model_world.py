@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from model_tenant import Tenant
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import ClientSecret, Desired
 from authentik_entra_bootstrap.domain.application_tags import Marks, is_ours
-from authentik_entra_bootstrap.errors import Unreachable
+from authentik_entra_bootstrap.errors import BootstrapError, ServiceUnavailable, Unreachable
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.bootstrap import Outcome, bootstrap
@@ -45,6 +46,50 @@ def refused() -> Unreachable:
     error = Unreachable("unreachable", "No connection.")
     error.sent = False
     return error
+
+
+ACCIDENTS = ("killed-before", "killed-after", "unavailable", "lost")
+"""What may happen at a call: the process dies before or behind it, it is refused, or its reply is lost."""
+
+
+async def disturbed(wire: Wire, number: int, kind: str, run: Callable[[], Awaitable[object]]) -> bool:
+    """Run with an accident at one of the next calls, counted from 0; whether the run came that far."""
+    wanted = len(wire.calls) + number
+    when = "before" if kind in {"killed-before", "unavailable"} else "after"
+    errors = {"unavailable": lambda: ServiceUnavailable("entra-unavailable", "503"), "lost": lost}
+    wire.at(wanted, errors.get(kind, Killed), when)
+    try:
+        await run()
+    except (BootstrapError, Killed):
+        pass
+    finally:
+        wire.calm()
+    return len(wire.calls) > wanted
+
+
+async def at_each_call(
+    kind: str,
+    begin: Callable[[], Awaitable[Any]],
+    run: Callable[[Any], Awaitable[object]],
+    judge: Callable[[Any], Awaitable[object]],
+) -> int:
+    """Let an accident happen at each call of a run in turn; how many calls it has.
+
+    :param begin: makes the world of each turn.
+    :param judge: what must hold a minute later.
+    """
+    for number in itertools.count():
+        world = await begin()
+        start = len(world.wire.calls)
+        if not await disturbed(world.wire, number, kind, functools.partial(run, world)):
+            return number
+        world.clock.advance(60)
+        try:
+            await judge(world)
+        except (AssertionError, BootstrapError) as error:
+            name = world.wire.calls[start + number].name
+            raise AssertionError(f"{kind} at call {number} ({name}): {error}") from error
+    raise AssertionError
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from authentik_entra_bootstrap.domain.application_tags import read_marks
-from authentik_entra_bootstrap.sandbox import Switches
-
 PROFILES = ["2025.12", "2026.2", "2026.5", "2026.8"]
-HARD = {
-    "lag": 10.0,
-    "flapping": True,
-    "secret_lag": 20.0,
-    "removed_secret_lag": 20.0,
-    "role_lag": 20.0,
-    "throttle_rate": 0.05,
-}
 
 
 def provisioned(sandbox, before: set[str]) -> set[str]:
@@ -37,14 +26,6 @@ def provisioned(sandbox, before: set[str]) -> set[str]:
 def posted(sandbox) -> set[str]:
     """Paths of everybody's POST requests."""
     return {entry.path for entry in sandbox.world.log.all() if entry.method == "POST"}
-
-
-def secrets_of(sandbox) -> list[dict]:
-    """Client secrets of the application that we made."""
-    apps = sandbox.world.default_tenant.all("application")
-    mine = [app for app in apps if app.get("uniqueName") == "authentik-entra-default"]
-    assert len(mine) == 1
-    return mine[0]["passwordCredentials"]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -78,36 +59,3 @@ def test_every_profile_ends_proven_and_provisioned(shell: Callable, profile: str
     assert status.document["last_proof"]["ok"] is True
     assert run("check").code == 0
     assert not [item for item in run.sandbox.authentik.state.worker.sign_ins if not item.ok]
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_an_unkind_tenant_is_waited_for_and_the_second_run_writes_nothing(shell: Callable, seed: int) -> None:
-    run = shell(seed=seed, switches=Switches(**HARD))
-    first = run("bootstrap", "--yes")
-    assert first.code == 0, first.err + first.out
-    mark = run.sandbox.world.log.last_seq
-    second = run("bootstrap", "--yes")
-    assert second.code == 0, second.err + second.out
-    assert run.writes(mark) == []
-    assert "default: nothing to do" in second.out
-    assert len(secrets_of(run.sandbox)) == 1
-
-
-def test_the_application_remembers_what_was_delivered(shell: Callable) -> None:
-    run = shell()
-    document = run("bootstrap", "--yes", "--output", "json").document
-    app = run.sandbox.world.default_tenant.get("application", document["application"]["app_object_id"])
-    marks = read_marks(tuple(app["tags"]))
-    assert marks.connection == "default"
-    assert marks.pending is None
-    assert marks.current.key_id == document["secret"]["key_id"]
-    events = run.sandbox.authentik.state.tables["event"]
-    assert any(marks.current.request_id in str(event) for event in events)
-
-
-def test_it_asks_on_a_terminal_only(shell: Callable) -> None:
-    run = shell()
-    refused = run("bootstrap", "--no-input")
-    assert refused.code == 3
-    assert "confirmation-needed" in refused.err
-    assert run.sandbox.world.log.writes() == []

@@ -87,19 +87,6 @@ def test_the_life_of_a_connection_stays_within_its_cloud(
     assert CLOUDS[cloud].graph_scope == f"https://{graph}/.default"
 
 
-@pytest.mark.parametrize("cloud", HOSTS)
-def test_consent_is_asked_at_the_cloud_s_own_address(
-    shell: Any, names: Names, monkeypatch: pytest.MonkeyPatch, cloud: str
-) -> None:
-    login, graph, _ = HOSTS[cloud]
-    run = running(shell, names, monkeypatch, login, graph)
-    assert run.run("bootstrap", "--yes", "--cloud", cloud).code == 0
-    result = run.run("consent", "--url", "--cloud", cloud)
-    assert result.out.startswith(f"https://{login}/{run.sandbox.operator.tenant_id}/"), (
-        result.out + result.err
-    )
-
-
 @pytest.mark.parametrize(
     ("value", "cloud"),
     [

@@ -15,7 +15,6 @@ from authentik_entra_bootstrap.sandbox import Sandbox, Switches
 from authentik_entra_bootstrap.sandbox.microsoft.login import decide
 from authentik_entra_bootstrap.sandbox.microsoft.seed import operator_holds
 
-GRANTING = ("AppRoleAssignment.ReadWrite.All", "DelegatedPermissionGrant.ReadWrite.All")
 WITHOUT = ("Application.ReadWrite.OwnedBy", "Application.Read.All", "Directory.Read.All")
 
 
@@ -101,49 +100,6 @@ def test_an_operator_who_may_not_grant_asks_an_administrator_and_goes_on(
     mark = run.sandbox.world.log.last_seq
     assert run("bootstrap", "--yes").code == 0
     assert run.writes(mark) == []
-
-
-def test_consent_is_revoked_afterwards_and_given_again(shell: Callable) -> None:
-    run = shell()
-    operator_holds(run.sandbox.world.default_tenant, run.sandbox.operator, *WITHOUT, *GRANTING)
-    assert run("bootstrap", "--yes").code == 0
-    operator_holds(run.sandbox.world.default_tenant, run.sandbox.operator, *WITHOUT)
-    tenant = run.sandbox.world.default_tenant
-    app_id = application(run.sandbox)["appId"]
-    principal = tenant.find("servicePrincipal", lambda item: item["appId"] == app_id)
-    assert principal is not None
-    revoked = [item for item in tenant.all("appRoleAssignment") if item["principalId"] == principal["id"]][:2]
-    for item in revoked:
-        tenant.remove("appRoleAssignment", item["id"])
-    plan = run("plan", "--output", "json")
-    assert plan.code == 2
-    missing = [item for item in plan.document["steps"] if item["action"] == "create"]
-    assert [item["target"] for item in missing] == ["application-permission"] * 2
-    mark = run.sandbox.world.log.last_seq
-    refused = run("bootstrap", "--yes", "--output", "json")
-    assert refused.code == 5
-    states = {item["name"]: item["granted"] for item in refused.document["consent"]["permissions"]}
-    assert sum(value is False for value in states.values()) == 2
-    assert "already granted" in refused.document["consent"]["text"]
-    assert not [entry for entry in run.sandbox.world.log.writes(mark) if "addPassword" in entry.path]
-    administrator(run.sandbox, refused.document["consent"]["url"])
-    healed = run("bootstrap", "--yes")
-    assert healed.code == 0, healed.err
-    assert run("verify").code == 0
-    assert len(application(run.sandbox)["passwordCredentials"]) == 1
-
-
-def test_an_operator_who_may_not_look_at_delegated_grants(shell: Callable) -> None:
-    run = shell()
-    rights = ("Application.ReadWrite.OwnedBy", "Application.Read.All", "Organization.Read.All")
-    operator_holds(run.sandbox.world.default_tenant, run.sandbox.operator, *rights)
-    first = run("bootstrap", "--yes", "--output", "json")
-    assert first.code == 5, first.err
-    administrator(run.sandbox, first.document["consent"]["url"])
-    again = run("bootstrap", "--yes")
-    assert again.code == 0, again.err
-    seen = run("consent", "--output", "json").document["consent"]
-    assert {item["name"]: item["granted"] for item in seen["permissions"]}["User.Read"] is None
 
 
 class OnWait(list):

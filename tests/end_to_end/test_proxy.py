@@ -94,17 +94,3 @@ def test_a_network_in_no_proxy_is_read_the_same_by_both_sides(shell, proxy, monk
     monkeypatch.setenv("NO_PROXY", "192.0.2.0/24,127.0.0.0/8,localhost")
     assert made("check", "--output", "json").code == 0
     assert proxy.asked == []
-
-
-def test_a_refused_password_is_told_for_both_sides_and_tried_once(shell, proxy, monkeypatch):
-    made = shell()
-    monkeypatch.setenv("HTTPS_PROXY", f"http://user:canary-of-the-proxy@127.0.0.1:{proxy.port}")
-    ran = made("check", "--output", "json")
-    assert ran.code == 4
-    failed = {line["name"]: line for line in ran.document["lines"] if line["level"] == "failure"}
-    assert {line["code"] for line in failed.values()} == {"proxy-authentication-required"}
-    assert {"Entra ID", "authentik"} <= set(failed)
-    assert f"127.0.0.1:{proxy.port}" in failed["authentik"]["detail"]
-    assert "canary" not in ran.out + ran.err
-    assert proxy.asked
-    assert made.waited == [], "each request was sent once"

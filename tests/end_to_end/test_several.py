@@ -8,7 +8,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import click
 import jsonschema
 import pytest
 
@@ -125,16 +124,3 @@ def test_one_document_holds_those_of_all_in_the_order_that_was_asked_for(three: 
     jsonschema.validate(removed.document, SCHEMA)
     assert [item["connection"] for item in removed.document["connections"]] == ["partners", "staff"]
     assert list(applications(three).values()) == [0, 0]
-
-
-def test_an_interruption_ends_the_whole_run(three: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
-
-    async def interrupted(_context: Any, desired: Any, *_rest: Any, **_named: Any) -> None:
-        seen.append(desired.connection)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("authentik_entra_bootstrap.workflows.rotate.plan_rotation", interrupted)
-    with pytest.raises((click.Abort, KeyboardInterrupt)):
-        three.run("rotate", "--all")
-    assert seen == ["staff"]

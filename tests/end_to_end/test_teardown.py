@@ -105,16 +105,3 @@ def test_keep_application_leaves_it_without_our_secrets_and_marks(shell: Any) ->
     assert (again.code, "default: nothing to do" in again.out) == (0, True)
     refused = run("teardown", "--yes", "--output", "json")
     assert (refused.code, refused.document["error"]["code"]) == (5, "application-not-ours")
-
-
-def test_an_application_of_authentik_that_holds_more_stays(shell: Any) -> None:
-    run = shell()
-    run("bootstrap", "--yes")
-    state = run.sandbox.authentik.state
-    [application] = list(state.tables["application"])
-    application["meta_launch_url"] = "https://portal.example"
-    result = run("teardown", "--yes", "--purge")
-    assert result.code == 0
-    assert "Kept: application microsoft-entra-id in authentik" in result.out
-    assert leftovers(run.sandbox) == {**NOTHING, "authentik": 1}
-    assert run("bootstrap", "--yes").code == 0

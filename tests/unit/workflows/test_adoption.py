@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
+from model_world import World, at_each_call
 
 from authentik_entra_bootstrap.domain import (
     AppId,
@@ -23,21 +24,13 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     AlreadyExists,
-    BootstrapError,
     ConfigError,
-    ServiceUnavailable,
 )
 from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotation.secret_status import Standing
 from authentik_entra_bootstrap.workflows.planning import prepare
 from authentik_entra_bootstrap.workflows.status import look_at_status
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from model_world import World
-
-CALLS = 60
 SLUG = "by-hand"
 
 
@@ -120,31 +113,15 @@ def _refuse_naming(world: World) -> object:
 async def test_an_interrupted_adoption_is_finished_by_the_next(
     make_world: Callable[..., World], kind: str
 ) -> None:
-    from model_world import Killed
+    async def begin() -> World:
+        return by_hand(make_world)
 
-    happened = 0
-    for number in range(CALLS):
-        world = by_hand(make_world)
-        if kind == "unavailable":
-            world.wire.at(number, lambda: ServiceUnavailable("service-unavailable", "503"), "before")
-        else:
-            world.wire.at(number, Killed, kind.removeprefix("killed-"))
-        try:
-            await world.run()
-        except (BootstrapError, Killed):
-            happened += 1
-        reached = len(world.wire.calls) > number
-        world.wire.calm()
-        if not reached:
-            break
-        world.clock.advance(60)
-        try:
-            await world.run()
-            world.clock.advance(25 * 3600)
-            await converges(world)
-        except AssertionError as error:
-            raise AssertionError(f"{kind} at call {number} ({world.wire.calls[number].name})") from error
-    assert CALLS > happened > 20
+    async def judge(world: World) -> None:
+        await world.run()
+        world.clock.advance(25 * 3600)
+        await converges(world)
+
+    assert await at_each_call(kind, begin, World.run, judge) > 20
 
 
 async def test_nothing_is_there_to_be_taken_over(world: World) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
 
 import pytest
+from model_world import ACCIDENTS, World, at_each_call, disturbed
 
 from authentik_entra_bootstrap.errors import (
     BootstrapError,
@@ -15,47 +17,9 @@ from authentik_entra_bootstrap.errors import (
     Unreachable,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from model_world import World
-
-FRESH_CALLS = 60
-DUE_CALLS = 60
-"""More than a run makes; what lies beyond the last call is skipped inside the tests, which count that."""
-
-KINDS = ("killed-before", "killed-after", "unavailable", "lost")
-
-
-def _schedule(world: World, number: int, kind: str) -> None:
-    from model_world import Killed, lost
-
-    if kind.startswith("killed"):
-        world.wire.at(number, Killed, kind.removeprefix("killed-"))
-    elif kind == "unavailable":
-        world.wire.at(number, lambda: ServiceUnavailable("service-unavailable", "503"), "before")
-    else:
-        world.wire.at(number, lost, "after")
-
-
-async def _disturbed(world: World, number: int, kind: str) -> bool:
-    """Run with an accident at a call; whether it happened."""
-    from model_world import Killed
-
-    start = len(world.wire.calls)
-    _schedule(world, start + number, kind)
-    try:
-        await world.run()
-    except (BootstrapError, Killed):
-        pass
-    finally:
-        world.wire.calm()
-    return len(world.wire.calls) > start + number
-
 
 async def _recovers(world: World, secrets: int) -> None:
     """An undisturbed run converges; once the overlap has passed there is one secret; then nothing is written."""
-    world.clock.advance(60)
     await world.run()
     assert world.outages == []
     assert world.server.syncs, "users wait for the four-hourly sync"
@@ -71,32 +35,17 @@ async def _recovers(world: World, secrets: int) -> None:
     assert world.wire.writes(before) == []
 
 
-async def _sweep(make: Callable[[], object], kind: str, calls: int, secrets: int) -> int:
-    happened = 0
-    for number in range(calls):
-        world: World = await make()
-        if not await _disturbed(world, number, kind):
-            break
-        happened += 1
-        try:
-            await _recovers(world, secrets)
-        except AssertionError as error:
-            name = [call.name for call in world.wire.calls]
-            raise AssertionError(f"{kind} at call {number} ({name[number]})") from error
-    return happened
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ACCIDENTS)
 async def test_an_interrupted_first_run_is_finished_by_the_next(
     kind: str, make_world: Callable[..., World]
 ) -> None:
     async def empty() -> World:
         return make_world()
 
-    assert FRESH_CALLS > await _sweep(empty, kind, FRESH_CALLS, secrets=1) > 30
+    assert await at_each_call(kind, empty, World.run, partial(_recovers, secrets=1)) > 30
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ACCIDENTS)
 async def test_an_interrupted_rotation_is_finished_by_the_next_run_without_an_outage(
     kind: str, make_world: Callable[..., World]
 ) -> None:
@@ -107,10 +56,10 @@ async def test_an_interrupted_rotation_is_finished_by_the_next_run_without_an_ou
         return world
 
     # The secret from before rests beside the new one, and one that authentik was given in between may too.
-    assert DUE_CALLS > await _sweep(due, kind, DUE_CALLS, secrets=3) > 25
+    assert await at_each_call(kind, due, World.run, partial(_recovers, secrets=3)) > 25
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ACCIDENTS)
 async def test_an_interrupted_retirement_is_finished_by_the_next_run(
     kind: str, make_world: Callable[..., World]
 ) -> None:
@@ -122,7 +71,7 @@ async def test_an_interrupted_retirement_is_finished_by_the_next_run(
         world.age(hours=25)
         return world
 
-    assert await _sweep(overlap_over, kind, 40, secrets=1) > 18
+    assert await at_each_call(kind, overlap_over, World.run, partial(_recovers, secrets=1)) > 18
 
 
 @pytest.mark.parametrize("lag", [0.0, 10.0])
@@ -130,9 +79,10 @@ async def test_two_accidents_in_a_row_are_survived(lag: float, make_world: Calla
     for number in range(14, 44, 3):
         world = make_world()
         world.tenant.lag = world.tenant.secret_lag = lag
-        await _disturbed(world, number, "killed-after")
+        await disturbed(world.wire, number, "killed-after", world.run)
         world.clock.advance(60)
-        await _disturbed(world, number - 6, "lost")
+        await disturbed(world.wire, number - 6, "lost", world.run)
+        world.clock.advance(60)
         await _recovers(world, secrets=1)
 
 

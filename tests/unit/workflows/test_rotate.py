@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from authentik_entra_bootstrap.domain import KeyId, LicenseInfo, TenantId
-from authentik_entra_bootstrap.errors import BootstrapError, ExitCode, Temporary
+from authentik_entra_bootstrap.errors import BootstrapError, ExitCode, Temporary, Throttled
 from authentik_entra_bootstrap.rotation.decide import SecretAction
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, plan_rotation, rotate
 
@@ -48,6 +48,15 @@ async def test_a_rotation_replaces_proves_and_later_retires(working: World) -> N
     assert (later.rotated, later.retired) == (False, (old,))
     working.assert_converged()
     assert outcome.due_at < later.due_at
+
+
+async def test_a_secret_whose_mark_is_refused_is_taken_back(working: World) -> None:
+    before = working.ours
+    working.wire.fail("entra.update_application", Throttled("entra-throttled", "429"), times=9)
+    with pytest.raises(Throttled):
+        await _rotate(working, force=True)
+    assert working.ours == before
+    assert len(working.tenant.removed) == 1
 
 
 async def test_with_nothing_due_nothing_is_written_and_the_next_time_is_told(working: World) -> None:

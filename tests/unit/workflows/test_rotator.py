@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from model_entra import Entra
 from model_line import START, Clock
 from model_tenant import GRAPH, OPERATOR, TENANT, Tenant
-from model_world import Killed, Recorder, Wire, lost
+from model_world import ACCIDENTS, Recorder, Wire, at_each_call
 
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import (
@@ -30,11 +30,9 @@ from authentik_entra_bootstrap.domain import (
 )
 from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.errors import (
-    BootstrapError,
     ConfigError,
     Conflict,
     Denied,
-    ServiceUnavailable,
     VerificationFailed,
 )
 from authentik_entra_bootstrap.rotator.credentials import KEY_NAME
@@ -60,7 +58,6 @@ CONNECTION = Application(
 FOREIGN = KeyCredential("foreign", "somebody's", START, START + timedelta(days=9999))
 DESIRED = ConnectionSettings().desired()
 PRIVATE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-KINDS = ("killed-before", "killed-after", "unavailable", "lost")
 
 
 class Directory(Entra):
@@ -227,36 +224,22 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-async def sweep(folder: Path, kind: str, prepare: Any, disturbed: Any, judge: Any, **tenant: Any) -> int:
+async def sweep(folder: Path, kind: str, prepare: Any, run: Any, judge: Any) -> int:
     """Let something happen at each call in turn; a run afterwards must finish what that one began."""
-    for number in itertools.count():
-        place = folder / f"{kind}-{number}"
+    places = itertools.count()
+
+    async def begin() -> World:
+        place = folder / str(next(places))
         place.mkdir()
-        world = World(place, **tenant)
+        world = World(place)
         await prepare(world)
-        start = len(world.wire.calls)
-        if kind.startswith("killed"):
-            world.wire.at(start + number, Killed, kind.removeprefix("killed-"))
-        elif kind == "unavailable":
-            world.wire.at(start + number, lambda: ServiceUnavailable("entra-unavailable", "503"), "before")
-        else:
-            world.wire.at(start + number, lost, "after")
-        try:
-            await disturbed(world)
-        except (BootstrapError, Killed):
-            pass
-        finally:
-            world.wire.calm()
-        if len(world.wire.calls) <= start + number:
-            return number
-        name = world.wire.calls[start + number].name
-        world.clock.advance(60)
-        try:
-            await disturbed(world)
-            await judge(world)
-        except (AssertionError, BootstrapError) as error:
-            raise AssertionError(f"{kind} at call {number} ({name}): {error}") from error
-    raise AssertionError
+        return world
+
+    async def finished(world: World) -> None:
+        await run(world)
+        await judge(world)
+
+    return await at_each_call(kind, begin, run, finished)
 
 
 async def nothing(world: World) -> None:
@@ -269,7 +252,7 @@ async def made_and_due(world: World) -> None:
     world.clock.advance(days=250)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ACCIDENTS)
 async def test_an_interrupted_create_is_finished_by_the_next(kind: str, tmp_path: Path) -> None:
     async def judge(world: World) -> None:
         world.assert_ready()
@@ -281,7 +264,7 @@ async def test_an_interrupted_create_is_finished_by_the_next(kind: str, tmp_path
     assert await sweep(tmp_path, kind, nothing, World.run, judge) > 20
 
 
-@pytest.mark.parametrize(("kind", "lag"), [*((kind, 0.0) for kind in KINDS), ("killed-after", 12.0)])
+@pytest.mark.parametrize(("kind", "lag"), [*((kind, 0.0) for kind in ACCIDENTS), ("killed-after", 12.0)])
 async def test_an_interrupted_renewal_never_locks_out(kind: str, lag: float, tmp_path: Path) -> None:
     async def renew(world: World) -> None:
         world.tenant.lag = world.entra.key_lag = lag

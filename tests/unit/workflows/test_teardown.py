@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import pytest
+from model_world import ACCIDENTS, World, at_each_call
 
 from authentik_entra_bootstrap.domain.application_tags import is_ours
-from authentik_entra_bootstrap.errors import BootstrapError, Conflict, ServiceUnavailable
+from authentik_entra_bootstrap.errors import Conflict
 from authentik_entra_bootstrap.planning.teardown import TeardownPlan, plan_teardown
 from authentik_entra_bootstrap.workflows.teardown import look_before_teardown, teardown
 from authentik_entra_bootstrap.workflows.tenant import Wish, find_deleted, settle
 
-if TYPE_CHECKING:
-    from model_world import World
-
 WAYS: tuple[dict[str, bool], ...] = ({}, {"purge": True}, {"keep_application": True})
-KINDS = ("killed-before", "killed-after", "unavailable", "lost")
 
 
 async def take_down(world: World, **options: bool) -> TeardownPlan:
@@ -62,37 +60,24 @@ async def test_a_second_run_has_nothing_to_do(working: World, options: dict[str,
     assert failing == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ACCIDENTS)
 @pytest.mark.parametrize("options", WAYS)
 async def test_an_accident_at_any_call_is_finished_by_the_next_run(
     make_world: Any, options: dict[str, bool], kind: str
 ) -> None:
-    from model_world import Killed, lost
-
-    happened = 0
-    for number in range(60):
+    async def begin() -> World:
         world = make_world()
         await world.run()
         world.clock.advance(60)
-        failing = watch_provider(world)
-        start = len(world.wire.calls)
-        when = "after" if kind in {"killed-after", "lost"} else "before"
-        errors = {"unavailable": lambda: ServiceUnavailable("service-unavailable", "503"), "lost": lost}
-        world.wire.at(start + number, errors.get(kind, Killed), when)
-        try:
-            await take_down(world, **options)
-        except (BootstrapError, Killed):
-            pass
-        finally:
-            world.wire.calm()
-        if len(world.wire.calls) <= start + number:
-            break
-        happened += 1
-        world.clock.advance(60)
+        world.failing = watch_provider(world)
+        return world
+
+    async def judge(world: World) -> None:
         await take_down(world, **options)
         assert_gone(world, options)
-        assert failing == [], (number, failing)
-    assert 15 < happened < 60
+        assert world.failing == []
+
+    assert await at_each_call(kind, begin, partial(take_down, **options), judge) > 15
 
 
 async def test_replicas_that_lag_do_not_hide_the_application(working: World) -> None:
