@@ -164,3 +164,15 @@ def test_a_person_without_the_role_and_an_administrator(shell: Callable) -> None
     run.waited = OnWait(3, lambda: administrator(run.sandbox, address, "roleadmin"))
     again = run("consent", "--wait", "--yes", "--login", "device-code")
     assert again.code == 0, again.err
+
+
+def test_a_person_without_any_role_is_told_which_one_is_needed(shell: Callable) -> None:
+    run = shell()
+    run.sandbox.world.switches.users_can_register_applications = False
+    sign_in(run, "user")
+    refused = run("bootstrap", "--yes", "--login", "device-code", "--output", "json")
+    assert refused.code == 4, refused.out
+    error = refused.document["error"]
+    assert error["code"] == "entra-permission-missing"
+    assert "the directory role Application Developer is missing" in error["message"]
+    assert run.writes(0) == []

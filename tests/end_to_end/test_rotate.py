@@ -47,6 +47,12 @@ def test_a_secret_s_life_on_every_release(shell: Callable[..., Any], profile: st
     run = shell(authentik_profile=profile)
     sandbox, clock = run.sandbox, run.sandbox.world.clock
     assert run("bootstrap", "--yes").code == 0
+    tenant = sandbox.world.default_tenant
+    app = tenant.find("application", lambda item: bool(item.get("uniqueName")))
+    foreign = {**app["passwordCredentials"][0], "keyId": sandbox.world.guid(), "displayName": "somebody's"}
+    tenant.put(
+        "application", app["id"], {**app, "passwordCredentials": [*app["passwordCredentials"], foreign]}
+    )
     mark = sandbox.world.log.last_seq
     assert run("rotate").code == 0
     assert writes(sandbox, mark) == []
@@ -69,6 +75,8 @@ def test_a_secret_s_life_on_every_release(shell: Callable[..., Any], profile: st
     again = run("rotate", "--output", "json").document
     assert again["retired"]
     assert [item["keyId"] for item in ours(sandbox)] == [done["secret"]["key_id"]]
+    kept = tenant.get("application", app["id"])["passwordCredentials"]
+    assert foreign in kept, "what somebody else made outlives every rotation"
     assert all(item.ok for item in sandbox.authentik.state.worker.sign_ins)
 
 

@@ -118,8 +118,13 @@ def test_one_document_holds_those_of_all_in_the_order_that_was_asked_for(three: 
         ("partners", 0),
     ]
     assert document["connections"][1]["error"]["code"] == "setting-invalid"
-    both = ("--connection", "partners", "--connection", "staff", "--connection", "partners", "--yes")
-    removed = three.run("teardown", *both, "--output", "json")
+    both = ("--connection", "partners", "--connection", "staff", "--connection", "partners")
+    for command in ("check", "status", "verify", "rotate"):
+        ran = three.run(command, *both, "--output", "json")
+        jsonschema.validate(ran.document, SCHEMA)
+        found = [(item["connection"], item["exit_code"]) for item in ran.document["connections"]]
+        assert (ran.code, found) == (0, [("partners", 0), ("staff", 0)]), (command, ran.out)
+    removed = three.run("teardown", *both, "--yes", "--output", "json")
     assert removed.code == 0, removed.out + removed.err
     jsonschema.validate(removed.document, SCHEMA)
     assert [item["connection"] for item in removed.document["connections"]] == ["partners", "staff"]

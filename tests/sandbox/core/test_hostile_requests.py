@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -111,7 +112,6 @@ def status(
     kind: str = "",
 ) -> int:
     """The status of the answer to a request that is written as it is, and no traceback in it."""
-    address = urlsplit(sandbox.authentik_url if base == "/api/v3" else sandbox.entra_url)
     lines = {
         "Host": "127.0.0.1",
         "Authorization": f"Bearer {token}",
@@ -120,19 +120,41 @@ def status(
         "Connection": "close",
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    reply = exchange(sandbox, base, f"{method} {base}{path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
+    assert reply.startswith(b"HTTP/1.1 "), reply[:200]
+    assert b"Traceback" not in reply
+    return int(reply[9:12])
+
+
+def exchange(sandbox: Sandbox, base: str, sent: bytes) -> bytes:
+    """Everything that the server answers to some bytes until it closes the connection."""
+    address = urlsplit(sandbox.authentik_url if base == "/api/v3" else sandbox.entra_url)
     plain = socket.create_connection(("127.0.0.1", address.port or 0), SECONDS)
     context = ssl.create_default_context(cafile=sandbox.ca_file)
     with context.wrap_socket(plain, server_hostname="127.0.0.1") as connection:
         reply = b""
         try:
-            connection.sendall(f"{method} {base}{path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
+            connection.sendall(sent)
             while piece := connection.recv(65536):
                 reply += piece
         except (ConnectionError, ssl.SSLError):  # the answer came before all was sent
             pass
-    assert reply.startswith(b"HTTP/1.1 "), reply[:200]
-    assert b"Traceback" not in reply
-    return int(reply[9:12])
+    return reply
+
+
+def test_requests_that_follow_each_other_unasked_and_bodies_in_chunks(
+    sandbox: Sandbox, tokens: dict[str, str]
+) -> None:
+    head = f"HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {tokens['/v1.0']}\r\n"
+    body = '{"displayName": "in chunks"}'
+    chunks = "".join(f"{len(part):x}\r\n{part}\r\n" for part in (body[:5], body[5:], ""))
+    first = f"GET /v1.0/applications?$select=id {head}\r\n"
+    second = f"POST /v1.0/applications {head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
+    last = f"GET /v1.0/organization {head}Connection: close\r\n\r\n"
+    reply = exchange(sandbox, "/v1.0", (first + second + last).encode()).decode()
+    assert re.findall(r"HTTP/1\.1 (\d+)", reply) == ["200", "201", "200"]
+    assert '"in chunks"' in reply
+    assert reply.index("#applications(id)") < reply.index('"in chunks"') < reply.index("#organization")
 
 
 @pytest.mark.parametrize("name", BODIES)
