@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import io
 import json
 import os
-import random
 import re
 import shlex
 import ssl
@@ -19,6 +17,7 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
+from on_sandbox import runtime_on
 from rich.console import Console
 
 from authentik_entra_bootstrap.cli import cli
@@ -26,7 +25,6 @@ from authentik_entra_bootstrap.cli.runner import Embedded
 from authentik_entra_bootstrap.errors import BootstrapError
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.sandbox import Sandbox
-from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.session import Runtime
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,14 +132,7 @@ class Shell:
         return int(code or 0)
 
     def _runtime(self) -> Runtime:
-        clock = self.sandbox.world.clock
-
-        async def sleep(seconds: float) -> None:
-            clock.advance(seconds)
-            await asyncio.sleep(min(seconds, 0.02))
-
-        waiter = Waiter(monotonic=lambda: clock.now().timestamp(), sleep=sleep, rng=random.Random(0))
-        return Runtime(waiter=waiter, now=clock.now)
+        return runtime_on(self.sandbox, 0.02)
 
     def curl(self, line: str) -> httpx.Response:
         """A line of curl as the pages use it: ``--cacert``, ``-X``, ``-H``, ``-d``, ``--data-urlencode``."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import io
 import json
 import os
-import random
 import ssl
 import sys
 import urllib.request
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
+from on_sandbox import console, runtime_on
 
 from authentik_entra_bootstrap.cli import cli
 from authentik_entra_bootstrap.cli.runner import Embedded
@@ -25,7 +23,6 @@ from authentik_entra_bootstrap.cli.sandbox import PEOPLE_ONLY
 from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.sandbox import Sandbox
-from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.session import Runtime
 
 # Test folders are no packages: what several files share is loaded here.
@@ -74,10 +71,7 @@ class Shell:
     def run(self, *arguments: str) -> Ran:
         """Run with the environment as it is."""
         out, err = io.StringIO(), io.StringIO()
-        terminal = Terminal(
-            Console(file=out, highlight=False, soft_wrap=True, markup=False, emoji=False),
-            Console(file=err, highlight=False, soft_wrap=True, markup=False, emoji=False),
-        )
+        terminal = Terminal(console(out), console(err))
         self.capsys.readouterr()
         result = cli.main([*arguments], standalone_mode=False, obj=Embedded(terminal, self.runtime()))
         captured = self.capsys.readouterr()
@@ -107,15 +101,7 @@ class Shell:
 
     def runtime(self) -> Runtime:
         """Everything injected, on the sandbox's clock."""
-        clock = self.sandbox.world.clock
-
-        async def sleep(seconds: float) -> None:
-            self.waited.append(seconds)
-            clock.advance(seconds)
-            await asyncio.sleep(0.02)
-
-        waiter = Waiter(lambda: clock.now().timestamp(), sleep, random.Random(0))
-        return Runtime(waiter=waiter, now=clock.now, domain="0d0d0d0d")
+        return runtime_on(self.sandbox, 0.02, self.waited, domain="0d0d0d0d")
 
 
 @pytest.fixture

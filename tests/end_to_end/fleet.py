@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from on_sandbox import clean_environment
 from ordeal import Ordeal, hash_secret, iso, read_marks, wait_for
 
 from authentik_entra_bootstrap.celery_app import App
@@ -85,11 +86,7 @@ class Fleet:
     def __post_init__(self) -> None:
         self.ordeal = Ordeal(self.sandbox)
         self.environment = {
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith(("AZURE_", "AUTHENTIK_"))
-            },
+            **clean_environment(),
             **self.sandbox.environment(),
             "PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}",
             "AUTHENTIK_ENTRA_STATE_DIR": str(self.folder / "state"),

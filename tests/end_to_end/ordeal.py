@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import io
 import os
-import random
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from rich.console import Console
+from on_sandbox import console, runtime_on
 
 from authentik_entra_bootstrap.cli import run as run_command
 from authentik_entra_bootstrap.cli.runner import Embedded
@@ -31,7 +29,6 @@ from authentik_entra_bootstrap.sandbox.microsoft.objects import (
     service_principal,
 )
 from authentik_entra_bootstrap.sandbox.requestlog import Entry
-from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.session import Runtime
 
 ERRORS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "errors.md"
@@ -121,21 +118,13 @@ class Ordeal:
     def run_here(self, *arguments: str) -> Result:
         """The same with the environment as it is; may be called by several threads at once."""
         out = io.StringIO()
-        console = functools.partial(Console, highlight=False, soft_wrap=True, markup=False, emoji=False)
-        terminal = Terminal(console(file=out), console(file=out))
+        terminal = Terminal(console(out), console(out))
         code = run_command(arguments, Embedded(terminal, self.runtime()))
         return Result(int(code), out.getvalue())
 
     def runtime(self) -> Runtime:
         """Everything injected, on the sandbox's clock."""
-        clock = self.sandbox.world.clock
-
-        async def sleep(seconds: float) -> None:
-            clock.advance(seconds)
-            await asyncio.sleep(self.pause)
-
-        waiter = Waiter(lambda: clock.now().timestamp(), sleep, random.Random(0))
-        return Runtime(waiter=waiter, now=clock.now)
+        return runtime_on(self.sandbox, self.pause)
 
     def requests(self) -> list[Request]:
         """Every request of ours so far; authentik's own syncs are left out."""

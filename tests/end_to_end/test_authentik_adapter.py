@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
+from on_sandbox import waiter_on
 
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.domain import Network, ProviderSpec, SecretText
 from authentik_entra_bootstrap.sandbox import Sandbox
-from authentik_entra_bootstrap.support.waiting import Waiter
 
 WRONG = "canary-wrong-secret-0123456789"
 NAME = "authentik-entra-test"
@@ -26,15 +24,8 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 
 
 def adapter_for(sandbox: Sandbox, token: str) -> AuthentikAdapter:
-    clock = sandbox.world.clock
-
-    async def sleep(seconds: float) -> None:
-        clock.advance(seconds)
-        await asyncio.sleep(0)
-
-    waiter = Waiter(lambda: clock.now().timestamp(), sleep, random.Random(3))
     network = Network(ca_file=str(sandbox.ca_file))
-    return AuthentikAdapter(sandbox.authentik_url, SecretText(token), network, waiter)
+    return AuthentikAdapter(sandbox.authentik_url, SecretText(token), network, waiter_on(sandbox))
 
 
 @pytest.fixture

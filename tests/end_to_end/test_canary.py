@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from on_sandbox import clean_environment
 
 from authentik_entra_bootstrap.sandbox import Sandbox
 from authentik_entra_bootstrap.sandbox.microsoft import objects
@@ -122,16 +122,8 @@ def test_no_failure_shows_a_secret(
 
 def test_a_process_of_its_own_shows_no_secret_at_debug_level(tmp_path: Path) -> None:
     with Sandbox(seed=3) as sandbox:
-        environment = {
-            **{
-                key: value
-                for key, value in os.environ.items()
-                if not key.startswith(("AZURE_", "AUTHENTIK_"))
-            },
-            **sandbox.environment(),
-            "HOME": str(tmp_path),
-            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-        }
+        root = Path(__file__).resolve().parents[2]
+        environment = clean_environment(**sandbox.environment(), HOME=str(tmp_path), PYTHONPATH=str(root))
         result = subprocess.run(
             [sys.executable, "-m", "authentik_entra_bootstrap", "bootstrap", "--yes", "-vv"],
             cwd=tmp_path,

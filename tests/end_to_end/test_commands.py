@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import ssl
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from on_sandbox import clean_environment
 
 from authentik_entra_bootstrap.cli import run
 
@@ -23,8 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def environment(**values: str) -> dict[str, str]:
     """A shell's environment without anybody's accounts."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("AZURE_", "AUTHENTIK_"))}
-    return {**clean, "PYTHONPATH": str(ROOT), **values}
+    return clean_environment(PYTHONPATH=str(ROOT), **values)
 
 
 def command(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:

@@ -168,6 +168,7 @@ def test_a_person_without_the_role_and_an_administrator(shell: Callable) -> None
 
 def test_a_person_without_any_role_is_told_which_one_is_needed(shell: Callable) -> None:
     run = shell()
+    before = len(run.sandbox.world.default_tenant.all("application"))
     run.sandbox.world.switches.users_can_register_applications = False
     sign_in(run, "user")
     refused = run("bootstrap", "--yes", "--login", "device-code", "--output", "json")
@@ -175,4 +176,6 @@ def test_a_person_without_any_role_is_told_which_one_is_needed(shell: Callable) 
     error = refused.document["error"]
     assert error["code"] == "entra-permission-missing"
     assert "the directory role Application Developer is missing" in error["message"]
-    assert run.writes(0) == []
+    # What a person may do shows only in what is refused.
+    assert run.writes(0) == [("graph", "POST", "/v1.0/applications")]
+    assert len(run.sandbox.world.default_tenant.all("application")) == before

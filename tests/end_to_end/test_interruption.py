@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from on_sandbox import clean_environment
 
 from authentik_entra_bootstrap.sandbox import Sandbox
 
@@ -110,10 +111,7 @@ def test_sigkill_at_every_request(shard: int, requests: tuple[Request, ...], tmp
 
 def start(sandbox: Sandbox, folder: Path) -> subprocess.Popen[bytes]:
     """The real command as a process of its own."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("AZURE_", "AUTHENTIK_"))
-    }
-    environment |= {**sandbox.environment(), "PYTHONPATH": str(ROOT)}
+    environment = clean_environment(**sandbox.environment(), PYTHONPATH=str(ROOT))
     with (folder / "said.txt").open("wb") as said:
         return subprocess.Popen(
             [sys.executable, "-m", "authentik_entra_bootstrap", "bootstrap", "--yes"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import socket
 import ssl
 import threading
 import uuid
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from on_sandbox import free_port
 
 from authentik_entra_bootstrap.sandbox import Sandbox, Switches
 from authentik_entra_bootstrap.sandbox.authentik.resources import system
@@ -219,13 +219,6 @@ def case(name: str) -> Callable[[Arrange], Arrange]:
         return function
 
     return add
-
-
-def closed_port() -> int:
-    """A port at which nobody listens."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def told(arrange: Arrange, *says: str) -> Arrange:
@@ -538,7 +531,7 @@ def _(scene: Scene) -> None:
 
 @case("authentik-unreachable")
 def _(scene: Scene) -> None:
-    scene.environment["AUTHENTIK_URL"] = f"https://127.0.0.1:{closed_port()}"
+    scene.environment["AUTHENTIK_URL"] = f"https://127.0.0.1:{free_port()}"
 
 
 @case("authentik-url-wrong-path")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import ssl
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from on_sandbox import runtime_on
 
 from authentik_entra_bootstrap.config import WorkerSettings
 from authentik_entra_bootstrap.domain import Network, TenantId
@@ -20,7 +20,6 @@ from authentik_entra_bootstrap.errors import BootstrapError
 from authentik_entra_bootstrap.sandbox import Sandbox
 from authentik_entra_bootstrap.sandbox.microsoft.objects import application, hash_secret, iso
 from authentik_entra_bootstrap.support.leases import hold, lease_name, open_lease
-from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.worker import sweep as sweeps
 from authentik_entra_bootstrap.worker.settings import Settings, read_settings
 from authentik_entra_bootstrap.worker.sweep import Due
@@ -70,18 +69,6 @@ def add_connection(sandbox: Sandbox, name: str, age: timedelta = DAY, **tags: st
     return str(app["id"])
 
 
-def runtime_of(sandbox: Sandbox) -> Runtime:
-    """Everything injected, on the sandbox's clock."""
-    clock = sandbox.world.clock
-
-    async def sleep(seconds: float) -> None:
-        clock.advance(seconds)
-        await asyncio.sleep(0)
-
-    waiter = Waiter(lambda: clock.now().timestamp(), sleep, random.Random(0))
-    return Runtime(waiter=waiter, now=clock.now)
-
-
 @pytest.fixture
 def swept(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
@@ -92,7 +79,7 @@ def swept(
 
     def sweep(settings: Settings) -> tuple[sweeps.Swept, list[Due]]:
         sent: list[Due] = []
-        result = asyncio.run(sweeps.sweep(settings, runtime_of(sandbox), sent.append))
+        result = asyncio.run(sweeps.sweep(settings, runtime_on(sandbox), sent.append))
         return result, sent
 
     return sweep
@@ -191,7 +178,7 @@ def test_verification_finds_what_a_person_changed(sandbox, tmp_path, swept):
     settings = settings_for(sandbox, tmp_path, "default")
 
     def verify() -> tuple[BootstrapError | None, bool]:
-        return asyncio.run(sweeps.verify_connection(settings, "default", runtime_of(sandbox)))
+        return asyncio.run(sweeps.verify_connection(settings, "default", runtime_on(sandbox)))
 
     mark = sandbox.world.log.last_seq
     assert verify() == (None, False)
@@ -212,7 +199,7 @@ def test_verification_finds_what_a_person_changed(sandbox, tmp_path, swept):
     assert wrong is not None
     assert wrong.code == "verification-failed"
     assert mends
-    asyncio.run(sweeps.rotate_connection(settings, "default", runtime_of(sandbox)))
+    asyncio.run(sweeps.rotate_connection(settings, "default", runtime_on(sandbox)))
     assert verify() == (None, False)
 
 
@@ -271,7 +258,7 @@ def test_a_rotation_asks_the_same_among_a_hundred_connections_and_among_a_thousa
             add_connection(sandbox, name)
         sandbox.world.clock.advance(170 * 86_400)
         mark = sandbox.world.log.last_seq
-        outcome = asyncio.run(sweeps.rotate_connection(settings, "default", runtime_of(sandbox)))
+        outcome = asyncio.run(sweeps.rotate_connection(settings, "default", runtime_on(sandbox)))
         assert outcome.rotated
         asked.append([(e.server, e.method) for e in sandbox.world.log.since(mark, Network().user_agent)])
     assert sorted(asked[1]) == sorted(asked[2])

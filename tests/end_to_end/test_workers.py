@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import filelock
 import pytest
 import redis
 from kombu import Queue
+from on_sandbox import free_port
 
 from authentik_entra_bootstrap.sandbox import Sandbox
 
@@ -213,9 +213,7 @@ def test_a_lost_lease_and_a_broker_that_has_forgotten_everything(
 ) -> None:
     from fleet import fleet
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with fleet(
         tmp_path,
         AUTHENTIK_ENTRA_BROKER_URL=private_redis.url,
@@ -399,9 +397,7 @@ class PrivateRedis:
     """A Redis of this test's own, which may be killed; it keeps nothing."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console
+from on_sandbox import console
 
 from authentik_entra_bootstrap.cli import cli
 from authentik_entra_bootstrap.cli.runner import Embedded
@@ -161,10 +161,7 @@ def run(
     ids = random.Random(seed)
     waiter = Waiter(lambda: clock.now().timestamp(), sleep, random.Random(0))
     out, err = io.StringIO(), io.StringIO()
-    terminal = Terminal(
-        Console(file=out, highlight=False, soft_wrap=True, markup=False, emoji=False),
-        Console(file=err, highlight=False, soft_wrap=True, markup=False, emoji=False),
-    )
+    terminal = Terminal(console(out), console(err))
     runtime = Runtime(
         waiter,
         now=clock.now,

@@ -13,6 +13,7 @@ import traceback
 import pytest
 import trustme
 from authentik_client.api_client import ApiClient
+from on_sandbox import free_port
 
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
@@ -213,12 +214,6 @@ async def failure(adapter: AuthentikAdapter) -> BootstrapError:
     return caught.value
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
-
-
 @pytest.mark.parametrize(
     ("raised", "code", "words", "waits"),
     [
@@ -255,7 +250,7 @@ async def test_a_connection_that_cannot_be_made_is_told_within_ten_seconds_with_
 async def test_reads_of_a_closed_port_fail_within_ten_seconds_together(
     waiter: Waiter, time: FakeTime
 ) -> None:
-    port = closed_port()
+    port = free_port()
     async with adapter_for(f"http://127.0.0.1:{port}", waiter) as made:
         for read in (made.server, made.me, made.license, made.server, made.providers):
             with pytest.raises(errors.Unreachable, match=rf"127\.0\.0\.1:{port} refuses connections"):
@@ -274,7 +269,7 @@ async def test_read_timeout(stub: Stub, time: FakeTime) -> None:
 
 
 async def test_unreachable_proxy(stub: Stub, waiter: Waiter) -> None:
-    proxy = f"http://user:canary-proxy@127.0.0.1:{closed_port()}"
+    proxy = f"http://user:canary-proxy@127.0.0.1:{free_port()}"
     error = await failure(adapter_for(stub.url, waiter, proxy=proxy))
     assert isinstance(error, errors.Unreachable)
     assert (error.code, error.sent, stub.requests) == ("authentik-unreachable", False, [])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from on_sandbox import free_port
 
 from authentik_entra_bootstrap.domain import TenantId
 from authentik_entra_bootstrap.errors import ConfigError, Temporary, Unreachable
@@ -165,9 +165,7 @@ def test_redis_that_does_not_answer_leaves_the_lease_until_its_end(redis_url: st
 
 @pytest.mark.parametrize("scheme", ["redis", "postgresql"])
 def test_a_place_that_does_not_answer(scheme: str, name: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with (
         pytest.raises(Unreachable, match=r"\[lease-unreachable\]") as failed,
         hold(open_lease(f"{scheme}://user:hunter2@127.0.0.1:{port}/0", name), "x"),
