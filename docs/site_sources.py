@@ -47,7 +47,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "explanation/performance",
         "architecture",
     ),
-    "Project": ("CHANGELOG", "CONTRIBUTING", "SECURITY"),
+    "Project": ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY"),
 }
 """What the site's menu shows, in order; ``README.md`` is its first page."""
 OTHERS = (
