@@ -39,7 +39,7 @@ from authentik_entra_bootstrap.errors import (
 from authentik_entra_bootstrap.support.addresses import host_and_port
 from authentik_entra_bootstrap.support.network import proxy_for
 from authentik_entra_bootstrap.support.network_errors import causes, proxy_refusal, status_from_proxy
-from authentik_entra_bootstrap.support.waiting import is_transient, retry_after
+from authentik_entra_bootstrap.support.waiting import retry_after
 
 T = TypeVar("T")
 
@@ -301,14 +301,6 @@ def _unreachable(
 
 def _any(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
     return any(isinstance(cause, kinds) for cause in causes)
-
-
-def worth_repeating(error: BaseException) -> bool:
-    """Whether a repeatable request may simply be sent again.
-
-    A host name that does not exist is told at once: it is mistyped far more often than not yet there.
-    """
-    return is_transient(error) and getattr(error, "code", "") != "authentik-host-not-found"
 
 
 def may_have_happened(error: BootstrapError) -> bool:

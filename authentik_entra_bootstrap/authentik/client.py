@@ -12,7 +12,6 @@ from authentik_entra_bootstrap.authentik.api_errors import (
     not_an_api,
     refusal,
     unexpected,
-    worth_repeating,
 )
 from authentik_entra_bootstrap.authentik.connection import Connection
 from authentik_entra_bootstrap.authentik.requests import (
@@ -34,7 +33,8 @@ from authentik_entra_bootstrap.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from authentik_entra_bootstrap.support.waiting import PAGES_LIMIT, is_transient_before_sending
+from authentik_entra_bootstrap.support.network import PAGES_LIMIT
+from authentik_entra_bootstrap.support.waiting import is_transient, is_transient_before_sending
 
 T = TypeVar("T")
 
@@ -182,7 +182,7 @@ class Client(Connection):
             absent, lost = lost, None
             raise absent
 
-        return await self.waiter.retry(attempt, what=what, when=worth_repeating)
+        return await self.waiter.retry(attempt, what=what)
 
     async def delete(self, resource: Resource, key: str | int) -> bool:
         """Delete; ``False`` when there was none. A second deletion is success: the first reply may be lost."""
@@ -203,19 +203,14 @@ class Client(Connection):
         def again(error: BaseException) -> bool:
             tried = self.waiter.monotonic() - since
             first_contact = isinstance(error, Unreachable) and not self.reached
-            return worth_repeating(error) and (not first_contact or tried < FIRST_CONTACT * self.waiter.scale)
+            return is_transient(error) and (not first_contact or tried < FIRST_CONTACT * self.waiter.scale)
 
         return await self.waiter.retry(lambda: self.send(call), what="authentik to answer", when=again)
 
     async def once(self, call: Call) -> Reply:
         """Send a request that must not be doubled: repeated only where it was surely not carried out."""
-
-        def again(error: BaseException) -> bool:
-            return is_transient_before_sending(error) and worth_repeating(error)
-
-        return await self.waiter.retry(
-            lambda: self.send(call), what="authentik to accept the request", when=again
-        )
+        what = "authentik to accept the request"
+        return await self.waiter.retry(lambda: self.send(call), what=what, when=is_transient_before_sending)
 
     async def send(self, call: Call) -> Reply:
         """Send once; an answer outside 2xx is raised as the error it stands for."""

@@ -24,8 +24,14 @@ from authentik_entra_bootstrap.authentik.api_errors import broken, too_slow, une
 from authentik_entra_bootstrap.authentik.requests import Call, Redactor, Reply
 from authentik_entra_bootstrap.domain import Network, SecretText
 from authentik_entra_bootstrap.errors import BootstrapError
-from authentik_entra_bootstrap.support.network import bundle, client_context, proxy_for
-from authentik_entra_bootstrap.support.waiting import ANSWER_LIMIT, REQUEST_DEADLINE, Waiter
+from authentik_entra_bootstrap.support.network import (
+    ANSWER_LIMIT,
+    REQUEST_DEADLINE,
+    bundle,
+    client_context,
+    proxy_for,
+)
+from authentik_entra_bootstrap.support.waiting import Waiter
 
 CONNECTIONS = 16
 """Connections that are kept open; reads go side by side."""

@@ -37,8 +37,8 @@ from authentik_entra_bootstrap.entra.service_principals import ServicePrincipals
 from authentik_entra_bootstrap.entra.sign_in import OneToken, OperatorTokens, find_tenant, fresh_token
 from authentik_entra_bootstrap.entra.token_errors import Identity, SignIn
 from authentik_entra_bootstrap.errors import BootstrapError, Denied
-from authentik_entra_bootstrap.support.network import with_trust
-from authentik_entra_bootstrap.support.waiting import REQUEST_DEADLINE, Waiter
+from authentik_entra_bootstrap.support.network import REQUEST_DEADLINE, with_trust
+from authentik_entra_bootstrap.support.waiting import Waiter
 
 
 class EntraAdapter(Tenant, Applications, ServicePrincipals, Credentials):

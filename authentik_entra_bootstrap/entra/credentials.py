@@ -41,7 +41,6 @@ from authentik_entra_bootstrap.entra.graph import (
     as_guid,
     checked_guid,
 )
-from authentik_entra_bootstrap.entra.http_client import worth_another_try
 from authentik_entra_bootstrap.entra.records import Json
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
@@ -50,11 +49,9 @@ from authentik_entra_bootstrap.errors import (
     Denied,
     NotFound,
     ServiceUnavailable,
-    Throttled,
     UnexpectedAnswer,
-    Unreachable,
 )
-from authentik_entra_bootstrap.support.waiting import REPLICATION, result
+from authentik_entra_bootstrap.support.waiting import REPLICATION, is_transient_before_sending, result
 
 _DURATION = TypeAdapter(timedelta)
 _VISIBLE = replace(REPLICATION, budget=60.0)
@@ -225,11 +222,8 @@ class Credentials(OnGraph):
 
 def certainly_not_created(error: BaseException) -> bool:
     """Whether ``addPassword`` may be sent again: the answer proves that no secret was made."""
-    if isinstance(error, Unreachable):
-        return not error.sent and worth_another_try(error)
-    return isinstance(error, Throttled) or (
-        isinstance(error, ServiceUnavailable) and error.code == "entra-concurrent-change"
-    )
+    concurrent = isinstance(error, ServiceUnavailable) and error.code == "entra-concurrent-change"
+    return concurrent or is_transient_before_sending(error)
 
 
 def _refused(error: BootstrapError) -> bool:

@@ -30,19 +30,19 @@ from authentik_entra_bootstrap.domain import AppObjectId, ServicePrincipalObject
 from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.entra.error_codes import GRAPH, fault
 from authentik_entra_bootstrap.entra.graph_errors import graph_fault, not_replicated
-from authentik_entra_bootstrap.entra.http_client import TokenService, connection_fault, worth_another_try
+from authentik_entra_bootstrap.entra.http_client import TokenService, connection_fault
 from authentik_entra_bootstrap.entra.operations import Operation
 from authentik_entra_bootstrap.entra.records import Json, answered
 from authentik_entra_bootstrap.entra.sign_in import OneToken, OperatorTokens
 from authentik_entra_bootstrap.errors import BootstrapError, Denied, RequestTrace, Unreachable
+from authentik_entra_bootstrap.support.network import PAGES_LIMIT, REQUEST_DEADLINE
 from authentik_entra_bootstrap.support.waiting import (
     FIRST_CONTACT,
-    PAGES_LIMIT,
     REPLICATION,
-    REQUEST_DEADLINE,
     Backoff,
     Condition,
     Waiter,
+    is_transient,
 )
 
 _GUID = re.compile(r" [0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
@@ -177,7 +177,7 @@ class Graph:
         exists: bool = False,
         maybe_new: bool = False,
         query: Query | None = None,
-        when: Callable[[BaseException], bool] = worth_another_try,
+        when: Callable[[BaseException], bool] = is_transient,
     ) -> Json:
         """One request, repeated on conditions that pass by themselves.
 

@@ -23,7 +23,13 @@ from authentik_entra_bootstrap.entra.records import json_of
 from authentik_entra_bootstrap.entra.token_errors import SignIn, token_fault
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace
 from authentik_entra_bootstrap.support.addresses import host_and_port
-from authentik_entra_bootstrap.support.network import Proxy, client_context, proxy_for
+from authentik_entra_bootstrap.support.network import (
+    ANSWER_LIMIT,
+    TOKEN_LIMIT,
+    Proxy,
+    client_context,
+    proxy_for,
+)
 from authentik_entra_bootstrap.support.network_errors import (
     causes,
     not_trusted,
@@ -31,7 +37,6 @@ from authentik_entra_bootstrap.support.network_errors import (
     status_from_proxy,
     untrusted,
 )
-from authentik_entra_bootstrap.support.waiting import ANSWER_LIMIT, TOKEN_LIMIT, is_transient
 
 _KEEP_ALIVE = 30.0
 _LINK_LOCAL = "169.254.169.254"
@@ -94,11 +99,6 @@ def connection_fault(error: httpx.RequestError, network: Network, trace: Request
     failure = fault(code, trace=trace, host=where, reason=reason, facts={"host": host})
     failure.sent = sent  # type: ignore[attr-defined]  # each of these codes is an Unreachable
     return failure
-
-
-def worth_another_try(error: BaseException) -> bool:
-    """Whether a repeatable request may simply be sent again: transient, and not a misspelt host."""
-    return is_transient(error) and not (isinstance(error, BootstrapError) and error.code == "host-not-found")
 
 
 def _proxy(url: str, network: Network) -> Proxy | None:

@@ -38,7 +38,6 @@ from authentik_entra_bootstrap.entra.http_client import (
     connection_fault,
     http_client,
     succeeded,
-    worth_another_try,
 )
 from authentik_entra_bootstrap.entra.logins import (
     LOGINS,
@@ -50,13 +49,8 @@ from authentik_entra_bootstrap.entra.logins import (
 from authentik_entra_bootstrap.entra.records import read_claims
 from authentik_entra_bootstrap.entra.token_errors import SignIn, no_answer_fault, token_fault
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary, Unreachable
-from authentik_entra_bootstrap.support.waiting import (
-    FIRST_CONTACT,
-    TOKEN_LIMIT,
-    Backoff,
-    Condition,
-    Waiter,
-)
+from authentik_entra_bootstrap.support.network import TOKEN_LIMIT
+from authentik_entra_bootstrap.support.waiting import FIRST_CONTACT, Backoff, Condition, Waiter, is_transient
 
 T = TypeVar("T")
 
@@ -121,11 +115,11 @@ async def find_tenant(service: TokenService, waiter: Waiter, name: str) -> Tenan
 
 async def _retried(service: TokenService, waiter: Waiter, once: Callable[[], Awaitable[T]]) -> T:
     def unreached(error: BaseException) -> bool:
-        return isinstance(error, Unreachable) and not service.reached and worth_another_try(error)
+        return isinstance(error, Unreachable) and not service.reached and is_transient(error)
 
     retrying = waiter.retrying(
         Condition("the token service to be reached", unreached, FIRST_CONTACT),
-        Condition("the token service to answer", worth_another_try, SIGN_IN),
+        Condition("the token service to answer", is_transient, SIGN_IN),
     )
     result: T = await retrying(once)
     return result

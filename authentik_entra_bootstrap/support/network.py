@@ -25,6 +25,14 @@ from authentik_entra_bootstrap.support.addresses import (
     unquoted,
 )
 
+REQUEST_DEADLINE = 100.0
+"""Seconds in which a request is answered, from connecting to the answer's last byte; scaled like every budget."""
+TOKEN_LIMIT = 1 << 20
+"""Bytes of an answer of a token service."""
+ANSWER_LIMIT = 32 << 20
+"""Bytes of an answer of Microsoft Graph or authentik, after decompression."""
+PAGES_LIMIT = 1000
+"""Pages of one list."""
 MOST = 8
 """Cached contexts; each holds a bundle of authorities, about a megabyte."""
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")

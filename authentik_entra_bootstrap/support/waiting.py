@@ -30,16 +30,8 @@ from authentik_entra_bootstrap.errors import (
 
 T = TypeVar("T")
 
-REQUEST_DEADLINE = 100.0
-"""Seconds in which a request is answered, from connecting to the answer's last byte; scaled like every budget."""
-TOKEN_LIMIT = 1 << 20
-"""Bytes of an answer of a token service."""
-ANSWER_LIMIT = 32 << 20
-"""Bytes of an answer of Microsoft Graph or authentik, after decompression."""
 RUN_LIMIT = 7200.0
 """Seconds of a whole run, without the time for which a person is asked; scaled like every budget."""
-PAGES_LIMIT = 1000
-"""Pages of one list."""
 LONGEST_PAUSE = 3600.0
 """Longest wait in seconds that a service can ask for."""
 
@@ -119,13 +111,11 @@ async def run_limit(seconds: float = RUN_LIMIT) -> AsyncIterator[None]:
     except TimeoutError:
         if not limit.expired():
             raise
-    else:
-        return
-    raise Temporary(
-        "run-too-long",
-        f"The run was not done after {seconds / 60:.0f} minutes and was interrupted.",
-        "Run it again; it continues where this run stopped. If it happens again, the log tells what it waited for.",
-    )
+        raise Temporary(
+            "run-too-long",
+            f"The run was not done after {seconds / 60:.0f} minutes and was interrupted.",
+            "Run it again; it continues where this run stopped. If it happens again, the log tells what it waited for.",
+        ) from None
 
 
 @contextmanager
@@ -140,8 +130,7 @@ def asking_a_person() -> Iterator[None]:
 def result(read: T | BaseException) -> T:
     """What one of several reads gave, of ``asyncio.gather(..., return_exceptions=True)``.
 
-    All reads have ended by then, and the first error in the order of the reads is the one that is raised. For reads only: the
-    interruption of one write must not interrupt another.
+    Asked in the order of the reads, it raises the first error in that order.
 
     :raises BaseException: the error that the read failed with.
     """
@@ -167,13 +156,19 @@ def retry_after(header: str | None, now: float | None = None) -> float | None:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether a repeatable request may simply be sent again."""
-    return isinstance(error, Throttled | ServiceUnavailable | Unreachable)
+    """Whether a repeatable request may simply be sent again.
+
+    A host name that does not exist is told at once: it is mistyped far more often than not yet there.
+    """
+    if not isinstance(error, Throttled | ServiceUnavailable | Unreachable):
+        return False
+    return not error.code.endswith("host-not-found")
 
 
 def is_transient_before_sending(error: BaseException) -> bool:
     """Whether a request that must not be doubled may be sent again: it was surely not carried out."""
-    return isinstance(error, Throttled) or (isinstance(error, Unreachable) and not error.sent)
+    unsent = isinstance(error, Throttled) or (isinstance(error, Unreachable) and not error.sent)
+    return unsent and is_transient(error)
 
 
 @dataclass(frozen=True)
@@ -307,10 +302,10 @@ class Waiter:
         """
 
         async def attempt() -> T:
-            return await call()
+            return await call()  # tenacity would not await what a lambda gives
 
-        result: T = await self.retrying(Condition(what, when, backoff, usual))(attempt)
-        return result
+        done: T = await self.retrying(Condition(what, when, backoff, usual))(attempt)
+        return done
 
     def retrying(self, *conditions: Condition) -> tenacity.AsyncRetrying:
         """Calls a coroutine function until it fails with none of the conditions, or the budget of one is used up.

@@ -38,7 +38,7 @@ from authentik_entra_bootstrap.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from authentik_entra_bootstrap.support.waiting import ANSWER_LIMIT
+from authentik_entra_bootstrap.support.network import ANSWER_LIMIT
 
 from .conftest import (
     APPLICATION,

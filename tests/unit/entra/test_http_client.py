@@ -11,9 +11,10 @@ import pytest
 import trustme
 
 from authentik_entra_bootstrap.domain import Network
-from authentik_entra_bootstrap.entra.http_client import connection_fault, http_client, worth_another_try
+from authentik_entra_bootstrap.entra.http_client import connection_fault, http_client
 from authentik_entra_bootstrap.errors import RequestTrace, Unreachable
 from authentik_entra_bootstrap.support.network import client_context
+from authentik_entra_bootstrap.support.waiting import is_transient
 
 GRAPH = "https://graph.example"
 
@@ -87,7 +88,7 @@ def test_failures_are_told_apart_by_what_is_inside(
     assert "canary" not in found.message
     if isinstance(found, Unreachable):
         assert found.sent is (code == "entra-reply-lost")
-    assert worth_another_try(found) is (code in {"entra-unreachable", "entra-reply-lost"})
+    assert is_transient(found) is (code in {"entra-unreachable", "entra-reply-lost"})
 
 
 @pytest.mark.parametrize(

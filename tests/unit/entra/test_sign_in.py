@@ -33,7 +33,8 @@ from authentik_entra_bootstrap.entra.logins import LOGINS, sign_in_as_applicatio
 from authentik_entra_bootstrap.entra.sign_in import OneToken, OperatorTokens, _in_daemon_thread, fresh_token
 from authentik_entra_bootstrap.entra.token_errors import SignIn
 from authentik_entra_bootstrap.errors import BootstrapError, Denied, Temporary
-from authentik_entra_bootstrap.support.waiting import TOKEN_LIMIT, Waiter
+from authentik_entra_bootstrap.support.network import TOKEN_LIMIT
+from authentik_entra_bootstrap.support.waiting import Waiter
 
 from .conftest import CANARY, OTHER, TENANT, Given, Service, jwt, refused
 
