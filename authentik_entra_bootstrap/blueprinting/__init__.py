@@ -4,7 +4,15 @@ What tags mean is authentik's: its blueprint documentation, and the importer of 
 """
 
 from authentik_entra_bootstrap.blueprinting.check import Problem, Reference, check, references, refusal
-from authentik_entra_bootstrap.blueprinting.document import Tag, dump, filled, load
+from authentik_entra_bootstrap.blueprinting.document import (
+    Shipped,
+    Tag,
+    dump,
+    filled,
+    load,
+    shipped,
+    shipped_blueprints,
+)
 from authentik_entra_bootstrap.blueprinting.provider import (
     attaching,
     connection_values,
@@ -15,7 +23,6 @@ from authentik_entra_bootstrap.blueprinting.provider import (
     spec_values,
     without_secret,
 )
-from authentik_entra_bootstrap.blueprinting.shipped import Shipped, shipped, shipped_blueprints
 
 __all__ = [
     "Problem",

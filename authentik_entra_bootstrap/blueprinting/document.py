@@ -1,16 +1,21 @@
-"""Blueprints as YAML documents: read with their tags kept as they are, filled in, and written again."""
+"""Blueprints as YAML documents: read with their tags kept as they are, filled in, written again; and those that are shipped."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.errors import ConfigError, did_you_mean
 
+PACKAGE = "authentik_entra_bootstrap"
+_DESCRIPTION = "blueprints.goauthentik.io/description"
 _CONTEXT = re.compile(r"^context:[^\n]*\n(?:[ \t#][^\n]*\n|\n)*", re.MULTILINE)
 _ENTRIES = re.compile(r"^entries:", re.MULTILINE)
 
@@ -139,3 +144,52 @@ def _unreadable(why: str) -> ConfigError:
         f"The blueprint cannot be read: {why}.",
         "Correct the file, or render it anew.",
     )
+
+
+# --- shipped blueprints
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """One of the blueprints that come with the program.
+
+    :param name: the file's name without its ending; what the commands take.
+    :param text: the whole file.
+    """
+
+    name: str
+    description: str
+    text: str
+
+
+def _folder() -> Traversable:
+    """The folder in the wheel; in a checkout, which has none there, the repository's."""
+    packaged = files(PACKAGE) / "blueprints"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "blueprints"
+
+
+def shipped_blueprints() -> tuple[Shipped, ...]:
+    """All blueprints that come with the program, by name."""
+    found = [item for item in _folder().iterdir() if item.name.endswith(".yaml")]
+    return tuple(sorted((_read(item) for item in found), key=lambda item: item.name))
+
+
+def shipped(name: str) -> Shipped:
+    """One of the shipped blueprints by its name.
+
+    :raises ConfigError: ``blueprint-unknown``.
+    """
+    known = {item.name: item for item in shipped_blueprints()}
+    if found := known.get(name.removesuffix(".yaml")):
+        return found
+    raise ConfigError(
+        "blueprint-unknown",
+        f"There is no blueprint {name!r}.",
+        f"{did_you_mean(name, known)} `authentik-entra blueprint list` lists them.".lstrip(),
+    )
+
+
+def _read(item: Traversable) -> Shipped:
+    text = item.read_text(encoding="utf-8")
+    labels = load(text).get("metadata", {}).get("labels", {})
+    return Shipped(item.name.removesuffix(".yaml"), str(labels.get(_DESCRIPTION, "")), text)
