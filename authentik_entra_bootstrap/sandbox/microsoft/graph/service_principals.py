@@ -22,10 +22,6 @@ from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import RULES
 from authentik_entra_bootstrap.sandbox.store import Directory, Object
 
 KIND = "servicePrincipal"
-BACKING_APPLICATION = (
-    "When using this permission, the backing application of the service principal being created must in the "
-    "local tenant"
-)
 
 
 def _inherited(application: Object, own_tags: list[str]) -> dict[str, Any]:
@@ -113,7 +109,7 @@ def _backing_application(call: Call, app_id: str) -> Object:
         if variant == "404":
             raise errors.not_found(app_id)
         if variant == "403" or (variant == "none" and owner_only):
-            raise errors.denied(BACKING_APPLICATION)
+            raise errors.denied(errors.BACKING_APPLICATION)
         raise errors.bad_request(
             f"The appId '{app_id}' of the service principal does not reference a valid application object.",
             ("NoBackingApplicationObject", "appId"),
