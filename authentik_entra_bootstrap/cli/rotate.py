@@ -33,7 +33,7 @@ def rotate(options: Options, force: bool, dry_run: bool) -> int:
         show_rotation,
         show_rotation_plan,
     )
-    from authentik_entra_bootstrap.support.events import Listener
+    from authentik_entra_bootstrap.support.logs import Listener
     from authentik_entra_bootstrap.workflows.rotate import carry_out, plan_rotation
 
     async def body(session: Session, terminal: Terminal) -> Result:

@@ -16,7 +16,7 @@ from authentik_entra_bootstrap.domain import Application, KeyId
 from authentik_entra_bootstrap.domain.application_tags import made_in, rotation_id
 from authentik_entra_bootstrap.entra.port import EntraPort
 from authentik_entra_bootstrap.planning.plan import Step
-from authentik_entra_bootstrap.support.events import Listener
+from authentik_entra_bootstrap.support.logs import Listener
 from authentik_entra_bootstrap.support.waiting import Progress, Waiter
 
 

@@ -21,7 +21,7 @@ from authentik_entra_bootstrap.domain import Application, Desired
 from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.rotation.secret_status import Standing, placed
-from authentik_entra_bootstrap.support.events import Happening, Kind, Listener, SecretDates, record
+from authentik_entra_bootstrap.support.logs import Happening, Kind, Listener, SecretDates, record
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram

@@ -14,7 +14,7 @@ from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotation.decide import State
 from authentik_entra_bootstrap.rotation.phases import Phase
 from authentik_entra_bootstrap.rotation.secret_status import Standing, placed
-from authentik_entra_bootstrap.support.events import Happening, Kind, Listener, SecretDates, record, tell
+from authentik_entra_bootstrap.support.logs import Happening, Kind, Listener, SecretDates, record, tell
 from authentik_entra_bootstrap.workflows.concurrent_runs import ANOTHER_RUN, BUSY
 from authentik_entra_bootstrap.workflows.context import Context, Reporter, outcome
 from authentik_entra_bootstrap.workflows.secret_run import Follower, SecretRun

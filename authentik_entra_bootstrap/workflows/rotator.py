@@ -36,7 +36,7 @@ from authentik_entra_bootstrap.rotator.observation import (
 )
 from authentik_entra_bootstrap.rotator.plan import RotatorPlan, RotatorStep, make_rotator_plan, refuse_rotator
 from authentik_entra_bootstrap.support.certificates import KeyPair, make_key_pair, read_key_pair
-from authentik_entra_bootstrap.support.events import record
+from authentik_entra_bootstrap.support.logs import record
 from authentik_entra_bootstrap.support.private_files import read_secret, refuse_existing, write_new
 from authentik_entra_bootstrap.support.waiting import REPLICATION, Waiter
 from authentik_entra_bootstrap.workflows.context import Reporter, both

@@ -39,7 +39,7 @@ from authentik_entra_bootstrap.planning.plan import Step, step_about
 from authentik_entra_bootstrap.rotation.decide import SecretDecision
 from authentik_entra_bootstrap.rotation.phases import Phase, PhaseResult
 from authentik_entra_bootstrap.rotation.proof import Evidence
-from authentik_entra_bootstrap.support.events import record
+from authentik_entra_bootstrap.support.logs import record
 from authentik_entra_bootstrap.workflows.client_secrets import SecretCheck
 from authentik_entra_bootstrap.workflows.concurrent_runs import (
     ANOTHER_RUN,

@@ -16,7 +16,7 @@ from authentik_entra_bootstrap.authentik.port import (
 from authentik_entra_bootstrap.domain import SecretText
 from authentik_entra_bootstrap.errors import Conflict, VerificationFailed
 from authentik_entra_bootstrap.rotation.proof import Evidence
-from authentik_entra_bootstrap.support.events import record
+from authentik_entra_bootstrap.support.logs import record
 
 SERVICE_ACCOUNT = "service_account"
 

@@ -14,8 +14,8 @@ from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.config import NO_LEASE, ConnectionSettings
 from authentik_entra_bootstrap.domain import AppId, Desired, Network, SecretText, TenantId
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
-from authentik_entra_bootstrap.support.events import Several
 from authentik_entra_bootstrap.support.leases import Hold, delivery_lease_name, hold, lease_name, open_lease
+from authentik_entra_bootstrap.support.logs import Several
 from authentik_entra_bootstrap.support.waiting import RUN_LIMIT, Backoff, Waiter, run_limit
 from authentik_entra_bootstrap.workflows.context import Context, Reporter, new_rotation_id, utc_now
 from authentik_entra_bootstrap.workflows.metrics import Metrics

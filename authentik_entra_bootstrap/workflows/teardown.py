@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.planning.differences import Target
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant
 from authentik_entra_bootstrap.planning.teardown import TeardownPlan, TeardownSeen, our_provider, why_kept
-from authentik_entra_bootstrap.support.events import record
+from authentik_entra_bootstrap.support.logs import record
 from authentik_entra_bootstrap.workflows.client_secrets import remove_secret
 from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.observe import SETTLING, connection_application

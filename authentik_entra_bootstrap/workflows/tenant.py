@@ -30,7 +30,7 @@ from authentik_entra_bootstrap.planning.observation import ObservedEntra
 from authentik_entra_bootstrap.planning.permissions import GRANT_ROLES, GRANT_SCOPES
 from authentik_entra_bootstrap.planning.plan import Plan
 from authentik_entra_bootstrap.planning.preflight import is_this_connections
-from authentik_entra_bootstrap.support.events import record
+from authentik_entra_bootstrap.support.logs import record
 from authentik_entra_bootstrap.support.waiting import REPLICATION
 from authentik_entra_bootstrap.workflows.consent import missing_consent
 from authentik_entra_bootstrap.workflows.context import Context, both, every

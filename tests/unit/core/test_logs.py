@@ -13,8 +13,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authentik_entra_bootstrap.support.events import record
-from authentik_entra_bootstrap.support.logs import configure_logging, redact
+from authentik_entra_bootstrap.support.logs import configure_logging, record, redact
 
 CANARY = "Zq8~canary.not-for-any_log"
 JWT = "eyJ0eXAiOiJKV1QiLCJhbGci.eyJhdWQiOiJodHRwczovL2dy.c2lnbmF0dXJl_-x"

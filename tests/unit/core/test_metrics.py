@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import AppId, Application, AppObjectId, ClientSecret, KeyId
 from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.support.events import Happening, Kind, SecretDates
+from authentik_entra_bootstrap.support.logs import Happening, Kind, SecretDates
 from authentik_entra_bootstrap.workflows import metrics
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -115,7 +115,7 @@ _WORKER = textwrap.dedent(
     import asyncio, os, sys, time
     from datetime import UTC, datetime, timedelta
     from authentik_entra_bootstrap import metrics
-    from authentik_entra_bootstrap.support.events import Happening, Kind, SecretDates
+    from authentik_entra_bootstrap.support.logs import Happening, Kind, SecretDates
 
     with __import__("socket").socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from authentik_entra_bootstrap.errors import AdminActionRequired, RequestTrace, Temporary, Unreachable
-from authentik_entra_bootstrap.support.events import Happening, Kind, Listener, Several
+from authentik_entra_bootstrap.support.logs import Happening, Kind, Listener, Several
 from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.rotate import rotate
 from authentik_entra_bootstrap.workflows.rotation_events import TrailListener
