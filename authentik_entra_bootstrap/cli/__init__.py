@@ -14,7 +14,7 @@ import click
 
 from authentik_entra_bootstrap._version import __version__
 from authentik_entra_bootstrap.cli.options import Commands, as_typed
-from authentik_entra_bootstrap.cli.runner import print_json, unexpected_error
+from authentik_entra_bootstrap.cli.runner import Embedded, print_json, unexpected_error
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode, Interrupted
 
 if TYPE_CHECKING:
@@ -114,11 +114,11 @@ def run(arguments: Sequence[str] | None = None, obj: object = None) -> int:
         return int(result) if isinstance(result, int) else ExitCode.DONE
     # Where neither stream can be written to, the exit code is all that is left.
     with contextlib.suppress(OSError):
-        _show(failure, given)
+        _show(failure, given, obj)
     return failure.exit_code
 
 
-def _show(error: BootstrapError, given: Sequence[str]) -> None:
+def _show(error: BootstrapError, given: Sequence[str], obj: object = None) -> None:
     """Show an error that reached no command's own report: as text, or as the one JSON document."""
     if _wants_json(given):
         from authentik_entra_bootstrap.output.documents import envelope, error_document
@@ -127,8 +127,9 @@ def _show(error: BootstrapError, given: Sequence[str]) -> None:
     elif isinstance(error, Interrupted):
         click.echo(error.message, err=True)
     else:
-        more = f"More: authentik-entra explain {error.code}"
-        click.echo(f"ERROR: {error}\n  What to do: {error.remedy}\n  {more}", err=True)
+        from authentik_entra_bootstrap.output.terminal import Terminal
+
+        (obj.terminal if isinstance(obj, Embedded) else Terminal()).error(error)
 
 
 def _wants_json(given: Sequence[str]) -> bool:

@@ -18,7 +18,13 @@ from authentik_entra_bootstrap.cli.options import (
     yes_option,
 )
 from authentik_entra_bootstrap.cli.prompts import confirm
-from authentik_entra_bootstrap.cli.runner import Result, deliver, print_json, run_connection
+from authentik_entra_bootstrap.cli.runner import (
+    Result,
+    deliver,
+    print_json,
+    run_connection,
+    terminal_of_caller,
+)
 from authentik_entra_bootstrap.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -67,9 +73,7 @@ def list_command(output: str) -> int:
         listed = [{"name": item.name, "description": item.description} for item in found]
         print_json(envelope("blueprint list", ExitCode.DONE, {"error": None, "blueprints": listed}))
         return ExitCode.DONE
-    width = max(len(item.name) for item in found)
-    for item in found:
-        click.echo(f"{item.name:<{width}}  {item.description}")
+    terminal_of_caller().columns(*((item.name, item.description) for item in found))
     return ExitCode.DONE
 
 

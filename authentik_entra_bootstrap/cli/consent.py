@@ -41,7 +41,7 @@ def consent(options: Options, url_only: bool, wait: bool, yes: bool, accept_scop
         seen = await see_consent(session.context, session.desired)
         cloud = session.settings.resolved_cloud()
         if url_only:
-            terminal.say(checks.consent_url(seen, cloud))
+            terminal.copyable(checks.consent_url(seen, cloud))
             return ExitCode.DONE, {}
         if not wait:
             checks.show_consent(terminal, seen, cloud)

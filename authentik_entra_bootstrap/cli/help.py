@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from authentik_entra_bootstrap.cli.runner import terminal_of_caller
 from authentik_entra_bootstrap.errors import ConfigError, ExitCode, did_you_mean
 
 _PAGE = "docs/reference/errors.md"
@@ -45,6 +46,19 @@ def _complete(_ctx: click.Context, _parameter: click.Parameter, incomplete: str)
     return [code for code in entries() if code.startswith(incomplete)]
 
 
+def _tell(text: str) -> None:
+    """Print paragraphs: lines that the page breaks at its own width wrap at the terminal's."""
+    terminal = terminal_of_caller()
+    for paragraph in text.split("\n\n"):
+        lines = paragraph
+        if not paragraph.startswith(("|", "-", "```")):
+            one = paragraph.replace("\n", " ")
+            lines = re.sub(r"^(Exit code \d+\.) | (?=Do: )", "\\1\n", one)
+        for line in lines.splitlines():
+            terminal.say(line)
+        terminal.say()
+
+
 @click.command()
 @click.argument("code", shell_complete=_complete)
 def explain(code: str) -> int:
@@ -57,12 +71,12 @@ def explain(code: str) -> int:
     if codes := numbers.get(code.upper().removeprefix("AADSTS")):
         who = ("the operator", "the sync identity") if codes[0] != codes[1] else ("anybody",)
         parts = [f"When {name} signs in: {it}\n\n{known[it]}" for name, it in zip(who, codes, strict=False)]
-        click.echo("\n\n".join([code, *parts]))
+        _tell("\n\n".join([code, *parts]))
         return ExitCode.DONE
     for name, text in known.items():
         # A part in capitals is filled in when the error happens.
         if re.fullmatch(re.sub(r"[A-Z]+", r"[\\w-]+", name), code):
-            click.echo(f"{code}\n\n{text}")
+            _tell(f"{code}\n\n{text}")
             return ExitCode.DONE
     nearest = did_you_mean(
         code, [*known, *(f"AADSTS{number}" for number in numbers)], "`authentik-entra explain {}`"

@@ -89,6 +89,14 @@ def run_connection(command: str, options: Options, body: Body, overview: Overvie
     return run_reported(command, options, job)
 
 
+def terminal_of_caller() -> Terminal:
+    """The terminal of a caller that runs commands inside itself, else one on the standard streams."""
+    from authentik_entra_bootstrap.output.terminal import Terminal
+
+    embedded = click.get_current_context().find_object(Embedded)
+    return embedded.terminal if embedded else Terminal()
+
+
 def run_reported(
     command: str, options: Options, job: Job, load: Callable[[], SettingsFile] | None = None
 ) -> int:
@@ -99,12 +107,11 @@ def run_reported(
     """
     from authentik_entra_bootstrap.config import SettingsFile, load_worker_settings
     from authentik_entra_bootstrap.output.documents import envelope
-    from authentik_entra_bootstrap.output.terminal import Terminal
     from authentik_entra_bootstrap.support.logs import configure_logging
     from authentik_entra_bootstrap.workflows.session import Runtime
 
     embedded = click.get_current_context().find_object(Embedded)
-    terminal = embedded.terminal if embedded else Terminal()
+    terminal = terminal_of_caller()
     quiet = options.quiet or (options.json and embedded is None and not sys.stderr.isatty())
     terminal.start(quiet=quiet, shows_results=not options.json)
     given = embedded.runtime if embedded else Runtime()

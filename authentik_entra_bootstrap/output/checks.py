@@ -104,7 +104,7 @@ def show_consent(terminal: Terminal, state: ConsentState, cloud: Cloud) -> None:
         mark, word, style = _GRANTED[item.granted]
         terminal.say(f"  {mark} {item.name}: {word}", style, item.kind_in_words)
     if state.complete:
-        terminal.say(f"  address: {consent_url(state, cloud)}")
+        terminal.rows([("address", consent_url(state, cloud))])
 
 
 def show_consent_request(
@@ -122,5 +122,5 @@ def show_consent_request(
     terminal.say()
     terminal.say("---- to send to an administrator ----", "bold")
     for line in lines:
-        terminal.say(line)
+        terminal.copyable(line)
     terminal.say("-------------------------------------", "bold")

@@ -18,7 +18,7 @@ from authentik_entra_bootstrap.output.documents import (
     tenant_document,
     values,
 )
-from authentik_entra_bootstrap.output.terminal import Terminal
+from authentik_entra_bootstrap.output.terminal import NAMES, Terminal
 from authentik_entra_bootstrap.planning.differences import Action, Difference
 from authentik_entra_bootstrap.planning.plan import Plan, Step
 from authentik_entra_bootstrap.planning.scope import ScopeChange, in_short
@@ -100,7 +100,9 @@ def show_plan(terminal: Terminal, prepared: Prepared, authentik_url: str) -> Non
     verbs = ((Action.CREATE, "create"), (Action.CHANGE, "change"), (Action.RETIRE, "retire"))
     counts = ", ".join(f"{plan.count(action)} to {verb}" for action, verb in verbs if plan.count(action))
     terminal.headline(
-        plan.desired.connection, counts or "nothing to do, as the settings say", news=bool(plan.changes)
+        plan.desired.connection,
+        counts or "nothing to do, everything is as the settings say",
+        news=bool(plan.changes),
     )
     terminal.source()
     for side, title in _titles(prepared.entra.organization, authentik_url).items():
@@ -143,10 +145,13 @@ def show_drift(terminal: Terminal, drift: Sequence[Difference]) -> None:
 
 def _show_differences(terminal: Terminal, drift: Sequence[Difference]) -> None:
     for item in drift:
+        where = f"{_SIDES[item.target.side]} {NAMES[item.target]}"
+        if item.property == "exists" and item.found is None:
+            terminal.action(item.action, f"{where} {item.wanted}", item.reason)
+            continue
         found = "nothing" if item.found is None else item.found
         wanted = "" if item.wanted is None else f", wanted {item.wanted}"
-        where = f"{_SIDES[item.target.side]} {item.target.value} {item.property}"
-        terminal.action(item.action, f"{where}: found {found}{wanted}", item.reason)
+        terminal.action(item.action, f"{where} {item.property}: found {found}{wanted}", item.reason)
 
 
 # --- outcome of bootstrap
@@ -292,7 +297,7 @@ def show_teardown_plan(terminal: Terminal, plan: TeardownPlan, authentik_url: st
         for step in steps:
             terminal.step(step)
     for text in plan.takes_along:
-        terminal.say(f"  Also deleted: {text}.")
+        terminal.say(f"  {text[0].upper()}{text[1:]}.")
     for text in plan.stays:
         terminal.say(f"  Kept: {text.rstrip('.')}.")
     if plan.steps:

@@ -18,6 +18,7 @@ from authentik_entra_bootstrap.output.documents import (
     values,
 )
 from authentik_entra_bootstrap.output.terminal import Terminal
+from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotator.credentials import KEY_NAME, renew_key_at
 from authentik_entra_bootstrap.rotator.observation import UNIQUE_NAME, RotatorSeen
@@ -35,7 +36,8 @@ def show_rotator_plan(terminal: Terminal, plan: RotatorPlan, seen: RotatorSeen) 
     terminal.headline("rotator", what, news=bool(count))
     terminal.rows([("tenant", seen.tenant_id)])
     for step in plan.steps:
-        terminal.action(step.action, f"{step.target} {step.subject}", step.reason)
+        what = step.subject if step.action is Action.PROVE else f"{step.target} {step.subject}"
+        terminal.action(step.action, what, step.reason)
     terminal.warnings(plan.warnings)
 
 
@@ -65,16 +67,16 @@ def show_rotator_outcome(
         lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()]
         unsaid = "operator_certificate_file", "stays as it is: the certificate was not replaced"
     for line in lines:
-        terminal.say(f"  {line}")
+        terminal.copyable(f"  {line}")
     if unsaid[0] not in settings:
-        terminal.say(f"  # {' '.join(unsaid)}")
+        terminal.copyable(f"  # {' '.join(unsaid)}")
 
 
 def show_rotator(terminal: Terminal, seen: RotatorSeen, cloud: Cloud, now: datetime) -> None:
     """The rotator as it stands."""
     application, lacks = seen.application, shortcomings(seen, now)
-    what = f"{len(lacks)} shortcoming{'s' if len(lacks) > 1 else ''}" if lacks else "healthy"
-    terminal.headline("rotator", what, news=bool(lacks))
+    what = "needs attention" if lacks else "healthy"
+    terminal.headline("rotator", what if application else "not created yet", news=bool(lacks))
     terminal.rows([("tenant", seen.tenant_id)])
     if application is not None:
         rows = [
@@ -89,7 +91,10 @@ def show_rotator(terminal: Terminal, seen: RotatorSeen, cloud: Cloud, now: datet
         for connection in seen.connections:
             word = "owned" if connection.owned else "not owned" if connection.application else "none yet"
             rows.append(("connection", f"{connection.connection}: application {word}"))
-        terminal.rows([*rows, ("owns", ", ".join(sorted(seen.owned)) or "no application")])
+        known = {item.application.app_id for item in seen.connections if item.application}
+        if others := sorted(seen.owned - known):
+            rows.append(("also owns", f"{len(others)} applications (client ids {', '.join(others)})"))
+        terminal.rows(rows)
     terminal.warnings([f"{text[0].upper()}{text[1:]}." for text in lacks])
 
 

@@ -35,7 +35,7 @@ MARKS = {
     "needs-you": ("!", "bold red"),
 }
 """Symbol and style of each action, of a plan's steps and of differences."""
-_NAMES = {
+NAMES = {
     Target.APPLICATION: "application",
     Target.SERVICE_PRINCIPAL: "service principal",
     Target.ROLE: "permission",
@@ -48,6 +48,8 @@ _NAMES = {
     Target.DELETED_APPLICATION: "deleted application",
     Target.MARKS: "marks on application",
 }
+_SAY_ALL = {Target.PROOF: "that ", Target.FIRST_SYNC: ""}
+"""What is said before the subject of a step that says it all by itself."""
 _VERBS = {
     Action.CREATE: "creating",
     Action.CHANGE: "changing",
@@ -58,6 +60,10 @@ _SHORTEST_WAIT = 2.0
 """Seconds of a wait that is worth a line."""
 _NARROW = 60
 """Columns below which values are not aligned, and tables are lists."""
+
+
+_ID = re.compile(r"\b\w+ id [0-9a-f]{8}-")
+"""A name of an id with its beginning: no line breaks between them."""
 
 
 def _is_unicode(console: Console) -> bool:
@@ -74,8 +80,7 @@ def _fit(console: Console, text: str) -> str:
 
 def _label(step: Step) -> str:
     """What a step is about, in a sentence: proof and first sync say it all by themselves."""
-    speaks = step.target in {Target.PROOF, Target.FIRST_SYNC}
-    return step.subject if speaks else f"{_NAMES[step.target]} {step.subject}"
+    return step.subject if step.target in _SAY_ALL else f"{NAMES[step.target]} {step.subject}"
 
 
 def _with(what: str, detail: str) -> str:
@@ -92,7 +97,8 @@ def wrapped(line: Text, width: int, hang: int) -> Iterator[Text]:
     """
     rest, indent = line, ""
     while cell_len(rest.plain) > width - len(indent):
-        plain, room = rest.plain, width - len(indent)
+        room = width - len(indent)
+        plain = _ID.sub(lambda found: found[0].replace(" ", "_"), rest.plain)
         begin = len(plain) - len(plain.lstrip())
         fits = len(plain)
         while cell_len(plain[:fits]) > room:
@@ -268,12 +274,17 @@ class Terminal(Reporter):
 
     def step(self, step: Step) -> None:
         """One step of a plan with its reason."""
-        self.action(step.action, f"{_NAMES[step.target]} {step.subject}", step.reason)
+        verb = "start" if step.target is Target.FIRST_SYNC else ""
+        what = f"{_SAY_ALL.get(step.target, '')}{_label(step)}"
+        self.action(step.action, what, step.reason, verb)
 
-    def action(self, action: str, what: str, reason: str) -> None:
-        """What is done about something, and why."""
+    def action(self, action: str, what: str, reason: str, verb: str = "") -> None:
+        """What is done about something, and why.
+
+        :param verb: instead of the action's name.
+        """
         symbol, style = MARKS[action]
-        self.say(f"    {symbol} {action} {what}", style, reason)
+        self.say(f"    {symbol} {verb or action} {what}", style, reason)
 
     def warnings(self, texts: Sequence[str]) -> None:
         """Warnings that belong to a result: a document holds them, too."""
@@ -297,11 +308,11 @@ class Terminal(Reporter):
 
     def rows(self, rows: Sequence[tuple[str, str]]) -> None:
         """Names and values, aligned where there is room."""
-        wide = 0 if self.narrow else 14
         for name, value in rows:
-            self.say(
-                f"  {name:<{wide}}{'' if wide > len(name) else ' '}{value.strip()}", hang=2 + (wide or 2)
-            )
+            if self.narrow:
+                self.say(f"  {name}: {value}" if name else f"    {value}")
+            else:
+                self.say(f"  {name:<14}{value}", hang=16)
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str]) -> None:
         """Columns with their heads; where there is no room, a list with the first two as a line for each row.
@@ -328,9 +339,23 @@ class Terminal(Reporter):
     def next_steps(self, *commands: tuple[str, str]) -> None:
         """What to do now, at most three of them: commands that work as typed, and what each does."""
         self.say("(->) NEXT STEPS:", "bold")
-        wide = max(len(command) for command, _ in commands)
-        for command, what in commands[:3]:
-            self.say(f"  {command:<{wide}}  {what}", hang=4 if self.narrow else wide + 4)
+        self.columns(*commands[:3])
+
+    def columns(self, *rows: tuple[str, str]) -> None:
+        """Things, and beside each what it is; below it where there is no room."""
+        wide = max(len(name) for name, _ in rows)
+        for name, what in rows:
+            if self.narrow:
+                self.say(f"  {name}")
+                self.say(f"    {what}")
+            else:
+                self.say(f"  {name:<{wide}}  {what}", hang=wide + 4)
+
+    def copyable(self, text: str, style: str = "") -> None:
+        """A line of the result to copy: never wrapped."""
+        self.stop()
+        if self.shows_results and not self._muted:
+            self.out.print(Text(_fit(self.out, text), style=style), soft_wrap=True)
 
     def picture(self, title: str) -> str:
         """What a recording console has shown, as SVG without references to other hosts."""

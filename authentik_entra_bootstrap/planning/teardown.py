@@ -40,6 +40,15 @@ RESTORABLE = (
 )
 
 
+_KINDS = {
+    "microsoftentraprovideruser": "user link",
+    "microsoftentraprovidergroup": "group link",
+    "propertymapping": "property mapping",
+}
+"""authentik's names of models, for people."""
+_NAMELESS = frozenset({"schedule", "task"})
+
+
 @dataclass(frozen=True)
 class TeardownSeen:
     """Both sides as read for a teardown.
@@ -210,7 +219,8 @@ def _entra_steps(
         yield Step(Action.REMOVE, Target.MARKS, application.display_name, reason, application.app_id)
         return
     count = len(application.secrets)
-    reason = f"client id {application.app_id}, with its service principal, grants and {count} client secrets"
+    secrets_too = f"{count} client secret{'' if count == 1 else 's'}"
+    reason = f"client id {application.app_id}, with its service principal, grants and {secrets_too}"
     if purge:
         reason += ", permanently"
     yield Step(Action.REMOVE, Target.APPLICATION, application.display_name, reason, application.app_object_id)
@@ -248,8 +258,10 @@ def _with(dependents: tuple[Dependent, ...], what: str) -> Iterator[str]:
 
 
 def _kinds(dependents: list[Dependent]) -> str:
+    """What the objects are, counted; the only one of a kind by its name, unless the name says nothing to people."""
     counted = Counter(item.model for item in dependents)
-    named = {item.model: item.name for item in dependents}
+    named = {item.model: f" ({item.name})" for item in dependents if item.model not in _NAMELESS}
     return ", ".join(
-        f"{count} {model}" + (f" ({named[model]})" if count == 1 else "") for model, count in counted.items()
+        f"{count} {_KINDS.get(model, model)}{'s' if count > 1 else named.get(model, '')}"
+        for model, count in counted.items()
     )

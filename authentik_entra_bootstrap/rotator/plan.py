@@ -114,7 +114,7 @@ def make_rotator_plan(
             reason = "the rotator owns its application"
             steps.append(RotatorStep(Action.KEEP, "owner", item.connection, reason))
         elif item.application is not None:
-            reason = f"of the application {item.application.app_id}"
+            reason = f"of its application, client id {item.application.app_id}"
             steps.append(RotatorStep(Action.CREATE, "owner", item.connection, reason))
     if key.proves:
         steps.append(RotatorStep(Action.PROVE, "proof", "sign-in", f"the token has {ROLE} and nothing else"))

@@ -10,6 +10,7 @@ from authentik_entra_bootstrap.domain import ClientSecret, Desired, SyncStatus, 
 from authentik_entra_bootstrap.domain.times import in_words
 from authentik_entra_bootstrap.errors import Denied
 from authentik_entra_bootstrap.planning.differences import Difference
+from authentik_entra_bootstrap.planning.plan import secret_name
 from authentik_entra_bootstrap.rotation.decide import too_many_secrets, without_place_for_the_next
 from authentik_entra_bootstrap.rotation.proof import (
     RETRIED,
@@ -209,10 +210,10 @@ def _ends(status: Status, within: timedelta | None) -> list[Alarm]:
     for secret in used.values():
         left = secret.end_date_time - status.seen_at
         if left <= timedelta():
-            found.append(Alarm("secret-ended", f"the client secret {secret.key_id} has ended"))
+            found.append(Alarm("secret-ended", f"the client secret {secret_name(secret)} has ended"))
         elif left <= (secret.lifetime * OVERDUE if within is None else within):
             found.append(
-                Alarm("secret-ends-soon", f"the client secret {secret.key_id} ends in {about(left)}")
+                Alarm("secret-ends-soon", f"the client secret {secret_name(secret)} ends in {about(left)}")
             )
     return found
 

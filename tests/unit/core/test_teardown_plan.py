@@ -72,8 +72,8 @@ def test_authentik_goes_first() -> None:
     assert [step.target.value for step in plan.steps] == ["provider", "authentik-application", "application"]
     assert [step.target.side for step in plan.steps] == ["authentik", "authentik", "entra"]
     assert plan.takes_along == (
-        "with the provider authentik deletes 1 schedule (Schedule x)",
-        "1 propertymapping (Mapping) only lose their link to the provider",
+        "with the provider authentik deletes 1 schedule",
+        "1 property mapping (Mapping) only lose their link to the provider",
     )
     assert "30 days" in " ".join(plan.stays)
 
