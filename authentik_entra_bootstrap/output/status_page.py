@@ -91,9 +91,9 @@ def _overview(documents: Sequence[Document], states: Sequence[str]) -> str:
     )
     rows = []
     for number, (item, state) in enumerate(zip(documents, states, strict=True)):
-        name = f'<th scope="row"><a href="#c{number}">{_name(item)}</a></th><td>{_badge(state)}</td>'
+        name = f'<th scope="row"><a href="#c{number}">{_name(item)}</a></th><td data-head="State">{_badge(state)}</td>'
         if item.get("error"):
-            rows.append(f'{name}<td colspan="6">{_code(item["error"]["code"])}</td>')
+            rows.append(f'{name}<td colspan="6" data-head="Error">{_code(item["error"]["code"])}</td>')
             continue
         current, proof, sync, wanted = (
             item.get(key) or {} for key in ("current_secret", "last_proof", "last_sync", "next")
@@ -106,7 +106,7 @@ def _overview(documents: Sequence[Document], states: Sequence[str]) -> str:
             sync.get("at"),
             wanted.get("at"),
         )
-        rows.append(name + _cells(map(_at, moments)))
+        rows.append(name + _cells(heads[2:], map(_at, moments)))
     return _section("Connections", _table("Every connection of this run", heads, rows))
 
 
@@ -154,13 +154,13 @@ def _connection(item: Document) -> str:
     return (
         (f'<ul class="alarms">{alarms}</ul>\n' if alarms else "")
         + _pairs(pair for pair in pairs if pair != ("Last failure", _NONE))
-        + _secrets(application["secrets"] if application else [])
-        + _drift(item["drift"])
+        + _secrets(_name(item), application["secrets"] if application else [])
+        + _drift(_name(item), item["drift"])
         + "".join(f'<p class="note">{escape(text)}</p>\n' for text in item["warnings"])
     )
 
 
-def _secrets(secrets: Sequence[Document]) -> str:
+def _secrets(name: str, secrets: Sequence[Document]) -> str:
     if not secrets:
         return ""
     heads = ("Standing", "Key id", "Name", "From", "Until", "Renew from", "May be removed from")
@@ -176,11 +176,11 @@ def _secrets(secrets: Sequence[Document]) -> str:
             _at(secret["renew_at"]) if standing == "current" else "–",
             _at(secret["retire_at"]) if secret["retire_at"] else "–",
         )
-        rows.append(_cells(cells))
-    return _table("Client secrets of the application, oldest first", heads, rows)
+        rows.append(_cells(heads, cells))
+    return _table(f"Client secrets of {name}, oldest first", heads, rows)
 
 
-def _drift(drift: Sequence[Document]) -> str:
+def _drift(name: str, drift: Sequence[Document]) -> str:
     if not drift:
         return ""
     heads = ("What differs", "Found", "Wanted", "What is done", "Why")
@@ -188,12 +188,13 @@ def _drift(drift: Sequence[Document]) -> str:
     for item in drift:
         what = f"{escape(item['side'])} {escape(item['object'])} {_code(item['property'])}"
         cells = (what, *(_text(item[key]) for key in ("found", "wanted", "action", "reason")))
-        rows.append(_cells(cells))
-    return _table("What differs from the settings", heads, rows)
+        rows.append(_cells(heads, cells))
+    return _table(f"What differs from the settings of {name}", heads, rows)
 
 
-def _cells(cells: Iterable[str]) -> str:
-    return "".join(f"<td>{cell}</td>" for cell in cells)
+def _cells(heads: Sequence[str], cells: Iterable[str]) -> str:
+    # On a narrow screen, where columns stand below each other, each cell shows its head.
+    return "".join(f'<td data-head="{head}">{cell}</td>' for head, cell in zip(heads, cells, strict=True))
 
 
 def _table(caption: str, heads: Sequence[str], rows: Sequence[str]) -> str:

@@ -206,6 +206,10 @@ def test_the_page_says_in_tables_what_the_picture_shows() -> None:
         "could not be looked at",
     ):
         assert shown in reader.text
+    # Where columns stand below each other, each cell shows its head; regions are told apart by name.
+    assert all(a.get("data-head") for tag, a in reader.found if tag == "td")
+    regions = [a["aria-label"] for _, a in reader.found if a.get("role") == "region"]
+    assert len(regions) == len(set(regions)) == 5
     # Each section and connection can be jumped to by its heading.
     ids = [a["id"] for _, a in reader.found if "id" in a]
     assert len(ids) == len(set(ids))
