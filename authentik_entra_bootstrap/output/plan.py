@@ -18,7 +18,8 @@ from authentik_entra_bootstrap.output.documents import (
     tenant_document,
     values,
 )
-from authentik_entra_bootstrap.output.terminal import NAMES, Terminal
+from authentik_entra_bootstrap.output.lines import NAMES
+from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.planning.differences import Action, Difference
 from authentik_entra_bootstrap.planning.plan import Plan, Step
 from authentik_entra_bootstrap.planning.scope import ScopeChange, in_short

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,102 +16,28 @@ from rich.console import Console
 from rich.text import Text
 
 from authentik_entra_bootstrap.errors import BootstrapError
-from authentik_entra_bootstrap.planning.differences import Action, Target
+from authentik_entra_bootstrap.output.lines import (
+    MARKS,
+    SAY_ALL,
+    VERBS,
+    fit,
+    is_unicode,
+    label,
+    with_detail,
+    wrapped,
+)
+from authentik_entra_bootstrap.planning.differences import Target
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.rotation.proof import Evidence
-from authentik_entra_bootstrap.support.logs import clean
 from authentik_entra_bootstrap.workflows.context import Reporter
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-MARKS = {
-    "create": ("+", "green"),
-    "change": ("~", "yellow"),
-    "keep": ("=", "dim"),
-    "retire": ("-", "red"),
-    "remove": ("-", "red"),
-    "prove": ("?", "cyan"),
-    "needs-you": ("!", "bold red"),
-}
-"""Symbol and style of each action, of a plan's steps and of differences."""
-NAMES = {
-    Target.APPLICATION: "application",
-    Target.SERVICE_PRINCIPAL: "service principal",
-    Target.ROLE: "permission",
-    Target.SCOPE: "permission",
-    Target.SECRET: "client secret",
-    Target.PROVIDER: "provider",
-    Target.AUTHENTIK_APPLICATION: "application",
-    Target.PROOF: "proof",
-    Target.FIRST_SYNC: "sync",
-    Target.DELETED_APPLICATION: "deleted application",
-    Target.MARKS: "marks on application",
-}
-_SAY_ALL = {Target.PROOF: "that ", Target.FIRST_SYNC: ""}
-"""What is said before the subject of a step that says it all by itself."""
-_VERBS = {
-    Action.CREATE: "creating",
-    Action.CHANGE: "changing",
-    Action.RETIRE: "removing",
-    Action.REMOVE: "removing",
-}
 _SHORTEST_WAIT = 2.0
 """Seconds of a wait that is worth a line."""
 _NARROW = 60
 """Columns below which values are not aligned, and tables are lists."""
-
-
-_ID = re.compile(r"\b\w+ id [0-9a-f]{8}-")
-"""A name of an id with its beginning: no line breaks between them."""
-
-
-def _is_unicode(console: Console) -> bool:
-    return console.encoding.lower().replace("-", "").startswith("utf")
-
-
-def _fit(console: Console, text: str) -> str:
-    """Clean text in which the console's encoding can show everything; what it cannot is shown by number."""
-    shown = clean(text)
-    if _is_unicode(console):
-        return shown
-    return shown.encode(console.encoding, "backslashreplace").decode(console.encoding)
-
-
-def _label(step: Step) -> str:
-    """What a step is about, in a sentence: proof and first sync say it all by themselves."""
-    return step.subject if step.target in _SAY_ALL else f"{NAMES[step.target]} {step.subject}"
-
-
-def _with(what: str, detail: str) -> str:
-    """A thing with what is said about it in brackets."""
-    if not detail:
-        return what
-    return f"{what}: {detail}" if what.endswith(")") else f"{what} ({detail})"
-
-
-def wrapped(line: Text, width: int, hang: int) -> Iterator[Text]:
-    """The line in pieces of at most ``width`` columns, broken at spaces; a longer word stays whole, to be copied.
-
-    :param hang: columns by which every piece but the first is indented.
-    """
-    rest, indent = line, ""
-    while cell_len(rest.plain) > width - len(indent):
-        room = width - len(indent)
-        plain = _ID.sub(lambda found: found[0].replace(" ", "_"), rest.plain)
-        begin = len(plain) - len(plain.lstrip())
-        fits = len(plain)
-        while cell_len(plain[:fits]) > room:
-            fits -= 1
-        cut = plain.rfind(" ", begin, fits + 1)
-        if cut < 0:
-            cut = plain.find(" ", fits)
-        if cut < 0:
-            break
-        yield Text(indent) + rest[:cut]
-        after = plain[cut:]
-        rest, indent = rest[cut + len(after) - len(after.lstrip()) :], " " * hang
-    yield Text(indent) + rest
 
 
 class Terminal(Reporter):
@@ -135,7 +61,7 @@ class Terminal(Reporter):
         self._muted = False
         self._status: Status | None = None
         self._told: set[str] = set()
-        self.unicode = all(_is_unicode(console) for console in (self.out, self.err))
+        self.unicode = all(is_unicode(console) for console in (self.out, self.err))
         """Whether every character can be shown."""
         self.settings = ""
         """Which settings file the run uses, in words; what plan, check and status show says so."""
@@ -162,7 +88,7 @@ class Terminal(Reporter):
         """Something begins that may take a moment: shown where a line can be redrawn."""
         if self.quiet or not self.err.is_interactive:
             return
-        shown = Text(_fit(self.err, text))
+        shown = Text(fit(self.err, text))
         if self._status is None:
             self._status = self.err.status(shown, spinner="line")
             self._status.start()
@@ -172,17 +98,17 @@ class Terminal(Reporter):
     def begin(self, step: Step) -> None:
         """A step of the plan begins."""
         starts = step.target is Target.FIRST_SYNC
-        self.doing(f"{'starting' if starts else _VERBS.get(step.action, 'proving that')} {_label(step)}")
+        self.doing(f"{'starting' if starts else VERBS.get(step.action, 'proving that')} {label(step)}")
 
     def done(self, step: Step, detail: str) -> None:
         """A step of the plan is done. A proof is not told here: it stands in the result."""
         if step.target is not Target.PROOF:
-            self.finished(_label(step), detail)
+            self.finished(label(step), detail)
 
     def finished(self, what: str, detail: str = "") -> None:
         """Something is done."""
         if not self.quiet:
-            self._line(f"  ({self._good}) Done: ", "green", _with(what, detail))
+            self._line(f"  ({self._good}) Done: ", "green", with_detail(what, detail))
 
     def waiting(self, what: str, elapsed: float, usual: str) -> None:
         """A wait goes on."""
@@ -230,7 +156,7 @@ class Terminal(Reporter):
             self._line("", "", text, style)
 
     def _line(self, head: str, head_style: str, text: str, style: str = "") -> None:
-        line = Text(head, style=head_style).append(_fit(self.err, text), style=style or "default")
+        line = Text(head, style=head_style).append(fit(self.err, text), style=style or "default")
         self._print(self.err, line)
 
     def _print(self, console: Console, line: Text, hang: int | None = None) -> None:
@@ -262,8 +188,8 @@ class Terminal(Reporter):
         self.stop()
         if not self.shows_results or self._muted:
             return
-        shown = _fit(self.out, text)
-        line = Text(_with(shown, _fit(self.out, reason)), style=style)
+        shown = fit(self.out, text)
+        line = Text(with_detail(shown, fit(self.out, reason)), style=style)
         line.stylize("dim", len(shown))
         self._print(self.out, line, hang)
 
@@ -275,7 +201,7 @@ class Terminal(Reporter):
     def step(self, step: Step) -> None:
         """One step of a plan with its reason."""
         verb = "start" if step.target is Target.FIRST_SYNC else ""
-        what = f"{_SAY_ALL.get(step.target, '')}{_label(step)}"
+        what = f"{SAY_ALL.get(step.target, '')}{label(step)}"
         self.action(step.action, what, step.reason, verb)
 
     def action(self, action: str, what: str, reason: str, verb: str = "") -> None:
@@ -355,7 +281,7 @@ class Terminal(Reporter):
         """A line of the result to copy: never wrapped."""
         self.stop()
         if self.shows_results and not self._muted:
-            self.out.print(Text(_fit(self.out, text), style=style), soft_wrap=True)
+            self.out.print(Text(fit(self.out, text), style=style), soft_wrap=True)
 
     def picture(self, title: str) -> str:
         """What a recording console has shown, as SVG without references to other hosts."""

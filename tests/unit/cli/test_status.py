@@ -215,7 +215,7 @@ def test_plain_characters_where_nothing_else_can_be_shown(
 ) -> None:
     from authentik_entra_bootstrap.output import terminal
 
-    monkeypatch.setattr(terminal, "_is_unicode", lambda _: False)
+    monkeypatch.setattr(terminal, "is_unicode", lambda _: False)
     said = command("status").out
     bars = [line for line in said.splitlines() if "  until" in line and "key-" in line]
     assert len(bars) == len(crowded.tenant.app.secrets)

@@ -15,10 +15,12 @@ from rich.text import Text
 
 from authentik_entra_bootstrap.errors import Denied, RequestTrace
 from authentik_entra_bootstrap.output.checks import show_check
-from authentik_entra_bootstrap.output.terminal import Terminal, clean, wrapped
+from authentik_entra_bootstrap.output.lines import wrapped
+from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.rotation.proof import Evidence
+from authentik_entra_bootstrap.support.logs import clean
 from authentik_entra_bootstrap.workflows.check import CheckLine, Level
 
 STEP = Step(Action.CREATE, Target.APPLICATION, "name", "why")
