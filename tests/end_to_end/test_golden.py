@@ -135,7 +135,7 @@ class Scrub:
         self.ids: dict[str, str] = {}
 
     def __call__(self, text: str) -> str:
-        text = text.replace(self.folder, "/home/ada")
+        text = text.replace(self.folder, "FOLDER")
         text = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", self._id, text)
         for known, number in self.ids.items():
             text = text.replace(f"({known[:8]})", f"({number[:8]})")
