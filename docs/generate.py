@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import architecture_picture
 import click
+import deploy_files
 import error_scan
 import manpage
 import rotation_picture
@@ -342,6 +343,7 @@ def pages() -> dict[Path, str]:
         wanted[path] = _filled(wanted.get(path) or path.read_text(encoding="utf-8"), name, table)
     wanted[DOCS / "architecture.svg"] = architecture_picture.architecture_svg()
     wanted[DOCS / "explanation" / "rotation.svg"] = rotation_picture.rotation_svg()
+    wanted |= deploy_files.deploy_files()
     wanted[REFERENCE / "errors.md"] = errors_page(wanted[REFERENCE / "errors.md"])
     return wanted
 
@@ -369,6 +371,7 @@ def main() -> int:
     ]
     for path, text in differing:
         if not check:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
         click.echo(f"{'differs' if check else 'written'}: {path.relative_to(DOCS.parent)}")
     return 1 if check and differing else 0

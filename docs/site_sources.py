@@ -53,7 +53,11 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 OTHERS = (
     "LICENSE",
     "authentik_entra_bootstrap/output/schema.json",
-    *(f"docs/how-to/deploy/{path.name}" for path in sorted((ROOT / "docs" / "how-to" / "deploy").iterdir())),
+    *(
+        path.relative_to(ROOT).as_posix()
+        for path in sorted((ROOT / "docs" / "how-to" / "deploy").rglob("*"))
+        if path.is_file()
+    ),
     *(f"blueprints/{path.name}" for path in sorted((ROOT / "blueprints").glob("*.yaml"))),
 )
 """Files outside of docs/ that pages link to."""

@@ -108,7 +108,7 @@ def make_sandbox(
         raise ConfigError(
             "sandbox-extra-missing",
             f"The embedded services need the package {error.name}, which is not installed.",
-            "Install the extra: pip install 'authentik-entra-bootstrap[sandbox]'.",
+            "Install this program with its extra sandbox; in a checkout: pip install '.[sandbox]'.",
         ) from None
     try:
         for item in _faults(faults):

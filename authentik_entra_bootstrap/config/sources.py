@@ -259,6 +259,11 @@ def settings_from(file: SettingsFile, connection: str, given: Origins) -> Connec
     return _validated(ConnectionSettings, from_file, place, given | named)
 
 
+def given_worker_settings(environment: Mapping[str, str]) -> Origins:
+    """What the environment sets for the worker, over the table ``[worker]``."""
+    return _from_environment(_variables(WorkerSettings), environment)
+
+
 def load_worker_settings(file: SettingsFile, environment: Mapping[str, str]) -> WorkerSettings:
     """What the worker and the leases need: environment over the table ``[worker]`` over defaults.
 
@@ -273,9 +278,7 @@ def load_worker_settings(file: SettingsFile, environment: Mapping[str, str]) -> 
     for key in ("broker_url", "lease_url"):
         if holds_password(from_file.get(key)):
             raise _secret_in_file(place(key), key, "holds a password, which")
-    return _validated(
-        WorkerSettings, from_file, place, _from_environment(_variables(WorkerSettings), environment)
-    )
+    return _validated(WorkerSettings, from_file, place, given_worker_settings(environment))
 
 
 def _validated(

@@ -7,6 +7,7 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from authentik_entra_bootstrap.domain import SecretText
@@ -93,6 +94,22 @@ def exposure(path: Path, *, secret: bool) -> str:
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return "other users can change it"
     return "every user of this machine can read it" if secret and status.st_mode & stat.S_IROTH else ""
+
+
+def barred(path: Path, user: int, groups: Collection[int], *, folders: bool = True) -> str:
+    """Why a user cannot read a file, by owner and mode, in words; empty where they can.
+
+    :param folders: whether the user has to pass the folders above it.
+    """
+    try:
+        for each in (path, *(path.parents if folders else ())):
+            status = each.stat()
+            mine = 6 if status.st_uid == user else 3 if status.st_gid in groups else 0
+            if user and not status.st_mode >> mine & (4 if each == path else 1):
+                return f"user id {user} may not {'read it' if each == path else f'enter {each}'}"
+    except OSError as error:
+        return f"it cannot be looked at: {(error.strerror or type(error).__name__).lower()}"
+    return ""
 
 
 def private_folder(folder: Path) -> None:

@@ -201,5 +201,5 @@ def library_missing(package: str, extra: str) -> ConfigError:
     return ConfigError(
         "lease-library-missing",
         f"The lease needs the package {package}, which is not installed.",
-        f"Install the extra: pip install 'authentik-entra-bootstrap[{extra}]'; or set another lease_url.",
+        f"Install this program with its extra {extra}, in a checkout: pip install '.[{extra}]'; or set another lease_url.",
     )

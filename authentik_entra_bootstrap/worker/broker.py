@@ -106,7 +106,7 @@ def _redis(settings: Settings, url: str) -> dict[str, Any]:
         raise ConfigError(
             "broker-library-missing",
             "The broker is Redis, and the libraries for it are not installed.",
-            "pip install 'authentik-entra-bootstrap[redis]'.",
+            "Install this program with its extra redis; in a checkout: pip install '.[redis]'.",
         )
     url, tls = redis_options(url, settings.worker.trusted_file())
     return {

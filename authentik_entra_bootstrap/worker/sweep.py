@@ -218,7 +218,7 @@ def unattended(settings: ConnectionSettings) -> ConnectionSettings:
 
     :raises ConfigError: ``login-needs-a-person``.
     """
-    if settings.login in INTERACTIVE_LOGINS:
+    if settings.login in INTERACTIVE_LOGINS and settings.operator() is None:
         raise ConfigError(
             "login-needs-a-person",
             f"The connection {settings.name} signs in by {settings.login}; workers cannot use interactive logins.",

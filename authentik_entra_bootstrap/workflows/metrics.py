@@ -1,8 +1,8 @@
 """Prometheus metrics of a worker: of no effect until :func:`serve` or :func:`enable` was called.
 
 The library is imported then and not before: a worker of several processes writes its values to a folder whose name
-the library reads when it is imported (``PROMETHEUS_MULTIPROC_DIR``). It is an extra: ``pip install
-'authentik-entra-bootstrap[metrics]'``. Labels are connection names, error codes and phases; never an id or a secret.
+the library reads when it is imported (``PROMETHEUS_MULTIPROC_DIR``). It is the extra
+``metrics``. Labels are connection names, error codes and phases; never an id or a secret.
 """
 
 from __future__ import annotations
@@ -208,6 +208,6 @@ def _library() -> ModuleType:
         raise ConfigError(
             "metrics-library-missing",
             "The package prometheus-client is not installed.",
-            "Install the extra: pip install 'authentik-entra-bootstrap[metrics]'.",
+            "Install this program with its extra metrics; in a checkout: pip install '.[metrics]'.",
         ) from None
     return prometheus_client

@@ -29,7 +29,7 @@ OWN_TESTS = {
     "docs/tutorial/first-run.md": "test_run.py::test_the_tutorial_does_what_it_says",
     "docs/how-to/use-the-sandbox-for-your-own-client.md": "test_run.py::test_the_sandbox_page_s_requests_are_answered",
     "docs/how-to/rotator-identity.md": "test_run.py::test_the_identities_of_rotation_are_made_as_the_page_says",
-    "docs/how-to/scheduled-rotation.md": "../end_to_end/test_workers.py::test_the_line_that_the_page_tells_people_to_type",
+    "docs/how-to/scheduled-rotation.md": "test_deploy.py::test_every_line_of_the_page_is_known",
 }
 """Pages whose blocks another test carries out."""
 ELSEWHERE = {
@@ -47,8 +47,8 @@ ELSEWHERE = {
     "make record CASSETTES=real": "Makefile",
     "export AZURE_TENANT_ID=... AZURE_CLIENT_ID=... AZURE_CLIENT_SECRET=...": "tests/replay/record.py",
     "export AUTHENTIK_URL=https://authentik.example.com AUTHENTIK_TOKEN=...": "tests/replay/record.py",
-    "uvx --from 'authentik-entra-bootstrap[sandbox]' authentik-entra demo": "pyproject.toml",
-    "pip install 'authentik-entra-bootstrap[sandbox]' && authentik-entra demo": "pyproject.toml",
+    "pip install '.[sandbox]'": "pyproject.toml",
+    'make package && pip install "$(ls dist/*.whl)[sandbox]"': "Makefile",
 }
 """Lines that cannot be carried out here, and what has to be there for them, or tries them."""
 

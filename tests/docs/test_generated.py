@@ -28,7 +28,10 @@ def test_the_manual_page_has_everything_and_is_roff(generator):
     plain = page.replace("\\-", "-")
     for name, command in generator.commands():
         for parameter in command.params:
-            assert max(parameter.opts, key=len) in plain or parameter.name == "shell", (name, parameter.name)
+            assert max(parameter.opts, key=len) in plain or parameter.name in {"shell", "flavour"}, (
+                name,
+                parameter.name,
+            )
         assert f".B {name}\n" in plain or command is generator.cli
     for key in generator.setting_names():
         assert all(variable in plain for variable in generator._variables(key))

@@ -196,7 +196,7 @@ def test_a_missing_library_names_its_extra(package: str, url: str, monkeypatch: 
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=r"\[lease-library-missing\]") as missing:
         open_lease(url, "x")
-    assert "pip install 'authentik-entra-bootstrap[" in missing.value.remedy
+    assert "pip install '.[" in missing.value.remedy
 
 
 def test_the_name_is_the_same_everywhere_and_each_tenants_own() -> None:

@@ -1,0 +1,37 @@
+"""The files under ``how-to/deploy/``, as ``authentik-entra schedule`` makes them for an example's settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from authentik_entra_bootstrap.config import SettingsFile
+from authentik_entra_bootstrap.config.job_settings import job_settings
+from authentik_entra_bootstrap.output.schedule import FLAVOURS, Schedule
+
+FOLDER = Path(__file__).resolve().parent / "how-to" / "deploy"
+SETTINGS = """
+[connections.default]
+tenant_id = "11111111-2222-4333-8444-555555555555"
+operator_client_id = "99999999-8888-4777-8666-555555555555"
+operator_certificate_file = "/etc/authentik-entra/rotator.pem"
+authentik_url = "https://authentik.example.com"
+authentik_token_file = "/etc/authentik-entra/authentik-token"
+"""
+BESIDE_AUTHENTIK = {"authentik_url": "http://server:9000", "allow_plain_http": True}
+"""Flags of the example of Compose: its containers reach authentik's by the name of the service."""
+
+
+def deploy_files() -> dict[Path, str]:
+    """Path -> text of every one."""
+    place = Path("/etc/authentik-entra/authentik-entra.toml")
+    file = SettingsFile(place, SETTINGS)
+    made = {}
+    for flavour, render in FLAVOURS.items():
+        flags = BESIDE_AUTHENTIK if flavour == "compose" else {}
+        told = job_settings(file, file.connections, {}, flags)
+        schedule = Schedule("/opt/authentik-entra/bin", str(place), told)
+        kinds = [replace(schedule, user="rotation")] if flavour == "cron" else [schedule]
+        kinds += [replace(schedule, celery=True)] if flavour != "cron" else []
+        made |= {FOLDER / flavour / name: text for kind in kinds for name, text in render(kind).items()}
+    return made
