@@ -12,7 +12,6 @@ from authentik_entra_bootstrap.domain.application_tags import read_marks
 from authentik_entra_bootstrap.sandbox.microsoft.graph import credentials
 
 PROFILES = ["2025.12", "2026.2", "2026.5", "2026.8"]
-IMPORTS = ["2026.5", "2026.8"]
 TWO = """
 [defaults]
 filter_group = "Engineering"

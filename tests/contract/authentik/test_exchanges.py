@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-CONTRACT = Path(__file__).resolve().parents[4] / "shared" / "contract" / "authentik"
-VERSIONS = {"2025.12": "2025.12.4", "2026.5": "2026.5.0-rc1"}
-UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+from tests.contract.authentik.conftest import CONTRACT, UUID, VERSIONS
+
 VARYING = [
     (UUID, "<uuid>"),
     (re.compile(r"\b[0-9a-f]{32,128}\b"), "<hex>"),

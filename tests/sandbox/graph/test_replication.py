@@ -7,11 +7,6 @@ from typing import Any
 import pytest
 
 LAG = 10.0
-MANAGE = (
-    "Application.ReadWrite.All",
-    "AppRoleAssignment.ReadWrite.All",
-    "DelegatedPermissionGrant.ReadWrite.All",
-)
 
 
 @pytest.fixture
