@@ -25,8 +25,6 @@ from authentik_entra_bootstrap.sandbox.authentik import audit
 from authentik_entra_bootstrap.sandbox.authentik.resources.providers import LABEL as PROVIDER
 from authentik_entra_bootstrap.sandbox.authentik.state import Record, State
 from authentik_entra_bootstrap.sandbox.microsoft.objects import (
-    application,
-    hash_secret,
     iso,
     new_secret,
     role_assignment,
@@ -35,9 +33,10 @@ from authentik_entra_bootstrap.sandbox.microsoft.objects import (
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import GRAPH_APP_ID
 from authentik_entra_bootstrap.sandbox.microsoft.seed import Operator, seed_tenant
 from authentik_entra_bootstrap.sandbox.store import Directory, Object
+from tests.doubles.made_before import application_of_ours
 
-LIFETIME, AGE = timedelta(days=180), timedelta(days=170)
-"""Of the secrets: every one is due, and none is past its end."""
+AGE = timedelta(days=170)
+"""Of the secrets, which live for 180 days: every one is due, and none is past its end."""
 TENANTS = 20
 ROLES = ("User.ReadWrite.All", "Group.ReadWrite.All", "GroupMember.ReadWrite.All", "Group.Create")
 
@@ -96,37 +95,16 @@ class Crowd:
 
     def _add(self, name: str, operator: Operator, graph: Object) -> None:
         world, directory = self.sandbox.world, self._directory(operator)
-        text, key, request = new_secret(world), world.guid(), self.state.request_id()
-        made = iso(self._made)
-        app = application(
-            world.guid(), world.guid(), f"authentik provisioning ({name})", operator.domain, made
-        )
-        app["uniqueName"] = f"authentik-entra-{name}"
-        marks = {"connection": name, "current": f"{key}@{request}"}
-        app["tags"] = [
-            "authentik-entra",
-            *(f"authentik-entra:{mark}={value}" for mark, value in marks.items()),
-        ]
-        app["passwordCredentials"] = [
-            {
-                "customKeyIdentifier": None,
-                "displayName": f"authentik-entra:{name}:0123456789abcdef",
-                "startDateTime": made,
-                "endDateTime": iso(self._made + LIFETIME),
-                "hint": text[:3],
-                "keyId": key,
-                "secretText": None,
-            }
-        ]
-        app["_secrets"] = {key: hash_secret(text)}
+        text, request = new_secret(world), self.state.request_id()
+        app = application_of_ours(world, name, self._made, text=text, change=request, domain=operator.domain)
         directory.put("application", app["id"], app, at=self._made)
         principal = service_principal(
-            world.guid(), app["appId"], app["displayName"], operator.tenant_id, made
+            world.guid(), app["appId"], app["displayName"], operator.tenant_id, iso(self._made)
         )
         directory.put("servicePrincipal", principal["id"], principal, at=self._made)
         for role in graph["appRoles"]:
             if role["value"] in ROLES:
-                granted = role_assignment(principal, graph, role["id"], made)
+                granted = role_assignment(principal, graph, role["id"], iso(self._made))
                 directory.put("appRoleAssignment", granted["id"], granted, at=self._made)
         self._add_provider(name, operator, app["appId"], text, request)
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from made_before import application_of_ours
 from on_sandbox import runtime_on
 
 from authentik_entra_bootstrap.config import WorkerSettings
 from authentik_entra_bootstrap.domain import Network, TenantId
 from authentik_entra_bootstrap.errors import BootstrapError
 from authentik_entra_bootstrap.sandbox import Sandbox
-from authentik_entra_bootstrap.sandbox.microsoft.objects import application, hash_secret, iso
 from authentik_entra_bootstrap.support.leases import hold, lease_name, open_lease
 from authentik_entra_bootstrap.worker import sweep as sweeps
 from authentik_entra_bootstrap.worker.settings import Settings, read_settings
@@ -42,31 +42,11 @@ def settings_for(sandbox: Sandbox, folder: Path, *names: str, worker: str = "") 
     return read_settings({**sandbox.environment(), "AUTHENTIK_ENTRA_CONFIG": str(file)})
 
 
-def add_connection(sandbox: Sandbox, name: str, age: timedelta = DAY, **tags: str) -> str:
-    """An application as a bootstrap leaves it, its secret of 180 days made a while ago; its id."""
-    world, directory = sandbox.world, sandbox.world.default_tenant
-    made = world.clock.now() - age
-    app = application(
-        world.guid(), world.guid(), f"authentik provisioning ({name})", "contoso.example", iso(made)
-    )
-    key = world.guid()
-    app["uniqueName"] = tags.pop("unique_name", f"authentik-entra-{name}")
-    marks = {"connection": name, "current": f"{key}@request", **tags}
-    app["tags"] = ["authentik-entra", *(f"authentik-entra:{mark}={value}" for mark, value in marks.items())]
-    app["passwordCredentials"] = [
-        {
-            "customKeyIdentifier": None,
-            "displayName": f"authentik-entra:{name}:0123456789abcdef",
-            "startDateTime": iso(made),
-            "endDateTime": iso(made + 180 * DAY),
-            "hint": "abc",
-            "keyId": key,
-            "secretText": None,
-        }
-    ]
-    app["_secrets"] = {key: hash_secret("made up")}
-    directory.put("application", app["id"], app)
-    return str(app["id"])
+def add_connection(sandbox: Sandbox, name: str, age: timedelta = DAY, **changes: str) -> None:
+    """An application as a bootstrap leaves it, its secret of 180 days made a while ago."""
+    unique_name = changes.pop("unique_name", f"authentik-entra-{name}")
+    app = application_of_ours(sandbox.world, name, sandbox.world.clock.now() - age, **changes)
+    sandbox.world.default_tenant.put("application", app["id"], {**app, "uniqueName": unique_name})
 
 
 @pytest.fixture
