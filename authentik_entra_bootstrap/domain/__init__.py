@@ -9,7 +9,6 @@ from authentik_entra_bootstrap.domain.authentik import (
     LicenseInfo,
     OwnEvent,
     PermissionCheck,
-    Person,
     PropertyMapping,
     Provider,
     ProviderChange,
@@ -61,6 +60,16 @@ from authentik_entra_bootstrap.domain.entra import (
     ServicePrincipal,
     TokenClaims,
 )
+from authentik_entra_bootstrap.domain.people import (
+    AuthentikPeople,
+    Link,
+    MappedUser,
+    Person,
+    PersonGroup,
+    TenantGroup,
+    TenantPeople,
+    TenantUser,
+)
 from authentik_entra_bootstrap.domain.times import MaintenanceWindow
 
 __all__ = [
@@ -77,6 +86,7 @@ __all__ = [
     "Application",
     "ApplicationSpec",
     "AuthentikApplication",
+    "AuthentikPeople",
     "AuthentikUser",
     "BlueprintInstance",
     "BlueprintResult",
@@ -91,7 +101,9 @@ __all__ = [
     "KeyCredential",
     "KeyId",
     "LicenseInfo",
+    "Link",
     "MaintenanceWindow",
+    "MappedUser",
     "Network",
     "NewClientSecret",
     "OperatorIdentity",
@@ -100,6 +112,7 @@ __all__ = [
     "PermissionCheck",
     "PermissionKind",
     "Person",
+    "PersonGroup",
     "PropertyMapping",
     "Provider",
     "ProviderChange",
@@ -117,7 +130,10 @@ __all__ = [
     "ServicePrincipalObjectId",
     "SyncStatus",
     "TaskRecord",
+    "TenantGroup",
     "TenantId",
+    "TenantPeople",
+    "TenantUser",
     "TokenClaims",
     "Written",
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from authentik_entra_bootstrap.domain.connection import ProviderPk
+from authentik_entra_bootstrap.domain.people import Person
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,6 @@ class AuthentikUser:
     pk: int
     username: str
     is_superuser: bool
-
-
-@dataclass(frozen=True)
-class Person:
-    """A user of authentik whom a sync may provision."""
-
-    pk: int
-    username: str
-    email: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,161 @@
+"""What a full sync does to each group and its members, after the users. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from authentik_entra_bootstrap.domain import AuthentikPeople, PersonGroup, TenantGroup, TenantPeople
+from authentik_entra_bootstrap.planning.preview import Change, Fate, Foretold, Page, SyncRules, batches
+from authentik_entra_bootstrap.planning.user_sync import MAYBE, NEW, UNSURE
+
+_LONGEST_NAME = 256
+_LONGEST_NICKNAME = 64
+EXISTING = "One or more added object references already exist"
+"""Microsoft Graph's words about a member that is one already."""
+
+
+def slugify(value: str) -> str:
+    """Django's ``slugify``, with which authentik's default mapping makes a mailNickname of a group's name."""
+    text = unicodedata.normalize("NFKD", value).encode("ascii", "ignore").decode("ascii")
+    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", text.lower())).strip("-_")
+
+
+class GroupSync:
+    """One full sync of groups.
+
+    :param accounts: the users' accounts after their sync (:class:`UserSync`).
+    """
+
+    def __init__(
+        self,
+        rules: SyncRules,
+        authentik: AuthentikPeople,
+        tenant: TenantPeople,
+        accounts: Mapping[int, str],
+    ) -> None:
+        self._rules = rules
+        self._accounts = accounts
+        self._people = frozenset(account.object_id for account in tenant.users)
+        self._tenant = {group.object_id: group for group in tenant.groups}
+        self._names = frozenset(group.display_name for group in tenant.groups)
+        groups = sorted(authentik.groups, key=lambda group: group.pk)
+        self._links: dict[str, str] = {}
+        self._users_of: dict[str, set[str]] = defaultdict(set)
+        self._linked_before = frozenset(link.key for link in authentik.group_links)
+        for link in authentik.group_links:
+            self._link(link.key, link.microsoft_id)
+        by_name = {group.name: group.pk for group in groups}
+        for found in tenant.groups if rules.discovers else ():
+            if found.unique_name in by_name:
+                self._link(by_name[found.unique_name], found.object_id)
+        self._pages = list(batches(groups, rules.page_size))
+
+    def _link(self, key: str, microsoft_id: str) -> None:
+        if self._links.setdefault(key, microsoft_id) != microsoft_id:
+            self._links[key] = UNSURE
+        self._users_of[microsoft_id].add(key)
+
+    def questions(self) -> Iterator[list[tuple[str, frozenset[str]]]]:
+        """For each page: groups of the tenant, with accounts of which one may be a member already.
+
+        They stand in authentik's order. After the first that has such a member, the rest of the page does not matter.
+        """
+        for page in self._pages:
+            asked = [(self._links.get(group.pk, ""), frozenset(self._known(group))) for group in page]
+            yield [
+                (key, members & self._people)
+                for key, members in asked
+                if key in self._tenant and members & self._people
+            ]
+
+    def run(self, occupied: Mapping[str, bool]) -> tuple[Foretold, ...]:
+        """Every group in authentik's order.
+
+        :param occupied: group in the tenant -> whether one of the accounts of :meth:`questions` is a member. Groups
+            whose members could not be read are left out.
+        """
+        found: list[Foretold] = []
+        for groups in self._pages:
+            page = Page()
+            for group in groups:
+                item, doubt = self._one(group)
+                if item.fate in _WRITTEN:
+                    item, doubt = self._with_members(item, group, occupied)
+                page.add(item, doubt=doubt)
+            found += page.closed()
+        return tuple(found)
+
+    def _one(self, group: PersonGroup) -> tuple[Foretold, bool]:
+        """What happens to a group that is reached, before its members; whether it is uncertain that the sync goes on."""
+        held = self._links.get(group.pk, "")
+        there = self._tenant.get(held)
+        nickname = slugify(group.name)
+        told = Foretold(
+            "group",
+            group.pk,
+            group.name,
+            Fate.UNKNOWN,
+            microsoft_id=held,
+            account=there.display_name if there else "",
+        )
+        if not self._rules.default_groups:
+            return replace(told, reason="a property mapping of your own decides", members=None), True
+        if held == UNSURE or len(self._users_of[held]) > 1:
+            return replace(told, reason="its links in authentik are not unique", members=None), True
+        if held and there is None:
+            reason = f"the linked group {held} is not in the tenant"
+            remedy = f"Delete the link of {group.name} under Provisioned Groups of the provider: the next sync makes it anew."
+            return replace(told, fate=Fate.GONE, reason=reason, remedy=remedy, stops=True), False
+        if len(nickname) > _LONGEST_NICKNAME or len(group.name) > _LONGEST_NAME or not (nickname or held):
+            reason = f"its name makes no mailNickname of 1 to {_LONGEST_NICKNAME} characters"
+            remedy = f"Rename {group.name!r} in authentik."
+            return replace(told, fate=Fate.CONFLICT, reason=reason, remedy=remedy, stops=True), False
+        if not nickname:
+            return replace(told, reason="its name makes an empty mailNickname", members=None), True
+        if there is None:
+            again = group.name in self._names
+            return replace(told, fate=Fate.CREATE_AGAIN if again else Fate.CREATE), False
+        changes = _changes(group.name, nickname, there)
+        if group.pk not in self._linked_before:
+            return replace(told, fate=Fate.LINK, changes=changes), False
+        return replace(told, fate=Fate.CHANGE if changes else Fate.KEEP, changes=changes), False
+
+    def _known(self, group: PersonGroup) -> Sequence[str]:
+        """Ids of the accounts that authentik adds to a group, as far as they are known before the sync."""
+        held = (self._accounts.get(key, MAYBE) for key in group.members)
+        return [account for account in held if account not in {NEW, MAYBE, UNSURE}]
+
+    def _with_members(
+        self, item: Foretold, group: PersonGroup, occupied: Mapping[str, bool]
+    ) -> tuple[Foretold, bool]:
+        """The group with what adding its members comes to. authentik adds each linked member, whether it is one or not."""
+        held = [self._accounts[key] for key in group.members if key in self._accounts]
+        known = self._known(group)
+        gone = [account for account in known if account not in self._people]
+        stops = ""
+        if item.microsoft_id and occupied.get(item.microsoft_id):
+            stops = f"authentik adds its members again, and stops ({EXISTING}). Known, and harmless for this group"
+        elif gone:
+            stops = f"the account {gone[0]} of a member is not in the tenant"
+        elif len(set(known)) < len(known):
+            stops = "two of its members are linked to the same account"
+        if stops:
+            only = len(held) == 1
+            return replace(item, reason=stops, stops=True, members=0 if only else None), False
+        unread = bool(known) and bool(item.microsoft_id) and item.microsoft_id not in occupied
+        doubt = UNSURE in held or unread
+        certain = not doubt and MAYBE not in held
+        reason = "its members in the tenant cannot be read" if unread else item.reason
+        return replace(item, reason=reason, members=len(held) if certain else None), doubt
+
+
+_WRITTEN = frozenset({Fate.CREATE, Fate.CREATE_AGAIN, Fate.LINK, Fate.CHANGE, Fate.KEEP})
+
+
+def _changes(name: str, nickname: str, there: TenantGroup) -> tuple[Change, ...]:
+    compared = (("displayName", there.display_name, name), ("mailNickname", there.mail_nickname, nickname))
+    return tuple(Change(what, before, after) for what, before, after in compared if before != after)
