@@ -227,8 +227,8 @@ class Query:
         start = 0
         if "skiptoken" in self.options:
             last, offset = _read_token(self.options["skiptoken"])
-            ids = [item["id"] for item in items]
-            start = ids.index(last) + 1 if last in ids else min(offset, len(items))
+            places = (place for place, item in enumerate(items, start=1) if item["id"] == last)
+            start = next(places, min(offset, len(items)))
         chosen = items[start : start + self.top]
         end = start + len(chosen)
         if end >= len(items) or not chosen:

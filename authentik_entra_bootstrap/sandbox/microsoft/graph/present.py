@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -96,7 +97,7 @@ def _page(
         body["@odata.count"] = len(left)
     if token is not None:
         body["@odata.nextLink"] = f"{call.base}/{call.path.lstrip('/')}?{query.next_query(token)}"
-    body["value"] = [show(item) for item in page]
+    body["value"] = [show(copy.deepcopy(item)) for item in page]
     return Reply(200, body)
 
 
@@ -109,7 +110,7 @@ def read_routes(entity: EntityType, read_one: Callable[[Call, Key], Object] | No
 
     def listed(call: Call) -> Reply:
         call.authorize(operation)
-        return list_reply(call, entity, call.view.all(kind))
+        return list_reply(call, entity, call.view.shared(kind))
 
     def read(call: Call) -> Object:
         return read_one(call, call.keys[0]) if read_one else call.read(kind, call.keys[0], operation)
