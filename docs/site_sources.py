@@ -14,6 +14,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Tutorial": ("tutorial/first-run",),
     "How to": (
         "how-to/bootstrap-a-real-tenant",
+        "how-to/preview",
         "how-to/consent",
         "how-to/least-privilege",
         "how-to/several-connections",

@@ -1,12 +1,10 @@
-"""authentik's users, groups, roles and API tokens; what a sync would provision, and with which mappings."""
+"""authentik's property mappings, and the accounts of an administrator: users, groups, roles and API tokens."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from authentik_entra_bootstrap.authentik.api_errors import permitted
 from authentik_entra_bootstrap.authentik.client import Part
 from authentik_entra_bootstrap.authentik.permissions import role_permissions, wanted_for
 from authentik_entra_bootstrap.authentik.port import Account, ApiToken, Group, Role
@@ -27,19 +25,15 @@ from authentik_entra_bootstrap.authentik.requests import (
     needed_text,
     text,
 )
-from authentik_entra_bootstrap.domain import Person, PropertyMapping, ProvisioningScope, SecretText
+from authentik_entra_bootstrap.domain import PropertyMapping, SecretText
 from authentik_entra_bootstrap.errors import AlreadyExists, UnexpectedAnswer
-from authentik_entra_bootstrap.support.waiting import result
 
 T = TypeVar("T")
 
 MANAGED_USER = "goauthentik.io/providers/microsoft_entra/user"
 MANAGED_GROUP = "goauthentik.io/providers/microsoft_entra/group"
-BUILTIN_GROUPS = ("authentik Admins", "authentik Read-only")
 SERVICE_ACCOUNTS_PATH = "goauthentik.io/service-accounts"
 """Where authentik itself puts service accounts."""
-_PEOPLE: Query = (("type", "internal"), ("type", "external"))
-_BRIEF_USER: Query = (("include_groups", "false"), ("include_roles", "false"), ("ordering", "username"))
 _BRIEF_GROUP: Query = (
     ("include_users", "false"),
     ("include_children", "false"),
@@ -48,7 +42,7 @@ _BRIEF_GROUP: Query = (
 
 
 class Directory(Part):
-    """Reads of users, groups and property mappings."""
+    """Reads of property mappings, and of groups by name."""
 
     async def default_mappings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """authentik's own mappings: (users, groups); empty where its worker has not created them yet."""
@@ -83,39 +77,6 @@ class Directory(Part):
     async def group_name(self, pk: str) -> str | None:
         """The name of a group."""
         return await self._api.find(GROUPS, pk, lambda body: text(mapping(body), "name"))
-
-    async def provisioning_scope(
-        self, *, filter_group: str | None, exclude_service_accounts: bool
-    ) -> ProvisioningScope:
-        """Whom a full sync covers, and how many groups; ``None`` where the token may not look.
-
-        Users that are not active are provisioned, too (disabled), and the filter group limits only users: the
-        sync takes every group (authentik, ``MicrosoftEntraProvider.get_object_qs``).
-
-        :param filter_group: primary key of the group whose members are provisioned.
-        """
-        of_users = (
-            *(_PEOPLE if exclude_service_accounts else ()),
-            *([("groups_by_pk", filter_group)] if filter_group else []),
-            *_BRIEF_USER,
-        )
-        read = await asyncio.gather(
-            permitted(self._api.pages(USERS, _person, of_users)),
-            permitted(self._groups()),
-            return_exceptions=True,
-        )
-        users, groups = result(read[0]), result(read[1])
-        count, builtin_groups = groups or (None, ())
-        return ProvisioningScope(None if users is None else tuple(users), count, builtin_groups)
-
-    async def _groups(self) -> tuple[int | None, tuple[str, ...]]:
-        """Their number, and the built-in ones among them."""
-        page = await self._api.page(GROUPS, mapping, _BRIEF_GROUP)
-        named = {entry.get("name") for entry in page.entries}
-        more = page.count != len(page.entries)
-        return page.count, tuple(
-            [name for name in BUILTIN_GROUPS if name in named or (more and await self.find_group(name))]
-        )
 
 
 class Accounts(Part):
@@ -233,11 +194,6 @@ class Accounts(Part):
                 raise
             return found
         return made.value
-
-
-def _person(body: object) -> Person:
-    fields = mapping(body)
-    return Person(needed_number(fields, "pk"), needed_text(fields, "username"), text(fields, "email") or "")
 
 
 def property_mapping(body: object) -> PropertyMapping:

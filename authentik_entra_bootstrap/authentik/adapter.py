@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from authentik_entra_bootstrap.authentik.accounts import Accounts, Directory
 from authentik_entra_bootstrap.authentik.blueprints import Blueprints
 from authentik_entra_bootstrap.authentik.client import Client
+from authentik_entra_bootstrap.authentik.people import People
 from authentik_entra_bootstrap.authentik.permissions import Permissions
 from authentik_entra_bootstrap.authentik.providers import Providers
 from authentik_entra_bootstrap.authentik.server import AuditTrail
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 API_PATH = "/api/v3"
 
 
-class AuthentikAdapter(Providers, Syncs, AuditTrail, Directory, Permissions, Blueprints):
+class AuthentikAdapter(Providers, Syncs, AuditTrail, Directory, People, Permissions, Blueprints):
     """authentik, as the owner of an API token. Every method is described by ``AuthentikPort``.
 
     An asynchronous context manager; the connections are closed at its end. The client library is synchronous:

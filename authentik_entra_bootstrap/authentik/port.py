@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from authentik_entra_bootstrap.domain import (
     AuthentikApplication,
+    AuthentikPeople,
     AuthentikUser,
     BlueprintInstance,
     BlueprintResult,
     Dependent,
     LicenseInfo,
+    MappedUser,
     OwnEvent,
     PermissionCheck,
+    Person,
     PropertyMapping,
     Provider,
     ProviderChange,
@@ -106,6 +109,31 @@ class AuthentikPort(Protocol):
         self, *, filter_group: str | None, exclude_service_accounts: bool
     ) -> ProvisioningScope:
         """What a full sync would cover; fields are ``None`` where the token may not look."""
+
+    async def people(
+        self,
+        *,
+        provider: ProviderPk | None,
+        filter_group: str | None,
+        exclude_service_accounts: bool,
+        users: Sequence[Person] | None = None,
+        seen: Callable[[str, int], None],
+    ) -> AuthentikPeople:
+        """Users in scope, all groups with their members, and what is linked already.
+
+        :param provider: whose links; ``None`` for a provider that is not made yet.
+        :param users: in scope, where they were read before.
+        :param seen: is told the name of a list and how many of its entries are read.
+        :raises Denied: ``authentik-permission-missing``.
+        """
+
+    async def mapped_user(self, mappings: Sequence[str], user: int) -> MappedUser | None:
+        """What property mappings make of a user who is not linked, by authentik's own test of them.
+
+        :param mappings: in the order of their names, in which authentik merges what they return.
+        :returns: ``None`` where one fails, or does not give all that Entra ID needs.
+        :raises Denied: ``authentik-permission-missing``: the test takes the right to add mappings.
+        """
 
     async def linked_users(self, pk: ProviderPk) -> frozenset[int] | None:
         """Primary keys of the users linked to accounts of the tenant; ``None`` where the token may not look."""

@@ -88,6 +88,9 @@ PROVIDERS = Resource(
 PROVISIONED_USERS = Resource(
     "/providers/microsoft_entra_users/", "authentik_providers_microsoft_entra.microsoftentraprovideruser"
 )
+PROVISIONED_GROUPS = Resource(
+    "/providers/microsoft_entra_groups/", "authentik_providers_microsoft_entra.microsoftentraprovidergroup"
+)
 MAPPINGS = Resource(
     "/propertymappings/provider/microsoft_entra/",
     "authentik_providers_microsoft_entra.microsoftentraprovidermapping",

@@ -27,6 +27,7 @@ _COMMANDS: Mapping[str, str] = {
     "sandbox": "the embedded tenant and authentik, left running on loopback",
     "init": "ask for the settings, check each at once, write the settings file",
     "check": "preflight, read-only: each line with its remedy",
+    "preview": "what authentik's next sync will do to each user and group of the tenant; changes nothing",
     "plan": "what bootstrap would do; changes nothing; exit code 2 when there are changes",
     "bootstrap": "show the plan, ask once, apply, prove",
     "consent": "what is granted, and what to send to an administrator; --wait continues once it is granted",

@@ -36,12 +36,14 @@ def plan(options: Options, adopt: UUID | None) -> int:
     """Show what bootstrap would do, with reasons. Exit code 2 when there are changes to make."""
     from authentik_entra_bootstrap.output.plan import plan_document, show_plan
     from authentik_entra_bootstrap.workflows.planning import prepare
+    from authentik_entra_bootstrap.workflows.preview import preview_of_sync
 
     async def body(session: Session, terminal: Terminal) -> Result:
         prepared = await prepare(session.context, session.adopting(adopt).desired)
-        show_plan(terminal, prepared, session.authentik_url)
+        preview = await preview_of_sync(session.context, prepared)
+        show_plan(terminal, prepared, session.authentik_url, preview)
         code = ExitCode.CHANGES_PENDING if prepared.plan.changes else ExitCode.DONE
-        return code, plan_document(prepared)
+        return code, plan_document(prepared, preview)
 
     return run_connection("plan", options, body)
 
@@ -127,12 +129,15 @@ async def apply(
     from authentik_entra_bootstrap.planning.consent import ConsentRequired, consent_required
     from authentik_entra_bootstrap.workflows.bootstrap import bootstrap
     from authentik_entra_bootstrap.workflows.planning import prepare
+    from authentik_entra_bootstrap.workflows.preview import preview_of_sync
 
     try:
         async with session.alone():
             prepared = await prepare(session.context, session.desired)
             plan = prepared.plan
-            show_plan(terminal, prepared, session.authentik_url)
+            # Only who is asked needs to know; an unattended run reads no more than it has to.
+            preview = None if yes else await preview_of_sync(session.context, prepared)
+            show_plan(terminal, prepared, session.authentik_url, preview)
             if plan.changes:
                 confirm(options, "Apply this plan?", yes=yes)
                 confirm_scope(options, plan, accepted=accept_scope_change)

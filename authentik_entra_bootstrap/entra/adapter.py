@@ -31,6 +31,7 @@ from authentik_entra_bootstrap.entra.credentials import Credentials
 from authentik_entra_bootstrap.entra.error_codes import fault
 from authentik_entra_bootstrap.entra.graph import Graph, checked_guid
 from authentik_entra_bootstrap.entra.http_client import TokenService, http_client
+from authentik_entra_bootstrap.entra.people import People
 from authentik_entra_bootstrap.entra.port import EntraIdentities, EntraPort
 from authentik_entra_bootstrap.entra.records import read_claims
 from authentik_entra_bootstrap.entra.service_principals import ServicePrincipals
@@ -41,7 +42,7 @@ from authentik_entra_bootstrap.support.network import REQUEST_DEADLINE, with_tru
 from authentik_entra_bootstrap.support.waiting import Waiter
 
 
-class EntraAdapter(Tenant, Applications, ServicePrincipals, Credentials):
+class EntraAdapter(Tenant, People, Applications, ServicePrincipals, Credentials):
     """Entra ID and Microsoft Graph as the operator identity: implements ``EntraPort`` and ``EntraIdentities``.
 
     Use it as an async context manager, within one event loop.

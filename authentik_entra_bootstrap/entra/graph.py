@@ -212,12 +212,21 @@ class Graph:
         return answer
 
     async def pages(
-        self, operation: Operation, target: Target, *, query: Query | None = None, exists: bool = False
+        self,
+        operation: Operation,
+        target: Target,
+        *,
+        query: Query | None = None,
+        exists: bool = False,
+        each: Callable[[list[Json]], bool] | None = None,
+        limit: float = REQUEST_DEADLINE,
     ) -> list[Json]:
         """Every entry of a collection, page by page.
 
         The SDK's own page iterator stops at an empty page and maps no errors.
 
+        :param each: is given the entries of each page, which are not kept then; ``True`` ends the reading.
+        :param limit: seconds to read them all, scaled like every budget.
         :raises UnexpectedAnswer: the list does not end.
         """
         started = self.waiter.monotonic()
@@ -227,26 +236,25 @@ class Graph:
         while True:
             body = await self.call(operation, "get", page, query=query, exists=exists)
             items = body.get("value")
-            found += (
+            entries = (
                 [Json(item) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
             )
-            if not body.get("@odata.nextLink"):
+            if each is None:
+                found += entries
+            if (each is not None and each(entries)) or not body.get("@odata.nextLink"):
                 return found
             link = str(body["@odata.nextLink"])
-            self._check(link, followed, started)
+            self._check(link, followed, started, limit)
             followed.add(link)
             # The link is opaque and holds the query already: it is followed as it is.
             page, query = target.at(partial(_page, link)), None
 
-    def _check(self, link: str, followed: set[str], started: float) -> None:
+    def _check(self, link: str, followed: set[str], started: float, limit: float) -> None:
         ours, theirs = urlsplit(self.base_url), urlsplit(link)
         reason = ""
         if (ours.scheme, ours.netloc) != (theirs.scheme, theirs.netloc) or link in followed:
             reason = "a next page that leads elsewhere or back"
-        elif (
-            len(followed) >= PAGES_LIMIT
-            or self.waiter.monotonic() - started > REQUEST_DEADLINE * self.waiter.scale
-        ):
+        elif len(followed) >= PAGES_LIMIT or self.waiter.monotonic() - started > limit * self.waiter.scale:
             reason = f"a list that does not end after {len(followed) + 1} pages"
         if reason:
             raise fault("unexpected-answer", service=GRAPH, reason=reason)

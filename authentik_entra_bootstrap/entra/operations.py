@@ -49,6 +49,9 @@ class Operation:
 
 
 READ_ORGANIZATION = Operation("read-organization", "read the tenant's name", "organization.read")
+READ_USERS = Operation("read-users", "read the tenant's users", "user.read")
+READ_GROUPS = Operation("read-groups", "read the tenant's groups", "group.read")
+READ_MEMBERS = Operation("read-group-members", "read the members of groups", "group.members.read")
 READ_APPLICATION = Operation("read-application", "read applications", "application.read")
 READ_DELETED = Operation("read-deleted-applications", "read deleted applications", "application.read")
 CREATE_APPLICATION = Operation("create-application", "create applications", "application.create")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -27,6 +27,7 @@ from authentik_entra_bootstrap.domain import (
     SecretText,
     ServicePrincipal,
     ServicePrincipalObjectId,
+    TenantPeople,
     TokenClaims,
 )
 
@@ -54,6 +55,20 @@ class EntraPort(Protocol):
 
     async def organization(self) -> Organization:
         """The tenant that the operator's token belongs to."""
+
+    async def people(self, seen: Callable[[str, int], None]) -> TenantPeople:
+        """Every account and group of the tenant.
+
+        :param seen: is told the name of a list and how many of its entries are read.
+        :raises Denied: ``entra-permission-missing``.
+        """
+
+    async def has_member(self, group: str, among: Collection[str]) -> bool:
+        """Whether one of these objects is a direct member of a group.
+
+        :param group: object id.
+        :raises Denied: ``entra-permission-missing``.
+        """
 
     async def graph_principal(self) -> ResourcePrincipal:
         """Microsoft Graph's service principal in this tenant, with its permissions."""

@@ -19,9 +19,11 @@ from authentik_entra_bootstrap.output.documents import (
     values,
 )
 from authentik_entra_bootstrap.output.lines import NAMES
+from authentik_entra_bootstrap.output.preview import show_summary, summary_document
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.planning.differences import Action, Difference
 from authentik_entra_bootstrap.planning.plan import Plan, Step
+from authentik_entra_bootstrap.planning.preview import Preview
 from authentik_entra_bootstrap.planning.scope import ScopeChange, in_short
 from authentik_entra_bootstrap.planning.teardown import PEOPLE_STAY, TeardownPlan
 from authentik_entra_bootstrap.rotation.decide import SecretAction
@@ -52,8 +54,8 @@ def _secret_until(secret: ClientSecret) -> tuple[str, str]:
 # --- plan and drift
 
 
-def plan_document(prepared: Prepared) -> Document:
-    """A plan with its counts, and what differs from the settings."""
+def plan_document(prepared: Prepared, preview: Preview | None = None) -> Document:
+    """A plan with its counts, what differs from the settings, and what authentik's sync then does."""
     plan = prepared.plan
     return {
         "connection": plan.desired.connection,
@@ -66,6 +68,7 @@ def plan_document(prepared: Prepared) -> Document:
             "groups": plan.scope.groups,
             "left_out": [{"user": item.username, "reason": item.reason} for item in plan.left_out],
         },
+        "preview": summary_document(preview),
         "scope_change": _scope_document(plan.scope_change),
         "drift": drift_document(plan.differences),
     }
@@ -95,8 +98,10 @@ def drift_document(drift: Sequence[Difference]) -> list[Document]:
     ]
 
 
-def show_plan(terminal: Terminal, prepared: Prepared, authentik_url: str) -> None:
-    """Counts, every step with its reason, whom authentik will provision, warnings, what differs."""
+def show_plan(
+    terminal: Terminal, prepared: Prepared, authentik_url: str, preview: Preview | None = None
+) -> None:
+    """Counts, every step with its reason, whom authentik will provision, counts, warnings, what differs."""
     plan = prepared.plan
     verbs = ((Action.CREATE, "create"), (Action.CHANGE, "change"), (Action.RETIRE, "retire"))
     counts = ", ".join(f"{plan.count(action)} to {verb}" for action, verb in verbs if plan.count(action))
@@ -113,13 +118,15 @@ def show_plan(terminal: Terminal, prepared: Prepared, authentik_url: str) -> Non
                 terminal.step(step)
     if plan.scope_change is not None:
         show_scope_change(terminal, plan.scope_change)
-    elif plan.arriving is not None and plan.scope.groups is not None:
+    if preview is not None:
+        show_summary(terminal, preview)
+    elif plan.scope_change is None and plan.arriving is not None and plan.scope.groups is not None:
         dry = " Dry run: nothing is written to the tenant." if plan.desired.dry_run else ""
         terminal.say(
             f"  authentik will provision {plan.arriving} users, and all {plan.scope.groups} groups "
             f"(authentik does not filter groups).{dry}"
         )
-    if plan.left_out:
+    if plan.left_out and preview is None:
         terminal.say(f"    Left out: {in_short(plan.left_out)}")
     terminal.warnings(plan.warnings)
     # What is missing altogether stands in the steps.

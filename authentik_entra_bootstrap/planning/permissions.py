@@ -131,6 +131,11 @@ class Right:
         """Directory roles with which a user may do it, smallest first."""
         return RULES[self.operations[0]].roles
 
+    @property
+    def smallest(self) -> tuple[str, ...]:
+        """The least application permissions that would do together."""
+        return tuple(dict.fromkeys(name for key in self.operations for name in RULES[key].smallest))
+
     def lack(self, claims: TokenClaims) -> Lack | None:
         """The first thing that the token lacks for it; ``None`` when nothing seems to be missing.
 
@@ -169,6 +174,9 @@ ROTATE = Right(
 REMOVE = Right(
     "remove the application or its client secrets", ("application.delete", "application.credentials")
 )
+
+SEE_PEOPLE = Right("read the tenant's users and groups", ("user.read", "group.read"))
+"""For the preview. Who may read groups may read their members."""
 
 
 def needs_ownership(claims: TokenClaims) -> bool:

@@ -27,7 +27,8 @@ from authentik_entra_bootstrap.planning.permissions import (
     ROTATE,
     ResolvedPermission,
 )
-from authentik_entra_bootstrap.planning.scope import NO_ADDRESS, in_short, left_out
+from authentik_entra_bootstrap.planning.scope import in_short, left_out
+from authentik_entra_bootstrap.planning.user_sync import NO_ADDRESS
 
 ADMINISTRATOR = "akadmin"
 

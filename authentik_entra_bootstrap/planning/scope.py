@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
-from authentik_entra_bootstrap.domain import Desired, Person, Provider, ProviderSpec, ProvisioningScope
+from authentik_entra_bootstrap.domain import (
+    Desired,
+    Person,
+    Provider,
+    ProviderPk,
+    ProviderSpec,
+    ProvisioningScope,
+)
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik
+from authentik_entra_bootstrap.planning.user_sync import address_problem
 
 
 def provider_spec(
@@ -53,6 +62,26 @@ def provider_changes(desired: Desired, authentik: ObservedAuthentik) -> dict[str
     return {name: value for name, value in changes.items() if name in known}
 
 
+def provider_after(desired: Desired, authentik: ObservedAuthentik) -> Provider:
+    """The provider as bootstrap leaves it; for one that is not made yet with authentik's defaults."""
+    if authentik.provider is not None:
+        changes: dict[str, Any] = provider_changes(desired, authentik)
+        return replace(authentik.provider, **changes)
+    named: dict[str, Any] = {
+        name: value for name, value in desired.provider_options.items() if value is not None
+    }
+    return Provider(
+        ProviderPk(0),
+        desired.provider_name,
+        "",
+        "",
+        authentik.user_mappings,
+        authentik.group_mappings,
+        authentik.filter_group,
+        **named,
+    )
+
+
 class Effect(StrEnum):
     """What a change of the provider's scope does in the tenant."""
 
@@ -92,7 +121,6 @@ class LeftOut:
         return f"{self.username}: {self.reason}"
 
 
-NO_ADDRESS = "no e-mail address"
 _FEW = 5
 
 
@@ -105,18 +133,10 @@ def in_short(items: Sequence[object]) -> str:
 def left_out(users: Collection[Person], domains: Sequence[str]) -> tuple[LeftOut, ...]:
     """Users whose e-mail address authentik cannot use as user principal name.
 
-    authentik compares the domain by its exact case (``MicrosoftEntraSyncClient.check_email_valid``).
-
-    :param domains: verified in the tenant; none where they could not be read: then nobody is left out for it.
+    :param domains: see :func:`~.user_sync.address_problem`.
     """
-    found = []
-    for user in users:
-        domain = user.email.rpartition("@")[2]
-        if not domain:
-            found.append(LeftOut(user.username, NO_ADDRESS))
-        elif domains and domain not in domains:
-            found.append(LeftOut(user.username, f"{domain} is not verified in this tenant"))
-    return tuple(found)
+    problems = ((user, address_problem(user.email, domains)) for user in users)
+    return tuple(LeftOut(user.username, problem) for user, problem in problems if problem)
 
 
 def arriving(scope: ProvisioningScope, domains: Sequence[str]) -> int | None:

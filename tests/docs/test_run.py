@@ -24,7 +24,7 @@ def test_the_tutorial_does_what_it_says(library, shell):
         else:
             assert shell.run(line) == int(block.run or 0), (line, shell.out, shell.err)
         if line.startswith("AUTHENTIK_ENTRA_FILTER_GROUP"):
-            assert "provision 2 users" in shell.out
+            assert "2 users: 2 created" in shell.out
     assert "working and proven" in shell.out
 
 

@@ -12,11 +12,15 @@ from model_server import Server
 
 from authentik_entra_bootstrap.domain import (
     AuthentikApplication,
+    AuthentikPeople,
     AuthentikUser,
     Dependent,
     LicenseInfo,
+    Link,
     OwnEvent,
     PermissionCheck,
+    Person,
+    PersonGroup,
     PropertyMapping,
     Provider,
     ProviderChange,
@@ -116,6 +120,25 @@ class Authentik:
             return ProvisioningScope(covered, 3)
 
         return await self._call("provisioning_scope", answer)
+
+    async def people(
+        self,
+        *,
+        provider: ProviderPk | None,
+        filter_group: str | None,
+        exclude_service_accounts: bool,
+        users: Sequence[Person] | None = None,
+        seen: Callable[[str, int], None],
+    ) -> AuthentikPeople:
+        if users is None:
+            scope = await self.provisioning_scope(
+                filter_group=filter_group, exclude_service_accounts=exclude_service_accounts
+            )
+            users = scope.users or ()
+        linked = (self.model.linked or frozenset()) if provider is not None else frozenset()
+        links = [Link(str(pk), f"user{pk}", f"account-{pk}") for pk in sorted(linked)]
+        groups = [PersonGroup(key, name) for name, key in self.model.groups.items()]
+        return await self._call("people", lambda: AuthentikPeople(users, groups, links))
 
     async def linked_users(self, pk: ProviderPk) -> frozenset[int] | None:
         return await self._call("linked_users", lambda: self.model.linked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -27,6 +27,7 @@ from authentik_entra_bootstrap.domain import (
     SecretText,
     ServicePrincipal,
     ServicePrincipalObjectId,
+    TenantPeople,
     TokenClaims,
 )
 from authentik_entra_bootstrap.errors import AdminActionRequired, AlreadyExists, Denied, NotFound
@@ -73,6 +74,9 @@ class Entra:
 
     async def organization(self) -> Organization:
         return await self.line.call("entra.organization", lambda _: ORGANIZATION)
+
+    async def people(self, seen: Callable[[str, int], None]) -> TenantPeople:
+        return await self.line.call("entra.people", lambda _: TenantPeople((), ()))
 
     async def graph_principal(self) -> ResourcePrincipal:
         return await self.line.call("entra.graph_principal", lambda _: GRAPH)
