@@ -70,12 +70,12 @@ def init(options: Options, yes: bool, **answers: str | None) -> int:
         draft = _Draft(place, file, options, {**options.flags, **answers}, terminal, runtime)
         draft.ask_all(silent=silent)
         text = draft.text()
-        terminal.say(f"Settings for {place}:", "bold")
+        terminal.headline(str(place), "to be written")
         for line in text.removeprefix(file.text).strip().splitlines():
-            terminal.say(f"  {line}")
+            terminal.copyable(f"  {line}")
         confirm(options, f"Write them to {place}?", yes=silent)
         _write(place, file, text)
-        terminal.say(f"SUCCESS: {place} is written.", "bold green")
+        terminal.headline(str(place), "written", "bold green")
         chosen = f" --connection {options.connection}" if len(draft.file.connections) > 1 else ""
         chosen += f" --config {place}" if options.config else ""
         terminal.next_steps((f"authentik-entra check{chosen}", "looks at everything that bootstrap needs"))
