@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from authentik_entra_bootstrap.authentik.port import AuthentikPort
 from authentik_entra_bootstrap.domain import (
-    Application,
     AuthentikUser,
     Desired,
     LicenseInfo,
@@ -224,21 +223,15 @@ async def _rotation_tenant_lines(context: Context, desired: Desired) -> list[Che
 async def _application_lines(context: Context, desired: Desired, operator: TokenClaims) -> list[CheckLine]:
     application = await connection_application(context.entra, desired)
     if application is None:
-        return [
-            _warning("application", "there is none to rotate yet", "Run `authentik-entra bootstrap` first.")
-        ]
-    return await _lines("owns the application", _ownership_lines(context, application, operator))
-
-
-async def _ownership_lines(
-    context: Context, application: Application, operator: TokenClaims
-) -> list[CheckLine]:
-    detail = "not needed with what the token holds"
-    if needs_ownership(operator):
-        detail = application.app_id
-        if operator.object_id not in await context.entra.owners(application.app_object_id):
-            raise not_an_owner(application)
-    return [_ok("owns the application", detail)]
+        remedy = "Run `authentik-entra bootstrap` first."
+        return [_warning("application", "there is none to rotate yet", remedy)]
+    name = "owns the application"
+    if not needs_ownership(operator):
+        return [_ok(name, "not needed with what the token holds")]
+    owners, error = await _caught(context.entra.owners(application.app_object_id))
+    if owners is not None and operator.object_id not in owners:
+        error = not_an_owner(application)
+    return [_failure(name, error) if error else _ok(name, application.app_id)]
 
 
 async def _rotation_authentik_lines(
