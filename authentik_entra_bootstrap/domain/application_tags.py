@@ -46,7 +46,7 @@ class Previous:
 
 
 @dataclass(frozen=True)
-class Marks:
+class ApplicationTags:
     """Our tags on an application, and the tags that are not ours (kept as they are)."""
 
     connection: str | None = None
@@ -58,7 +58,7 @@ class Marks:
     adopted: str | None = None
     """Day on which the application was taken over; ``None`` for one that we made."""
 
-    def tags(self) -> tuple[str, ...]:
+    def texts(self) -> tuple[str, ...]:
         """The whole list to write: the service replaces tags as one."""
         ours = [PREFIX]
         if self.connection:
@@ -72,44 +72,44 @@ class Marks:
         ours += [f"{PREFIX}:previous={item.key_id}@{write_time(item.retire_at)}" for item in self.previous]
         return (*self.foreign, *ours)
 
-    def with_pending(self, pending: Delivered | None) -> Marks:
-        """The same marks with another pending secret."""
+    def with_pending(self, pending: Delivered | None) -> ApplicationTags:
+        """The same tags with another pending secret."""
         return replace(self, pending=pending)
 
     @property
     def known(self) -> frozenset[KeyId]:
-        """Key ids of every secret that the marks name."""
+        """Key ids of every secret that the tags name."""
         return frozenset(item.key_id for item in (self.pending, self.current, *self.previous) if item)
 
 
 @lru_cache(maxsize=64)
-def read_marks(tags: tuple[str, ...]) -> Marks:
-    """Read our marks from an application's tags; malformed ones of ours are dropped, foreign ones kept.
+def read_tags(tags: tuple[str, ...]) -> ApplicationTags:
+    """Read our tags among an application's tags; malformed ones of ours are dropped, foreign ones kept.
 
     A run reads the same tags again and again, so the last answers are kept.
     """
-    marks = Marks()
+    found = ApplicationTags()
     foreign: list[str] = []
     previous: list[Previous] = []
     for tag in tags:
         match = _TAG.fullmatch(tag)
         if tag == PREFIX:
-            marks = replace(marks, managed=True)
+            found = replace(found, managed=True)
         elif match is None:
             foreign.append(tag)
         elif match["key"] == "connection":
-            marks = replace(marks, connection=match["value"] or None)
+            found = replace(found, connection=match["value"] or None)
         elif match["key"] == "adopted":
-            marks = replace(marks, adopted=match["value"] or None)
+            found = replace(found, adopted=match["value"] or None)
         elif match["key"] == "pending":
-            marks = replace(marks, pending=Delivered.parse(match["value"]))
+            found = replace(found, pending=Delivered.parse(match["value"]))
         elif match["key"] == "current":
-            marks = replace(marks, current=Delivered.parse(match["value"]))
+            found = replace(found, current=Delivered.parse(match["value"]))
         elif match["key"] == "previous":
             item = _previous(match["value"])
             if item:
                 previous.append(item)
-    return replace(marks, previous=tuple(previous), foreign=tuple(foreign))
+    return replace(found, previous=tuple(previous), foreign=tuple(foreign))
 
 
 def _previous(text: str) -> Previous | None:

@@ -174,12 +174,12 @@ def rotator_outcome_document(
 
 
 def _state(seen: RotatorSeen, key: KeyCredential) -> str:
-    marks = seen.marks
-    if marks.current and key.key_id == marks.current.key_id:
+    tags = seen.tags
+    if tags.current and key.key_id == tags.current.key_id:
         return "current"
-    if marks.pending and key.key_id == marks.pending.key_id:
+    if tags.pending and key.key_id == tags.pending.key_id:
         return "pending"
-    return "previous" if any(item.key_id == key.key_id for item in marks.previous) else "unknown"
+    return "previous" if any(item.key_id == key.key_id for item in tags.previous) else "unknown"
 
 
 # --- the service account in authentik

@@ -26,7 +26,7 @@ from authentik_entra_bootstrap.output.plan import drift_document, show_drift
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.output.timeline import PLAIN, UNICODE, WIDTH, Scale, bar
 from authentik_entra_bootstrap.rotation.proof import Evidence
-from authentik_entra_bootstrap.rotation.secret_status import Placed, Standing
+from authentik_entra_bootstrap.rotation.secret_status import ClassifiedSecret, SecretStatus
 from authentik_entra_bootstrap.workflows.metrics import EXPIRY, HEALTHY, PROOF, RENEW, ROTATION
 from authentik_entra_bootstrap.workflows.status import Alarm, Status, about
 
@@ -35,11 +35,11 @@ _BESIDE_A_BAR = 63
 _SHORTEST_BAR = 12
 BY = {"sync": "authentik's own sync", "probe": "a probe that was asked for"}
 _STYLES = {
-    Standing.CURRENT: "green",
-    Standing.PREVIOUS: "dim",
-    Standing.PENDING: "yellow",
-    Standing.STRAY: "yellow",
-    Standing.FOREIGN: "",
+    SecretStatus.CURRENT: "green",
+    SecretStatus.PREVIOUS: "dim",
+    SecretStatus.PENDING: "yellow",
+    SecretStatus.STRAY: "yellow",
+    SecretStatus.FOREIGN: "",
 }
 
 
@@ -57,7 +57,7 @@ def status_document(status: Status, found: Sequence[Alarm], cloud: Cloud, authen
         else {
             **application_document(application, cloud),
             "name": application.display_name,
-            "secrets": [_secret_with_standing(item, renewal) for item in status.secrets],
+            "secrets": [_secret_with_status(item, renewal) for item in status.secrets],
         },
         "current_secret": secret_document(current, renewal) if current else None,
         "last_rotation": moment(status.last_rotation),
@@ -85,11 +85,12 @@ def status_document(status: Status, found: Sequence[Alarm], cloud: Cloud, authen
     }
 
 
-def _secret_with_standing(item: Placed, renewal: Renewal) -> Document:
+def _secret_with_status(item: ClassifiedSecret, renewal: Renewal) -> Document:
     """A client secret with what it is to us."""
     return {
         **secret_document(item.secret, renewal),
-        **values(item, "standing", "retire_at", "holder"),
+        "standing": item.status.value,
+        **values(item, "retire_at", "holder"),
         "display_name": item.secret.display_name,
     }
 
@@ -155,7 +156,7 @@ def _show_secrets(terminal: Terminal, status: Status) -> None:
     terminal.say(f"  client secrets, {scale.start:%Y-%m-%d} to {scale.end:%Y-%m-%d}:")
     for item in status.secrets:
         secret = item.secret
-        due = renew_at(secret, status.desired.renewal) if item.standing is Standing.CURRENT else None
+        due = renew_at(secret, status.desired.renewal) if item.status is SecretStatus.CURRENT else None
         line = ""
         if width >= _SHORTEST_BAR:
             drawn = bar(
@@ -163,13 +164,13 @@ def _show_secrets(terminal: Terminal, status: Status) -> None:
             )
             line = f"{drawn}  "
         text = (
-            f"    {item.standing.value:<8}  {line}until {secret.end_date_time:%Y-%m-%d} ({secret.key_id[:8]})"
+            f"    {item.status.value:<8}  {line}until {secret.end_date_time:%Y-%m-%d} ({secret.key_id[:8]})"
         )
         if item.retire_at:
             text += f", removed from {item.retire_at:%Y-%m-%d}"
         if item.holder == "service-principal":
             text += ", on the service principal"
-        terminal.say(text, _STYLES[item.standing])
+        terminal.say(text, _STYLES[item.status])
     if width >= _SHORTEST_BAR:
         terminal.say(f"    {signs.legend()}", "dim")
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from authentik_entra_bootstrap.domain import Application, DeletedApplication, Desired, Provider
-from authentik_entra_bootstrap.domain.application_tags import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.errors import Conflict
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 
@@ -26,14 +26,12 @@ def asked(desired: Desired, application: Application) -> bool:
 
 def adopting(desired: Desired, application: Application | None) -> bool:
     """Whether this run takes the application over: asked for, and not ours yet."""
-    return (
-        application is not None and asked(desired, application) and not read_marks(application.tags).managed
-    )
+    return application is not None and asked(desired, application) and not read_tags(application.tags).managed
 
 
 def adopted(desired: Desired, application: Application) -> bool:
     """Whether the application was made by somebody else and is, or now becomes, ours to look after."""
-    return read_marks(application.tags).adopted is not None or adopting(desired, application)
+    return read_tags(application.tags).adopted is not None or adopting(desired, application)
 
 
 def belongs(provider: Provider, application: Application | DeletedApplication, tenant_id: str) -> bool:
@@ -75,7 +73,7 @@ def refuse_adoption(desired: Desired, entra: ObservedEntra, authentik: ObservedA
     if application is None:
         return
     mine = provider is not None and belongs(provider, application, entra.operator.tenant_id)
-    if entra.found_by == "marks" and not mine:
+    if entra.found_by == "tags" and not mine:
         raise Conflict(
             "application-not-confirmed",
             f"The application {application.app_id} carries the tags of the connection {desired.connection}, but has "

@@ -19,14 +19,14 @@ from authentik_entra_bootstrap.domain import (
     Desired,
     PermissionKind,
 )
-from authentik_entra_bootstrap.domain.application_tags import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.planning.adoption import adopted, belongs
 from authentik_entra_bootstrap.planning.consent import states, unwanted
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.permissions import ResolvedPermission
 from authentik_entra_bootstrap.planning.scope import provider_changes, shown_value
 from authentik_entra_bootstrap.rotation.decide import SecretAction, SecretDecision
-from authentik_entra_bootstrap.rotation.secret_status import placed
+from authentik_entra_bootstrap.rotation.secret_status import classify_secrets
 
 
 class Action(StrEnum):
@@ -134,14 +134,14 @@ def _tenant(
 
 def _application(desired: Desired, entra: ObservedEntra, application: Application) -> Iterator[Difference]:
     differ = partial(Difference, Target.APPLICATION)
-    marks = read_marks(application.tags)
+    tags = read_tags(application.tags)
     if (name := application.display_name) != desired.application_name:
         yield differ("displayName", desired.application_name, name, Action.CHANGE, "renamed")
     wanted = f"our tags of the connection {desired.connection}"
-    tagged = f"tags of the connection {marks.connection}" if marks.connection else None
-    if marks.connection not in {None, desired.connection}:
+    tagged = f"tags of the connection {tags.connection}" if tags.connection else None
+    if tags.connection not in {None, desired.connection}:
         yield differ("tags", wanted, tagged, Action.NEEDS_YOU, "it belongs to another connection")
-    elif not marks.managed or marks.connection is None:
+    elif not tags.managed or tags.connection is None:
         yield differ("tags", wanted, tagged, Action.CHANGE, "our tags are added; all others are kept")
     if application.unique_name is None and adopted(desired, application):
         reason = "later runs find the application by it; it can be set once"
@@ -153,7 +153,7 @@ def _application(desired: Desired, entra: ObservedEntra, application: Applicatio
     if reference is not None and found != reference:
         yield differ("serviceManagementReference", reference, found, Action.CHANGE, _FROM_SETTINGS)
     yield from _left_alone(application)
-    if entra.found_by == "marks":
+    if entra.found_by == "tags":
         reason = (
             "found by its tags and authentik's provider; set unique_name to it to find it without a search"
         )
@@ -216,7 +216,7 @@ def _secrets(
 ) -> Iterator[Difference]:
     resting = {item.key_id: item.retire_at for item in decision.resting}
     principal = entra.service_principal
-    for item in placed(application, of_principal=principal.secrets if principal else ()):
+    for item in classify_secrets(application, of_principal=principal.secrets if principal else ()):
         key_id, shown = item.secret.key_id, _shown(item.secret, now)
         differ = partial(Difference, Target.SECRET, key_id, None, shown)
         if item.holder == "service-principal":

@@ -45,7 +45,7 @@ class ObservedEntra:
     grants_readable: bool = True
     """Whether the operator may see delegated grants."""
     found_by: str = "unique-name"
-    """How the application was found: ``unique-name``, ``adopt`` (by client id, on request) or ``marks``."""
+    """How the application was found: ``unique-name``, ``adopt`` (by client id, on request) or ``tags``."""
 
 
 @dataclass(frozen=True, kw_only=True)

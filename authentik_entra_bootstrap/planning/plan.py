@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 
 from authentik_entra_bootstrap.domain import Application, ClientSecret, Desired, KeyId, ProvisioningScope
-from authentik_entra_bootstrap.domain.application_tags import Marks, read_marks
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, read_tags
 from authentik_entra_bootstrap.domain.policy import Grantable, grantable_end
 from authentik_entra_bootstrap.planning.consent import states
 from authentik_entra_bootstrap.planning.differences import (
@@ -74,7 +74,7 @@ class Plan:
     warnings: tuple[str, ...]
     permissions: tuple[ResolvedPermission, ...]
     secret: SecretDecision
-    marks: Marks
+    tags: ApplicationTags
     grantable: Grantable | None
     provider_changes: dict[str, object]
     scope: ProvisioningScope
@@ -130,7 +130,7 @@ def make_plan(
         need no plan); here: unknown permissions, and policies that forbid the secret that would be made.
     """
     permissions = resolve(desired.permissions, entra.graph)
-    marks = read_marks(entra.application.tags) if entra.application else Marks()
+    tags = read_tags(entra.application.tags) if entra.application else ApplicationTags()
     secret = decide(secret_observation(desired, entra.application, authentik, now, abandoned))
     grantable = None
     if secret.action is SecretAction.MAKE:
@@ -144,12 +144,12 @@ def make_plan(
             *_tenant_steps(desired, entra, permissions, differences),
             *secret_steps(secret, grantable, entra.application),
             *_authentik_steps(desired, authentik, secret, differences),
-            *_closing_steps(authentik, secret, marks),
+            *_closing_steps(authentik, secret, tags),
         ),
         tuple(warnings(desired, entra, authentik, permissions, grantable)),
         permissions,
         secret,
-        marks,
+        tags,
         grantable,
         changes if entra.application else {},
         authentik.scope,
@@ -176,7 +176,7 @@ def secret_observation(
     return SecretObservation(
         now,
         application,
-        read_marks(application.tags) if application else Marks(),
+        read_tags(application.tags) if application else ApplicationTags(),
         seen.provider,
         seen.last_change,
         seen.last_change_readable,
@@ -283,12 +283,14 @@ PROOF_STEP = Step(
 )
 
 
-def _closing_steps(authentik: ObservedAuthentik, secret: SecretDecision, marks: Marks) -> Iterator[Step]:
+def _closing_steps(
+    authentik: ObservedAuthentik, secret: SecretDecision, tags: ApplicationTags
+) -> Iterator[Step]:
     if secret.action is not SecretAction.KEEP:
         yield PROOF_STEP
     provider, application = authentik.provider, authentik.application
     attached = provider and application and int(provider.pk) in application.backchannel_provider_pks
-    unfinished = secret.action is SecretAction.PROVE and marks.current is None
+    unfinished = secret.action is SecretAction.PROVE and tags.current is None
     if not attached or unfinished:
         # The sync of an unassigned provider syncs nothing, and a first run may have been interrupted before it.
         reason = "authentik starts it when the provider is saved"

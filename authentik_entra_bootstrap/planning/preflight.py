@@ -13,7 +13,7 @@ from authentik_entra_bootstrap.domain import (
     ServerInfo,
     TokenClaims,
 )
-from authentik_entra_bootstrap.domain.application_tags import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.domain.policy import Grantable
 from authentik_entra_bootstrap.domain.times import in_words
 from authentik_entra_bootstrap.errors import AdminActionRequired, ConfigError, Conflict, Denied
@@ -71,19 +71,19 @@ def refuse_foreign(desired: Desired, application: Application, *, remedy: str, a
     :param adopt: accept one without our tags.
     :raises Conflict: ``application-not-ours``, ``application-of-another-connection``.
     """
-    marks, facts = read_marks(application.tags), {"app_id": str(application.app_id)}
-    if not marks.managed and not adopt:
+    tags, facts = read_tags(application.tags), {"app_id": str(application.app_id)}
+    if not tags.managed and not adopt:
         raise Conflict(
             "application-not-ours",
             f"The application {application.app_id} has the unique name {desired.unique_name}, but does not carry "
-            "our mark. Nothing was changed.",
+            "our tags. Nothing was changed.",
             remedy,
             facts=facts,
         )
-    if marks.connection not in {None, desired.connection}:
+    if tags.connection not in {None, desired.connection}:
         raise Conflict(
             "application-of-another-connection",
-            f"The application {application.app_id} belongs to the connection {marks.connection!r}.",
+            f"The application {application.app_id} belongs to the connection {tags.connection!r}.",
             "Use that connection's name, or set unique_name to another name.",
             facts=facts,
         )
@@ -110,8 +110,8 @@ def _refuse_application(desired: Desired, entra: ObservedEntra) -> None:
 
 def is_this_connections(desired: Desired, deleted: DeletedApplication) -> bool:
     """Whether a deleted application carries this connection's tags. Nothing else is restored or purged."""
-    marks = read_marks(deleted.tags)
-    return marks.managed and marks.connection == desired.connection
+    tags = read_tags(deleted.tags)
+    return tags.managed and tags.connection == desired.connection
 
 
 def refuse_unlicensed(licence: LicenseInfo) -> None:

@@ -21,14 +21,14 @@ from authentik_entra_bootstrap.domain import (
     Provider,
     TokenClaims,
 )
-from authentik_entra_bootstrap.domain.application_tags import Marks, read_marks
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, read_tags
 from authentik_entra_bootstrap.errors import Conflict
 from authentik_entra_bootstrap.planning.adoption import belongs
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.permissions import REMOVE
 from authentik_entra_bootstrap.planning.plan import Step, secret_name
 from authentik_entra_bootstrap.planning.preflight import is_this_connections, refuse_foreign
-from authentik_entra_bootstrap.rotation.secret_status import placed
+from authentik_entra_bootstrap.rotation.secret_status import classify_secrets
 
 PEOPLE_STAY = (
     "Users and groups that authentik provisioned into the tenant are not touched: they stay as they are. "
@@ -85,7 +85,7 @@ class TeardownPlan:
     steps: tuple[Step, ...]
     stays: tuple[str, ...]
     takes_along: tuple[str, ...]
-    marks: Marks
+    tags: ApplicationTags
     provider: Provider | None
 
 
@@ -145,19 +145,19 @@ def plan_teardown(
 ) -> TeardownPlan:
     """Decide what goes and what stays.
 
-    :param keep_application: leave the application in Entra ID, without our client secrets and marks.
+    :param keep_application: leave the application in Entra ID, without our client secrets and tags.
     :param purge: delete it permanently, also one that an earlier teardown left among the deleted items.
     :raises Conflict: ``application-not-ours``, ``application-of-another-connection``, ``application-in-use``.
     :raises Denied: ``entra-permission-missing``.
     """
     application = seen.application
-    marks = read_marks(application.tags) if application else Marks()
-    keep = keep_application or marks.adopted is not None
-    secrets = tuple(item.secret for item in placed(application) if item.ours) if application else ()
-    if application is not None and not marks.managed and keep and not secrets:
+    tags = read_tags(application.tags) if application else ApplicationTags()
+    keep = keep_application or tags.adopted is not None
+    secrets = tuple(item.secret for item in classify_secrets(application) if item.ours) if application else ()
+    if application is not None and not tags.managed and keep and not secrets:
         # An earlier run with --keep-application has finished: nothing of ours is left on it.
         released = f"application {application.app_id} in Entra ID: nothing of this tool is left on it"
-        return TeardownPlan(desired, seen, (), (released,), (), marks, None)
+        return TeardownPlan(desired, seen, (), (released,), (), tags, None)
     if application is not None:
         remedy = "Remove it yourself, or set unique_name to the name of the connection's application."
         refuse_foreign(desired, application, remedy=remedy)
@@ -186,13 +186,13 @@ def plan_teardown(
             reason = "made for this provider alone"
             steps.append(Step(Action.REMOVE, Target.AUTHENTIK_APPLICATION, held.slug, reason, held.slug))
     steps += _entra_steps(desired, seen, secrets, keep=keep, purge=purge)
-    stays += _what_stays(desired, seen, marks, keep=keep, purge=purge)
+    stays += _what_stays(desired, seen, tags, keep=keep, purge=purge)
     # Before authentik is touched; only service principals show in their token all that they may do.
     lack = REMOVE.lack(seen.operator) if seen.operator.is_app_only else None
     if lack is not None and any(step.target.side == "entra" for step in steps):
         remedy = f"Grant it {lack.name} of Microsoft Graph, with admin consent, and make it an owner of the application."
         raise REMOVE.refused(lack, remedy)
-    return TeardownPlan(desired, seen, tuple(steps), tuple(stays), tuple(also_deleted), marks, provider)
+    return TeardownPlan(desired, seen, tuple(steps), tuple(stays), tuple(also_deleted), tags, provider)
 
 
 def _entra_steps(
@@ -227,17 +227,17 @@ def _entra_steps(
 
 
 def _what_stays(
-    desired: Desired, seen: TeardownSeen, marks: Marks, *, keep: bool, purge: bool
+    desired: Desired, seen: TeardownSeen, tags: ApplicationTags, *, keep: bool, purge: bool
 ) -> Iterator[str]:
     application, deleted = seen.application, seen.deleted
     if application is not None and keep:
-        why = f"taken over on {marks.adopted}, not made here" if marks.adopted else "as asked"
+        why = f"taken over on {tags.adopted}, not made here" if tags.adopted else "as asked"
         yield (
             f"application {application.app_id} in Entra ID, its service principal and admin consent: {why}. "
             "Client secrets that this tool did not create stay, too"
         )
     elif application is None and deleted is not None and not is_this_connections(desired, deleted):
-        yield f"deleted application {deleted.app_id}, which holds the unique name: it does not carry our mark"
+        yield f"deleted application {deleted.app_id}, which holds the unique name: it does not carry our tags"
     elif (application or deleted) and not purge:
         yield RESTORABLE
     mine = application or deleted

@@ -1,7 +1,7 @@
 """Which client secret authentik holds, and what to do about it. Pure: observation in, decision out.
 
 Two facts carry every decision. authentik's audit trail names the request that last changed the provider; the
-application's ``current`` mark names the request with which we delivered the secret. Equal: authentik holds
+application's ``current`` tag names the request with which we delivered the secret. Equal: authentik holds
 what we recorded. Different, or never recorded: certainty is gone, one new secret regains it, and nothing is
 retired before authentik has proven the new one. On servers that still give the secret back, its first three
 characters against the credential's ``hint`` tell the same, and more: that only another field was changed.
@@ -24,7 +24,7 @@ from authentik_entra_bootstrap.domain import (
     ProviderChange,
     Renewal,
 )
-from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous, is_ours
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered, Previous, is_ours
 from authentik_entra_bootstrap.domain.policy import renew_at, stray_rest
 from authentik_entra_bootstrap.errors import AdminActionRequired
 
@@ -79,7 +79,7 @@ class SecretObservation:
 
     now: datetime
     application: Application | None
-    marks: Marks
+    tags: ApplicationTags
     provider: Provider | None
     change: ProviderChange | None = None
     change_readable: bool = True
@@ -113,7 +113,7 @@ class SecretDecision:
 
 def decide(seen: SecretObservation) -> SecretDecision:
     """Decide for one connection. Every branch has a reason that ``plan``, ``status`` and the log show."""
-    application, marks = seen.application, seen.marks
+    application, tags = seen.application, seen.tags
     if application is None:
         return SecretDecision(SecretAction.MAKE, "there is no application yet", State.ABSENT)
     by_key = {secret.key_id: secret for secret in application.secrets}
@@ -123,7 +123,7 @@ def decide(seen: SecretObservation) -> SecretDecision:
         return _make(seen, State.ABSENT, "the provider holds another application's client id")
     delivered = _delivered(seen, by_key)
     if delivered is not None:
-        in_use = {delivered.key_id} | ({marks.current.key_id} if marks.current else set())
+        in_use = {delivered.key_id} | ({tags.current.key_id} if tags.current else set())
         # The one before stays for its overlap: a sync that began earlier may still be using it.
         return _with_unused(
             seen,
@@ -136,9 +136,9 @@ def decide(seen: SecretObservation) -> SecretDecision:
                 delivered=delivered,
             ),
         )
-    current = marks.current
+    current = tags.current
     if current is None:
-        return _make(seen, State.UNRECORDED, _INTERRUPTED if marks.managed else _TAKEN_OVER)
+        return _make(seen, State.UNRECORDED, _INTERRUPTED if tags.managed else _TAKEN_OVER)
     secret = by_key.get(current.key_id)
     if secret is None:
         return _make(seen, State.REMOVED, "the current client secret was removed in Entra ID")
@@ -164,7 +164,7 @@ def _due_because(renewal: Renewal) -> str:
 
 def _delivered(seen: SecretObservation, by_key: dict[KeyId, ClientSecret]) -> Delivered | None:
     """The pending secret, if authentik holds it; with the request that the audit trail shows."""
-    pending = seen.marks.pending
+    pending = seen.tags.pending
     secret = by_key.get(pending.key_id) if pending else None
     if pending is None or secret is None or not secret.is_live(seen.now):
         return None
@@ -206,7 +206,7 @@ def _hinted(seen: SecretObservation, secret: ClientSecret) -> bool | None:
 
 def _make(seen: SecretObservation, state: State, reason: str) -> SecretDecision:
     # The secret recorded as current stays for an overlap: authentik may still be using it.
-    in_use = {seen.marks.current.key_id} if seen.marks.current else set()
+    in_use = {seen.tags.current.key_id} if seen.tags.current else set()
     return _with_unused(seen, in_use, SecretDecision(SecretAction.MAKE, reason, state))
 
 
@@ -223,7 +223,7 @@ def _with_unused(seen: SecretObservation, in_use: set[KeyId], decision: SecretDe
             retire.append(secret.key_id)
             if rest is None and secret.key_id in seen.abandoned and _age_rest(secret) > seen.now:
                 orphaned.append(secret.key_id)
-        elif rest not in seen.marks.previous:
+        elif rest not in seen.tags.previous:
             resting.append(rest)
     return replace(decision, retire=tuple(retire), orphaned=frozenset(orphaned), resting=tuple(resting))
 
@@ -231,7 +231,7 @@ def _with_unused(seen: SecretObservation, in_use: set[KeyId], decision: SecretDe
 def _rest(seen: SecretObservation, secret: ClientSecret) -> Previous | None:
     """Until when a secret that is not in use has to stay; ``None`` when it may go at once."""
     # Only a tag written by hand names one twice: the later time counts.
-    recorded = [item for item in seen.marks.previous if item.key_id == secret.key_id]
+    recorded = [item for item in seen.tags.previous if item.key_id == secret.key_id]
     if recorded:
         return max(recorded, key=lambda item: item.retire_at)
     if seen.provider is None or secret.key_id in seen.abandoned or not secret.is_live(seen.now):
@@ -248,20 +248,20 @@ def _age_rest(secret: ClientSecret) -> datetime:
 def stale_read_reason(seen: SecretObservation, decision: SecretDecision) -> str | None:
     """Why the tenant's answer may come from a replica that lags behind; ``None`` when nothing speaks for it.
 
-    authentik's database is consistent. Where its audit trail contradicts the marks, the marks are likely old; and
+    authentik's database is consistent. Where its audit trail contradicts the tags, the tags are likely old; and
     secrets that seem ready to be retired may just have been.
     """
     provider, application = seen.provider, seen.application
     if provider is None or application is None or provider.client_id.lower() != application.app_id.lower():
         return None
-    recorded = {item.request_id for item in (seen.marks.current, seen.marks.pending) if item}
+    recorded = {item.request_id for item in (seen.tags.current, seen.tags.pending) if item}
     held = seen.change.request_id if seen.change else None
     agent = seen.change.user_agent if seen.change else None
     # A change made with another program is on no record, however long one waits.
     by_others = agent is not None and not agent.startswith(USER_AGENT)
     if decision.action is not SecretAction.KEEP and held not in recorded and not by_others:
         return "Entra ID to show the last delivered client secret"
-    if decision.retire and seen.marks.pending is None:
+    if decision.retire and seen.tags.pending is None:
         return "Entra ID to forget removed client secrets"
     return None
 
@@ -316,8 +316,8 @@ def too_many_secrets(application: Application, now: datetime) -> AdminActionRequ
     )
 
 
-def without_place_for_the_next(application: Application, marks: Marks, now: datetime) -> bool:
+def without_place_for_the_next(application: Application, tags: ApplicationTags, now: datetime) -> bool:
     """Whether the next rotation will find no place: what no run will remove takes them all."""
-    current = marks.current.key_id if marks.current else None
+    current = tags.current.key_id if tags.current else None
     stays = tuple(item for item in application.secrets if item.key_id == current or not is_ours(item))
     return places_left(replace(application, secrets=stays), now) == 0

@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from authentik_entra_bootstrap.domain import ProviderChange, TaskRecord
-from authentik_entra_bootstrap.domain.application_tags import Marks
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags
 
 _SIGNED_IN = "Syncing page"
 _ASKED_FOR = ":manual"
@@ -117,13 +117,13 @@ def last_sign_in(tasks: tuple[TaskRecord, ...], since: datetime | None) -> Evide
     return None
 
 
-def proven_at_delivery(marks: Marks, change: ProviderChange | None) -> Evidence | None:
+def proven_at_delivery(tags: ApplicationTags, change: ProviderChange | None) -> Evidence | None:
     """The proof on record: a secret is marked as current only once authentik has signed in with it.
 
     :param change: the provider's last change; another one than the marked delivery proves nothing.
     """
     held = change.request_id if change else None
-    if change is None or held is None or marks.current is None or marks.current.request_id != held:
+    if change is None or held is None or tags.current is None or tags.current.request_id != held:
         return None
     detail = "authentik has signed in with it since its delivery, and the provider was not changed after that"
     return Evidence("authentik-signs-in", True, detail, change.created)

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from authentik_entra_bootstrap.domain import Application, ClientSecret, Desired
-from authentik_entra_bootstrap.domain.application_tags import Marks, is_ours, read_marks
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, is_ours, read_tags
 from authentik_entra_bootstrap.domain.policy import renew_at, stray_rest
 
 
-class Standing(StrEnum):
+class SecretStatus(StrEnum):
     """What a client secret is to us."""
 
     CURRENT = "current"
@@ -31,15 +31,15 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A client secret with its standing.
+class ClassifiedSecret:
+    """A client secret with its status.
 
     :param retire_at: from when it may be removed; ``None`` for the current one and foreign ones.
     :param holder: ``application``, or ``service-principal`` for one that only that lists.
     """
 
     secret: ClientSecret
-    standing: Standing
+    status: SecretStatus
     retire_at: datetime | None = None
     holder: str = "application"
 
@@ -62,31 +62,31 @@ class Attention:
     at: datetime
 
 
-def placed(
-    application: Application, marks: Marks | None = None, of_principal: tuple[ClientSecret, ...] = ()
-) -> tuple[Placed, ...]:
-    """Every client secret of an application with its standing, oldest first.
+def classify_secrets(
+    application: Application, tags: ApplicationTags | None = None, of_principal: tuple[ClientSecret, ...] = ()
+) -> tuple[ClassifiedSecret, ...]:
+    """Every client secret of an application with its status, oldest first.
 
     :param of_principal: those of its service principal, which are always somebody else's.
     """
-    marks = read_marks(application.tags) if marks is None else marks
-    resting = {
-        item.key_id: item.retire_at for item in sorted(marks.previous, key=lambda item: item.retire_at)
-    }
-    found: list[Placed] = []
+    tags = read_tags(application.tags) if tags is None else tags
+    resting = {item.key_id: item.retire_at for item in sorted(tags.previous, key=lambda item: item.retire_at)}
+    found: list[ClassifiedSecret] = []
     for secret in sorted(application.secrets, key=lambda item: item.start_date_time):
         rest = secret.start_date_time + stray_rest(secret.lifetime)
-        if marks.current is not None and secret.key_id == marks.current.key_id:
-            found.append(Placed(secret, Standing.CURRENT))
-        elif marks.pending is not None and secret.key_id == marks.pending.key_id:
-            found.append(Placed(secret, Standing.PENDING, rest))
+        if tags.current is not None and secret.key_id == tags.current.key_id:
+            found.append(ClassifiedSecret(secret, SecretStatus.CURRENT))
+        elif tags.pending is not None and secret.key_id == tags.pending.key_id:
+            found.append(ClassifiedSecret(secret, SecretStatus.PENDING, rest))
         elif not is_ours(secret):
-            found.append(Placed(secret, Standing.FOREIGN))
+            found.append(ClassifiedSecret(secret, SecretStatus.FOREIGN))
         elif secret.key_id in resting:
-            found.append(Placed(secret, Standing.PREVIOUS, resting[secret.key_id]))
+            found.append(ClassifiedSecret(secret, SecretStatus.PREVIOUS, resting[secret.key_id]))
         else:
-            found.append(Placed(secret, Standing.STRAY, rest))
-    found += [Placed(secret, Standing.FOREIGN, holder="service-principal") for secret in of_principal]
+            found.append(ClassifiedSecret(secret, SecretStatus.STRAY, rest))
+    found += [
+        ClassifiedSecret(secret, SecretStatus.FOREIGN, holder="service-principal") for secret in of_principal
+    ]
     return tuple(sorted(found, key=lambda item: item.secret.start_date_time))
 
 
@@ -95,18 +95,18 @@ def attention(application: Application, desired: Desired, now: datetime) -> Atte
 
     :param application: as one read shows it; it may be a little old, so the run looks again.
     """
-    marks = read_marks(application.tags)
+    tags = read_tags(application.tags)
     secrets = {secret.key_id: secret for secret in application.secrets}
-    current = secrets.get(marks.current.key_id) if marks.current else None
+    current = secrets.get(tags.current.key_id) if tags.current else None
     if current is None:
-        reason = "no delivered secret is on record" if marks.current is None else "the current secret is gone"
+        reason = "no delivered secret is on record" if tags.current is None else "the current secret is gone"
         return Attention(True, reason, now)
-    if marks.pending is not None and marks.pending.request_id:
+    if tags.pending is not None and tags.pending.request_id:
         return Attention(True, "a delivered secret has not been proven", now)
     wishes = [(renew_at(current, desired.renewal), "the client secret is due")]
     wishes += [
-        (item.retire_at, f"a {item.standing.value} secret may be removed")
-        for item in placed(application, marks)
+        (item.retire_at, f"a {item.status.value} secret may be removed")
+        for item in classify_secrets(application, tags)
         if item.retire_at is not None and item.ours
     ]
     at, reason = min(wishes)
@@ -115,8 +115,8 @@ def attention(application: Application, desired: Desired, now: datetime) -> Atte
 
 def urgency(application: Application) -> datetime:
     """Until when a connection can wait for its run: the end of its current secret; always past where none is proven."""
-    marks = read_marks(application.tags)
+    tags = read_tags(application.tags)
     ends = {secret.key_id: secret.end_date_time for secret in application.secrets}
-    if marks.current is None or (marks.pending is not None and marks.pending.request_id):
+    if tags.current is None or (tags.pending is not None and tags.pending.request_id):
         return datetime.min.replace(tzinfo=UTC)
-    return ends.get(marks.current.key_id, datetime.min.replace(tzinfo=UTC))
+    return ends.get(tags.current.key_id, datetime.min.replace(tzinfo=UTC))

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from authentik_entra_bootstrap.domain import FederatedCredential, KeyCredential, KeyId, PublicCertificate
-from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered, Previous
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.rotator.observation import RotatorSeen
 
@@ -96,7 +96,7 @@ def decide_key(
     :raises ConfigError: ``certificate-file-missing``; ``certificate-not-registered`` for a key file that was
         never this rotator's, or no longer is; ``certificate-file-in-use`` where a new one is due.
     """
-    marks, current = seen.marks, seen.current
+    tags, current = seen.tags, seen.current
     live = current if current and current.is_live(now) else None
     due = live is None or force or now >= renew_key_at(live)
     if file is not None:
@@ -111,7 +111,7 @@ def decide_key(
             "The rotator needs a new certificate, and no file is named for its private key.",
             "Name a file that does not exist yet with --to.",
         )
-    if marks.current is None:
+    if tags.current is None:
         reason = "it has no certificate of ours yet"
     elif live is None:
         reason = "its certificate has ended or was removed"
@@ -121,8 +121,8 @@ def decide_key(
 
 
 def _with_file(seen: RotatorSeen, now: datetime, file: PublicCertificate, *, due: bool) -> KeyDecision:
-    marks = seen.marks
-    remembered = {item.key_id for item in (marks.pending, marks.current) if item}
+    tags = seen.tags
+    remembered = {item.key_id for item in (tags.pending, tags.current) if item}
     registered = seen.key(file.key_id)
     if registered is not None and file.key_id not in remembered and seen.current is not None:
         raise ConfigError(
@@ -136,7 +136,7 @@ def _with_file(seen: RotatorSeen, now: datetime, file: PublicCertificate, *, due
             "The key file's certificate has ended, or the rotator's application does not hold it.",
             "Name a file that does not exist yet: a new key is made for it. No file is ever overwritten.",
         )
-    if due and marks.current and file.key_id == marks.current.key_id:
+    if due and tags.current and file.key_id == tags.current.key_id:
         raise ConfigError(
             "certificate-file-in-use",
             "The rotator's certificate is due, and the key file named is the one that holds it.",
@@ -144,28 +144,30 @@ def _with_file(seen: RotatorSeen, now: datetime, file: PublicCertificate, *, due
         )
     if registered is None:
         return KeyDecision(KeyAction.REGISTER, "an interrupted run made the key file")
-    if marks.current is None or marks.current.key_id != file.key_id:
+    if tags.current is None or tags.current.key_id != file.key_id:
         return KeyDecision(KeyAction.PROVE, "registered, never proven")
     return KeyDecision(KeyAction.PROVE, f"valid until {file.end_date_time:%Y-%m-%d}")
 
 
 def finished(
-    marks: Marks, key_id: KeyId, now: datetime, overlap: timedelta, old: KeyCredential | None
-) -> Marks:
+    tags: ApplicationTags, key_id: KeyId, now: datetime, overlap: timedelta, old: KeyCredential | None
+) -> ApplicationTags:
     """The tags once a certificate is proven.
 
     :param old: the certificate that it replaces, if that is still registered; it stays for the overlap.
     """
-    previous = tuple(item for item in marks.previous if item.key_id != key_id)
+    previous = tuple(item for item in tags.previous if item.key_id != key_id)
     if old is not None and old.key_id != key_id:
         previous += (Previous(old.key_id, min(now + overlap, old.end_date_time)),)
-    return replace(marks, pending=None, current=Delivered(key_id), previous=previous, managed=True)
+    return replace(tags, pending=None, current=Delivered(key_id), previous=previous, managed=True)
 
 
-def removable(marks: Marks, keys: tuple[KeyCredential, ...], now: datetime) -> tuple[KeyCredential, ...]:
+def removable(
+    tags: ApplicationTags, keys: tuple[KeyCredential, ...], now: datetime
+) -> tuple[KeyCredential, ...]:
     """Certificates of ours that nobody needs any more: replaced and past their overlap, or never proven."""
-    needed = {item.key_id for item in marks.previous if item.retire_at > now}
-    needed |= {item.key_id for item in (marks.current, marks.pending) if item}
+    needed = {item.key_id for item in tags.previous if item.retire_at > now}
+    needed |= {item.key_id for item in (tags.current, tags.pending) if item}
     return tuple(item for item in keys if item.display_name == KEY_NAME and item.key_id not in needed)
 
 

@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.domain import (
     TenantId,
     TokenClaims,
 )
-from authentik_entra_bootstrap.domain.application_tags import Marks, read_marks
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, read_tags
 
 UNIQUE_NAME = "authentik-entra-rotator"
 DISPLAY_NAME = "authentik-entra rotator"
@@ -58,9 +58,9 @@ class RotatorSeen:
         return self.operator.tenant_id
 
     @property
-    def marks(self) -> Marks:
+    def tags(self) -> ApplicationTags:
         """Which certificate is pending, current, previous."""
-        return read_marks(self.application.tags) if self.application else Marks()
+        return read_tags(self.application.tags) if self.application else ApplicationTags()
 
     @property
     def granted(self) -> frozenset[str]:
@@ -76,7 +76,7 @@ class RotatorSeen:
     @property
     def current(self) -> KeyCredential | None:
         """The proven certificate, where it is still registered."""
-        return self.key(self.marks.current.key_id) if self.marks.current else None
+        return self.key(self.tags.current.key_id) if self.tags.current else None
 
     def is_current(self, key_id: KeyId) -> bool:
         """Whether a certificate is registered and remembered as the proven one."""

@@ -64,7 +64,7 @@ def refuse_rotator(seen: RotatorSeen) -> None:
     if application is not None and TAG not in application.tags:
         raise Conflict(
             "rotator-name-taken",
-            f"The application {application.app_id} has the unique name {UNIQUE_NAME} and not our mark.",
+            f"The application {application.app_id} has the unique name {UNIQUE_NAME} and not our tags.",
             f"Somebody else made it. Rename or delete it; the rotator is found by the tag {TAG}.",
         )
     if application is None and seen.deleted is not None:
@@ -118,7 +118,7 @@ def make_rotator_plan(
             steps.append(RotatorStep(Action.CREATE, "owner", item.connection, reason))
     if key.proves:
         steps.append(RotatorStep(Action.PROVE, "proof", "sign-in", f"the token has {ROLE} and nothing else"))
-        after = finished(seen.marks, key.key_id or _NOT_MADE, now, key.overlap, seen.current)
+        after = finished(seen.tags, key.key_id or _NOT_MADE, now, key.overlap, seen.current)
         steps += [
             RotatorStep(Action.RETIRE, "certificate", item.key_id, "replaced, or never proven")
             for item in removable(after, application.keys if application else (), now)

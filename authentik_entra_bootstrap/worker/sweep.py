@@ -17,7 +17,7 @@ import structlog
 
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import INTERACTIVE_LOGINS, Application, Desired
-from authentik_entra_bootstrap.domain.application_tags import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.entra.port import EntraPort
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied
 from authentik_entra_bootstrap.rotation.decide import SecretAction
@@ -140,8 +140,8 @@ async def _due_in_tenant(
     async with open_tenant(unattended(settings.connections[group[0]]), runtime) as (entra, _):
         applications = await _applications(entra, wanted.values())
     by_name = {application.unique_name: application for application in applications}
-    marks = [(read_marks(application.tags), application) for application in applications]
-    adopted = {mark.connection: application for mark, application in marks if mark.adopted}
+    tags = [(read_tags(application.tags), application) for application in applications]
+    adopted = {mark.connection: application for mark, application in tags if mark.adopted}
     now = runtime.now()
     found = []
     for name, desired in wanted.items():

@@ -22,7 +22,7 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipal,
     Written,
 )
-from authentik_entra_bootstrap.domain.application_tags import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.errors import AlreadyExists
 from authentik_entra_bootstrap.planning.consent import ConsentState
@@ -34,7 +34,7 @@ from authentik_entra_bootstrap.rotation.decide import SecretAction
 from authentik_entra_bootstrap.rotation.phases import Phase, PhaseResult, entry
 from authentik_entra_bootstrap.rotation.proof import Evidence, last_sign_in, proven_at_delivery
 from authentik_entra_bootstrap.workflows.concurrent_runs import (
-    no_other_marks,
+    no_other_pending_secret,
     own_sync_ended,
     provider_appeared,
     running_syncs,
@@ -103,7 +103,7 @@ async def bootstrap(
     making = plan.secret.action is SecretAction.MAKE
     principal, _ = await both(
         tenant.principal(application),
-        no_other_marks(context, application, tenant.observed) if making else _nothing(),
+        no_other_pending_secret(context, application, tenant.observed) if making else _nothing(),
     )
     grants = partial(tenant.grants, principal, application)
     phase = entry(plan.secret, saves_provider=True)
@@ -117,7 +117,7 @@ async def bootstrap(
         context,
         case,
         application,
-        tenant.marks,
+        tenant.tags,
         delivery,
         beside_creation=grants if beside else _nothing,
         known_alone=making,
@@ -292,7 +292,7 @@ def _outcome(
         change = seen.last_change
         proof = last_sign_in(seen.sync_tasks, change.created if change else None)
         if proof is None and not plan.changes:
-            proof = proven_at_delivery(read_marks(run.application.tags), change)
+            proof = proven_at_delivery(read_tags(run.application.tags), change)
         run.evidence += [proof] if proof else []
     refused = {item.name for item in consent.missing} if consent else set()
     changed = tuple(

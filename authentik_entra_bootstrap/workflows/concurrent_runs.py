@@ -1,9 +1,9 @@
 """Notices other runs and other syncs, by what the services themselves show, and takes turns where there are leases.
 
 Neither service offers a lock that every machine shares. What they offer is enough to stop in time: authentik keeps
-provider names unique and records who changed the provider last, and the application's ``pending`` mark names the run
+provider names unique and records who changed the provider last, and the application's ``pending`` tag names the run
 that is about to deliver. A run that finds another's trace gives way, removes only the client secret that it made
-itself, and writes no marks: those are the other run's by then.
+itself, and writes no tags: those are the other run's by then.
 
 Every save of a provider starts a full sync, which holds one thread of authentik's worker while it waits for its pages.
 The worker has two threads by default: two providers that are saved at about the same moment leave none for the pages,
@@ -23,7 +23,7 @@ from authentik_entra_bootstrap.domain import (
     ProviderChange,
     ProviderSpec,
 )
-from authentik_entra_bootstrap.domain.application_tags import Marks, read_marks
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, read_tags
 from authentik_entra_bootstrap.errors import BootstrapError, Conflict, ReplicationTimeout, Temporary
 from authentik_entra_bootstrap.support.waiting import Backoff
 from authentik_entra_bootstrap.workflows.context import Context
@@ -45,24 +45,23 @@ def another_run(seen: str, **facts: str) -> Temporary:
     )
 
 
-async def no_other_marks(
-    context: Context, application: Application, observed: Marks, own: KeyId | None = None
+async def no_other_pending_secret(
+    context: Context, application: Application, observed: ApplicationTags, own: KeyId | None = None
 ) -> None:
-    """Read the marks again and look for a client secret that appeared in them since the observation.
+    """Read the tags again and look for a client secret that appeared in them since the observation.
 
-    A replica that lags shows older marks: those are no evidence, and nothing is concluded from them.
+    A replica that lags shows older tags: those are no evidence, and nothing is concluded from them.
 
-    :param observed: the marks that the plan was made from.
+    :param observed: the tags that the plan was made from.
     :param own: the client secret that this run made.
     :raises Temporary: ``another-run-active``.
     """
     fresh = await context.entra.application(application.app_object_id)
     if fresh is None:
         return
-    marks = read_marks(fresh.tags)
-    known = {item.key_id for item in (observed.pending, observed.current, *observed.previous) if item}
-    for item in (marks.pending, marks.current):
-        if item is not None and item.key_id != own and item.key_id not in known:
+    tags = read_tags(fresh.tags)
+    for item in (tags.pending, tags.current):
+        if item is not None and item.key_id != own and item.key_id not in observed.known:
             raise another_run(
                 f"the application shows a new client secret, key id {item.key_id}", key_id=item.key_id
             )

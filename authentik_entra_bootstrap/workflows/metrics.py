@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ParamSpec
 from authentik_entra_bootstrap.domain import Application, Desired
 from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.rotation.secret_status import Standing, placed
+from authentik_entra_bootstrap.rotation.secret_status import SecretStatus, classify_secrets
 from authentik_entra_bootstrap.support.logs import Happening, Kind, Listener, SecretDates, record
 
 if TYPE_CHECKING:
@@ -153,8 +153,8 @@ def seen(application: Application, desired: Desired) -> None:
     """What one look at a connection's application shows, e.g. in a sweep: the dates of the secret on record."""
     if _instruments is None:
         return
-    for item in placed(application):
-        if item.standing is Standing.CURRENT:
+    for item in classify_secrets(application):
+        if item.status is SecretStatus.CURRENT:
             secret = item.secret
             due = renew_at(secret, desired.renewal)
             _dates(desired.connection, SecretDates(secret.start_date_time, secret.end_date_time, due))

@@ -20,7 +20,7 @@ from authentik_entra_bootstrap.domain import (
     SecretPolicy,
     TokenClaims,
 )
-from authentik_entra_bootstrap.domain.application_tags import connection_tag, read_marks
+from authentik_entra_bootstrap.domain.application_tags import connection_tag, read_tags
 from authentik_entra_bootstrap.entra.port import EntraPort
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Conflict, Denied, Temporary
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra, ObservedProvider
@@ -123,14 +123,14 @@ async def _application(port: EntraPort, desired: Desired) -> _Found:
     if application is not None:
         return application, "unique-name", (None, SecretPolicy())
     application, (deleted, policy) = await both(
-        application_by_marks(port, desired),
+        application_by_tags(port, desired),
         both(
             outcome(port.find_deleted_application(desired.unique_name)),
             outcome(port.secret_policy(None)),
         ),
     )
     rest = (None, SecretPolicy()) if application is not None else (deleted(), policy())
-    return application, "marks", rest
+    return application, "tags", rest
 
 
 async def application_to_adopt(port: EntraPort, desired: Desired, app_id: AppId) -> Application:
@@ -171,16 +171,16 @@ async def connection_application(port: EntraPort, desired: Desired) -> Applicati
 
     :raises Conflict: ``several-applications-of-connection``.
     """
-    return await port.find_application(desired.unique_name) or await application_by_marks(port, desired)
+    return await port.find_application(desired.unique_name) or await application_by_tags(port, desired)
 
 
-async def application_by_marks(port: EntraPort, desired: Desired) -> Application | None:
+async def application_by_tags(port: EntraPort, desired: Desired) -> Application | None:
     """The adopted application that carries this connection's tags.
 
     :raises Conflict: ``several-applications-of-connection``.
     """
     tagged = await port.applications_tagged(connection_tag(desired.connection))
-    found = [item for item in tagged if (marks := read_marks(item.tags)).managed and marks.adopted]
+    found = [item for item in tagged if (tags := read_tags(item.tags)).managed and tags.adopted]
     if len(found) > 1:
         raise Conflict(
             "several-applications-of-connection",
@@ -304,11 +304,11 @@ async def confirmed(port: AuthentikPort, seen: Seen, application: Application) -
     provider = seen.provider
     if provider is None or provider.secret_hint is None:
         return seen
-    marks = read_marks(application.tags)
+    tags = read_tags(application.tags)
     shown = {item.key_id for item in application.secrets if item.hint == provider.secret_hint}
     held = seen.last_change.request_id if seen.last_change else None
     if any(
-        item and item.request_id == held and item.key_id in shown for item in (marks.current, marks.pending)
+        item and item.request_id == held and item.key_id in shown for item in (tags.current, tags.pending)
     ):
         return seen
     while True:

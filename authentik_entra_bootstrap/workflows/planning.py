@@ -160,7 +160,7 @@ def out_of_date(
     if reason := stale_read_reason(seen, plan.secret):
         return reason
     entra_targets = (Target.SERVICE_PRINCIPAL, Target.ROLE, Target.SCOPE)
-    if plan.marks.current and any(plan.has(target, Action.CREATE, Action.CHANGE) for target in entra_targets):
+    if plan.tags.current and any(plan.has(target, Action.CREATE, Action.CHANGE) for target in entra_targets):
         return "Entra ID to show what was granted"
     return None
 

@@ -19,7 +19,7 @@ from authentik_entra_bootstrap.domain import (
     ProviderChange,
     TokenClaims,
 )
-from authentik_entra_bootstrap.domain.application_tags import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.domain.policy import grantable_end
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
@@ -196,12 +196,12 @@ async def carry_out(context: Context, plan: RotationPlan, *, at_once: bool = Fal
     :raises BootstrapError: see :func:`rotate`.
     """
     seen, decision, application = plan.seen, plan.decision, plan.seen.application
-    marks = read_marks(application.tags)
+    tags = read_tags(application.tags)
     case = Case(
         plan.desired,
         decision,
         plan.steps,
-        marks,
+        tags,
         plan.end_date_time,
         seen,
         frozenset(plan.desired.permissions),
@@ -212,7 +212,7 @@ async def carry_out(context: Context, plan: RotationPlan, *, at_once: bool = Fal
         context,
         case,
         application,
-        replace(marks, managed=True, connection=plan.desired.connection),
+        replace(tags, managed=True, connection=plan.desired.connection),
         ProviderUpdate(),
         events,
         known_alone=at_once,
@@ -227,7 +227,7 @@ async def carry_out(context: Context, plan: RotationPlan, *, at_once: bool = Fal
     now_there = replace(
         application,
         secrets=(*left, run.new.record) if run.new else tuple(left),
-        tags=run.marks.tags(),
+        tags=run.tags.texts(),
     )
     return RotationOutcome(
         decision,
@@ -254,11 +254,11 @@ async def observe_connection(context: Context, desired: Desired) -> ObservedConn
         both(port.server(), both(port.license(), named_provider(port, desired))),
     )
     refuse_tenant(desired, operator)
-    marks = read_marks(application.tags)
-    if not marks.managed or marks.connection not in {None, desired.connection}:
+    tags = read_tags(application.tags)
+    if not tags.managed or tags.connection not in {None, desired.connection}:
         raise Conflict(
             "application-not-ours",
-            f"The application {application.app_id} does not carry this connection's mark.",
+            f"The application {application.app_id} does not carry this connection's tags.",
             "Check unique_name, or run bootstrap first.",
             facts={"app_id": application.app_id},
         )

@@ -13,7 +13,7 @@ from authentik_entra_bootstrap.errors import BootstrapError, Denied, Temporary
 from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotation.decide import State
 from authentik_entra_bootstrap.rotation.phases import Phase
-from authentik_entra_bootstrap.rotation.secret_status import Standing, placed
+from authentik_entra_bootstrap.rotation.secret_status import SecretStatus, classify_secrets
 from authentik_entra_bootstrap.support.logs import Happening, Kind, Listener, SecretDates, record, tell
 from authentik_entra_bootstrap.workflows.concurrent_runs import ANOTHER_RUN, BUSY
 from authentik_entra_bootstrap.workflows.context import Context, Reporter, outcome
@@ -118,7 +118,7 @@ class RotationEvents(Follower):
         self._told = True
         desired, before, held = run.case.desired, run.case.observed.current, run.held
         rotated = before is None or before.key_id != held.key_id
-        # A mark of a run that ended in the middle, or a secret that it left behind.
+        # A tag of a run that ended in the middle, or a secret that it left behind.
         left_over = {State.DELIVERED, State.UNRECORDED}
         resumed = run.case.observed.pending is not None or run.case.decision.state in left_over
         proven = [item.seen_at for item in run.evidence if item.name == "authentik-signs-in" and item.ok]
@@ -199,8 +199,8 @@ async def tell_failure(
 
 
 def _on_record(application: Application | None) -> ClientSecret | None:
-    found = placed(application) if application else ()
-    return next((item.secret for item in found if item.standing is Standing.CURRENT), None)
+    found = classify_secrets(application) if application else ()
+    return next((item.secret for item in found if item.status is SecretStatus.CURRENT), None)
 
 
 def _rotation_id(secret: ClientSecret) -> str:
@@ -217,7 +217,7 @@ def _key_ids(run: SecretRun | None, held: ClientSecret | None) -> dict[str, list
 
 
 def _request_ids(run: SecretRun | None) -> tuple[str, ...]:
-    """Of the writes that may have delivered the secret; an interrupted run's is known by its mark."""
+    """Of the writes that may have delivered the secret; an interrupted run's is known by its tag."""
     if run is None:
         return ()
     delivered = [run.delivered.request_id] if run.delivered else []

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from authentik_entra_bootstrap.domain import KeyId
-from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous, read_marks
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered, Previous, read_tags
 from authentik_entra_bootstrap.domain.policy import FLIGHT, overlap_of
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, VerificationFailed
 from authentik_entra_bootstrap.planning.differences import Action, Target
@@ -106,8 +106,8 @@ async def mark(run: SecretRun) -> PhaseResult:
     """
     run.result_beside()
     new = run.made()
-    run.marks = run.marks.with_pending(Delivered(new.record.key_id))
-    await both(run.write_marks(), run.tested().try_early())
+    run.tags = run.tags.with_pending(Delivered(new.record.key_id))
+    await both(run.write_tags(), run.tested().try_early())
     run.record("secret-created", key_id=new.record.key_id)
     run.context.reporter.done(run.step(Target.SECRET), f"key id {new.record.key_id}")
     return PhaseResult.GOOD
@@ -148,16 +148,16 @@ async def finish(run: SecretRun) -> PhaseResult:
     if delivered is None:
         return PhaseResult.GOOD
     run.context.guard()
-    before, now = run.marks.current, run.context.now()
-    previous = (*run.marks.previous, *run.case.decision.resting)
+    before, now = run.tags.current, run.context.now()
+    previous = (*run.tags.previous, *run.case.decision.resting)
     if before and before.key_id != delivered.key_id:
         overlap = overlap_of(run.held.lifetime, run.case.desired.overlap)
         previous = (*previous, Previous(before.key_id, now + overlap))
     alive = {secret.key_id for secret in run.application.secrets} - {delivered.key_id}
     unique = {item.key_id: item for item in previous if item.key_id in alive}
-    marks = replace(run.marks, pending=None, current=delivered, previous=tuple(unique.values()))
-    if marks != run.marks:
-        run.marks = marks
+    tags = replace(run.tags, pending=None, current=delivered, previous=tuple(unique.values()))
+    if tags != run.tags:
+        run.tags = tags
         await write_record(run)
         run.record("secret-recorded", key_id=delivered.key_id, request_id=delivered.request_id)
     run.delivered = delivered
@@ -166,7 +166,7 @@ async def finish(run: SecretRun) -> PhaseResult:
 
 async def write_record(run: SecretRun) -> None:
     """Write what was delivered and proven."""
-    await both(run.write_marks(), run.follower.recording(run))
+    await both(run.write_tags(), run.follower.recording(run))
 
 
 async def retire(run: SecretRun) -> PhaseResult:
@@ -199,16 +199,16 @@ async def retire(run: SecretRun) -> PhaseResult:
     for key_id in removed:
         run.record("secret-retired", key_id=key_id)
     there = {secret.key_id for secret in run.application.secrets} - set(removed)
-    pending = run.marks.pending
-    marks = replace(
-        run.marks,
-        # A mark of an interrupted run whose secret is gone says nothing any more.
+    pending = run.tags.pending
+    tags = replace(
+        run.tags,
+        # A tag of an interrupted run whose secret is gone says nothing any more.
         pending=pending if pending and pending.key_id in there else None,
-        previous=tuple(item for item in run.marks.previous if item.key_id in there),
+        previous=tuple(item for item in run.tags.previous if item.key_id in there),
     )
-    if marks != run.marks:
-        run.marks = marks
-        await run.write_marks()
+    if tags != run.tags:
+        run.tags = tags
+        await run.write_tags()
     return PhaseResult.GOOD
 
 
@@ -256,7 +256,7 @@ async def _changed(run: SecretRun) -> bool:
 async def discard(run: SecretRun) -> PhaseResult:
     """Remove the secret that this run made and delivered to nobody: back to where the run began.
 
-    The marks are read again first: where they name another run's secret by now, they are left alone.
+    The tags are read again first: where they name another run's secret by now, they are left alone.
     """
     if run.undelivered is None:
         return PhaseResult.GOOD
@@ -264,10 +264,10 @@ async def discard(run: SecretRun) -> PhaseResult:
     try:
         await remove_secret(run.context, run.application, key_id)
         fresh = await run.context.entra.application(run.application.app_object_id)
-        marks = read_marks(fresh.tags) if fresh else Marks()
-        if marks.pending is not None and marks.pending.key_id == key_id:
-            run.marks = marks.with_pending(None)
-            await run.write_marks()
+        tags = read_tags(fresh.tags) if fresh else ApplicationTags()
+        if tags.pending is not None and tags.pending.key_id == key_id:
+            run.tags = tags.with_pending(None)
+            await run.write_tags()
         run.record("secret-discarded", key_id=key_id)
     except Temporary:
         run.context.reporter.warn(
@@ -278,16 +278,16 @@ async def discard(run: SecretRun) -> PhaseResult:
 
 async def note_delivered(run: SecretRun) -> PhaseResult:
     """Nothing speaks against the secret: the next run only takes the proof again."""
-    run.marks = run.marks.with_pending(await run.as_recorded())
-    await run.write_marks()
+    run.tags = run.tags.with_pending(await run.as_recorded())
+    await run.write_tags()
     return PhaseResult.GOOD
 
 
 async def note_doubt(run: SecretRun) -> PhaseResult:
     """authentik does not hold what works: with nothing pending the next run makes a new one."""
     if run.delivered is not None:
-        run.marks = run.marks.with_pending(None)
-        await run.write_marks()
+        run.tags = run.tags.with_pending(None)
+        await run.write_tags()
     return PhaseResult.GOOD
 
 

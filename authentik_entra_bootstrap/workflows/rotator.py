@@ -19,7 +19,7 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipal,
     TokenClaims,
 )
-from authentik_entra_bootstrap.domain.application_tags import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.entra.port import EntraIdentities, EntraPort
 from authentik_entra_bootstrap.errors import AlreadyExists, Conflict
 from authentik_entra_bootstrap.planning.differences import Action
@@ -279,7 +279,7 @@ class _Run:
         spec = ApplicationSpec(
             display_name=DISPLAY_NAME,
             unique_name=UNIQUE_NAME,
-            tags=(TAG, *read_marks(()).tags()),
+            tags=(TAG, *read_tags(()).texts()),
             requested_access=frozenset({RequestedAccess(GRAPH, role, PermissionKind.ROLE)}),
             owner_object_ids=(self.seen.operator.object_id,),
             notes=NOTES,
@@ -293,7 +293,7 @@ class _Run:
         return made
 
     async def _made_already(self) -> Application:
-        """The reply to an earlier try was lost, or another run made it: ours if it carries our mark."""
+        """The reply to an earlier try was lost, or another run made it: ours if it carries our tags."""
         found = await self.context.waiter.until(
             lambda: self.entra.find_application(UNIQUE_NAME),
             what="Entra ID to show the application that holds the unique name",

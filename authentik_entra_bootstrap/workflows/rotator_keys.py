@@ -14,7 +14,7 @@ from authentik_entra_bootstrap.domain import (
     PublicCertificate,
     TokenClaims,
 )
-from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, read_marks
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered, read_tags
 from authentik_entra_bootstrap.entra.port import EntraIdentities, EntraPort
 from authentik_entra_bootstrap.errors import Denied, Temporary, VerificationFailed
 from authentik_entra_bootstrap.rotation.proof import Evidence
@@ -49,8 +49,8 @@ class RotatorKeys:
 
     async def mark_pending(self, key_id: KeyId) -> None:
         """Say which certificate is about to be registered."""
-        marks = read_marks((await self._agreed()).tags)
-        await self._write(replace(marks, pending=Delivered(key_id)))
+        tags = read_tags((await self._agreed()).tags)
+        await self._write(replace(tags, pending=Delivered(key_id)))
 
     async def register(self, certificate: PublicCertificate) -> None:
         """Add a certificate and wait until reads agree that it is there."""
@@ -67,15 +67,15 @@ class RotatorKeys:
         """
         self._known.add(key_id)
         seen = await self._agreed()
-        marks = read_marks(seen.tags)
-        current = marks.current.key_id if marks.current else None
+        tags = read_tags(seen.tags)
+        current = tags.current.key_id if tags.current else None
         old = next((item for item in seen.keys if item.key_id == current), None)
-        after = finished(marks, key_id, now, overlap, old)
+        after = finished(tags, key_id, now, overlap, old)
         removed = removable(after, seen.keys, now)
         left = tuple(item for item in seen.keys if item not in removed)
         present = {item.key_id for item in left}
-        # Marks of certificates that are not there any more are dropped; the tags go first, so that a crash
-        # leaves a certificate too many, never a mark too few.
+        # ApplicationTags of certificates that are not there any more are dropped; the tags go first, so that a crash
+        # leaves a certificate too many, never a tag too few.
         after = replace(after, previous=tuple(item for item in after.previous if item.key_id in present))
         await self._write(after)
         if removed:
@@ -86,14 +86,14 @@ class RotatorKeys:
             )
         return removed
 
-    async def _write(self, marks: Marks) -> None:
-        tags = marks.tags()
+    async def _write(self, tags: ApplicationTags) -> None:
+        texts = tags.texts()
         if self._tags is None:
             seen = await self._entra.application(self._id)
-            if seen is not None and seen.tags == tags:
+            if seen is not None and seen.tags == texts:
                 return
-        await self._entra.update_application(self._id, tags=tags)
-        self._tags = tags
+        await self._entra.update_application(self._id, tags=texts)
+        self._tags = texts
 
     async def _agreed(self) -> Application:
         return await self._until(

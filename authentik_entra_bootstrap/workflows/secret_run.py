@@ -23,7 +23,7 @@ from authentik_entra_bootstrap.domain import (
     SecretText,
     Written,
 )
-from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered
 from authentik_entra_bootstrap.domain.policy import attempt_limit
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
@@ -45,7 +45,7 @@ from authentik_entra_bootstrap.workflows.concurrent_runs import (
     ANOTHER_RUN,
     BUSY,
     Turn,
-    no_other_marks,
+    no_other_pending_secret,
     ours_was_last,
     provider_as_observed,
     wait_for_other_syncs,
@@ -61,7 +61,7 @@ class Case:
     """What a run was decided from.
 
     :param steps: what the plan shows, one for each thing that is done.
-    :param observed: the marks as they were read.
+    :param observed: the tags as they were read.
     :param end_date_time: for a new secret; ``None`` when none is made.
     :param seen: the provider as it was observed.
     :param roles: application permissions that a token of the new secret must hold.
@@ -73,7 +73,7 @@ class Case:
     desired: Desired
     decision: SecretDecision
     steps: tuple[Step, ...]
-    observed: Marks
+    observed: ApplicationTags
     end_date_time: datetime | None
     seen: ObservedProvider
     roles: frozenset[str]
@@ -115,7 +115,7 @@ class SecretRun:
     """One client secret from its making to its record, and the retirement of others.
 
     :param application: the application, which has to be there when the first phase begins.
-    :param marks: what is to be written, beginning from what was read.
+    :param tags: what is to be written, beginning from what was read.
     :param beside_creation: goes on beside the creation of the secret. It fails the run before the secret is marked.
     :param known_alone: whether another run was looked for just now: the first look is not needed then.
     """
@@ -123,7 +123,7 @@ class SecretRun:
     context: Context
     case: Case
     application: Application
-    marks: Marks
+    tags: ApplicationTags
     delivery: Delivery
     follower: Follower = field(default_factory=Follower)
     beside_creation: Callable[[], Awaitable[object]] = _nothing
@@ -203,10 +203,10 @@ class SecretRun:
         :raises Temporary: ``another-run-active``.
         """
         self.context.guard()
-        await no_other_marks(self.context, self.application, self.case.observed, self.undelivered)
+        await no_other_pending_secret(self.context, self.application, self.case.observed, self.undelivered)
 
     async def look_around(self) -> None:
-        """The looks before the provider is saved: at other runs' marks, at its last change, at other providers' syncs.
+        """The looks before the provider is saved: at other runs' tags, at its last change, at other providers' syncs.
 
         Where a sync had to be waited for, the other looks are out of date and come again.
 
@@ -262,9 +262,9 @@ class SecretRun:
         """One line of the log's audit trail."""
         record(event, connection=self.case.desired.connection, **fields)
 
-    async def write_marks(self) -> None:
-        """Write the marks as they are now."""
-        await self.context.entra.update_application(self.application.app_object_id, tags=self.marks.tags())
+    async def write_tags(self) -> None:
+        """Write the tags as they are now."""
+        await self.context.entra.update_application(self.application.app_object_id, tags=self.tags.texts())
 
     def step(self, target: Target) -> Step:
         """The plan's line about a target."""

@@ -20,7 +20,13 @@ from authentik_entra_bootstrap.rotation.proof import (
     last_failure,
     last_sign_in,
 )
-from authentik_entra_bootstrap.rotation.secret_status import Attention, Placed, Standing, attention, placed
+from authentik_entra_bootstrap.rotation.secret_status import (
+    Attention,
+    ClassifiedSecret,
+    SecretStatus,
+    attention,
+    classify_secrets,
+)
 from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.planning import Prepared, look
 
@@ -94,7 +100,7 @@ class Status:
     sync: SyncStatus | None
     proof: Evidence | None
     failure: Evidence | None
-    secrets: tuple[Placed, ...]
+    secrets: tuple[ClassifiedSecret, ...]
     attention: Attention | None
     seen_at: datetime
     notes: tuple[str, ...] = ()
@@ -110,7 +116,7 @@ class Status:
         """The secret that authentik holds, as far as it is known; else the one on record."""
         if self.prepared.plan.secret.kept is not None:
             return self.prepared.plan.secret.kept
-        return next((item.secret for item in self.secrets if item.standing is Standing.CURRENT), None)
+        return next((item.secret for item in self.secrets if item.status is SecretStatus.CURRENT), None)
 
     @property
     def last_rotation(self) -> datetime | None:
@@ -148,7 +154,9 @@ async def look_at_status(context: Context, desired: Desired) -> Status:
         sync,
         last_sign_in(tasks, since),
         last_failure(tasks, since),
-        placed(application, seen.plan.marks, principal.secrets if principal else ()) if application else (),
+        classify_secrets(application, seen.plan.tags, principal.secrets if principal else ())
+        if application
+        else (),
         attention(application, seen.plan.desired, now) if application else None,
         now,
         (*notes, *report.notes),
@@ -175,7 +183,7 @@ def alarms(status: Status, within: timedelta | None = None) -> tuple[Alarm, ...]
     elif status.proof is None and status.prepared.authentik.provider is not None:
         found.append(Alarm("proof-missing", "nothing shows that authentik signs in with what it stores"))
     application = status.prepared.entra.application
-    if application is not None and without_place_for_the_next(application, plan.marks, status.seen_at):
+    if application is not None and without_place_for_the_next(application, plan.tags, status.seen_at):
         found.append(Alarm("too-many-secrets", too_many_secrets(application, status.seen_at).message))
     found += [Alarm("sync-stopped", stop) for stop in status.last_sync.stops]
     if status.last_sync.repeats:
@@ -205,7 +213,9 @@ def _ends(status: Status, within: timedelta | None) -> list[Alarm]:
     """The secrets in use that have ended or soon will: the one that authentik holds, and the one on record."""
     current = status.current
     used = {current.key_id: current} if current else {}
-    used |= {item.secret.key_id: item.secret for item in status.secrets if item.standing is Standing.CURRENT}
+    used |= {
+        item.secret.key_id: item.secret for item in status.secrets if item.status is SecretStatus.CURRENT
+    }
     found = []
     for secret in used.values():
         left = secret.end_date_time - status.seen_at

@@ -124,7 +124,7 @@ async def _remove(context: Context, plan: TeardownPlan, step: Step, *, purge: bo
         return "removed"
     if step.target is Target.MARKS:
         # Last of all: until then the next run finds by them what is left to do.
-        await entra.update_application(application.app_object_id, tags=plan.marks.foreign)
+        await entra.update_application(application.app_object_id, tags=plan.tags.foreign)
         return "removed"
     await entra.delete_application(application.app_object_id)
     if not purge:

@@ -15,7 +15,7 @@ from authentik_entra_bootstrap.domain import (
     PermissionKind,
     ServicePrincipal,
 )
-from authentik_entra_bootstrap.domain.application_tags import Marks, read_marks
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, read_tags
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     AlreadyExists,
@@ -39,7 +39,7 @@ NOTES = "Made by authentik-entra-bootstrap for authentik's Microsoft Entra ID pr
 
 
 class TenantSide:
-    """Carries out the tenant's steps of a plan, up to what a client secret needs. Holds the marks to write.
+    """Carries out the tenant's steps of a plan, up to what a client secret needs. Holds the tags to write.
 
     :param seen: the observation that the plan was made from.
     """
@@ -50,13 +50,13 @@ class TenantSide:
         self.desired = plan.desired
         self.seen = seen
         taken_over = f"{context.now():%Y-%m-%d}" if adopting(plan.desired, seen.application) else None
-        self.marks: Marks = replace(
-            plan.marks,
+        self.tags: ApplicationTags = replace(
+            plan.tags,
             managed=True,
             connection=plan.desired.connection,
-            adopted=plan.marks.adopted or taken_over,
+            adopted=plan.tags.adopted or taken_over,
         )
-        self.observed = plan.marks
+        self.observed = plan.tags
         self.granted: frozenset[str] = frozenset()
         """Names of the permissions that this run granted."""
         self.refusal: AdminActionRequired | None = None
@@ -77,7 +77,7 @@ class TenantSide:
             spec = ApplicationSpec(
                 display_name=self.desired.application_name,
                 unique_name=self.desired.unique_name,
-                tags=self.marks.tags(),
+                tags=self.tags.texts(),
                 requested_access=access,
                 owner_object_ids=(self.seen.operator.object_id,),
                 service_management_reference=self.desired.service_management_reference,
@@ -93,7 +93,7 @@ class TenantSide:
             self.context.reporter.begin(step)
             await self.context.entra.update_application(
                 existing.app_object_id,
-                tags=self.marks.tags(),
+                tags=self.tags.texts(),
                 requested_access=access | existing.requested_access,
                 display_name=self.desired.application_name,
                 service_management_reference=self.desired.service_management_reference,
@@ -131,9 +131,9 @@ class TenantSide:
             backoff=replace(REPLICATION, budget=60.0),
             remedy="A deleted application may hold the name; set unique_name to another name or purge it.",
         )
-        if any(tag in self.marks.tags() for tag in found.tags if "connection=" in tag):
-            self.observed = read_marks(found.tags)
-            self.marks = replace(self.observed, managed=True, connection=self.desired.connection)
+        if any(tag in self.tags.texts() for tag in found.tags if "connection=" in tag):
+            self.observed = read_tags(found.tags)
+            self.tags = replace(self.observed, managed=True, connection=self.desired.connection)
             return found
         raise AlreadyExists(
             "application-not-ours",
@@ -241,7 +241,7 @@ class Wish(Enum):
 async def find_deleted(context: Context, desired: Desired) -> DeletedApplication | None:
     """The connection's deleted application; ``None`` where the name is free or a living one holds it.
 
-    :raises Conflict: ``application-not-ours``: what holds the name does not carry this connection's marks.
+    :raises Conflict: ``application-not-ours``: what holds the name does not carry this connection's tags.
     """
     live, deleted = await both(
         context.entra.find_application(desired.unique_name),
@@ -253,7 +253,7 @@ async def find_deleted(context: Context, desired: Desired) -> DeletedApplication
         raise Conflict(
             "application-not-ours",
             f"The deleted application {deleted.app_id} holds the unique name {desired.unique_name}, but does not "
-            "carry this connection's mark.",
+            "carry this connection's tags.",
             "Restore it or delete it permanently in the portal, or set unique_name to another name.",
             facts={"app_id": deleted.app_id},
         )

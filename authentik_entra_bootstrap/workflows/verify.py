@@ -11,7 +11,7 @@ from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.plan import Plan, secret_name
 from authentik_entra_bootstrap.rotation.proof import UNNAMED, Evidence, Reading, Verdict, read_task
-from authentik_entra_bootstrap.rotation.secret_status import Standing, placed
+from authentik_entra_bootstrap.rotation.secret_status import SecretStatus, classify_secrets
 from authentik_entra_bootstrap.support.waiting import CONSUMER
 from authentik_entra_bootstrap.workflows.concurrent_runs import THREADS, running_syncs, threads_for
 from authentik_entra_bootstrap.workflows.context import Context, both
@@ -129,9 +129,9 @@ async def verify(
     if entra.application is None or authentik.provider is None:
         missing = "application in Entra ID" if entra.application is None else "provider in authentik"
         return (Evidence("connection-exists", False, f"there is no {missing}; run bootstrap", now),)
-    recorded = {Standing.CURRENT, Standing.PENDING}
-    secrets = placed(entra.application, plan.marks)
-    found = next((item.secret for item in secrets if item.standing in recorded), None)
+    recorded = {SecretStatus.CURRENT, SecretStatus.PENDING}
+    secrets = classify_secrets(entra.application, plan.tags)
+    found = next((item.secret for item in secrets if item.status in recorded), None)
     lives = found is not None and found.is_live(now)
     until = secret_name(found) if found else "none on record exists"
     holds = plan.secret.kept is not None if authentik.last_change_readable else None

@@ -111,10 +111,10 @@ def test_architecture_shows_tags_as_they_are_written(library):
 
     from authentik_entra_bootstrap.domain import KeyId
     from authentik_entra_bootstrap.domain.application_tags import (
+        ApplicationTags,
         Delivered,
-        Marks,
         Previous,
-        read_marks,
+        read_tags,
         secret_display_name,
     )
 
@@ -123,14 +123,14 @@ def test_architecture_shows_tags_as_they_are_written(library):
     wanted = {
         tag
         for pending in (Delivered(key), Delivered(key, "REQUEST_ID"))
-        for tag in Marks(
+        for tag in ApplicationTags(
             "NAME", pending, Delivered(key, "REQUEST_ID"), (Previous(key, moment),), adopted="DAY"
-        ).tags()
+        ).texts()
     }
     page = library.root / "docs" / "architecture.md"
     rows = library.table(page, "**Tags of the application**, in this form:")
     assert {row[0] for row in rows} == wanted
-    assert read_marks(tuple(wanted)).foreign == ()
+    assert read_tags(tuple(wanted)).foreign == ()
     assert f"`{secret_display_name('NAME', 'ROTATION_ID')}`" in page.read_text(encoding="utf-8")
 
 

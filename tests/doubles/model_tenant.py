@@ -31,7 +31,7 @@ from authentik_entra_bootstrap.domain import (
     TenantId,
     TokenClaims,
 )
-from authentik_entra_bootstrap.domain.application_tags import Marks, read_marks
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, read_tags
 
 TENANT = TenantId("11111111-2222-4333-8444-555555555555")
 OPERATOR = "aaaaaaaa-0000-4000-8000-000000000001"
@@ -150,9 +150,9 @@ class Tenant:
         return self.truth.application.secrets if self.truth.application else ()
 
     @property
-    def marks(self) -> Marks:
+    def marks(self) -> ApplicationTags:
         """What the application remembers for us."""
-        return read_marks(self.truth.application.tags) if self.truth.application else Marks()
+        return read_tags(self.truth.application.tags) if self.truth.application else ApplicationTags()
 
     @property
     def digest(self) -> int:

@@ -19,7 +19,7 @@ from model_tenant import Tenant
 
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import ClientSecret, Desired
-from authentik_entra_bootstrap.domain.application_tags import Marks, is_ours
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, is_ours
 from authentik_entra_bootstrap.errors import BootstrapError, ServiceUnavailable, Unreachable
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.support.waiting import Waiter
@@ -283,7 +283,7 @@ class World:
         return [secret for secret in self.tenant.secrets if not is_ours(secret)]
 
     @property
-    def marks(self) -> Marks:
+    def marks(self) -> ApplicationTags:
         return self.tenant.marks
 
     def held(self) -> ClientSecret:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from on_sandbox import clean_environment
-from ordeal import Ordeal, hash_secret, iso, read_marks, wait_for
+from ordeal import Ordeal, hash_secret, iso, read_tags, wait_for
 
 from authentik_entra_bootstrap.celery_app import App
 from authentik_entra_bootstrap.config import NO_LEASE
@@ -146,13 +146,13 @@ class Fleet:
 
     def current(self) -> str | None:
         """The key id that is recorded as current."""
-        marks = read_marks(tuple(self.ordeal.application()["tags"]))
+        marks = read_tags(tuple(self.ordeal.application()["tags"]))
         return marks.current.key_id if marks.current else None
 
     def flaws(self) -> list[str]:
         """What is not as it must be after an undisturbed run."""
         app = self.ordeal.application()
-        marks = read_marks(tuple(app["tags"]))
+        marks = read_tags(tuple(app["tags"]))
         found = []
         if marks.pending is not None:
             found.append(f"still pending: {marks.pending}")

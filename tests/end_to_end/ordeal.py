@@ -19,7 +19,7 @@ from authentik_entra_bootstrap.cli import run as run_command
 from authentik_entra_bootstrap.cli.runner import Embedded
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import Network
-from authentik_entra_bootstrap.domain.application_tags import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.sandbox import Sandbox
 from authentik_entra_bootstrap.sandbox.microsoft.objects import (
@@ -217,7 +217,7 @@ class Ordeal:
         secrets = self.our_secrets()
         if len(secrets) != 1:
             yield f"{len(secrets)} live client secrets of ours"
-        marks = read_marks(tuple(app["tags"]))
+        marks = read_tags(tuple(app["tags"]))
         if marks.pending is not None:
             yield f"still pending: {marks.pending}"
         if marks.current is None or [marks.current.key_id] != [item["keyId"] for item in secrets]:

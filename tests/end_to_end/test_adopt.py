@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from authentik_entra_bootstrap.domain.application_tags import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.sandbox import Sandbox
 
 PROFILES = ["2025.12", "2026.8"]
@@ -124,7 +124,7 @@ def test_what_people_made_is_taken_over_and_found_again(shell: Callable, profile
     assert after["displayName"] == "SCIM by Terraform"
     assert after["uniqueName"] == "authentik-entra-default"
     assert "terraform" in after["tags"]
-    assert read_marks(tuple(after["tags"])).adopted
+    assert read_tags(tuple(after["tags"])).adopted
     names = [item["displayName"] for item in after["passwordCredentials"]]
     assert len(names) == 2
     assert "terraform" in names

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from authentik_entra_bootstrap.domain.application_tags import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.sandbox.microsoft.graph import credentials
 
 PROFILES = ["2025.12", "2026.2", "2026.5", "2026.8"]
@@ -59,7 +59,7 @@ def secret_of(run: Any, provider: dict[str, Any]) -> str:
 def marks_of(run: Any, connection: str) -> Any:
     apps = run.sandbox.world.default_tenant.all("application")
     (app,) = [item for item in apps if item.get("uniqueName") == f"authentik-entra-{connection}"]
-    return read_marks(tuple(app["tags"]))
+    return read_tags(tuple(app["tags"]))
 
 
 def places_with(run: Any, text: str) -> list[str]:

@@ -71,7 +71,7 @@ def test_two_first_runs(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_two_renewals(seed: int) -> None:
-    from ordeal import Ordeal, hash_secret, read_marks
+    from ordeal import Ordeal, hash_secret, read_tags
 
     rng = random.Random(f"renewal/{seed}")
     with Sandbox(seed=seed) as sandbox:
@@ -81,7 +81,7 @@ def test_two_renewals(seed: int) -> None:
         results = together(ordeal, rng)
         texts = judge(ordeal, results)
         app = ordeal.application()
-        marks = read_marks(tuple(app["tags"]))
+        marks = read_tags(tuple(app["tags"]))
         assert (marks.current is not None, marks.pending) == (True, None), texts
         assert app["_secrets"][marks.current.key_id] == hash_secret(ordeal.stored_secret()), texts
         # The secret before may rest for its overlap.

@@ -27,7 +27,7 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipal,
     ServicePrincipalObjectId,
 )
-from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered, Previous
 from authentik_entra_bootstrap.planning.permissions import resolve
 
 DAY, HOUR = 86400.0, 3600.0
@@ -43,7 +43,7 @@ _APPLICATION = Application(
     DESIRED.application_name,
     DESIRED.unique_name,
     "AzureADMyOrg",
-    Marks("default", managed=True).tags(),
+    ApplicationTags("default", managed=True).texts(),
     frozenset(item.requested_access() for item in resolve(DESIRED.permissions, GRAPH)),
 )
 _GRANTED = View(
@@ -66,8 +66,8 @@ def ours(world: World, age: float, *, lifetime: timedelta = LIFETIME) -> ClientS
     return world.tenant.add(NAME.format(number), end, "start", start=world.clock - age, at=-DAY)
 
 
-def recorded(world: World, marks: Marks) -> None:
-    world.tenant.change_app(at=-DAY, tags=replace(marks, managed=True).tags())
+def recorded(world: World, marks: ApplicationTags) -> None:
+    world.tenant.change_app(at=-DAY, tags=replace(marks, managed=True).texts())
 
 
 def directory(world: World, view: View) -> None:
@@ -114,7 +114,9 @@ def begin(
     if stray is not None:
         ours(world, stray)
     previous = (Previous(old.key_id, moment(world.clock - rested)),) if old else ()
-    recorded(world, Marks("default", current=Delivered(current.key_id, "start-2"), previous=previous))
+    recorded(
+        world, ApplicationTags("default", current=Delivered(current.key_id, "start-2"), previous=previous)
+    )
     holds(world, old or current, "start-1", before or age)
     world.backup = world.server.backup()
     holds(world, current, "start-2", age)
@@ -149,8 +151,8 @@ def just_rotated(world: World) -> None:
     world.watch.quiet = True
     # Replicas may still show the moment before the record.
     shown = world.tenant.marks
-    recorded(world, Marks("default", current=Delivered(shown.previous[0].key_id, "start-1")))
-    world.tenant.change_app(at=world.clock - 5, tags=shown.tags())
+    recorded(world, ApplicationTags("default", current=Delivered(shown.previous[0].key_id, "start-1")))
+    world.tenant.change_app(at=world.clock - 5, tags=shown.texts())
 
 
 def first_delivery(world: World, *, noted: bool, attached: bool) -> None:
@@ -159,7 +161,7 @@ def first_delivery(world: World, *, noted: bool, attached: bool) -> None:
     provided(world, attached=attached)
     fresh = ours(world, 600.0)
     holds(world, fresh, "run-0", 300)
-    recorded(world, Marks("default", pending=Delivered(fresh.key_id, "run-0" if noted else None)))
+    recorded(world, ApplicationTags("default", pending=Delivered(fresh.key_id, "run-0" if noted else None)))
 
 
 def drifted(world: World, *, age: float) -> None:

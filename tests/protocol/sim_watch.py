@@ -165,7 +165,7 @@ class Watch:
             marks = tenant.marks
             ours = [item.key_id for item in tenant.secrets if tenant.owners[item.key_id] != "stranger"]
             if marks.current is None or ours != [marks.current.key_id] or marks.pending or marks.previous:
-                raise self.fail("I3", f"a day later there are {ours}, on record {tenant.marks.tags()}")
+                raise self.fail("I3", f"a day later there are {ours}, on record {tenant.marks.texts()}")
         self._writes_nothing("last", command, lease)
         if any(tenant.secret(key) is None for key in strangers):
             raise self.fail("I2", "a secret that is not ours is gone")
@@ -202,7 +202,7 @@ class Watch:
                 and self.world.server.events_readable
                 and not (current or secret.key_id in resting or young)
             ):
-                raise self.fail("I3", f"{secret.key_id} is left over; on record {tenant.marks.tags()}")
+                raise self.fail("I3", f"{secret.key_id} is left over; on record {tenant.marks.texts()}")
 
 
 REMOVAL = {"remove_secret", "application"}

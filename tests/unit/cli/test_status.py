@@ -30,7 +30,7 @@ def crowded(command: Command, made: World) -> World:
     made.tenant.make_secret("by hand", end)
     made.tenant.make_secret("authentik-entra:default:00000000000000ff", end)
     pending = made.tenant.make_secret("authentik-entra:default:00000000000000fe", end)
-    made.tenant.change_app(tags=made.marks.with_pending(Delivered(pending.record.key_id)).tags())
+    made.tenant.change_app(tags=made.marks.with_pending(Delivered(pending.record.key_id)).texts())
     return made
 
 

@@ -30,7 +30,7 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipal,
     ServicePrincipalObjectId,
 )
-from authentik_entra_bootstrap.domain.application_tags import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.errors import Conflict
 from authentik_entra_bootstrap.planning.adoption import resolve_names
 from authentik_entra_bootstrap.planning.differences import Action, Difference, Target
@@ -431,7 +431,7 @@ def test_only_what_is_asked_for_is_taken_over(desired: Desired, pair: Pair, now:
 
 def test_tags_alone_are_not_believed(desired: Desired, pair: Pair) -> None:
     entra, authentik = add_tags("authentik-entra:adopted=2026-02-01")(*pair)
-    entra = replace(entra, found_by="marks")
+    entra = replace(entra, found_by="tags")
     refuse(desired, entra, authentik)
     with pytest.raises(Conflict) as caught:
         refuse(desired, entra, replace(authentik, provider=None))
@@ -445,5 +445,5 @@ def test_the_mark_of_adoption_is_kept_with_the_others() -> None:
         "authentik-entra:connection=default",
         "authentik-entra:adopted=2026-02-01",
     )
-    marks = read_marks(tags)
-    assert (marks.adopted, marks.tags()) == ("2026-02-01", tags)
+    marks = read_tags(tags)
+    assert (marks.adopted, marks.texts()) == ("2026-02-01", tags)

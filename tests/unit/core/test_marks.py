@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from authentik_entra_bootstrap.domain import ClientSecret, KeyId
 from authentik_entra_bootstrap.domain.application_tags import (
     PREFIX,
+    ApplicationTags,
     Delivered,
-    Marks,
     Previous,
     is_ours,
-    read_marks,
+    read_tags,
     secret_display_name,
 )
 
@@ -28,7 +28,7 @@ moments = st.datetimes(
 delivered = st.builds(Delivered, ids.map(KeyId), st.none() | ids)
 foreign = st.text(max_size=60).filter(lambda tag: not tag.startswith(PREFIX))
 marks = st.builds(
-    Marks,
+    ApplicationTags,
     connection=st.none() | st.from_regex(r"[\w.-]{1,30}", fullmatch=True),
     pending=st.none() | delivered,
     current=st.none() | delivered,
@@ -45,14 +45,14 @@ any_tags = st.lists(foreign | ours_or_broken | st.just(PREFIX), max_size=12).map
 
 
 @given(marks)
-def test_what_was_written_is_read_back(written: Marks) -> None:
-    assert read_marks(written.tags()) == written
+def test_what_was_written_is_read_back(written: ApplicationTags) -> None:
+    assert read_tags(written.texts()) == written
 
 
 @given(any_tags)
 def test_any_tags_are_read_and_reading_again_changes_nothing(tags: tuple[str, ...]) -> None:
-    once = read_marks(tags)
-    again = read_marks(once.tags())
+    once = read_tags(tags)
+    again = read_tags(once.texts())
     assert again.managed
     assert (again.connection, again.pending, again.current, again.foreign) == (
         once.connection,
@@ -66,11 +66,11 @@ def test_any_tags_are_read_and_reading_again_changes_nothing(tags: tuple[str, ..
 @given(any_tags)
 def test_foreign_tags_survive_in_their_order(tags: tuple[str, ...]) -> None:
     theirs = tuple(tag for tag in tags if not tag.startswith(PREFIX))
-    assert tuple(tag for tag in read_marks(tags).tags() if not tag.startswith(PREFIX)) == theirs
+    assert tuple(tag for tag in read_tags(tags).texts() if not tag.startswith(PREFIX)) == theirs
 
 
 def test_the_tags_as_they_stand_in_the_tenant() -> None:
-    full = Marks(
+    full = ApplicationTags(
         "default",
         Delivered(KeyId("p")),
         Delivered(KeyId("c"), "00ff"),
@@ -78,7 +78,7 @@ def test_the_tags_as_they_stand_in_the_tenant() -> None:
         ("HideApp",),
         managed=True,
     )
-    assert full.tags() == (
+    assert full.texts() == (
         "HideApp",
         "authentik-entra",
         "authentik-entra:connection=default",
@@ -101,14 +101,14 @@ def test_the_tags_as_they_stand_in_the_tenant() -> None:
     ],
 )
 def test_malformed_marks_of_ours_are_dropped(tag: str) -> None:
-    assert read_marks((tag,)) == Marks()
+    assert read_tags((tag,)) == ApplicationTags()
 
 
 @pytest.mark.parametrize(
     "tag", ["authentik-entraX", "authentik-entra:", "authentik-entra:current=a\nb", "x:current=a"]
 )
 def test_what_is_not_exactly_a_mark_is_foreign(tag: str) -> None:
-    assert read_marks((tag,)).foreign == (tag,)
+    assert read_tags((tag,)).foreign == (tag,)
 
 
 def _secret(name: str | None) -> ClientSecret:

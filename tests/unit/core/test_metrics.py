@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import AppId, Application, AppObjectId, ClientSecret, KeyId
-from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.support.logs import Happening, Kind, SecretDates
 from authentik_entra_bootstrap.workflows import metrics
@@ -99,7 +99,7 @@ def test_a_look_at_the_application_shows_the_dates_of_the_secret_on_record() -> 
         ClientSecret(KeyId("one"), "authentik-entra:contoso:0123456789abcdef", "abc", START, end),
         ClientSecret(KeyId("two"), "by hand", "xyz", START, end + timedelta(days=1)),
     )
-    tags = Marks("contoso", current=Delivered(KeyId("one"), "request"), managed=True).tags()
+    tags = ApplicationTags("contoso", current=Delivered(KeyId("one"), "request"), managed=True).texts()
     application = Application(
         AppObjectId("o"), AppId("a"), "name", "unique", "AzureADMyOrg", tags, frozenset(), secrets
     )

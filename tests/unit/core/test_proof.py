@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authentik_entra_bootstrap.domain import KeyId, ProviderChange, TaskRecord
-from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered
 from authentik_entra_bootstrap.rotation.proof import (
     Verdict,
     last_failure,
@@ -124,14 +124,15 @@ def test_a_full_sync_that_is_repeated_is_no_failed_sign_in() -> None:
 
 
 def test_the_marked_delivery_is_a_proof_while_the_provider_was_not_changed_after_it() -> None:
-    marks = Marks(current=Delivered(KeyId("k"), "r1"))
+    marks = ApplicationTags(current=Delivered(KeyId("k"), "r1"))
     delivery = ProviderChange("r1", "model_updated", NOW)
     shown = proven_at_delivery(marks, delivery)
     assert shown is not None
     assert (shown.name, shown.ok, shown.seen_at) == ("authentik-signs-in", True, NOW)
     assert proven_at_delivery(marks, replace(delivery, request_id="r2")) is None
     assert (
-        proven_at_delivery(Marks(current=Delivered(KeyId("k"))), replace(delivery, request_id=None)) is None
+        proven_at_delivery(ApplicationTags(current=Delivered(KeyId("k"))), replace(delivery, request_id=None))
+        is None
     )
-    assert proven_at_delivery(Marks(), delivery) is None
+    assert proven_at_delivery(ApplicationTags(), delivery) is None
     assert proven_at_delivery(marks, None) is None

@@ -19,7 +19,7 @@ from authentik_entra_bootstrap.domain import (
     ProviderChange,
     ProviderPk,
 )
-from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous, is_ours
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered, Previous, is_ours
 from authentik_entra_bootstrap.rotation.decide import (
     SecretAction,
     SecretObservation,
@@ -48,7 +48,7 @@ PROVIDER = Provider(ProviderPk(1), "p", "app-id", "tenant")
 SEEN = SecretObservation(
     NOW,
     application(secret(CURRENT), secret(FOREIGN, name="theirs")),
-    Marks("default", current=Delivered(CURRENT, "req-1"), managed=True),
+    ApplicationTags("default", current=Delivered(CURRENT, "req-1"), managed=True),
     PROVIDER,
     ProviderChange("req-1", "model_updated", NOW),
 )
@@ -72,7 +72,7 @@ def test_a_recorded_delivery_that_authentik_confirms_is_kept() -> None:
             "the provider holds another application's client id",
         ),
         (
-            {"marks": Marks("default", managed=True)},
+            {"tags": ApplicationTags("default", managed=True)},
             "no delivered secret is on record: an earlier run was interrupted",
         ),
         ({"application": application()}, "the current client secret was removed in Entra ID"),
@@ -97,7 +97,7 @@ def test_a_new_secret_is_made_and_the_reason_said(changes: dict[str, object], re
     decision = decide(seen)
     assert decision.action is SecretAction.MAKE
     assert decision.reason == reason
-    if seen.marks.current:
+    if seen.tags.current:
         assert CURRENT not in decision.retire
 
 
@@ -124,7 +124,7 @@ def _pending(**changes: object) -> SecretObservation:
     seen = replace(
         SEEN,
         application=application(secret(CURRENT), secret(PENDING, age=0)),
-        marks=replace(SEEN.marks, pending=Delivered(PENDING, "req-2")),
+        tags=replace(SEEN.tags, pending=Delivered(PENDING, "req-2")),
         change=ProviderChange("req-2", "model_updated", NOW),
     )
     return replace(seen, **changes)
@@ -142,7 +142,7 @@ def test_a_delivered_secret_whose_proof_is_missing_is_only_proven() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"marks": replace(SEEN.marks, pending=Delivered(PENDING))},
+        {"tags": replace(SEEN.tags, pending=Delivered(PENDING))},
         {"change": ProviderChange("req-3", "model_updated", NOW)},
         {"application": application(secret(CURRENT), secret(PENDING, age=200))},
         {"application": application(secret(CURRENT))},
@@ -156,7 +156,7 @@ def test_a_pending_secret_that_authentik_does_not_surely_hold_is_replaced(change
 
 def test_a_pending_secret_that_was_never_delivered_is_retired_once_nobody_can_deliver_it_any_more() -> None:
     seen = _pending(
-        marks=replace(SEEN.marks, pending=Delivered(PENDING)),
+        tags=replace(SEEN.tags, pending=Delivered(PENDING)),
         change=ProviderChange("req-1", "model_updated", NOW),
     )
     young = decide(seen)
@@ -221,7 +221,7 @@ def test_a_secret_changed_without_a_request_is_noticed_by_its_first_characters()
 def test_a_delivery_whose_record_was_lost_is_recognised_by_its_first_characters() -> None:
     seen = _pending(
         application=application(secret(CURRENT, hint="cur"), secret(PENDING, age=0, hint="pen")),
-        marks=replace(SEEN.marks, pending=Delivered(PENDING)),
+        tags=replace(SEEN.tags, pending=Delivered(PENDING)),
         provider=replace(PROVIDER, secret_hint="pen"),
         change=ProviderChange("lost-answer", "model_updated", NOW),
     )
@@ -256,7 +256,7 @@ def test_a_previous_secret_rests_until_its_time(hours: int, retired: tuple[KeyId
         replace(
             SEEN,
             application=application(secret(CURRENT), secret(OLD, age=150)),
-            marks=replace(SEEN.marks, previous=(Previous(OLD, NOW + timedelta(hours=hours)),)),
+            tags=replace(SEEN.tags, previous=(Previous(OLD, NOW + timedelta(hours=hours)),)),
         )
     )
     assert decision.retire == retired
@@ -279,7 +279,7 @@ observations = st.builds(
     st.just(NOW),
     st.none() | secrets.map(lambda items: application(*items)),
     st.builds(
-        Marks,
+        ApplicationTags,
         st.just("default"),
         deliveries,
         deliveries,
@@ -302,8 +302,8 @@ def test_in_every_state_nothing_in_use_and_nothing_foreign_is_retired(seen: Secr
     for key in decision.retire:
         assert is_ours(by_key[key])
         assert decision.kept is None or key != decision.kept.key_id
-        assert seen.marks.current is None or key != seen.marks.current.key_id
-        assert all(item.key_id != key or item.retire_at <= NOW for item in seen.marks.previous)
+        assert seen.tags.current is None or key != seen.tags.current.key_id
+        assert all(item.key_id != key or item.retire_at <= NOW for item in seen.tags.previous)
     if decision.action is not SecretAction.MAKE:
         assert decision.kept is not None
         assert decision.kept.is_live(NOW)

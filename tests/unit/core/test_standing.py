@@ -9,9 +9,14 @@ import pytest
 
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import AppId, Application, AppObjectId, ClientSecret, KeyId
-from authentik_entra_bootstrap.domain.application_tags import Delivered, Marks, Previous
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered, Previous
 from authentik_entra_bootstrap.domain.policy import renew_at
-from authentik_entra_bootstrap.rotation.secret_status import Standing, attention, placed, urgency
+from authentik_entra_bootstrap.rotation.secret_status import (
+    SecretStatus,
+    attention,
+    classify_secrets,
+    urgency,
+)
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DESIRED = ConnectionSettings().desired()
@@ -23,14 +28,14 @@ def secret(key: str, *, age: timedelta, ours: bool = True) -> ClientSecret:
     return ClientSecret(KeyId(key), name, None, NOW - age, NOW - age + 180 * DAY)
 
 
-def application(marks: Marks, *secrets: ClientSecret) -> Application:
+def application(marks: ApplicationTags, *secrets: ClientSecret) -> Application:
     return Application(
-        AppObjectId("o"), AppId("a"), "n", tags=replace(marks, managed=True).tags(), secrets=secrets
+        AppObjectId("o"), AppId("a"), "n", tags=replace(marks, managed=True).texts(), secrets=secrets
     )
 
 
 CURRENT = secret("current", age=10 * DAY)
-CALM = Marks("default", current=Delivered(KeyId("current"), "r"))
+CALM = ApplicationTags("default", current=Delivered(KeyId("current"), "r"))
 
 
 def test_every_secret_has_its_place_oldest_first() -> None:
@@ -38,7 +43,7 @@ def test_every_secret_has_its_place_oldest_first() -> None:
         CALM, pending=Delivered(KeyId("pending")), previous=(Previous(KeyId("previous"), NOW + DAY),)
     )
     stray = timedelta(hours=1)
-    found = placed(
+    found = classify_secrets(
         application(
             marks,
             secret("stray", age=stray),
@@ -48,12 +53,12 @@ def test_every_secret_has_its_place_oldest_first() -> None:
             secret("pending", age=timedelta(minutes=1)),
         )
     )
-    assert [(item.secret.key_id, item.standing) for item in found] == [
-        ("previous", Standing.PREVIOUS),
-        ("foreign", Standing.FOREIGN),
-        ("current", Standing.CURRENT),
-        ("stray", Standing.STRAY),
-        ("pending", Standing.PENDING),
+    assert [(item.secret.key_id, item.status) for item in found] == [
+        ("previous", SecretStatus.PREVIOUS),
+        ("foreign", SecretStatus.FOREIGN),
+        ("current", SecretStatus.CURRENT),
+        ("stray", SecretStatus.STRAY),
+        ("pending", SecretStatus.PENDING),
     ]
     assert [item.retire_at for item in found] == [
         NOW + DAY,
@@ -66,13 +71,13 @@ def test_every_secret_has_its_place_oldest_first() -> None:
 
 def test_a_secret_of_somebody_else_that_is_on_record_is_the_current_one() -> None:
     taken = secret("current", age=DAY, ours=False)
-    assert [item.standing for item in placed(application(CALM, taken))] == [Standing.CURRENT]
+    assert [item.status for item in classify_secrets(application(CALM, taken))] == [SecretStatus.CURRENT]
 
 
 @pytest.mark.parametrize(
     ("marks", "secrets", "due", "reason"),
     [
-        (Marks("default"), (CURRENT,), True, "no delivered secret is on record"),
+        (ApplicationTags("default"), (CURRENT,), True, "no delivered secret is on record"),
         (CALM, (), True, "the current secret is gone"),
         (
             replace(CALM, pending=Delivered(KeyId("pending"), "r2")),
@@ -94,7 +99,7 @@ def test_a_secret_of_somebody_else_that_is_on_record_is_the_current_one() -> Non
     ],
 )
 def test_attention_is_wanted_for_a_reason(
-    marks: Marks, secrets: tuple[ClientSecret, ...], due: bool, reason: str
+    marks: ApplicationTags, secrets: tuple[ClientSecret, ...], due: bool, reason: str
 ) -> None:
     found = attention(application(marks, *secrets), DESIRED, NOW)
     assert (found.due, found.reason) == (due, reason)
@@ -114,7 +119,7 @@ def test_the_sooner_the_current_secret_ends_the_more_urgent_it_is() -> None:
     # What is on no record, is gone, or was delivered and not proven, comes before everything.
     unproven = replace(CALM, pending=Delivered(KeyId("pending"), "r"))
     for odd in (
-        application(Marks("default"), CURRENT),
+        application(ApplicationTags("default"), CURRENT),
         application(CALM),
         application(unproven, CURRENT, secret("pending", age=DAY)),
     ):

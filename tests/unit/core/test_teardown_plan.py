@@ -92,7 +92,7 @@ def test_secrets_of_others_and_their_tags_survive_keeping() -> None:
         "marks",
     ]
     assert [step.key for step in plan.steps if step.target.value == "client-secret"] == ["k-ours"]
-    assert plan.marks.foreign == ("HideApp",)
+    assert plan.tags.foreign == ("HideApp",)
 
 
 def test_an_adopted_application_is_kept_in_any_case() -> None:
@@ -177,4 +177,4 @@ def test_a_deleted_application_of_a_stranger_is_never_purged() -> None:
     seen = replace(SEEN, application=None, deleted=replace(DELETED, tags=()), providers=())
     plan = plan_teardown(DESIRED, seen, purge=True)
     assert plan.steps == ()
-    assert any("does not carry our mark" in text for text in plan.stays)
+    assert any("does not carry our tags" in text for text in plan.stays)

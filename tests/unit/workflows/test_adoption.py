@@ -27,7 +27,7 @@ from authentik_entra_bootstrap.errors import (
     ConfigError,
 )
 from authentik_entra_bootstrap.planning.differences import Action
-from authentik_entra_bootstrap.rotation.secret_status import Standing
+from authentik_entra_bootstrap.rotation.secret_status import SecretStatus
 from authentik_entra_bootstrap.workflows.planning import prepare
 from authentik_entra_bootstrap.workflows.status import look_at_status
 
@@ -164,4 +164,4 @@ async def test_secrets_of_the_service_principal_are_listed_and_left_alone(
     assert KeyId("key-sp") not in world.tenant.removed
     status = await look_at_status(world.context(), world.desired)
     (shown,) = [item for item in status.secrets if item.secret.key_id == "key-sp"]
-    assert (shown.standing, shown.holder) == (Standing.FOREIGN, "service-principal")
+    assert (shown.status, shown.holder) == (SecretStatus.FOREIGN, "service-principal")

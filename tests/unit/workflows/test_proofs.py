@@ -85,7 +85,7 @@ async def test_a_mark_of_an_interrupted_run_whose_secret_is_gone_is_cleared_once
     from authentik_entra_bootstrap.domain import KeyId
     from authentik_entra_bootstrap.domain.application_tags import Delivered
 
-    working.tenant.change_app(tags=working.marks.with_pending(Delivered(KeyId("gone"))).tags())
+    working.tenant.change_app(tags=working.marks.with_pending(Delivered(KeyId("gone"))).texts())
     before = len(working.wire.calls)
     await working.run()
     assert working.wire.writes(before) == ["entra.update_application"]

@@ -28,7 +28,7 @@ from authentik_entra_bootstrap.domain import (
     ResourcePrincipal,
     TokenClaims,
 )
-from authentik_entra_bootstrap.domain.application_tags import read_marks
+from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.errors import (
     ConfigError,
     Conflict,
@@ -199,7 +199,7 @@ class World:
         return {item.key_id for item in self.tenant.app.keys}
 
     def assert_ready(self, name: str = "key.pem") -> None:
-        truth, marks = self.tenant.truth, read_marks(self.tenant.app.tags)
+        truth, marks = self.tenant.truth, read_tags(self.tenant.app.tags)
         assert truth.principal is not None
         assert [item.app_role_id for item in truth.assignments] == ["role-owned-by"]
         assert self.entra.connection_owners == {OPERATOR, truth.principal.service_principal_object_id}

@@ -114,5 +114,5 @@ async def test_a_bootstrap_works_after_a_teardown(working: World, wish: Wish) ->
 async def test_a_stranger_s_deleted_application_is_neither_restored_nor_purged(working: World) -> None:
     working.tenant.change_app(tags=("authentik-entra", "authentik-entra:connection=staff"))
     await working.entra.delete_application(working.tenant.app.app_object_id)
-    with pytest.raises(Conflict, match="does not carry this connection's mark"):
+    with pytest.raises(Conflict, match="does not carry this connection's tags"):
         await find_deleted(working.context(), working.desired)
