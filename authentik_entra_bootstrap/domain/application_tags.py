@@ -27,7 +27,7 @@ class Delivered:
     request_id: str | None = None
 
     def text(self) -> str:
-        """As it stands in a tag."""
+        """The value of a tag."""
         return f"{self.key_id}@{self.request_id}" if self.request_id else str(self.key_id)
 
     @classmethod
@@ -131,7 +131,7 @@ def secret_display_name(connection: str, rotation_id: str) -> str:
 
 
 def connection_tag(connection: str) -> str:
-    """The tag that names a connection, as it stands on its application."""
+    """The tag that names the connection of an application."""
     return f"{PREFIX}:connection={connection}"
 
 

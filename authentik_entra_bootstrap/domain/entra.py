@@ -118,7 +118,7 @@ class KeyCredential:
 
 @dataclass(frozen=True)
 class FederatedCredential:
-    """A federated identity credential: whose tokens are taken instead of a certificate's signature."""
+    """A federated identity credential: tokens of this issuer and subject replace a certificate's signature."""
 
     name: str
     issuer: str

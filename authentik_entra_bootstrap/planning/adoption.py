@@ -1,4 +1,4 @@
-"""Taking over an application and a provider that somebody else made. Pure.
+"""Taking over an application and a provider that this program did not make. Pure.
 
 Taking over needs consent once (``--adopt CLIENT_ID``). From then on the application carries our tags, one of which
 (``authentik-entra:adopted=DAY``) says that it was not made here. Later runs find it by ``uniqueName``, which is filled
@@ -30,7 +30,7 @@ def adopting(desired: Desired, application: Application | None) -> bool:
 
 
 def adopted(desired: Desired, application: Application) -> bool:
-    """Whether the application was made by somebody else and is, or now becomes, ours to look after."""
+    """Whether the application was not made by this program, and was or now is taken over."""
     return read_tags(application.tags).adopted is not None or adopting(desired, application)
 
 

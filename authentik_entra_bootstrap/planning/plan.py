@@ -125,7 +125,7 @@ def make_plan(
 ) -> Plan:
     """Compare both sides with what is wanted.
 
-    :param abandoned: secrets of the application whose makers are known to have ended.
+    :param abandoned: secrets of the application made by runs that are known to have ended.
     :raises BootstrapError: a refusal (:func:`authentik_entra_bootstrap.planning.preflight.refuse` holds those that
         need no plan); here: unknown permissions, and policies that forbid the secret that would be made.
     """

@@ -2,11 +2,11 @@
 
 Two facts carry every decision. authentik's audit trail names the request that last changed the provider; the
 application's ``current`` tag names the request with which we delivered the secret. Equal: authentik holds
-what we recorded. Different, or never recorded: certainty is gone, one new secret regains it, and nothing is
+what we recorded. Different, or never recorded: it is not known what authentik holds, one new secret settles it, and nothing is
 retired before authentik has proven the new one. On servers that still give the secret back, its first three
 characters against the credential's ``hint`` tell the same, and more: that only another field was changed.
 
-How a decision is carried out stands in :mod:`authentik_entra_bootstrap.rotation.phases`.
+:mod:`authentik_entra_bootstrap.rotation.phases` says how a decision is carried out.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class State(StrEnum):
     UNRECORDED = "unrecorded"
     """No delivered secret is on record: an earlier run was interrupted, or the application was taken over."""
     CHANGED = "changed"
-    """Somebody else changed the provider last, so what authentik holds is not known."""
+    """A person or another program changed the provider last, so it is not known what authentik holds."""
     REMOVED = "removed"
-    """The recorded secret is gone from the application."""
+    """The recorded secret was removed from the application."""
     ENDED = "ended"
     """The recorded secret has expired."""
 
@@ -73,7 +73,7 @@ class SecretObservation:
 
     :param change: authentik's last change of the provider, or ``None`` when there is none on record.
     :param change_readable: false where the token may not read audit events.
-    :param abandoned: secrets whose makers are known to have ended; the others' may be about to deliver them.
+    :param abandoned: secrets whose runs are known to have ended. The run of any other secret may be about to deliver it.
     :param force: make a new one although none is due.
     """
 
@@ -94,9 +94,9 @@ class SecretDecision:
 
     :param kept: the secret that authentik holds: for ``keep`` and ``prove``, and one that is due.
     :param retire: secrets of ours that nothing uses; removed only after a fresh proof.
-    :param orphaned: those of ``retire`` that go before their rest is over, because their makers have ended. The
-        makers' last requests may still be under way.
-    :param resting: secrets of ours on no record that may still be in somebody's hands, and until when.
+    :param orphaned: those of ``retire`` that are removed before their rest is over, because the runs that made them
+        have ended. The last requests of these runs may still be under way.
+    :param resting: secrets of ours on no record that another run may still deliver, and until when.
     :param certain: false where the audit trail could not confirm what authentik holds.
     """
 
@@ -241,7 +241,7 @@ def _rest(seen: SecretObservation, secret: ClientSecret) -> Previous | None:
 
 
 def _age_rest(secret: ClientSecret) -> datetime:
-    """From when a secret on no record is too old to be delivered by anybody."""
+    """From when a secret on no record is too old to be delivered by any run."""
     return secret.start_date_time + stray_rest(secret.lifetime)
 
 

@@ -67,7 +67,7 @@ def classify_secrets(
 ) -> tuple[ClassifiedSecret, ...]:
     """Every client secret of an application with its status, oldest first.
 
-    :param of_principal: those of its service principal, which are always somebody else's.
+    :param of_principal: those of its service principal, which this program never made.
     """
     tags = read_tags(application.tags) if tags is None else tags
     resting = {item.key_id: item.retire_at for item in sorted(tags.previous, key=lambda item: item.retire_at)}
@@ -114,7 +114,7 @@ def attention(application: Application, desired: Desired, now: datetime) -> Atte
 
 
 def urgency(application: Application) -> datetime:
-    """Until when a connection can wait for its run: the end of its current secret; always past where none is proven."""
+    """Latest safe time for the next run: the end of the current secret, or ``datetime.min`` where none is proven."""
     tags = read_tags(application.tags)
     ends = {secret.key_id: secret.end_date_time for secret in application.secrets}
     if tags.current is None or (tags.pending is not None and tags.pending.request_id):

@@ -49,7 +49,7 @@ from authentik_entra_bootstrap.workflows.tenant import TenantSide
 
 @dataclass(frozen=True)
 class Outcome:
-    """What stands at the end of a run.
+    """The connection at the end of a run, and what the run changed.
 
     :param changed: the steps that wrote.
     :param evidence: the proofs seen, newest last; empty when nothing was proven in this run.
@@ -131,7 +131,7 @@ async def _nothing() -> None:
 
 
 class Saving(Protocol):
-    """Makes what does not exist. What exists is changed through the API, also if somebody else made it."""
+    """Makes what does not exist. What exists is changed through the API, also if a person made it."""
 
     async def create(self, desired: Desired, spec: ProviderSpec, secret: SecretText) -> Written[Provider]:
         """Create the provider with its secret, not assigned to an application.
@@ -254,7 +254,7 @@ class ProviderSetup:
     async def _first_sync(self, run: SecretRun) -> None:
         """Save the provider once more: every save starts a full sync, the assignment to an application none.
 
-        The new secret goes along, so that authentik holds it whoever saved the provider in between.
+        The save carries the new secret, so that authentik holds it even if a person saved the provider in between.
         """
         step = self.plan.step(Target.FIRST_SYNC)
         provider = run.saved_provider()
@@ -285,7 +285,7 @@ class ProviderSetup:
 def _outcome(
     run: SecretRun, delivery: ProviderSetup, principal: ServicePrincipal, consent: ConsentState | None
 ) -> Outcome:
-    """What stands now."""
+    """The connection as the run left it."""
     plan, seen = delivery.plan, delivery.authentik
     assert delivery.attached is not None  # attached, or observed as such
     if not run.evidence:

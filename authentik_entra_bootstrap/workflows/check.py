@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 PERMISSION = "permission "
 """Prefix of the name of a line about one of authentik's permissions."""
-DOUBTFUL_SKEW = timedelta(minutes=2)
+WARNED_SKEW = timedelta(minutes=2)
 REFUSED_SKEW = timedelta(minutes=5)
 """Token services refuse assertions beyond it."""
 
@@ -280,7 +280,7 @@ async def _clock_line(context: Context, service: str, clock: Awaitable[datetime 
         return _warning(name, error.message if error else f"{service} does not tell its time")
     now = context.now()
     off = abs(now - told)
-    if off < DOUBTFUL_SKEW:
+    if off < WARNED_SKEW:
         return _ok(name, f"agrees with {service}'s")
     # Whole minutes read as a span from here on: the header tells whole seconds.
     span = in_words(timedelta(minutes=round(off / timedelta(minutes=1))))

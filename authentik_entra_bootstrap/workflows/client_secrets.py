@@ -100,7 +100,7 @@ async def _remove_lost(context: Context, application: Application, display_name:
 
 
 async def remove_secret(context: Context, application: Application, key_id: KeyId) -> None:
-    """Remove one client secret of ours and wait until reads agree that it is gone.
+    """Remove one client secret of ours and wait until reads agree that it is removed.
 
     Graph answers "not found" both for a removed key and for one that the replica has not seen yet, so absence
     is confirmed by several reads in a row (Graph reference, removePassword; terraform-provider-azuread).
@@ -108,7 +108,7 @@ async def remove_secret(context: Context, application: Application, key_id: KeyI
     :raises ReplicationTimeout: ``secret-removal-not-confirmed``.
     """
 
-    async def gone() -> bool | None:
+    async def removed() -> bool | None:
         seen = await context.entra.application(application.app_object_id)
         if seen is not None and all(secret.key_id != key_id for secret in seen.secrets):
             return True
@@ -117,7 +117,7 @@ async def remove_secret(context: Context, application: Application, key_id: KeyI
 
     await context.entra.remove_secret(application.app_object_id, key_id)
     await context.waiter.until(
-        gone,
+        removed,
         what="Entra ID to forget a removed client secret",
         code="secret-removal-not-confirmed",
         confirmations=CONFIRMATIONS,

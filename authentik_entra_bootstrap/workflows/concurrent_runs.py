@@ -101,7 +101,7 @@ def ours_was_last(
     observed: ProviderChange | None,
     carried: str | None,
 ) -> None:
-    """Refuse to record a secret after which somebody else may have given authentik another one.
+    """Refuse to record a secret if another run or a person may have given authentik another one since.
 
     A save that carries no secret leaves whatever authentik holds by then. So all changes since the one that brought
     the secret have to be ours, and not only the last.

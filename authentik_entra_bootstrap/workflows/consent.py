@@ -73,7 +73,8 @@ async def missing_consent(
 ) -> ConsentState:
     """What is missing after the operator was refused a grant.
 
-    Somebody may have granted it a moment before, unseen by the replica that was asked: look again for a while.
+    An administrator may have granted it a moment before, and the replica that answered does not know it: look again
+    for a while.
 
     :param granted: names that this run granted itself.
     """

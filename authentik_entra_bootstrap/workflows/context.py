@@ -81,7 +81,7 @@ class Context:
         return rotation_id(self.domain, self.new_rotation_id())
 
     def abandoned(self, application: Application | None) -> frozenset[KeyId]:
-        """Secrets whose makers are known to have ended."""
+        """Secrets made by runs that are known to have ended."""
         secrets = application.secrets if application else ()
         return frozenset(secret.key_id for secret in secrets if made_in(secret, self.domain))
 

@@ -66,7 +66,7 @@ async def observe(
         context.waiter.retry(
             lambda: observe_entra(context.entra, desired),
             what="Entra ID to show the application to adopt",
-            # Somebody may have made it a moment ago.
+            # A person or another run may have made it a moment ago.
             when=lambda error: getattr(error, "code", "") == "adopt-application-not-found",
             backoff=SETTLING,
         ),

@@ -133,7 +133,7 @@ async def rotate(context: Context, desired: Desired, *, force: bool = False) -> 
 
     :param force: make a new secret although none is due.
     :raises Temporary: run again later; what was begun is finished or undone by the next run.
-    :raises BootstrapError: somebody has to act; nothing was changed, or the secret in use still works.
+    :raises BootstrapError: a person has to act; nothing was changed, or the secret in use still works.
     """
     return await carry_out(context, await plan_rotation(context, desired, force=force), at_once=True)
 

@@ -202,7 +202,7 @@ async def retire(run: SecretRun) -> PhaseResult:
     pending = run.tags.pending
     tags = replace(
         run.tags,
-        # A tag of an interrupted run whose secret is gone says nothing any more.
+        # An interrupted run left this tag, and its secret was removed since.
         pending=pending if pending and pending.key_id in there else None,
         previous=tuple(item for item in run.tags.previous if item.key_id in there),
     )
@@ -243,9 +243,9 @@ async def _proven(run: SecretRun) -> bool:
 
 
 async def _changed(run: SecretRun) -> bool:
-    """Whether somebody else changed the provider meanwhile: that may have brought an old secret back.
+    """Whether another run or a person changed the provider meanwhile: it may hold an older secret again.
 
-    Where the token may not read audit events, nothing shows it.
+    False where the token may not read audit events.
     """
     if not run.case.seen.last_change_readable:
         return False
@@ -277,14 +277,14 @@ async def discard(run: SecretRun) -> PhaseResult:
 
 
 async def note_delivered(run: SecretRun) -> PhaseResult:
-    """Nothing speaks against the secret: the next run only takes the proof again."""
+    """Tag the secret as delivered: nothing speaks against it, and the next run only takes the proof again."""
     run.tags = run.tags.with_pending(await run.as_recorded())
     await run.write_tags()
     return PhaseResult.GOOD
 
 
 async def note_doubt(run: SecretRun) -> PhaseResult:
-    """authentik does not hold what works: with nothing pending the next run makes a new one."""
+    """Drop the tag ``pending``: authentik holds a secret that does not work, and the next run makes a new one."""
     if run.delivered is not None:
         run.tags = run.tags.with_pending(None)
         await run.write_tags()
@@ -292,7 +292,7 @@ async def note_doubt(run: SecretRun) -> PhaseResult:
 
 
 def _ended(phase: Phase, error: BootstrapError) -> PhaseResult:
-    """How a phase ended that raised."""
+    """The result of a phase that raised this exception."""
     if phase is Phase.CUT_OVER:
         return PhaseResult.UNKNOWN
     refused = isinstance(error, VerificationFailed) and error.code != NOT_REACHED

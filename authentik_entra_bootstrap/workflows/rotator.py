@@ -139,7 +139,7 @@ async def prepare_rotator(
     """Look, refuse what cannot work before the first write, and plan.
 
     :raises ConfigError: about the key file.
-    :raises Conflict: the unique name belongs to somebody else.
+    :raises Conflict: another application has the unique name.
     :raises Denied: the operator lacks what a missing step needs.
     """
     wanted_by = tuple(connections)

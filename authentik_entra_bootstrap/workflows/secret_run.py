@@ -238,7 +238,7 @@ class SecretRun:
 
         Whether attaching a provider counts as a change of it differs between releases; the trail tells.
 
-        :raises Temporary: ``another-run-active``: somebody else has saved the provider after us.
+        :raises Temporary: ``another-run-active``: another run or a person has saved the provider after this run.
         """
         delivered = self.delivered
         if delivered is None or not self.saved:

@@ -174,7 +174,7 @@ async def make_account(
 
 
 async def prove_account(authentik: AuthentikPort, purpose: str) -> tuple[Evidence, ...]:
-    """Look with the new token: whose it is, and whether it holds what it is for.
+    """Ask authentik which account the new token belongs to, and whether it holds the permissions of its purpose.
 
     :param authentik: asked with the new token.
     :raises VerificationFailed: ``service-account-insufficient``.
