@@ -168,6 +168,7 @@ def _apply(
         rotator_outcome_document,
         show_rotator_outcome,
         show_rotator_plan,
+        show_rotator_steps,
     )
     from authentik_entra_bootstrap.rotator.credentials import check_key_lifetime, federated_credential
     from authentik_entra_bootstrap.workflows.rotator import apply_rotator, prepare_rotator
@@ -193,6 +194,8 @@ def _apply(
             confirm(options, "Apply this plan?", yes=yes, otherwise=ON_A_TERMINAL)
         outcome = await apply_rotator(context, desired, prepared, asked)
         show_rotator_outcome(terminal, outcome, prepared.plan, cloud, asked)
+        if command == "rotator create" and prepared.plan.changes:
+            show_rotator_steps(terminal, outcome)
         return ExitCode.DONE, rotator_outcome_document(outcome, prepared.plan, cloud, context.now(), asked)
 
     return _run(command, options, body)

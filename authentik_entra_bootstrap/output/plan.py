@@ -20,7 +20,7 @@ from authentik_entra_bootstrap.output.documents import (
 )
 from authentik_entra_bootstrap.output.lines import NAMES
 from authentik_entra_bootstrap.output.preview import show_summary, summary_document
-from authentik_entra_bootstrap.output.terminal import Terminal
+from authentik_entra_bootstrap.output.terminal import Terminal, chosen
 from authentik_entra_bootstrap.planning.differences import Action, Difference
 from authentik_entra_bootstrap.planning.plan import Plan, Step
 from authentik_entra_bootstrap.planning.preview import Preview
@@ -32,11 +32,6 @@ from authentik_entra_bootstrap.workflows.planning import Prepared
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, RotationPlan
 
 _SIDES = {"entra": "Entra ID", "authentik": "authentik"}
-_NEXT_STEPS = (
-    ("authentik-entra status", "shows the connection and when its secret is due"),
-    ("authentik-entra verify", "takes the proofs again at any time"),
-    ("authentik-entra rotate", "from the renewal date on, replaces the secret"),
-)
 
 
 def _titles(organization: Organization, authentik_url: str) -> dict[str, str]:
@@ -209,7 +204,15 @@ def show_outcome(terminal: Terminal, outcome: Outcome, plan: Plan, cloud: Cloud,
         ]
     )
     if plan.changes:
-        terminal.next_steps(*_NEXT_STEPS)
+        named = chosen(plan.desired.connection)
+        terminal.next_steps(
+            (
+                f"authentik-entra rotator create{named} --to rotator.pem",
+                "an identity for rotation",
+            ),
+            (f"authentik-entra schedule systemd{named}", "files that rotate unattended"),
+            (f"authentik-entra status{named}", "when its secret is due"),
+        )
 
 
 # --- rotation

@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.output.documents import (
     moment,
     values,
 )
-from authentik_entra_bootstrap.output.terminal import Terminal
+from authentik_entra_bootstrap.output.terminal import Terminal, chosen
 from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotator.credentials import KEY_NAME, renew_key_at
@@ -70,6 +70,20 @@ def show_rotator_outcome(
         terminal.copyable(f"  {line}")
     if unsaid[0] not in settings:
         terminal.copyable(f"  # {' '.join(unsaid)}")
+
+
+def show_rotator_steps(terminal: Terminal, outcome: RotatorOutcome) -> None:
+    """What follows on the rotator's creation: authentik's side, then the schedule."""
+    connections = [item.connection for item in outcome.seen.connections]
+    named = chosen(connections[0]) if len(connections) == 1 else ""
+    token = f"authentik-entra rotator token{chosen(connections[0])} --to rotator.token"
+    terminal.next_steps(
+        (token, "makes authentik's side"),
+        (
+            f"authentik-entra schedule systemd{named}",
+            "rotates with these settings",
+        ),
+    )
 
 
 def show_rotator(terminal: Terminal, seen: RotatorSeen, cloud: Cloud, now: datetime) -> None:

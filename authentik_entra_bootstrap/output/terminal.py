@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from authentik_entra_bootstrap.config import DEFAULT_CONNECTION
 from authentik_entra_bootstrap.errors import BootstrapError
 from authentik_entra_bootstrap.output.lines import (
     MARKS,
@@ -38,6 +39,11 @@ _SHORTEST_WAIT = 2.0
 """Seconds of a wait that is worth a line."""
 _NARROW = 60
 """Columns below which values are not aligned, and tables are lists."""
+
+
+def chosen(connection: str) -> str:
+    """The option that names a connection in a command to type, after a blank; empty for the default one."""
+    return "" if connection == DEFAULT_CONNECTION else f" --connection {connection}"
 
 
 class Terminal(Reporter):
