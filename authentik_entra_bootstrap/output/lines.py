@@ -76,9 +76,9 @@ def with_detail(what: str, detail: str) -> str:
 def wrapped(line: Text, width: int, hang: int) -> Iterator[Text]:
     """The line in pieces of at most ``width`` columns, broken at spaces; a longer word stays whole, to be copied.
 
-    :param hang: columns by which every piece but the first is indented.
+    :param hang: columns by which every piece but the first is indented; half the width at most.
     """
-    rest, indent = line, ""
+    rest, indent, hang = line, "", min(hang, width // 2)
     while cell_len(rest.plain) > width - len(indent):
         room = width - len(indent)
         plain = _ID.sub(lambda found: found[0].replace(" ", "_"), rest.plain)

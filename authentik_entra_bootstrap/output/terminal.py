@@ -276,8 +276,9 @@ class Terminal(Reporter):
     def columns(self, *rows: tuple[str, str]) -> None:
         """Things, and beside each what it is; below it where there is no room."""
         wide = max(len(name) for name, _ in rows)
+        below = self.width is not None and wide > self.width // 2
         for name, what in rows:
-            if self.narrow:
+            if below:
                 self.say(f"  {name}")
                 self.say(f"    {what}")
             else:
