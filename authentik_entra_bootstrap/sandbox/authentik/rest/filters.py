@@ -48,7 +48,14 @@ def equal(column: Column, parse: Callable[[str], Any] = str) -> Filter:
         if not text:
             return None
         wanted = parse(text)
-        return lambda record: (str(read(record)) if parse is str else read(record)) == wanted
+        if parse is str:
+            return lambda record: str(read(record)) == wanted
+        # A plain column is read without a detour: lists of links have a row for each user.
+        return (
+            (lambda record: read(record) == wanted)
+            if callable(column)
+            else (lambda record: record.get(column) == wanted)
+        )
 
     return build
 

@@ -143,8 +143,8 @@ class Model:
     after_audit: Hook | None = None
     """Called last, for relations that are set once the object and its event are written."""
     deleting: Hook | None = None
-    fits: Callable[[Record], bool] = lambda _: True
-    """Which rows of a shared table are of this model."""
+    fits: Callable[[Record], bool] | None = None
+    """Which rows of a shared table are of this model; ``None`` for all of them."""
 
     def __post_init__(self) -> None:
         self.app, _, self.model_name = self.label.partition(".")
@@ -164,12 +164,13 @@ class Model:
 
     def rows(self) -> list[Record]:
         """The rows of this model, in order of creation."""
-        return [row for row in self.table if self.fits(row)]
+        fits = self.fits
+        return list(self.table) if fits is None else [row for row in self.table if fits(row)]
 
     def get(self, key: Any) -> Record | None:
         """The row with this key, if it is of this model."""
         row = self.table.get(key)
-        return row if row is not None and self.fits(row) else None
+        return row if row is not None and (self.fits is None or self.fits(row)) else None
 
     def permission(self, verb: str) -> str:
         """``app.verb_model``."""
