@@ -15,6 +15,9 @@ from authentik_entra_bootstrap.entra.operations import Operation
 OPERATIONS = [value for value in vars(ops).values() if isinstance(value, Operation)]
 REQUESTS: dict[Operation, list[tuple[str, str]]] = {
     ops.READ_ORGANIZATION: [("get", "/organization")],
+    ops.READ_USERS: [("get", "/users")],
+    ops.READ_GROUPS: [("get", "/groups")],
+    ops.READ_MEMBERS: [("get", "/groups/{id}/members")],
     ops.READ_APPLICATION: [
         ("get", "/applications(uniqueName='{uniqueName}')"),
         ("get", "/applications(appId='{appId}')"),

@@ -34,6 +34,8 @@ class Tenant:
         self.graph = broad.graph_principal_id
         self.application, self.principal = broad.new_principal(uniqueName="u")
         self.deleted: dict[str, Any] = {}
+        self.group = {"id": broad.world.guid(), "displayName": "g", "_owners": [], "_members": []}
+        self.directory.put("group", self.group["id"], self.group)
 
     def ready(self, operation: Operation, *, owned: bool) -> None:
         """Put back what the last request spent, and set who owns the objects."""
@@ -61,6 +63,9 @@ class Tenant:
         gone = f"/directory/deletedItems/{self.deleted.get('id')}"
         return {
             ops.READ_ORGANIZATION: ("GET", "/organization", None),
+            ops.READ_USERS: ("GET", "/users", None),
+            ops.READ_GROUPS: ("GET", "/groups", None),
+            ops.READ_MEMBERS: ("GET", f"/groups/{self.group['id']}/members", None),
             ops.READ_APPLICATION: ("GET", app, None),
             ops.READ_DELETED: ("GET", "/directory/deletedItems/microsoft.graph.application", None),
             ops.CREATE_APPLICATION: ("POST", "/applications", {"displayName": "new"}),

@@ -59,6 +59,7 @@ def test_nothing_a_run_prints_logs_or_writes_holds_a_secret(
         ["check"],
         ["plan"],
         ["bootstrap", "--yes"],
+        ["preview"],
         ["status"],
         ["verify"],
         ["bootstrap", "--yes"],
