@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from authentik_entra_bootstrap.authentik.client import Part
 from authentik_entra_bootstrap.authentik.permissions import role_permissions, wanted_for
-from authentik_entra_bootstrap.authentik.port import Account, ApiToken, Group, Role
+from authentik_entra_bootstrap.authentik.port import Account, Group, Role
 from authentik_entra_bootstrap.authentik.requests import (
     GROUPS,
     MAPPINGS,
@@ -21,11 +21,12 @@ from authentik_entra_bootstrap.authentik.requests import (
     items,
     keys,
     mapping,
+    moment,
     needed_number,
     needed_text,
     text,
 )
-from authentik_entra_bootstrap.domain import PropertyMapping, SecretText
+from authentik_entra_bootstrap.domain import ApiToken, PropertyMapping, SecretText
 from authentik_entra_bootstrap.errors import AlreadyExists, UnexpectedAnswer
 
 T = TypeVar("T")
@@ -77,6 +78,12 @@ class Directory(Part):
     async def group_name(self, pk: str) -> str | None:
         """The name of a group."""
         return await self._api.find(GROUPS, pk, lambda body: text(mapping(body), "name"))
+
+    async def api_tokens(self) -> tuple[ApiToken, ...]:
+        """Every API token that this one may see."""
+        query = (("intent", "api"),)
+        found = await self._api.pages(TOKENS, lambda body: _token(mapping(body)), query)
+        return tuple(item for item in found if item.intent == "api")
 
 
 class Accounts(Part):
@@ -228,5 +235,6 @@ def _token(fields: Mapping[str, object]) -> ApiToken:
         needed_text(fields, "identifier"),
         needed_number(fields, "user"),
         text(fields, "intent") or "",
-        flag(fields, "expiring", default=True),
+        # One that does not expire may carry a date all the same.
+        moment(fields, "expires") if flag(fields, "expiring", default=True) else None,
     )

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from authentik_entra_bootstrap.domain import (
+    ApiToken,
     AuthentikApplication,
     AuthentikPeople,
     AuthentikUser,
@@ -51,6 +52,12 @@ class AuthentikPort(Protocol):
 
     async def me(self) -> AuthentikUser:
         """Whom the token belongs to."""
+
+    async def api_tokens(self) -> tuple[ApiToken, ...]:
+        """Every API token that this one may see: its user's own, and an administrator's all.
+
+        :raises Denied: ``authentik-permission-missing``.
+        """
 
     async def permissions(self, purpose: str) -> tuple[PermissionCheck, ...]:
         """Each permission that a purpose needs, held or missing, found without changing anything.
@@ -278,16 +285,6 @@ class Account:
     is_superuser: bool = False
     groups: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ApiToken:
-    """A token without its key."""
-
-    identifier: str
-    user: int
-    intent: str
-    expiring: bool = False
 
 
 class AuthentikAccounts(Protocol):

@@ -220,7 +220,8 @@ def posted_fields(
 
 def license_info(body: object) -> LicenseInfo:
     """The licence's summary."""
-    return LicenseInfo(needed_text(mapping(body), "status"))
+    fields = mapping(body)
+    return LicenseInfo(needed_text(fields, "status"), moment(fields, "latest_valid"))
 
 
 def user(body: object) -> AuthentikUser:

@@ -30,12 +30,14 @@ def check(options: Options, purpose: str | None) -> int:
     """Look at everything that bootstrap will need, or a rotation. Read-only; each line says what to do."""
     from authentik_entra_bootstrap.output.checks import check_document, show_check
     from authentik_entra_bootstrap.workflows.check import check, check_rotation, worst
+    from authentik_entra_bootstrap.workflows.monitoring import check_expiries
 
     async def body(session: Session, terminal: Terminal) -> Result:
         look = check_rotation if purpose == "rotation" else check
         sharing = _providers_beside(options, session.settings)
         found = await look(session.context, session.desired, sharing)
-        lines = (*_exposed_files(options, session.settings), *found)
+        expiries = await check_expiries(session.context, session.desired)
+        lines = (*_exposed_files(options, session.settings), *found, *expiries)
         show_check(terminal, session.desired.connection, lines, purpose=purpose)
         return worst(lines), {
             "connection": session.desired.connection,

@@ -49,6 +49,25 @@ def rotate(options: Options, force: bool, dry_run: bool) -> int:
                 terminal.note(f"{session.desired.connection}: {due}")
             outcome = await carry_out(session.context, plan, at_once=True)
         show_rotation(terminal, plan, outcome)
+        await _renew_certificate(session, terminal)
         return ExitCode.DONE, rotation_document(plan, outcome)
 
     return run_connection("rotate", options, body)
+
+
+async def _renew_certificate(session: Session, terminal: Terminal) -> None:
+    """Let the rotator look after its own certificate. The rotation is done: what fails here is a warning."""
+    from authentik_entra_bootstrap.errors import BootstrapError
+    from authentik_entra_bootstrap.support.logs import record
+    from authentik_entra_bootstrap.workflows.rotator_renewal import renew_own_certificate, renewal_context
+
+    operator, context = session.settings.operator(), session.context
+    renewal = renewal_context(context.entra, session.identities, context.waiter, context.now)
+    try:
+        renewed = await renew_own_certificate(renewal, operator.certificate_file if operator else None)
+    except BootstrapError as error:
+        record("certificate-not-renewed", code=error.code, message=error.message, what_to_do=error.remedy)
+        terminal.warn(f"{error.message} {error.remedy}".rstrip())
+        return
+    if renewed is not None and operator is not None:
+        terminal.note(f"The rotator's certificate in {operator.certificate_file}: key id {renewed.key_id}.")

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     "--check",
     "check_alarms",
     is_flag=True,
-    help="For monitoring: exit code 2 when a secret in use ends soon, authentik's proof is missing or failed, or "
-    "there is drift.",
+    help="For monitoring: exit code 2 when a secret, the rotator's certificate, a token or the licence expires soon, "
+    "authentik's proof is missing or failed, or there is drift.",
 )
 @to_option
 @click.option(
     "--within",
     callback=span,
     metavar="SPAN",
-    help='What "soon" is, like 14d or 12h. Left out: a sixth of the secret\'s lifetime.',
+    help='What "soon" is, like 14d or 12h. Left out: a sixth of the client secret\'s lifetime; 30 days of everything else.',
 )
 def status(options: Options, check_alarms: bool, file: Path | None, within: timedelta | None) -> int:
     """Show the connection: secrets, expiry, last proof, authentik's last sync, drift.
@@ -74,11 +74,11 @@ def status(options: Options, check_alarms: bool, file: Path | None, within: time
 def verify(options: Options) -> int:
     """Take the proofs now and say which evidence was seen. Changes nothing."""
     from authentik_entra_bootstrap.output.documents import evidence_document
-    from authentik_entra_bootstrap.workflows.planning import look
+    from authentik_entra_bootstrap.workflows.monitoring import monitor
     from authentik_entra_bootstrap.workflows.verify import judge, verify
 
     async def body(session: Session, terminal: Terminal) -> Result:
-        seen = await look(session.context, session.desired)
+        seen = (await monitor(session.context, session.desired)).prepared
         evidence = await verify(session.context, seen.plan, seen.entra, seen.authentik)
         verdict = judge(evidence)
         connection = session.desired.connection

@@ -1,6 +1,7 @@
 """The words of this project as types. No I/O; every record is immutable; times are aware UTC."""
 
 from authentik_entra_bootstrap.domain.authentik import (
+    ApiToken,
     AuthentikApplication,
     AuthentikUser,
     BlueprintInstance,
@@ -80,6 +81,7 @@ __all__ = [
     "MICROSOFT_GRAPH_APP_ID",
     "PROVIDER_OPTIONS",
     "USER_AGENT",
+    "ApiToken",
     "AppId",
     "AppObjectId",
     "AppRoleAssignment",

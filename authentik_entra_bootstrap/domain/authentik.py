@@ -27,6 +27,7 @@ class LicenseInfo:
     status: str
     """``valid``, ``unlicensed``, ``expired``, ``expiry_soon``, ``limit_exceeded_user``,
     ``limit_exceeded_admin``, ``read_only`` or a word newer than this code."""
+    valid_until: datetime | None = None
 
     @property
     def allows_saving(self) -> bool:
@@ -114,6 +115,20 @@ class AuthentikUser:
     pk: int
     username: str
     is_superuser: bool
+
+
+@dataclass(frozen=True)
+class ApiToken:
+    """A token of authentik without its key.
+
+    :param user: primary key of its user.
+    :param expires: aware UTC; ``None`` for one that does not expire.
+    """
+
+    identifier: str
+    user: int
+    intent: str
+    expires: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,7 @@ def show_rotator(terminal: Terminal, seen: RotatorSeen, cloud: Cloud, now: datet
             word = "owned" if connection.owned else "not owned" if connection.application else "none yet"
             rows.append(("connection", f"{connection.connection}: application {word}"))
         known = {item.application.app_id for item in seen.connections if item.application}
+        known.add(application.app_id)
         if others := sorted(seen.owned - known):
             rows.append(("also owns", f"{len(others)} applications (client ids {', '.join(others)})"))
         terminal.rows(rows)

@@ -27,7 +27,7 @@ from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.output.timeline import PLAIN, UNICODE, WIDTH, Scale, bar
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotation.secret_status import ClassifiedSecret, SecretStatus
-from authentik_entra_bootstrap.workflows.metrics import EXPIRY, HEALTHY, PROOF, RENEW, ROTATION
+from authentik_entra_bootstrap.workflows.metrics import CREDENTIALS, EXPIRY, HEALTHY, PROOF, RENEW, ROTATION
 from authentik_entra_bootstrap.workflows.status import Alarm, Status, about
 
 _BESIDE_A_BAR = 63
@@ -48,9 +48,10 @@ def status_document(status: Status, found: Sequence[Alarm], cloud: Cloud, authen
     plan, entra = status.prepared.plan, status.prepared.entra
     application, provider = entra.application, status.prepared.authentik.provider
     renewal, current, wanted = plan.desired.renewal, status.current, status.attention
+    seen_at = status.seen_at
     return {
         "connection": plan.desired.connection,
-        "seen_at": moment(status.seen_at),
+        "seen_at": moment(seen_at),
         "tenant": tenant_document(entra.organization),
         "application": None
         if application is None
@@ -78,10 +79,18 @@ def status_document(status: Status, found: Sequence[Alarm], cloud: Cloud, authen
             "status": status.sync.last_sync_status,
             "at": moment(status.sync.last_successful_sync),
         },
+        "expiries": [
+            {
+                **values(item, "kind", "name", "at"),
+                "state": item.state(seen_at),
+                "detail": item.detail(seen_at),
+            }
+            for item in status.expiries
+        ],
         "drift": drift_document(status.prepared.plan.differences),
         "healthy": not found,
         "alarms": [values(item, "code", "message") for item in found],
-        "warnings": [*plan.warnings, *status.notes],
+        "warnings": [*plan.warnings, *status.notes, *status.unread],
     }
 
 
@@ -138,9 +147,12 @@ def show_status(terminal: Terminal, status: Status, found: Sequence[Alarm]) -> N
         rows.append(
             ("last sync", f"{dated(at) if at else 'never'}, {status.sync.last_sync_status or 'no status'}")
         )
+    rows += [(item.kind.label, item.detail(status.seen_at)) for item in status.further_expiries]
     terminal.rows(rows)
     _show_secrets(terminal, status)
     show_drift(terminal, status.prepared.plan.differences)
+    for text in status.unread:
+        terminal.say(f"  (?) {text}", "dim")
     terminal.warnings([*status.notes, *plan.warnings])
 
 
@@ -247,8 +259,21 @@ def exposition(document: Document) -> str:
         for item in connections_of(document):
             value = value_of(item)
             if value is not None:
-                lines.append(f'{name}{{connection="{_label(item.get("connection") or "")}"}} {value:.0f}')
+                lines.append(f"{name}{{{_connection(item)}}} {value:.0f}")
+    name, meaning = CREDENTIALS
+    lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
+    for item in connections_of(document):
+        # Of several of one kind the first to expire counts.
+        ends = sorted(
+            (parse_time(each["at"]), each["kind"]) for each in item.get("expiries") or () if each["at"]
+        )
+        for kind, at in {kind: at for at, kind in reversed(ends)}.items():
+            lines.append(f'{name}{{{_connection(item)},kind="{kind}"}} {at.timestamp():.0f}')
     return "\n".join(lines) + "\n"
+
+
+def _connection(item: Document) -> str:
+    return f'connection="{_label(item.get("connection") or "")}"'
 
 
 def _moment(item: Mapping[str, Any] | None, key: str) -> float | None:

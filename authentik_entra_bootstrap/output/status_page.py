@@ -155,6 +155,7 @@ def _connection(item: Document) -> str:
         (f'<ul class="alarms">{alarms}</ul>\n' if alarms else "")
         + _pairs(pair for pair in pairs if pair != ("Last failure", _NONE))
         + _secrets(_name(item), application["secrets"] if application else [])
+        + _expiries(_name(item), item["expiries"])
         + _drift(_name(item), item["drift"])
         + "".join(f'<p class="note">{escape(text)}</p>\n' for text in item["warnings"])
     )
@@ -178,6 +179,16 @@ def _secrets(name: str, secrets: Sequence[Document]) -> str:
         )
         rows.append(_cells(heads, cells))
     return _table(f"Client secrets of {name}, oldest first", heads, rows)
+
+
+def _expiries(name: str, expiries: Sequence[Document]) -> str:
+    heads = ("What", "Name", "Expires", "State")
+    rows = [
+        _cells(heads, (escape(each["kind"]), _code(each["name"]), _at(each["at"]), escape(each["detail"])))
+        for each in expiries
+        if each["kind"] != "client-secret"
+    ]
+    return _table(f"What else of {name} expires", heads, rows) if rows else ""
 
 
 def _drift(name: str, drift: Sequence[Document]) -> str:

@@ -61,9 +61,54 @@ class KeyDecision:
         return self.action in {KeyAction.MAKE, KeyAction.REGISTER, KeyAction.PROVE}
 
 
+class OwnKeyAction(StrEnum):
+    """What the rotator does about its own certificate."""
+
+    KEEP = "keep"
+    MAKE = "make"
+    FINISH = "finish"
+    """Prove the key file's certificate, record it as the current one, and remove what nobody needs."""
+
+
 def renew_key_at(key: KeyCredential) -> datetime:
     """When a certificate is due: two thirds into its life, as client secrets are."""
     return key.start_date_time + (key.end_date_time - key.start_date_time) * 2 / 3
+
+
+def key_rest(key: KeyCredential | PublicCertificate) -> timedelta:
+    """How long a replaced certificate stays, and one that was never proven: another run may be about to use it."""
+    return min(OVERLAP, (key.end_date_time - key.start_date_time) / 50)
+
+
+def decide_own_key(
+    tags: ApplicationTags, keys: tuple[KeyCredential, ...], file: PublicCertificate, now: datetime
+) -> OwnKeyAction:
+    """What the rotator does about its own certificate.
+
+    :param keys: as one read shows them; it may be out of date.
+    :param file: what the key file holds, with which this run is signed in.
+    :raises ConfigError: ``certificate-replaced``: another file holds the newer one.
+    """
+    own = next((item for item in keys if item.key_id == file.key_id), None)
+    current = tags.current.key_id if tags.current else None
+    if own is None:
+        # The token service took it, so this replica is late.
+        return OwnKeyAction.KEEP
+    if current != own.key_id:
+        if tags.pending is not None and tags.pending.key_id == own.key_id:
+            return OwnKeyAction.FINISH
+        raise ConfigError(
+            "certificate-replaced",
+            "The key file's certificate was replaced by a newer one, which another file holds.",
+            "Give this machine the newer file. The older certificate is removed after the overlap.",
+        )
+    rest = key_rest(file)
+    if any(item.start_date_time + rest <= now for item in removable(replace(tags, pending=None), keys, now)):
+        return OwnKeyAction.FINISH
+    tried = next((item for item in keys if tags.pending and item.key_id == tags.pending.key_id), None)
+    if now < renew_key_at(own) or (tried is not None and now < tried.start_date_time + rest):
+        return OwnKeyAction.KEEP
+    return OwnKeyAction.MAKE
 
 
 def check_key_lifetime(lifetime: timedelta) -> None:

@@ -68,6 +68,19 @@ class RotatorSeen:
         names = {role_id.lower(): name for name, role_id in self.graph.app_roles.items()}
         return frozenset(names.get(item.app_role_id.lower(), item.app_role_id) for item in self.assignments)
 
+    @property
+    def owns_itself(self) -> bool:
+        """Whether it owns its own application, so that it can renew its certificate."""
+        return self.application is not None and self.application.app_id in self.owned
+
+    def lacks_owner(self, *, certificate: bool) -> bool:
+        """Whether it has to become the owner of an application.
+
+        :param certificate: whether of its own one as well.
+        """
+        lacks = any(item.application and not item.owned for item in self.connections)
+        return lacks or (certificate and not self.owns_itself)
+
     def key(self, key_id: KeyId | None) -> KeyCredential | None:
         """One of its certificates."""
         keys = self.application.keys if self.application else ()

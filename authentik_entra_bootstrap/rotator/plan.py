@@ -54,9 +54,10 @@ class RotatorPlan:
         return any(step.target == target for step in self.changes)
 
 
-def refuse_rotator(seen: RotatorSeen) -> None:
+def refuse_rotator(seen: RotatorSeen, *, certificate: bool = True) -> None:
     """What is known to fail before the first write.
 
+    :param certificate: whether it signs in with a certificate, which it renews itself.
     :raises Conflict: ``rotator-name-taken``: another application has the unique name; ``rotator-deleted``.
     :raises Denied: ``entra-permission-missing``: the operator's token lacks what a missing step needs.
     """
@@ -78,7 +79,7 @@ def refuse_rotator(seen: RotatorSeen) -> None:
         needed.append(REGISTER)
     if ROLE not in seen.granted:
         needed.append(GRANT_ROLES)
-    if any(item.application and not item.owned for item in seen.connections):
+    if seen.lacks_owner(certificate=certificate):
         needed.append(ADD_OWNERS)
     for right in needed:
         lack = right.lack(seen.operator)
@@ -109,6 +110,9 @@ def make_rotator_plan(
     steps.append(RotatorStep(actions.get(key.action, Action.KEEP), "certificate", KEY_NAME, key.reason))
     if federated is not None:
         steps.append(_federated_step(seen, federated))
+    if key.action is not KeyAction.NONE:
+        action = Action.KEEP if seen.owns_itself else Action.CREATE
+        steps.append(RotatorStep(action, "owner", "the rotator itself", "so that it renews its certificate"))
     for item in seen.connections:
         if item.owned:
             reason = "the rotator owns its application"
@@ -171,6 +175,8 @@ def shortcomings(seen: RotatorSeen, now: datetime) -> tuple[str, ...]:
         found.append(f"its certificate {state} (until {current.end_date_time:%Y-%m-%d})")
     if current is None and not seen.federated:
         found.append("it has neither a proven certificate nor a federated credential")
+    if current is not None and not seen.owns_itself:
+        found.append("it does not own its own application, so it cannot renew its certificate")
     found += [
         f"it does not own the application of connection {item.connection}"
         for item in seen.connections

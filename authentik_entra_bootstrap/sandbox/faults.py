@@ -61,6 +61,8 @@ class Switches:
     """Seconds between polls that the device flow asks of clients."""
     conditional_access_blocks: bool = False
     """Client credentials are refused with AADSTS53003."""
+    own_certificates_refused: bool = False
+    """An application may not change its own certificates, although it owns itself."""
     users_can_register_applications: bool = True
     require_service_management_reference: bool = False
     object_quota: int | None = None

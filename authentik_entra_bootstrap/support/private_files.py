@@ -255,6 +255,47 @@ def _link_or_replace(made: Path, path: Path) -> None:
         made.replace(path)
 
 
+def why_not_replaceable(path: Path) -> str:
+    """Why a file cannot be replaced in its place by this process, in words; empty where it can."""
+    place = path.resolve()
+    if not os.access(place.parent, os.W_OK | os.X_OK):
+        return "its folder may not be written to"
+    try:
+        own = place.stat().st_uid == os.geteuid()
+    except OSError as error:
+        return (error.strerror or type(error).__name__).lower()
+    return "" if own else "it belongs to another user"
+
+
+def replace_secret(path: Path, secret: SecretText) -> None:
+    """Replace the content of a file that holds a secret: after a crash or a power cut it is the old one or the new one.
+
+    The file keeps its mode.
+
+    :raises ConfigError: ``secret-file-unwritable``.
+    """
+    place = path.resolve()
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(descriptor, stat.S_IMODE(place.stat().st_mode))
+                file.write(secret.reveal().encode())
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(place)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                Path(name).unlink()
+        folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise unwritable(path, error.strerror or type(error).__name__) from None
+
+
 def read_secret(path: Path) -> SecretText:
     """The text of a file that holds a secret.
 

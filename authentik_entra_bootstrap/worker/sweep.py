@@ -19,15 +19,17 @@ from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import INTERACTIVE_LOGINS, Application, Desired
 from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.entra.port import EntraPort
-from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied, Temporary
 from authentik_entra_bootstrap.rotation.decide import SecretAction
 from authentik_entra_bootstrap.rotation.secret_status import attention, urgency
 from authentik_entra_bootstrap.support.waiting import run_limit
 from authentik_entra_bootstrap.worker.broker import RUN_LIMIT
 from authentik_entra_bootstrap.worker.settings import Settings
 from authentik_entra_bootstrap.workflows import metrics
-from authentik_entra_bootstrap.workflows.planning import look
+from authentik_entra_bootstrap.workflows.monitoring import monitor
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, rotate
+from authentik_entra_bootstrap.workflows.rotator import RotatorContext
+from authentik_entra_bootstrap.workflows.rotator_renewal import renew_own_certificate, renewal_context
 from authentik_entra_bootstrap.workflows.session import Runtime, Session, open_session, open_tenant
 from authentik_entra_bootstrap.workflows.verify import judge, verify
 
@@ -137,8 +139,15 @@ async def _due_in_tenant(
     settings: Settings, group: Sequence[str], runtime: Runtime
 ) -> tuple[list[Due], list[Due]]:
     wanted = {name: settings.connections[name].desired() for name in group}
-    async with open_tenant(unattended(settings.connections[group[0]]), runtime) as (entra, _):
+    first = unattended(settings.connections[group[0]])
+    async with open_tenant(first, runtime) as (entra, waiter):
         applications = await _applications(entra, wanted.values())
+        operator = first.operator()
+        await _renew_certificate(
+            renewal_context(entra, entra, waiter, runtime.now),
+            operator.certificate_file if operator else None,
+            group,
+        )
     by_name = {application.unique_name: application for application in applications}
     tags = [(read_tags(application.tags), application) for application in applications]
     adopted = {mark.connection: application for mark, application in tags if mark.adopted}
@@ -156,6 +165,18 @@ async def _due_in_tenant(
         elif verification_due(name, now, settings.sweep_every, settings.worker.verify_interval):
             found.append(Due(VERIFY, name, "its moment of the day"))
     return choose(found, settings.worker.rotations_per_sweep)
+
+
+async def _renew_certificate(context: RotatorContext, path: str | None, group: Sequence[str]) -> None:
+    """Let the rotator look after its own certificate; what fails here holds up no rotation."""
+    try:
+        await renew_own_certificate(context, path)
+    except BootstrapError as error:
+        level = logging.WARNING if isinstance(error, Temporary) else logging.ERROR
+        facts = {"code": error.code, "message": error.message, "remedy": error.remedy}
+        _log.log(level, "certificate-not-renewed", connections=list(group), **facts)
+        for name in group:
+            metrics.failed(name, error.code)
 
 
 async def _applications(entra: EntraPort, wanted: Iterable[Desired]) -> Sequence[Application]:
@@ -199,7 +220,9 @@ async def verify_connection(
         secret on record is gone, or authentik cannot sign in.
     """
     async with run_limit(RUN_LIMIT.total_seconds()), _session(settings, connection, runtime) as session:
-        seen = await look(session.context, session.desired)
+        monitored = await monitor(session.context, session.desired)
+        seen = monitored.prepared
+        metrics.expiring(connection, monitored.expiries)
         evidence = await verify(session.context, seen.plan, seen.entra, seen.authentik)
     cannot = any(item.name == "authentik-signs-in" and item.ok is False for item in evidence)
     there = seen.entra.application is not None and seen.authentik.provider is not None

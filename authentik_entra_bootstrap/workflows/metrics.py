@@ -11,7 +11,7 @@ import functools
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from types import ModuleType
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, ParamSpec
 from authentik_entra_bootstrap.domain import Application, Desired
 from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.planning.expiry import Expiry, ExpiryKind
 from authentik_entra_bootstrap.rotation.secret_status import SecretStatus, classify_secrets
 from authentik_entra_bootstrap.support.logs import Happening, Kind, Listener, SecretDates, record
 
@@ -41,6 +42,10 @@ PROOF = (
     "authentik_entra_last_proof_timestamp_seconds",
     "When authentik was last seen to sign in with what it stores, in seconds since 1970.",
 )
+CREDENTIALS = (
+    "authentik_entra_credential_expires_timestamp",
+    "When a credential that the connection depends on expires, in seconds since 1970.",
+)
 HEALTHY = ("authentik_entra_healthy", "1 when status finds nothing to alarm anybody for, 0 otherwise.")
 FAILURES = ("authentik_entra_failures_total", "Runs that failed, by the code of the error.")
 STEPS = ("authentik_entra_step_duration_seconds", "How long the phases of a rotation took.")
@@ -54,6 +59,7 @@ class _Instruments:
     renew: Gauge
     rotation: Gauge
     proof: Gauge
+    credentials: Gauge
     failures: Counter
     steps: Histogram
 
@@ -82,6 +88,7 @@ def enable(registry: CollectorRegistry | None = None) -> None:
         renew,
         rotation,
         proof,
+        library.Gauge(*CREDENTIALS, ("connection", "kind"), registry=target, multiprocess_mode="mostrecent"),
         library.Counter(*FAILURES, ("connection", "code"), registry=target),
         library.Histogram(*STEPS, ("step",), registry=target, buckets=_BUCKETS),
     )
@@ -161,6 +168,16 @@ def seen(application: Application, desired: Desired) -> None:
 
 
 @_harmless
+def expiring(connection: str, expiries: Iterable[Expiry]) -> None:
+    """What a look at a connection shows of everything that expires."""
+    if _instruments is None:
+        return
+    for item in expiries:
+        if item.at is not None:
+            _instruments.credentials.labels(connection, item.kind.value).set(item.at.timestamp())
+
+
+@_harmless
 def failed(connection: str, code: str) -> None:
     """A run of a connection failed with this error code."""
     if _instruments is not None:
@@ -195,6 +212,7 @@ def _dates(connection: str, secret: SecretDates) -> None:
     if _instruments is None:
         return
     _instruments.expiry.labels(connection).set(secret.ends_at.timestamp())
+    _instruments.credentials.labels(connection, ExpiryKind.SECRET.value).set(secret.ends_at.timestamp())
     _instruments.renew.labels(connection).set(secret.renew_at.timestamp())
     _instruments.rotation.labels(connection).set(secret.made_at.timestamp())
     if secret.proven_at is not None:

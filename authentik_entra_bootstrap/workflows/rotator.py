@@ -159,8 +159,9 @@ async def _prepare(
     there = path is not None and (path.exists() or path.is_symlink())
     pair = read_key_pair(path) if path is not None and there else None
     seen = await observe_rotator(context, connections)
-    refuse_rotator(seen)
-    if path is None and wanted.federated is not None:
+    federated = path is None and wanted.federated is not None
+    refuse_rotator(seen, certificate=not federated)
+    if federated:
         key = _NO_KEY
     else:
         key = decide_key(
@@ -230,7 +231,7 @@ class _Run:
         principal = await self._principal(application)
         if self.plan.wants("permission"):
             await self._role(principal)
-        await self._owners(principal)
+        await self._owners(application, principal)
         if self.plan.federated is not None and self.plan.wants("federated credential"):
             await self._federate(application, self.plan.federated)
         if not key.proves:
@@ -329,17 +330,19 @@ class _Run:
         record("rotator-permission-granted", permission=ROLE)
         self.context.done(f"permission granted: {ROLE}")
 
-    async def _owners(self, principal: ServicePrincipal) -> None:
+    async def _owners(self, own: Application, principal: ServicePrincipal) -> None:
+        certificate = self.plan.key.action is not KeyAction.NONE
+        wanted = {"the rotator itself": own} if certificate and not self.seen.owns_itself else {}
         for item in self.seen.connections:
-            application = item.application
-            if application is None or item.owned:
-                continue
-            self.context.reporter.doing(f"making it an owner for connection {item.connection}")
+            if item.application is not None and not item.owned:
+                wanted[f"connection {item.connection}"] = item.application
+        for what, application in wanted.items():
+            self.context.reporter.doing(f"making it an owner of the application of {what}")
             await self.context.identities.add_owner(
                 application.app_object_id, principal.service_principal_object_id
             )
-            record("rotator-owner-added", connection=item.connection, app_id=application.app_id)
-            self.context.done(f"owner of the application of connection {item.connection}")
+            record("rotator-owner-added", of=what, app_id=application.app_id)
+            self.context.done(f"owner of the application of {what}")
 
     async def _federate(self, application: Application, wanted: FederatedCredential) -> None:
         await self.context.identities.set_federated_credential(application.app_object_id, wanted)

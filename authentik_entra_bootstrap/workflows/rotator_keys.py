@@ -60,9 +60,12 @@ class RotatorKeys:
         self._known.add(certificate.key_id)
         await self._agreed()
 
-    async def finish(self, key_id: KeyId, now: datetime, overlap: timedelta) -> tuple[KeyCredential, ...]:
+    async def finish(
+        self, key_id: KeyId, now: datetime, overlap: timedelta, rest: timedelta | None = None
+    ) -> tuple[KeyCredential, ...]:
         """Remember the proven certificate as the current one; then remove those that nobody needs any more.
 
+        :param rest: age below which none is removed; ``None`` where no other run can be at work.
         :returns: what was removed.
         """
         self._known.add(key_id)
@@ -71,7 +74,11 @@ class RotatorKeys:
         current = tags.current.key_id if tags.current else None
         old = next((item for item in seen.keys if item.key_id == current), None)
         after = finished(tags, key_id, now, overlap, old)
-        removed = removable(after, seen.keys, now)
+        removed = tuple(
+            item
+            for item in removable(after, seen.keys, now)
+            if rest is None or item.start_date_time + rest <= now
+        )
         left = tuple(item for item in seen.keys if item not in removed)
         present = {item.key_id for item in left}
         # ApplicationTags of certificates that are not there any more are dropped; the tags go first, so that a crash

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from authentik_entra_bootstrap.authentik.port import (
     Account,
-    ApiToken,
     AuthentikAccounts,
     AuthentikPort,
     Group,
     Role,
 )
-from authentik_entra_bootstrap.domain import SecretText
+from authentik_entra_bootstrap.domain import ApiToken, SecretText
 from authentik_entra_bootstrap.errors import Conflict, VerificationFailed
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.support.logs import record
@@ -87,7 +86,7 @@ async def observe_account(accounts: AuthentikAccounts, purpose: str) -> AccountS
         )
     token = await accounts.token(names.account)
     if token is not None and (
-        account is None or token.user != account.pk or token.intent != "api" or token.expiring
+        account is None or token.user != account.pk or token.intent != "api" or token.expires is not None
     ):
         raise Conflict(
             "authentik-token-not-ours",

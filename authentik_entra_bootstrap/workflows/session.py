@@ -14,6 +14,7 @@ from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.config import NO_LEASE, ConnectionSettings
 from authentik_entra_bootstrap.domain import AppId, Desired, Network, SecretText, TenantId
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
+from authentik_entra_bootstrap.entra.port import EntraIdentities
 from authentik_entra_bootstrap.support.leases import Hold, delivery_lease_name, hold, lease_name, open_lease
 from authentik_entra_bootstrap.support.logs import Several
 from authentik_entra_bootstrap.support.waiting import RUN_LIMIT, Backoff, Waiter, run_limit
@@ -53,6 +54,7 @@ class Session:
     settings: ConnectionSettings
     desired: Desired
     context: Context
+    identities: EntraIdentities
     lease_url: str = field(default=NO_LEASE, repr=False)
 
     @asynccontextmanager
@@ -204,7 +206,7 @@ async def open_session(settings: ConnectionSettings, runtime: Runtime) -> AsyncI
             domain=runtime.domain,
         )
         context.listener = Several(TrailListener(authentik, runtime.reporter, context.now), Metrics())
-        session = Session(settings, desired, context, runtime.lease_url)
+        session = Session(settings, desired, context, entra, runtime.lease_url)
         if runtime.lease_url != NO_LEASE:
             context.turn = session.turn
         yield session

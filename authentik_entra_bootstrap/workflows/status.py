@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from authentik_entra_bootstrap.domain import ClientSecret, Desired, SyncStatus, TaskRecord
+from authentik_entra_bootstrap.domain import ClientSecret, Desired, KeyId, SyncStatus, TaskRecord
 from authentik_entra_bootstrap.domain.times import in_words
 from authentik_entra_bootstrap.errors import Denied
 from authentik_entra_bootstrap.planning.differences import Difference
+from authentik_entra_bootstrap.planning.expiry import Expiry, ExpiryKind, ExpiryState, secret_expiries
 from authentik_entra_bootstrap.planning.plan import secret_name
 from authentik_entra_bootstrap.rotation.decide import too_many_secrets, without_place_for_the_next
 from authentik_entra_bootstrap.rotation.proof import (
@@ -28,14 +29,20 @@ from authentik_entra_bootstrap.rotation.secret_status import (
     classify_secrets,
 )
 from authentik_entra_bootstrap.workflows.context import Context, both
-from authentik_entra_bootstrap.workflows.planning import Prepared, look
-
-OVERDUE = 1 / 6
-"""Share of a secret's lifetime that is left when nobody has renewed it long after it was due."""
+from authentik_entra_bootstrap.workflows.monitoring import monitor
+from authentik_entra_bootstrap.workflows.planning import Prepared
 
 LATE = 1 / 24
 """Share of a secret's lifetime after which a run that was wanted is overdue: 7.5 days of 180, for a weekly timer."""
 
+_ALARMS = {
+    ExpiryKind.SECRET: "secret",
+    ExpiryKind.CERTIFICATE: "certificate",
+    ExpiryKind.ROTATOR_TOKEN: "token",
+    ExpiryKind.TOKEN: "token",
+    ExpiryKind.LICENCE: "licence",
+}
+"""Kind -> what the codes of its alarms begin with."""
 _STOP = "Stopping sync due to error"
 _BEGAN = "Starting full provider sync"
 _SKIPPED = "already running. Skipping"
@@ -61,7 +68,8 @@ KNOWN_FAULT = (
 class Alarm:
     """Something that monitoring should call somebody for.
 
-    :param code: ``secret-ended``, ``secret-ends-soon``, ``rotation-overdue``, ``too-many-secrets``, ``proof-missing``, ``proof-failed``,
+    :param code: ``secret-ended``, ``secret-ends-soon``, the same of ``certificate``, ``token`` and ``licence``,
+        ``rotation-overdue``, ``too-many-secrets``, ``proof-missing``, ``proof-failed``,
         ``sync-stopped``, ``sync-repeated``, ``drift`` or ``changes-pending``.
     """
 
@@ -94,6 +102,8 @@ class Status:
     :param attention: when the next run is wanted; ``None`` without an application.
     :param notes: what could not be read, and what is no alarm and should be known, for people.
     :param last_sync: what stopped or repeats the last full sync.
+    :param further_expiries: of everything but client secrets.
+    :param unread: what the token may not read, in words.
     """
 
     prepared: Prepared
@@ -105,6 +115,8 @@ class Status:
     seen_at: datetime
     notes: tuple[str, ...] = ()
     last_sync: SyncReport = field(default_factory=SyncReport)
+    further_expiries: tuple[Expiry, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def desired(self) -> Desired:
@@ -119,6 +131,16 @@ class Status:
         return next((item.secret for item in self.secrets if item.status is SecretStatus.CURRENT), None)
 
     @property
+    def expiries(self) -> tuple[Expiry, ...]:
+        """Everything that expires; of client secrets the ones in use: what authentik holds, and what is on record."""
+        current = self.current
+        used = {current.key_id: current} if current else {}
+        used |= {
+            item.secret.key_id: item.secret for item in self.secrets if item.status is SecretStatus.CURRENT
+        }
+        return (*secret_expiries(used.values()), *self.further_expiries)
+
+    @property
     def last_rotation(self) -> datetime | None:
         """When the current secret was made, aware UTC."""
         return self.current.start_date_time if self.current else None
@@ -129,7 +151,8 @@ async def look_at_status(context: Context, desired: Desired) -> Status:
 
     :raises BootstrapError: what keeps either from being read.
     """
-    seen = await look(context, desired)
+    monitored = await monitor(context, desired)
+    seen = monitored.prepared
     provider, change, now = seen.authentik.provider, seen.authentik.last_change, context.now()
     sync, tasks, notes = None, seen.authentik.sync_tasks, []
     if provider is not None:
@@ -161,6 +184,8 @@ async def look_at_status(context: Context, desired: Desired) -> Status:
         now,
         (*notes, *report.notes),
         report,
+        monitored.expiries,
+        monitored.notes,
     )
 
 
@@ -173,8 +198,8 @@ def _together(*several: tuple[TaskRecord, ...]) -> tuple[TaskRecord, ...]:
 def alarms(status: Status, within: timedelta | None = None) -> tuple[Alarm, ...]:
     """What monitoring should call somebody for.
 
-    :param within: how near the end of a secret in use may come; ``None`` for a sixth of its lifetime, which is
-        reached only when it has been due for long.
+    :param within: how near an expiry may come; ``None`` for a sixth of a client secret's lifetime, which is reached
+        only when it has been due for long, and for thirty days of everything else.
     """
     found = [*_ends(status, within), *_overdue(status)]
     plan = status.prepared.plan
@@ -210,21 +235,20 @@ def _drift_message(drift: tuple[Difference, ...]) -> str:
 
 
 def _ends(status: Status, within: timedelta | None) -> list[Alarm]:
-    """The secrets in use that have ended or soon will: the one that authentik holds, and the one on record."""
-    current = status.current
-    used = {current.key_id: current} if current else {}
-    used |= {
-        item.secret.key_id: item.secret for item in status.secrets if item.status is SecretStatus.CURRENT
-    }
+    """What has expired or soon will."""
     found = []
-    for secret in used.values():
-        left = secret.end_date_time - status.seen_at
-        if left <= timedelta():
-            found.append(Alarm("secret-ended", f"the client secret {secret_name(secret)} has ended"))
-        elif left <= (secret.lifetime * OVERDUE if within is None else within):
-            found.append(
-                Alarm("secret-ends-soon", f"the client secret {secret_name(secret)} ends in {about(left)}")
-            )
+    names = {item.secret.key_id: secret_name(item.secret) for item in status.secrets}
+    for item in status.expiries:
+        # A UUID is never alone; of the certificate there is one.
+        name = "" if item.kind is ExpiryKind.CERTIFICATE else names.get(KeyId(item.name), item.name)
+        what, state = f"the {item.kind.noun} {name}".rstrip(), item.state(status.seen_at, within)
+        # A client secret is renewed by the next run, unless other alarms tell why not.
+        remedy = "" if item.kind is ExpiryKind.SECRET else f". {item.kind.remedy}"
+        if state is ExpiryState.EXPIRED:
+            found.append(Alarm(f"{_ALARMS[item.kind]}-ended", f"{what} has expired{remedy}"))
+        elif state is ExpiryState.SOON and item.at is not None:
+            left = about(item.at - status.seen_at)
+            found.append(Alarm(f"{_ALARMS[item.kind]}-ends-soon", f"{what} expires in {left}{remedy}"))
     return found
 
 

@@ -255,7 +255,7 @@ def test_alerts_watch_lines_that_are_written() -> None:
         path.read_text(encoding="utf-8")
         for path in (package / "celery_app.py", *(package / "worker").glob("*.py"))
     )
-    assert events == {"task-failed", "swept"}
+    assert events == {"task-failed", "swept", "certificate-not-renewed"}
     page = (FOLDER.parent / "scheduled-rotation.md").read_text(encoding="utf-8")
     for event in {*events, *re.findall(r"event='([\w-]+)'", page)}:
         assert f'"{event}"' in source, event

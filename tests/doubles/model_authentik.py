@@ -11,6 +11,7 @@ from model_line import Line
 from model_server import Server
 
 from authentik_entra_bootstrap.domain import (
+    ApiToken,
     AuthentikApplication,
     AuthentikPeople,
     AuthentikUser,
@@ -66,6 +67,9 @@ class Authentik:
 
     async def me(self) -> AuthentikUser:
         return await self._call("me", lambda: AuthentikUser(7, "entra-bootstrap", is_superuser=False))
+
+    async def api_tokens(self) -> tuple[ApiToken, ...]:
+        return await self._call("api_tokens", lambda: self.model.api_tokens)
 
     async def permissions(self, purpose: str) -> tuple[PermissionCheck, ...]:
         def answer() -> tuple[PermissionCheck, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from model_line import Clock
 from model_tenant import Tenant
 
 from authentik_entra_bootstrap.domain import (
     USER_AGENT,
+    ApiToken,
     AuthentikApplication,
     LicenseInfo,
     Person,
@@ -54,7 +55,8 @@ class Server:
     def __init__(self, clock: Clock, tenant: Tenant) -> None:
         self.clock, self.tenant = clock, tenant
         self.info = ServerInfo("2026.5.0", FIELDS | {"discovery_enabled"})
-        self.licence = LicenseInfo("valid")
+        self.licence = LicenseInfo("valid", datetime(2036, 1, 1, tzinfo=UTC))
+        self.api_tokens = (ApiToken("entra-bootstrap", 7, "api"),)
         self.clock_difference = timedelta()
         self.shows_hints = False
         """Whether it gives the stored secret back, as releases up to early 2026 do."""

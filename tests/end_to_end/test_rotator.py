@@ -40,6 +40,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.policies import default_p
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import GRAPH_APP_ID
 from authentik_entra_bootstrap.support.certificates import make_key_pair
 from authentik_entra_bootstrap.support.waiting import Waiter
+from authentik_entra_bootstrap.workflows import rotator_renewal
 
 ROLE = "Application.ReadWrite.OwnedBy"
 SCHEMA = json.loads(
@@ -217,8 +218,6 @@ def test_the_rotator_rotates_and_can_do_nothing_else(settled: Any, monkeypatch: 
         ("PATCH", f"/applications/{stranger}", {"displayName": "x"}),
         ("POST", f"/applications/{stranger}/addPassword", {}),
         ("DELETE", f"/applications/{stranger}", None),
-        ("POST", f"/applications/{rotator['app_object_id']}/addPassword", {}),
-        ("PATCH", f"/applications/{rotator['app_object_id']}", {"displayName": "x"}),
         ("POST", f"/servicePrincipals/{principal['id']}/appRoleAssignedTo", grant),
         ("POST", "/oauth2PermissionGrants", consent),
         ("POST", f"/applications(appId='{connection['app_id']}')/owners/$ref", reference),
@@ -243,6 +242,121 @@ def test_the_rotator_rotates_and_can_do_nothing_else(settled: Any, monkeypatch: 
     assert rotated.code == 0, rotated.err
     assert "working and proven" in rotated.out
     assert shell.run("status", "--check").code == 0
+
+
+@pytest.mark.parametrize("profile", ["2025.12", "2026.8"])
+def test_monitoring_needs_no_more_than_the_rotator_s_identities(
+    shell: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: str
+) -> None:
+    made = shell(authentik_profile=profile)
+    made.api("POST", "/core/groups/", {"name": "people"})
+    monkeypatch.setenv("AUTHENTIK_ENTRA_FILTER_GROUP", "people")
+    monkeypatch.setenv("AUTHENTIK_ENTRA_USER_MAPPINGS", "authentik default Microsoft Entra Mapping: User")
+    assert made("bootstrap", "--yes").code == 0
+    made.key_file, made.token_file = tmp_path / "rotator.pem", tmp_path / "token"
+    ran = made("rotator", "create", "--to", str(made.key_file), "--yes", "--output", "json")
+    assert made("rotator", "token", "--to", str(made.token_file), "--yes").code == 0
+    world = made.sandbox.world
+    world.clock.advance(60)
+    full = documented(made("status", "--output", "json"))
+    assert {item["kind"]: item["state"] for item in full["expiries"]} == dict.fromkeys(
+        ["client-secret", "rotator-certificate", "rotator-token", "authentik-token", "authentik-licence"],
+        "valid",
+    )
+    act_as_rotator(made, ran.document["rotator"]["app_id"], monkeypatch)
+    mark = world.log.last_seq
+    seen = made.run("status", "--check", "--output", "json")
+    document = documented(seen)
+    assert (seen.code, document["alarms"], seen.err) == (0, [], "")
+    # What both identities see is the same, but for what only an administrator's token shows.
+    same = [item for item in full["expiries"] if item["kind"] != "authentik-token"]
+    assert document["expiries"] == same
+    for name in ("current_secret", "last_proof", "last_sync", "provider", "next", "secret_state"):
+        assert document[name] == full[name], name
+    unknown = [text for text in document["warnings"] if " is unknown: " in text]
+    assert [text.rpartition(".")[0].rpartition(".")[2] for text in unknown] == [
+        "view_group",
+        "view_microsoftentraprovidermapping",
+        "view_application",
+    ]
+    assert not [entry for entry in world.log.since(mark, Network().user_agent) if entry.write]
+    assert len(world.log.since(mark, Network().user_agent)) <= 24
+    for arguments in (
+        ("status", "--output", "prometheus"),
+        ("status", "--output", "html"),
+        ("status",),
+        ("verify",),
+        ("check", "--as", "rotation"),
+    ):
+        ran = made.run(*arguments)
+        assert ran.code == 0, (arguments, ran.err, ran.out)
+    # The difference that matters is still seen.
+    provider = made.api("GET", "/providers/microsoft_entra/")["results"][0]
+    made.api(
+        "PATCH",
+        f"/core/applications/{provider['assigned_backchannel_application_slug']}/",
+        {"backchannel_providers": []},
+    )
+    drifted = made.run("status", "--check", "--output", "json")
+    assert (drifted.code, [item["code"] for item in drifted.document["alarms"]]) == (2, ["drift"])
+    # 300 days later the certificate is near its end, and the secret was never renewed.
+    world.clock.advance(340 * 86400)
+    codes = [item["code"] for item in made.run("status", "--output", "json").document["alarms"]]
+    assert codes[:2] == ["secret-ended", "certificate-ends-soon"]
+
+
+def test_the_rotator_renews_its_own_certificate(
+    settled: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shell, world, key_file = settled, settled.sandbox.world, settled.key_file
+    made = shell("rotator", "create", "--to", str(key_file), "--yes", "--output", "json").document
+    assert shell("rotator", "token", "--to", str(shell.token_file), "--yes").code == 0
+    act_as_rotator(shell, made["rotator"]["app_id"], monkeypatch)
+    first = key_file.read_bytes()
+    world.clock.advance(60)
+    assert shell.run("rotate").code == 0
+    assert key_file.read_bytes() == first, "nothing is due"
+    # Two thirds are over: first the tenant refuses, then the folder, and then it works.
+    world.clock.advance(250 * 86400)
+    world.switches.own_certificates_refused = True
+    refused = shell.run("rotate")
+    assert (refused.code, "authentik-entra rotator renew --to NEW_FILE" in refused.err) == (0, True), (
+        refused.err
+    )
+    world.switches.own_certificates_refused = False
+    monkeypatch.setattr(rotator_renewal, "why_not_replaceable", lambda _: "its folder may not be written to")
+    assert "its folder may not be written to" in shell.run("rotate").err
+    monkeypatch.undo()
+    act_as_rotator(shell, made["rotator"]["app_id"], monkeypatch)
+    assert key_file.read_bytes() == first
+    for name, value in shell.sandbox.environment().items():
+        if not name.startswith(("AZURE_CLIENT", "AUTHENTIK_TOKEN")):
+            monkeypatch.setenv(name, value)
+    renewed = shell.run("rotate")
+    assert (renewed.code, f"certificate in {key_file}: key id" in renewed.err) == (0, True), renewed.err
+    second = key_file.read_bytes()
+    assert second != first
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+    world.clock.advance(60)
+    states = [
+        item["state"]
+        for item in shell("rotator", "show", "--output", "json").document["rotator"]["certificates"]
+    ]
+    assert sorted(states) == ["current", "previous"]
+    # A week later the old one goes; the next run after that has nothing to do.
+    act_as_rotator(shell, made["rotator"]["app_id"], monkeypatch)
+    for days in (8, 1):
+        world.clock.advance(days * 86400)
+        mark = world.log.last_seq
+        assert shell.run("rotate").code == 0
+    assert not [
+        entry
+        for entry in world.log.since(mark, Network().user_agent)
+        if entry.write and "applications" in entry.path
+    ]
+    shown = shell("rotator", "show", "--output", "json").document
+    assert [item["state"] for item in shown["rotator"]["certificates"]] == ["current"]
+    assert key_file.read_bytes() == second
 
 
 def test_a_federated_identity_signs_in_as_the_rotator(settled: Any, tmp_path: Path) -> None:

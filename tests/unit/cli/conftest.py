@@ -73,7 +73,7 @@ def command(
         context = world.context()
         context.reporter = runtime.reporter
         context.waiter.progress = runtime.reporter
-        yield Session(settings, settings.desired(), context)
+        yield Session(settings, settings.desired(), context, context.entra)
 
     monkeypatch.setattr("authentik_entra_bootstrap.workflows.session.open_session", open_session)
     monkeypatch.setenv("AUTHENTIK_URL", "https://ak.example")

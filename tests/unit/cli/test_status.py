@@ -119,6 +119,35 @@ def test_the_end_of_a_secret_is_an_alarm_in_time(
     assert f"</span> {word}</span>" in command("status", "--output", "html", *flags).out
 
 
+@pytest.mark.parametrize(
+    ("licence", "token", "expected"),
+    [(31, 31, []), (29, None, ["licence-ends-soon"]), (-1, 29, ["token-ends-soon", "licence-ended"])],
+)
+def test_what_else_expires_is_an_alarm_a_metric_and_a_warning_of_check(
+    command: Command, made: World, valid: Valid, licence: int, token: int | None, expected: list[str]
+) -> None:
+    now = made.clock.now()
+    made.server.licence = replace(made.server.licence, valid_until=now + timedelta(days=licence))
+    ends = None if token is None else now + timedelta(days=token)
+    made.server.api_tokens = (replace(made.server.api_tokens[0], expires=ends),)
+    said = command("status", "--check", "--output", "json")
+    valid(said.json, "status")
+    assert (said.code, codes(said.json)) == (2 if expected else 0, expected)
+    shown = {item["kind"]: item["at"] for item in said.json["expiries"]}
+    assert set(shown) == {"client-secret", "authentik-token", "authentik-licence"}
+    metrics = command("status", "--output", "prometheus").out
+    name = 'authentik_entra_credential_expires_timestamp{connection="default",kind='
+    kinds = [line.partition(name)[2].split('"')[1] for line in metrics.splitlines() if name in line]
+    assert sorted(kinds) == sorted(kind for kind, at in shown.items() if at)
+    assert "What else of default expires" in command("status", "--output", "html").out
+    lines = command("check", "--output", "json").json["lines"]
+    warned = [item for item in lines if item["name"].startswith("expiry of ") and item["level"] == "warning"]
+    assert len(warned) == len(expected)
+    assert all(item["remedy"] for item in warned)
+    if token is None:
+        assert "does not expire" in command("status").out
+
+
 def test_a_proof_that_is_missing_or_failed_is_an_alarm(command: Command, made: World, valid: Valid) -> None:
     made.server.tasks.clear()
     assert codes(command("status", "--check", "--output", "json").json) == ["proof-missing"]

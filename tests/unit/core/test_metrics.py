@@ -80,7 +80,7 @@ async def test_values_that_cannot_be_written_harm_nobody(monkeypatch: pytest.Mon
             raise OSError("No space left on device")
 
     full = Full()
-    monkeypatch.setattr(metrics, "_instruments", metrics._Instruments(full, full, full, full, full, full))
+    monkeypatch.setattr(metrics, "_instruments", metrics._Instruments(*[full] * 7))
     listener = metrics.Metrics()
     with capture_logs() as lines:
         await listener.happened(Happening(Kind.FAILED, "contoso", code="throttled", secret=DATES))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from authentik_entra_bootstrap.config import ConnectionSettings, SettingsFile, exposed_files, load_settings
 from authentik_entra_bootstrap.config.worker import WorkerSettings
+from authentik_entra_bootstrap.domain import SecretText
 from authentik_entra_bootstrap.errors import ConfigError
+from authentik_entra_bootstrap.support import private_files
 from authentik_entra_bootstrap.support.leases import open_lease
 from authentik_entra_bootstrap.support.private_files import (
     GREATEST,
@@ -234,3 +239,46 @@ def test_a_result_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         write_file(file, "\ud800")
     assert file.read_text() == "three"
     assert sorted(item.name for item in tmp_path.iterdir()) == ["link", "page.html", "pipe"]
+
+
+def test_a_replaced_file_is_the_old_one_or_the_new_one_after_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "key.pem"
+    path.write_text("old")
+    path.chmod(0o640)
+    done: list[str] = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+
+        def step(*arguments: Any, real: Callable[..., Any] = real, name: str = name) -> Any:
+            folder = name == "fsync" and stat.S_ISDIR(os.fstat(arguments[0]).st_mode)
+            done.append(f"{name} {'folder' if folder else 'file'}: {path.read_text()}")
+            return real(*arguments)
+
+        monkeypatch.setattr(os, name, step)
+    private_files.replace_secret(path, SecretText("new"))
+    assert done == ["fsync file: old", "replace file: old", "fsync folder: new"]
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", 0o640)
+    assert [item.name for item in tmp_path.iterdir()] == ["key.pem"]
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ConfigError, match="secret-file-unwritable"):
+        private_files.replace_secret(path, SecretText("newer"))
+    assert path.read_text() == "new"
+    assert [item.name for item in tmp_path.iterdir()] == ["key.pem"]
+
+
+def test_why_a_file_cannot_be_replaced_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "key.pem"
+    path.write_text("old")
+    assert private_files.why_not_replaceable(path) == ""
+    assert private_files.why_not_replaceable(tmp_path / "gone") == "no such file or directory"
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert private_files.why_not_replaceable(path) == "it belongs to another user"
+    # As on a read-only file system, e.g. a Secret of Kubernetes.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert private_files.why_not_replaceable(path) == "its folder may not be written to"

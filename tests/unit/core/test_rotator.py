@@ -17,6 +17,7 @@ from authentik_entra_bootstrap.domain import (
     AppRoleAssignment,
     KeyCredential,
     KeyId,
+    PublicCertificate,
     ResourcePrincipal,
     SecretText,
     ServicePrincipal,
@@ -24,12 +25,17 @@ from authentik_entra_bootstrap.domain import (
     TenantId,
     TokenClaims,
 )
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered, Previous
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.rotator.credentials import (
     AUDIENCES,
     GITHUB_ISSUER,
+    KEY_NAME,
+    OwnKeyAction,
     check_key_lifetime,
+    decide_own_key,
     federated_credential,
+    key_rest,
 )
 from authentik_entra_bootstrap.rotator.observation import ROLE, TAG, ConnectionSeen, RotatorSeen
 from authentik_entra_bootstrap.rotator.plan import shortcomings
@@ -90,6 +96,7 @@ def seen() -> RotatorSeen:
         application,
         principal=principal,
         assignments=(granted,),
+        owned=frozenset({application.app_id}),
         connections=(ConnectionSeen("a", application, owned=True), ConnectionSeen("b")),
     )
 
@@ -106,10 +113,43 @@ def test_what_keeps_the_rotator_from_rotating() -> None:
         (well, NOW + timedelta(days=200), "is due"),
         (well, NOW + timedelta(days=300), "has ended"),
         (replace(well, application=replace(well.application, keys=())), NOW, "neither"),
+        (replace(well, owned=frozenset()), NOW, "renew its certificate"),
         (replace(well, connections=(ConnectionSeen("a", well.application),)), NOW, "connection a"),
     ):
         (found,) = shortcomings(changed, at)
         assert words in found
+
+
+def test_what_the_rotator_does_about_its_own_certificate() -> None:
+    file = PublicCertificate(KeyId("k"), b"", NOW, NOW + timedelta(days=300))
+    day = timedelta(days=1)
+
+    def key(name: str, start: datetime = NOW) -> KeyCredential:
+        return KeyCredential(KeyId(name), KEY_NAME, start, start + timedelta(days=300))
+
+    def decided(at: datetime, marks: ApplicationTags, *keys: KeyCredential) -> OwnKeyAction:
+        return decide_own_key(marks, keys, file, at)
+
+    current, pending = ApplicationTags(current=Delivered(KeyId("k"))), Delivered(KeyId("p"))
+    due = NOW + timedelta(days=200)
+    assert decided(due - day, current, key("k")) is OwnKeyAction.KEEP
+    assert decided(due, current, key("k")) is OwnKeyAction.MAKE
+    assert decided(due, current, key("other")) is OwnKeyAction.KEEP, "a late replica"
+    # The file was replaced, and the run died before it could say so.
+    assert decided(due, ApplicationTags(pending=Delivered(KeyId("k"))), key("k")) is OwnKeyAction.FINISH
+    # Another run made one a moment ago; after a while it is taken for abandoned.
+    tried = replace(current, pending=pending)
+    assert decided(due + day, tried, key("k"), key("p", due)) is OwnKeyAction.KEEP
+    assert decided(due + 7 * day, tried, key("k"), key("p", due)) is OwnKeyAction.FINISH
+    assert decided(due, tried, key("k")) is OwnKeyAction.MAKE, "marked, and never registered"
+    # A replaced one, once its overlap is over.
+    rest = replace(current, previous=(Previous(KeyId("o"), NOW + 9 * day),))
+    assert decided(NOW + 8 * day, rest, key("k"), key("o")) is OwnKeyAction.KEEP
+    assert decided(NOW + 9 * day, rest, key("k"), key("o")) is OwnKeyAction.FINISH
+    with pytest.raises(ConfigError, match="certificate-replaced"):
+        decided(NOW, ApplicationTags(current=Delivered(KeyId("n"))), key("k"), key("n"))
+    short = PublicCertificate(KeyId("k"), b"", NOW, NOW + 50 * timedelta(hours=1))
+    assert (key_rest(short), key_rest(key("k"))) == (timedelta(hours=1), timedelta(days=6))
 
 
 def test_lifetimes_of_certificates() -> None:

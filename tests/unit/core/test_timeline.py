@@ -94,6 +94,15 @@ def document(text: str = "name", **changes: Any) -> dict[str, Any]:
         "last_proof": evidence,
         "last_failure": {**evidence, "ok": False},
         "last_sync": {"running": True, "status": text, "at": None},
+        "expiries": [
+            {
+                "kind": "rotator-certificate",
+                "name": "k",
+                "at": None,
+                "state": "unknown",
+                "detail": "unknown: x",
+            }
+        ],
         "drift": [
             {
                 "side": "entra",
@@ -194,7 +203,7 @@ def test_the_page_says_in_tables_what_the_picture_shows() -> None:
     )
     reader = Reader(text)
     assert '<html lang="en">' in text
-    assert sum(tag == "table" for tag, _ in reader.found) == 5
+    assert sum(tag == "table" for tag, _ in reader.found) == 7
     assert all(a.get("scope") in {"col", "row"} for tag, a in reader.found if tag == "th")
     pictures = [a for _, a in reader.found if a.get("role") == "img"]
     assert len(pictures) == 1
@@ -209,7 +218,7 @@ def test_the_page_says_in_tables_what_the_picture_shows() -> None:
     # Where columns stand below each other, each cell shows its head; regions are told apart by name.
     assert all(a.get("data-head") for tag, a in reader.found if tag == "td")
     regions = [a["aria-label"] for _, a in reader.found if a.get("role") == "region"]
-    assert len(regions) == len(set(regions)) == 5
+    assert len(regions) == len(set(regions)) == 7
     # Each section and connection can be jumped to by its heading.
     ids = [a["id"] for _, a in reader.found if "id" in a]
     assert len(ids) == len(set(ids))

@@ -650,3 +650,23 @@ def test_files_that_others_can_read_are_told_once(environment, write, tmp_path, 
     told = [record.getMessage() for record in caplog.records if "file-exposed" in record.getMessage()]
     assert len(told) == 1
     assert "every user of this machine can read it" in told[0]
+
+
+async def test_a_certificate_that_cannot_be_renewed_holds_up_no_rotation(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    counted: list[tuple[str, str]] = []
+    monkeypatch.setattr(metrics, "failed", lambda *given: counted.append(given))
+    for error, level in (
+        (AdminActionRequired("certificate-not-renewed", "It is due.", "Run this."), logging.ERROR),
+        (Temporary("entra-unavailable", "503"), logging.WARNING),
+    ):
+
+        async def renew(*_: object, error: BootstrapError = error) -> None:
+            raise error
+
+        monkeypatch.setattr(sweeps, "renew_own_certificate", renew)
+        caplog.clear()
+        await sweeps._renew_certificate(None, "rotator.pem", ("a", "b"))
+        assert [item.levelno for item in caplog.records] == [level]
+        assert counted[-2:] == [("a", error.code), ("b", error.code)]

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import stat
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from model_entra import Entra
 from model_line import START, Clock
-from model_tenant import GRAPH, OPERATOR, TENANT, Tenant
+from model_rotator import Directory, key_of
+from model_tenant import OPERATOR, TENANT, Tenant
 from model_world import ACCIDENTS, Recorder, Wire, at_each_call
 
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import (
     AppId,
-    Application,
-    AppObjectId,
     FederatedCredential,
     KeyCredential,
-    ResourcePrincipal,
     TokenClaims,
 )
 from authentik_entra_bootstrap.domain.application_tags import read_tags
@@ -36,7 +31,7 @@ from authentik_entra_bootstrap.errors import (
     VerificationFailed,
 )
 from authentik_entra_bootstrap.rotator.credentials import KEY_NAME
-from authentik_entra_bootstrap.rotator.observation import ROLE, TAG, UNIQUE_NAME
+from authentik_entra_bootstrap.rotator.observation import TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.support import certificates
 from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.rotator import (
@@ -48,107 +43,11 @@ from authentik_entra_bootstrap.workflows.rotator import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from authentik_entra_bootstrap.domain import SecretText
 
-    from authentik_entra_bootstrap.domain import PublicCertificate, SecretText, ServicePrincipalObjectId
-
-CONNECTION = Application(
-    AppObjectId("object-connection"), AppId("client-connection"), "connection", "authentik-entra-default"
-)
 FOREIGN = KeyCredential("foreign", "somebody's", START, START + timedelta(days=9999))
 DESIRED = ConnectionSettings().desired()
 PRIVATE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-class Directory(Entra):
-    """Both ports into a tenant with the rotator's application, if it is there, and one connection's."""
-
-    def __init__(self, line: Wire, tenant: Tenant) -> None:
-        super().__init__(line, tenant)
-        self.key_lag = 0.0
-        self.connection_owners = frozenset({OPERATOR})
-        self.registered_at: dict[str, datetime] = {}
-        self.federated: tuple[FederatedCredential, ...] = ()
-        self.extra_roles: frozenset[str] = frozenset()
-
-    async def graph_principal(self) -> ResourcePrincipal:
-        found = await super().graph_principal()
-        return replace(found, app_roles={**GRAPH.app_roles, ROLE: "role-owned-by"})
-
-    async def find_application(self, unique_name: str) -> Application | None:
-        found = await super().find_application(unique_name)
-        return CONNECTION if unique_name == CONNECTION.unique_name else found
-
-    async def owners(self, app_object_id: AppObjectId) -> frozenset[str]:
-        assert app_object_id == CONNECTION.app_object_id
-        return await self.line.call("entra.owners", lambda _: self.connection_owners)
-
-    async def replace_keys(
-        self,
-        app_object_id: AppObjectId,
-        keep: Sequence[KeyCredential],
-        add: Sequence[tuple[str, PublicCertificate]] = (),
-    ) -> None:
-        def write(_: int) -> None:
-            known = {item.key_id for item in self.tenant.app.keys}
-            assert {item.key_id for item in keep} <= known, "a key that is not there cannot be kept"
-            made = [
-                KeyCredential(item.key_id, name, item.start_date_time, item.end_date_time)
-                for name, item in add
-            ]
-            self.registered_at |= {item.key_id: self.tenant.clock.now() for item in made}
-            self.tenant.change_app(keys=(*keep, *made))
-
-        await self.line.call("identities.replace_keys", write, kind="write")
-
-    async def add_owner(self, app_object_id: AppObjectId, principal: ServicePrincipalObjectId) -> None:
-        def write(_: int) -> None:
-            assert app_object_id == CONNECTION.app_object_id
-            self.connection_owners |= {principal}
-
-        await self.line.call("identities.add_owner", write, kind="write")
-
-    async def owned_applications(self, principal: ServicePrincipalObjectId) -> frozenset[AppId]:
-        def read(_: int) -> frozenset[AppId]:
-            return frozenset({CONNECTION.app_id} if principal in self.connection_owners else ())
-
-        return await self.line.call("identities.owned_applications", read)
-
-    async def federated_credentials(self, app_object_id: AppObjectId) -> tuple[FederatedCredential, ...]:
-        return await self.line.call("identities.federated_credentials", lambda _: self.federated)
-
-    async def set_federated_credential(
-        self, app_object_id: AppObjectId, credential: FederatedCredential
-    ) -> None:
-        def write(_: int) -> None:
-            others = tuple(item for item in self.federated if item.name != credential.name)
-            self.federated = (*others, credential)
-
-        await self.line.call("identities.set_federated_credential", write, kind="write")
-
-    def takes(self, pem: SecretText) -> bool:
-        """Whether the token service takes a certificate."""
-        key_id, now = key_of(pem), self.tenant.clock.now()
-        registered = self.tenant.truth.application is not None and any(
-            item.key_id == key_id and item.is_live(now) for item in self.tenant.app.keys
-        )
-        since = self.registered_at.get(key_id, now)
-        return registered and now >= since + timedelta(seconds=self.key_lag)
-
-    async def sign_in_with_certificate(self, app_id: AppId, pem: SecretText) -> TokenClaims:
-        def sign_in(_: int) -> TokenClaims:
-            if not self.takes(pem):
-                raise Denied("operator-credential-invalid", "The key was not found.")
-            granted = {item.app_role_id for item in self.tenant.truth.assignments}
-            roles = self.extra_roles | ({ROLE} if "role-owned-by" in granted else frozenset())
-            return TokenClaims(TENANT, "rotator", app_id, roles=roles)
-
-        return await self.line.call("token.sign_in_with_certificate", sign_in)
-
-
-@functools.cache
-def key_of(pem: SecretText) -> str:
-    return certificates._public(x509.load_pem_x509_certificate(pem.reveal().encode())).key_id
 
 
 class World:

@@ -109,6 +109,8 @@ def _patch(call: Call) -> Reply:
     keys = props.pop("keyCredentials", None)
     changed = _merged(target, props)
     if keys is not None:
+        if call.world.switches.own_certificates_refused and call.caller.app_id == target["appId"]:
+            raise errors.denied()
         changed = replace_keys(call, KIND, changed, keys)
     call.directory.put(KIND, target["id"], changed)
     follow_application(call.directory, changed)

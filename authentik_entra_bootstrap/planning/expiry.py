@@ -1,0 +1,186 @@
+"""Everything with an expiry that a connection depends on, and how near each expiry is. Pure.
+
+One record and one judgement: ``status``, its alarms, ``check``, the page and the metrics all read these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from authentik_entra_bootstrap.domain import ApiToken, Application, AuthentikUser, ClientSecret, LicenseInfo
+from authentik_entra_bootstrap.domain.application_tags import read_tags
+from authentik_entra_bootstrap.domain.times import in_words
+
+NOTICE = timedelta(days=30)
+"""How long before its expiry something is an alarm; sooner for what lives less than six times as long."""
+SHARE = 1 / 6
+"""Share of the lifetime that is left when nobody has renewed it long after it was due."""
+
+
+class ExpiryKind(StrEnum):
+    """What expires. The values are labels of the metric and keys of the JSON document."""
+
+    SECRET = "client-secret"  # noqa: S105 - a kind of object
+    CERTIFICATE = "rotator-certificate"
+    ROTATOR_TOKEN = "rotator-token"  # noqa: S105
+    TOKEN = "authentik-token"  # noqa: S105
+    """The token of authentik that this run uses, where it is not the rotator's."""
+    LICENCE = "authentik-licence"
+
+    @property
+    def noun(self) -> str:
+        """For people."""
+        return _NOUNS[self]
+
+    @property
+    def label(self) -> str:
+        """The same in a column of the status."""
+        return _LABELS[self]
+
+    @property
+    def remedy(self) -> str:
+        """What to do about one that expires soon."""
+        return _REMEDIES[self]
+
+
+_NOUNS = {
+    ExpiryKind.SECRET: "client secret",
+    ExpiryKind.CERTIFICATE: "rotator's certificate",
+    ExpiryKind.ROTATOR_TOKEN: "rotator's token",
+    ExpiryKind.TOKEN: "authentik token",
+    ExpiryKind.LICENCE: "authentik licence",
+}
+_LABELS = {
+    ExpiryKind.SECRET: "client secret",
+    ExpiryKind.CERTIFICATE: "certificate",
+    ExpiryKind.ROTATOR_TOKEN: "rotator token",
+    ExpiryKind.TOKEN: "token",
+    ExpiryKind.LICENCE: "licence",
+}
+_LATER = "Give it a later expiry in authentik under Directory > Tokens and App passwords, or make one that does not expire."
+_REMEDIES = {
+    ExpiryKind.SECRET: "Run `authentik-entra rotate`.",
+    ExpiryKind.CERTIFICATE: "Run `authentik-entra rotator renew --to NEW_FILE` as an administrator, and "
+    "give workers that file.",
+    ExpiryKind.ROTATOR_TOKEN: _LATER,
+    ExpiryKind.TOKEN: _LATER,
+    ExpiryKind.LICENCE: "Install a new licence in authentik under Enterprise > Licenses.",
+}
+
+
+class ExpiryState(StrEnum):
+    """How near an expiry is."""
+
+    VALID = "valid"
+    SOON = "soon"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """One thing with an expiry.
+
+    :param name: a key id, a token's identifier; never a secret.
+    :param at: aware UTC; ``None`` for what does not expire, or is not known.
+    :param notice: how long before ``at`` it is an alarm.
+    :param unknown: why its expiry is not known; empty where it is.
+    """
+
+    kind: ExpiryKind
+    name: str = ""
+    at: datetime | None = None
+    notice: timedelta = NOTICE
+    unknown: str = ""
+
+    def state(self, now: datetime, within: timedelta | None = None) -> ExpiryState:
+        """How near the expiry is.
+
+        :param within: instead of ``notice``.
+        """
+        if self.unknown:
+            return ExpiryState.UNKNOWN
+        if self.at is None:
+            return ExpiryState.VALID
+        left = self.at - now
+        if left <= timedelta():
+            return ExpiryState.EXPIRED
+        return ExpiryState.SOON if left <= (self.notice if within is None else within) else ExpiryState.VALID
+
+    def detail(self, now: datetime) -> str:
+        """When it expires, or why that is not known, for people."""
+        if self.unknown:
+            return f"unknown: {self.unknown}"
+        if self.at is None:
+            return "does not expire"
+        left = self.at - now
+        if left <= timedelta():
+            return f"expired on {self.at:%Y-%m-%d %H:%M} UTC"
+        # Without hours where there are days.
+        span = timedelta(days=left.days) if left.days else left
+        return f"expires on {self.at:%Y-%m-%d %H:%M} UTC, in {in_words(span)}"
+
+
+def secret_expiries(secrets: Iterable[ClientSecret]) -> tuple[Expiry, ...]:
+    """The client secrets in use: an alarm comes when one has been due for long."""
+    return tuple(
+        Expiry(ExpiryKind.SECRET, item.key_id, item.end_date_time, item.lifetime * SHARE) for item in secrets
+    )
+
+
+def certificate_expiry(rotator: Application | None, *, readable: bool = True) -> tuple[Expiry, ...]:
+    """The rotator's proven certificate; nothing where the tenant has no rotator, or one without certificates.
+
+    :param readable: whether the operator may look for it.
+    """
+    kind = ExpiryKind.CERTIFICATE
+    if not readable:
+        return (Expiry(kind, unknown="the operator may not read the rotator's application"),)
+    current = read_tags(rotator.tags).current if rotator else None
+    if rotator is None or current is None:
+        return ()
+    key = next((item for item in rotator.keys if item.key_id == current.key_id), None)
+    if key is None:
+        return (Expiry(kind, current.key_id, unknown="the certificate on record is not registered any more"),)
+    notice = min(NOTICE, (key.end_date_time - key.start_date_time) * SHARE)
+    return (Expiry(kind, key.key_id, key.end_date_time, notice),)
+
+
+def token_expiries(
+    user: AuthentikUser, tokens: Sequence[ApiToken], rotator: str, rotator_token: str
+) -> tuple[Expiry, ...]:
+    """The token that this run uses, and the rotator's.
+
+    authentik does not tell which token a request came with: it is certain only where all API tokens of its user expire
+    at the same moment, e.g. where there is one.
+
+    :param tokens: what the token may see.
+    :param rotator: the user name of the rotator's service account; ``rotator_token``: the identifier of its token.
+    """
+    own = [item for item in tokens if item.user == user.pk]
+    mine = _one_of(ExpiryKind.ROTATOR_TOKEN if user.username == rotator else ExpiryKind.TOKEN, own)
+    others = [item for item in tokens if item.identifier == rotator_token and item.user != user.pk]
+    return (mine, *(_one_of(ExpiryKind.ROTATOR_TOKEN, [item]) for item in others))
+
+
+def _one_of(kind: ExpiryKind, tokens: Sequence[ApiToken]) -> Expiry:
+    if not tokens:
+        return Expiry(kind, unknown="its user has no API token that may be looked at")
+    ends = {item.expires for item in tokens}
+    if len(ends) == 1:
+        return Expiry(kind, ", ".join(item.identifier for item in tokens), ends.pop())
+    first = min(item for item in ends if item is not None)
+    return Expiry(
+        kind, unknown=f"its user has {len(tokens)} API tokens; the first of them expires on {first:%Y-%m-%d}"
+    )
+
+
+def licence_expiry(licence: LicenseInfo) -> tuple[Expiry, ...]:
+    """authentik's licence; nothing where there is none."""
+    if licence.status == "unlicensed":
+        return ()
+    unknown = "" if licence.valid_until else "authentik does not tell it"
+    return (Expiry(ExpiryKind.LICENCE, at=licence.valid_until, unknown=unknown),)
