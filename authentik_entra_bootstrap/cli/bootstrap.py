@@ -43,6 +43,8 @@ def plan(options: Options, adopt: UUID | None) -> int:
         preview = await preview_of_sync(session.context, prepared)
         show_plan(terminal, prepared, session.authentik_url, preview)
         code = ExitCode.CHANGES_PENDING if prepared.plan.changes else ExitCode.DONE
+        if prepared.plan.changes:
+            terminal.next_steps(("authentik-entra bootstrap", "does this, after a question"))
         return code, plan_document(prepared, preview)
 
     return run_connection("plan", options, body)

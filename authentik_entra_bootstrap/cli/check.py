@@ -9,7 +9,7 @@ import click
 
 from authentik_entra_bootstrap.cli.options import Options, common
 from authentik_entra_bootstrap.cli.runner import Result, run_connection
-from authentik_entra_bootstrap.errors import BootstrapError
+from authentik_entra_bootstrap.errors import BootstrapError, ExitCode
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.config import ConnectionSettings
@@ -39,6 +39,12 @@ def check(options: Options, purpose: str | None) -> int:
         expiries = await check_expiries(session.context, session.desired)
         lines = (*_exposed_files(options, session.settings), *found, *expiries)
         show_check(terminal, session.desired.connection, lines, purpose=purpose)
+        if purpose is None and worst(lines) == ExitCode.DONE:
+            terminal.next_steps(
+                ("authentik-entra preview", "shows what authentik's next sync will do to the tenant"),
+                ("authentik-entra plan", "shows what bootstrap will do"),
+                ("authentik-entra bootstrap", "does it, after a question"),
+            )
         return worst(lines), {
             "connection": session.desired.connection,
             "purpose": purpose or "bootstrap",

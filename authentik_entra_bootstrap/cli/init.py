@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,9 +77,9 @@ def init(options: Options, yes: bool, **answers: str | None) -> int:
         confirm(options, f"Write them to {place}?", yes=silent)
         _write(place, file, text)
         terminal.headline(str(place), "written", "bold green")
-        chosen = f" --connection {options.connection}" if len(draft.file.connections) > 1 else ""
-        chosen += f" --config {place}" if options.config else ""
-        terminal.next_steps((f"authentik-entra check{chosen}", "looks at everything that bootstrap needs"))
+        # The flags are in the file now.
+        terminal.arguments = replace(options, flags={}).for_next_steps
+        terminal.next_steps(("authentik-entra check", "looks at everything that bootstrap needs"))
         return ExitCode.DONE, {}
 
     return run_reported("init", options, job, load)

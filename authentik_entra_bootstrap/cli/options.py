@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -56,6 +57,15 @@ class Options:
     def json(self) -> bool:
         """Whether the result is wanted as one document, JSON or another form of it, instead of text."""
         return self.output != "text"
+
+    @property
+    def for_next_steps(self) -> str:
+        """The options that say which settings hold, for the commands that come next; each with a blank before it."""
+        flags = {name: value for name, value in self.flags.items() if name in _SETTINGS and value is not None}
+        given = ["--all"] if self.all_connections else [f"--connection={name}" for name in self.connections]
+        given += [f"--config={self.config}"] if self.config else []
+        given += [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
+        return "".join(f" {shlex.quote(word)}" for word in given)
 
     def file(self) -> SettingsFile:
         """Read the settings file.

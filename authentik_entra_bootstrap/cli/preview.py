@@ -48,6 +48,8 @@ def preview(options: Options, adopt: UUID | None, limit: int | None, evaluate_ma
         foretold = await foretell(session.context, prepared, evaluate=evaluate_mappings)
         connection = session.desired.connection
         show_preview(terminal, connection, foretold, limit)
+        if prepared.plan.changes:
+            terminal.next_steps(("authentik-entra bootstrap", "makes the connection, after a question"))
         return ExitCode.DONE, preview_document(connection, foretold, limit)
 
     render = as_csv if options.output == "csv" else None

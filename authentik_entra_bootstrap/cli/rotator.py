@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -195,7 +196,7 @@ def _apply(
         outcome = await apply_rotator(context, desired, prepared, asked)
         show_rotator_outcome(terminal, outcome, prepared.plan, cloud, asked)
         if command == "rotator create" and prepared.plan.changes:
-            show_rotator_steps(terminal, outcome)
+            show_rotator_steps(terminal)
         return ExitCode.DONE, rotator_outcome_document(outcome, prepared.plan, cloud, context.now(), asked)
 
     return _run(command, options, body)
@@ -263,7 +264,7 @@ def token(options: Options, file: Path, purpose: str, yes: bool) -> int:
     from authentik_entra_bootstrap.workflows import service_account
     from authentik_entra_bootstrap.workflows.session import open_authentik
 
-    to_stdout = file == Path("-")
+    to_stdout, place = file == Path("-"), shlex.quote(str(file.absolute()))
     if to_stdout and options.json:
         raise click.UsageError("The key and a JSON document cannot both go to standard output: name a file.")
 
@@ -295,7 +296,17 @@ def token(options: Options, file: Path, purpose: str, yes: bool) -> int:
         else:
             terminal.headline(seen.names.account, "token ready", "bold green")
             terminal.evidence(evidence)
-            terminal.say(f"  Set AUTHENTIK_TOKEN_FILE={file} where {purpose} runs.")
+            terminal.say(f"  For {purpose}:")
+            terminal.copyable(f"  export AUTHENTIK_TOKEN_FILE={place}")
+            as_rotation = " --as rotation" if purpose == "rotation" else ""
+            schedule = (
+                "authentik-entra schedule systemd",
+                "files that rotate unattended",
+            )
+            terminal.next_steps(
+                (f"authentik-entra check{as_rotation}", f"looks at what {purpose} needs"),
+                *([schedule] if as_rotation else []),
+            )
         return ExitCode.DONE, account_document(seen, steps, evidence, file)
 
     def job(settings_file: SettingsFile, terminal: Terminal, runtime: Runtime) -> Result:

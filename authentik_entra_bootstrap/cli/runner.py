@@ -114,6 +114,7 @@ def run_reported(
     terminal = terminal_of_caller()
     quiet = options.quiet or (options.json and embedded is None and not sys.stderr.isatty())
     terminal.start(quiet=quiet, shows_results=not options.json)
+    terminal.arguments = options.for_next_steps
     given = embedded.runtime if embedded else Runtime()
     configure_logging(options.verbose)
 
@@ -140,6 +141,8 @@ def run_reported(
     if options.json:
         document = envelope(command, code, document)
         deliver(options.render(document) if options.render else _as_json(document), options.to)
+        if options.to and document["error"]:
+            click.echo(f"ERROR: {document['error']['message']} [{document['error']['code']}]", err=True)
     return code
 
 

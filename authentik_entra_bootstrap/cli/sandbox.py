@@ -277,7 +277,8 @@ def sandbox(authentik_profile: str, output: str, advance: timedelta | None, **re
             for name, value in environment.items():
                 click.echo(f"export {name}={shlex.quote(value)}")
             click.echo("# Running; Ctrl-C stops it. Copy these lines into another shell. NEXT STEPS there:")
-            click.echo("#   authentik-entra init")
+            click.echo("#   authentik-entra init                    asks for settings, proposing these")
+            click.echo("#   authentik-entra sandbox --advance 125d  moves the sandbox's clock on")
         # A wait without a limit cannot be interrupted by signals on every platform.
         while not stop.wait(0.5):
             pass

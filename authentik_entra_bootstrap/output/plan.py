@@ -20,7 +20,7 @@ from authentik_entra_bootstrap.output.documents import (
 )
 from authentik_entra_bootstrap.output.lines import NAMES
 from authentik_entra_bootstrap.output.preview import show_summary, summary_document
-from authentik_entra_bootstrap.output.terminal import Terminal, chosen
+from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.planning.differences import Action, Difference
 from authentik_entra_bootstrap.planning.plan import Plan, Step
 from authentik_entra_bootstrap.planning.preview import Preview
@@ -204,14 +204,13 @@ def show_outcome(terminal: Terminal, outcome: Outcome, plan: Plan, cloud: Cloud,
         ]
     )
     if plan.changes:
-        named = chosen(plan.desired.connection)
         terminal.next_steps(
             (
-                f"authentik-entra rotator create{named} --to rotator.pem",
+                "authentik-entra rotator create --to rotator.pem",
                 "an identity for rotation",
             ),
-            (f"authentik-entra schedule systemd{named}", "files that rotate unattended"),
-            (f"authentik-entra status{named}", "when its secret is due"),
+            ("authentik-entra schedule systemd", "files that rotate unattended"),
+            ("authentik-entra status", "when its secret is due"),
         )
 
 

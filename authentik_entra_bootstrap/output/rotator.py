@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from authentik_entra_bootstrap.config import ENV_PREFIX
 from authentik_entra_bootstrap.domain import Cloud, KeyCredential
 from authentik_entra_bootstrap.output.documents import (
     Document,
@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.output.documents import (
     moment,
     values,
 )
-from authentik_entra_bootstrap.output.terminal import Terminal, chosen
+from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotator.credentials import KEY_NAME, renew_key_at
@@ -57,32 +57,25 @@ def show_rotator_outcome(
         ]
     )
     settings = sign_in_settings(outcome.seen, plan, wanted)
-    if plan.federated is not None:
-        terminal.say("  A worker signs in as the rotator with these variables:", "bold")
-        lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
-        unsaid = "AZURE_FEDERATED_TOKEN_FILE", "names the file with the workload's own token"
-    else:
-        terminal.say("  A worker signs in as the rotator with these settings:", "bold")
-        # A JSON string of printable characters is a TOML string.
-        lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()]
-        unsaid = "operator_certificate_file", "stays as it is: the certificate was not replaced"
-    for line in lines:
-        terminal.copyable(f"  {line}")
+    terminal.say("  Commands run as the rotator with these variables, or with the settings of the same name:")
+    unsaid = "AZURE_FEDERATED_TOKEN_FILE", "names the file with the workload's own token"
+    if plan.federated is None:
+        settings = {f"{ENV_PREFIX}{name.upper()}": value for name, value in settings.items()}
+        unsaid = (
+            f"{ENV_PREFIX}OPERATOR_CERTIFICATE_FILE",
+            "stays as it is: the certificate was not replaced",
+        )
+    for name, value in settings.items():
+        terminal.copyable(f"  export {name}={shlex.quote(value)}")
     if unsaid[0] not in settings:
         terminal.copyable(f"  # {' '.join(unsaid)}")
 
 
-def show_rotator_steps(terminal: Terminal, outcome: RotatorOutcome) -> None:
+def show_rotator_steps(terminal: Terminal) -> None:
     """What follows on the rotator's creation: authentik's side, then the schedule."""
-    connections = [item.connection for item in outcome.seen.connections]
-    named = chosen(connections[0]) if len(connections) == 1 else ""
-    token = f"authentik-entra rotator token{chosen(connections[0])} --to rotator.token"
     terminal.next_steps(
-        (token, "makes authentik's side"),
-        (
-            f"authentik-entra schedule systemd{named}",
-            "rotates with these settings",
-        ),
+        ("authentik-entra rotator token --to rotator.token", "makes authentik's side"),
+        ("authentik-entra schedule systemd", "rotates with these settings"),
     )
 
 

@@ -15,7 +15,6 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from authentik_entra_bootstrap.config import DEFAULT_CONNECTION
 from authentik_entra_bootstrap.errors import BootstrapError
 from authentik_entra_bootstrap.output.lines import (
     MARKS,
@@ -41,11 +40,6 @@ _NARROW = 60
 """Columns below which values are not aligned, and tables are lists."""
 
 
-def chosen(connection: str) -> str:
-    """The option that names a connection in a command to type, after a blank; empty for the default one."""
-    return "" if connection == DEFAULT_CONNECTION else f" --connection {connection}"
-
-
 class Terminal(Reporter):
     """Renders results and receives progress.
 
@@ -69,6 +63,8 @@ class Terminal(Reporter):
         self._told: set[str] = set()
         self.unicode = all(is_unicode(console) for console in (self.out, self.err))
         """Whether every character can be shown."""
+        self.arguments = ""
+        """Options of this command that the next ones need as well, each with a blank before it."""
         self.settings = ""
         """Which settings file the run uses, in words; what plan, check and status show says so."""
         self._good, self._bad = ("✓", "✗") if self.unicode else ("ok", "x")
@@ -269,9 +265,12 @@ class Terminal(Reporter):
             self.say(f"  {'  '.join(padded)}".rstrip(), style, hang=last)
 
     def next_steps(self, *commands: tuple[str, str]) -> None:
-        """What to do now, at most three of them: commands that work as typed, and what each does."""
+        """What to do now, at most three of them: commands that work as typed, and what each does.
+
+        Each is given the options with which this command was told its settings.
+        """
         self.say("(->) NEXT STEPS:", "bold")
-        self.columns(*commands[:3])
+        self.columns(*((f"{command}{self.arguments}", what) for command, what in commands[:3]))
 
     def columns(self, *rows: tuple[str, str]) -> None:
         """Things, and beside each what it is; below it where there is no room."""

@@ -136,6 +136,9 @@ class Shell:
 
     def curl(self, line: str) -> httpx.Response:
         """A line of curl as the pages use it: ``--cacert``, ``-X``, ``-H``, ``-d``, ``--data-urlencode``."""
+        line = re.sub(
+            r'\$\(cat "\$(\w+)"\)', lambda name: Path(os.environ[name[1]]).read_text().strip(), line
+        )
         words = iter(shlex.split(os.path.expandvars(line))[1:])
         method, url, headers, data, cafile = "", "", {}, [], None
         for word in words:

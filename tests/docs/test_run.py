@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
+import re
 import ssl
+import sys
 
+import click
 import httpx
 
 from authentik_entra_bootstrap.authentik.permissions import wanted_for
@@ -13,19 +17,43 @@ from authentik_entra_bootstrap.sandbox import Sandbox
 from authentik_entra_bootstrap.sandbox.microsoft.seed import operator_holds
 
 
-def test_the_tutorial_does_what_it_says(library, shell):
+def test_the_tutorial_does_what_it_says(library, shell, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # The second shell: what the sandbox printed was copied, and a person answers.
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
+    monkeypatch.setenv("AUTHENTIK_ENTRA_SANDBOX", shell.sandbox.entra_url)
+    token = shell.sandbox.ca_file.with_name("authentik-token")
+    token.write_text(os.environ["AUTHENTIK_TOKEN"])
+    monkeypatch.delenv("AUTHENTIK_TOKEN")
+    monkeypatch.setenv("AUTHENTIK_TOKEN_FILE", str(token))
+    answers = {"Group": "Research"}
+    monkeypatch.setattr(
+        click, "prompt", lambda text, default=None, **_: answers.get(text.partition(" ")[0], default)
+    )
+    monkeypatch.setattr(click, "confirm", lambda *_, **__: True)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     steps = [block for block in library.blocks(library.root / "docs/tutorial/first-run.md") if block.run]
-    assert len(steps) >= 9
+    assert len(steps) >= 13
     for block in steps:
-        line = block.text.strip()
-        if block.run == "curl":
-            answer = shell.curl(line)
-            assert answer.is_success, (line, answer.text)
-        else:
-            assert shell.run(line) == int(block.run or 0), (line, shell.out, shell.err)
-        if line.startswith("AUTHENTIK_ENTRA_FILTER_GROUP"):
-            assert "2 users: 2 created" in shell.out
-    assert "working and proven" in shell.out
+        for line, code in zip(block.text.splitlines(), block.run.split(","), strict=True):
+            if code == "curl":
+                answer = shell.curl(line)
+                assert answer.is_success, (line, answer.text)
+                continue
+            if line.startswith("unset "):
+                for name in line.split()[1:]:
+                    monkeypatch.delenv(name)
+                continue
+            # As root the unit would get a user of its own, who cannot reach a Python in root's home folder.
+            user = f" --user {getpass.getuser()}" if line.endswith(" systemd") else ""
+            assert shell.run(f"{line}{user}") == int(code), (line, shell.out, shell.err)
+            for name, value in re.findall(r"^ *export (\w+)=(.*)$", shell.out, re.MULTILINE):
+                monkeypatch.setenv(name, value)
+            if line.endswith(" plan"):
+                assert "2 users: 2 created" in shell.out
+            if line.endswith("--no-input"):
+                assert (shell.out == "") is (block.text == f"{line}\n"), shell.out
+    assert "1 connection, 1 healthy" in (tmp_path / "connections.html").read_text()
 
 
 def test_the_sandbox_page_s_requests_are_answered(library, shell):

@@ -144,7 +144,7 @@ def test_a_file_is_added_to_and_never_overwritten(
         "init", *answers, "--connection", "north.1", "--filter-group", "Research", "--timeout", "2"
     )
     assert added.code == 0, added.err
-    assert added.out.splitlines()[-1].startswith("  authentik-entra check --connection north.1  ")
+    assert added.out.splitlines()[-1].startswith("  authentik-entra check --connection=north.1  ")
     assert file.read_text().startswith(before)
     tables = tomllib.loads(file.read_text())
     # The settings of the only connection stay those of one, and nothing is said twice.
@@ -157,7 +157,9 @@ def test_a_file_is_added_to_and_never_overwritten(
     assert run.run("init", *answers, "--connection", "not plain").code == 3
     other = run.run("init", *answers, "--config", "other.toml", "--connection", "only")
     assert other.code == 0
-    assert other.out.splitlines()[-1].startswith(f"  authentik-entra check --config {tmp_path}/other.toml  ")
+    assert other.out.splitlines()[-1].startswith(
+        "  authentik-entra check --connection=only --config=other.toml  "
+    )
     assert list(tomllib.loads((tmp_path / "other.toml").read_text())) == ["connections"]
     declined = answering(monkeypatch, *[None] * 7)
     monkeypatch.setattr(click, "confirm", lambda *_, **__: False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import ssl
 import stat
 import subprocess
 import time
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -130,7 +131,7 @@ def test_the_rotator_s_life_with_a_certificate(
     again = documented(shell("rotator", "create", "--to", str(key_file), "--output", "json"))
     assert again["changed"] == []
     assert len(again["evidence"]) == 2
-    # The settings that it prints are TOML, and name only a file that holds the certificate.
+    # What it prints can be copied into a shell, and names only a file that holds the certificate.
     for command, file, named in (
         ("create", key_file, {"operator_certificate_file": str(key_file)}),
         ("create", tmp_path / "other.pem", {}),
@@ -140,7 +141,8 @@ def test_the_rotator_s_life_with_a_certificate(
         assert said.code == 0
         assert not (tmp_path / "other.pem").exists()
         sign_in = {"tenant_id": made["tenant_id"], "operator_client_id": made["rotator"]["app_id"], **named}
-        assert tomllib.loads(said.out.partition("with these settings:\n")[2]) == sign_in
+        lines = re.findall(r"^  export AUTHENTIK_ENTRA_(\w+)=(\S+)$", said.out, re.MULTILINE)
+        assert {name.lower(): shlex.split(value)[0] for name, value in lines} == sign_in
 
     # Eight months later.
     world.clock.advance(250 * 86400)
@@ -386,7 +388,7 @@ def test_a_federated_identity_signs_in_as_the_rotator(settled: Any, tmp_path: Pa
     again = shell("rotator", "federate", *words, "--token-file", str(token))
     assert again.code == 0, "nothing to do, nothing asked"
     # The variables that it prints are shell.
-    lines = again.out.partition("with these variables:\n")[2]
+    lines = again.out.partition("settings of the same name:\n")[2]
     shown = subprocess.run(
         ["/bin/sh", "-euc", f"{lines}\nenv"], env={}, capture_output=True, text=True, check=True
     ).stdout
