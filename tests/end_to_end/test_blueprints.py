@@ -134,7 +134,7 @@ def test_blueprint_and_api_end_the_same(
     since = run.sandbox.world.log.last_seq
     again = run("bootstrap", "--yes", "--via", "blueprint", "--connection", "blueprint")
     assert again.code == 0
-    assert "default: nothing to do" in again.out
+    assert "blueprint: nothing to do" in again.out
     assert our_writes(run, since) == []
 
     # authentik never signed in with anything that does not work, and keeps the secret in its one place.
