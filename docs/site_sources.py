@@ -19,7 +19,6 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "how-to/least-privilege",
         "how-to/several-connections",
         "how-to/scheduled-rotation",
-        "how-to/rotate-by-hand",
         "how-to/monitoring",
         "how-to/rotator-identity",
         "how-to/blueprints",

@@ -253,7 +253,6 @@ SCENES: dict[str, Callable[[Stage], Iterator[None]]] = {
     "docs/how-to/several-connections.md": _several,
     "docs/how-to/teardown.md": _teardown,
     "docs/how-to/monitoring.md": _standing,
-    "docs/how-to/rotate-by-hand.md": _standing,
     "docs/reference/errors.md": _standing,
 }
 AFTERWARDS: dict[str, Callable[[Stage], bool]] = {
