@@ -232,7 +232,8 @@ def in_group(by: str) -> filters.Filter:
     def build(values: list[str], ctx: Context) -> filters.Keep | None:
         keep = filters.reference("pk", "group", many=True, by=by)(values, ctx)
         groups = [row for row in ctx.state.tables["group"] if keep and keep({"pk": [row["pk"]]})]
-        return keep and (lambda record: any(record["pk"] in row["users"] for row in groups))
+        members = {key for row in groups for key in row["users"]}
+        return keep and (lambda record: record["pk"] in members)
 
     return build
 
