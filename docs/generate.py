@@ -329,6 +329,16 @@ def manual() -> str:
 # --- pages
 
 
+def bootstrap_output() -> str:
+    """What a first bootstrap prints once it has the plan's consent, as the tests saw it, up to the next steps."""
+    story = (DOCS.parent / "tests" / "golden" / "piped.txt").read_text(encoding="utf-8")
+    command = "$ authentik-entra bootstrap --yes\n"
+    out, _, err = story.split(command, 1)[1].split("\n(exit code", 1)[0].partition("\n2> ")
+    done = [line.removeprefix("2> ") for line in err.splitlines() if "Done: " in line]
+    proven = out[out.index("default: working and proven") :].split("\n(->)", 1)[0]
+    return "```text\n" + command + "\n".join([*done, proven]) + "\n```"
+
+
 def pages() -> dict[Path, str]:
     """Every page with generated parts, as it should be."""
     tables = (
@@ -337,6 +347,7 @@ def pages() -> dict[Path, str]:
         (REFERENCE / "exit-codes.md", "exit codes", exit_codes_table()),
         (REFERENCE / "sandbox.md", "switches", switches_table()),
         (REFERENCE / "errors.md", "aadsts", sign_in_table()),
+        (DOCS.parent / "README.md", "bootstrap", bootstrap_output()),
     )
     wanted = {REFERENCE / "commands.md": commands_page(), REFERENCE / "authentik-entra.1": manual()}
     for path, name, table in tables:

@@ -47,8 +47,6 @@ ELSEWHERE = {
     "make record CASSETTES=real": "Makefile",
     "export AZURE_TENANT_ID=... AZURE_CLIENT_ID=... AZURE_CLIENT_SECRET=...": "tests/replay/record.py",
     "export AUTHENTIK_URL=https://authentik.example.com AUTHENTIK_TOKEN=...": "tests/replay/record.py",
-    "pip install '.[sandbox]'": "pyproject.toml",
-    'make package && pip install "$(ls dist/*.whl)[sandbox]"': "Makefile",
 }
 """Lines that cannot be carried out here, and what has to be there for them, or tries them."""
 
