@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _USERS = ("do_nothing", "suspend", "delete")
 _GROUPS = ("do_nothing", "delete")
+_MISSING = "Set each by its variable or its flag. On a terminal, without --yes and --no-input, this command asks for them."
+"""What to do where settings are missing and nothing is asked."""
 _SECRETS = frozenset({"authentik_token", "name"})
 """Settings that are never written: the token is named by its file, the connection by its table."""
 
@@ -141,7 +143,7 @@ class _Draft:
             known = self.settings().model_copy(
                 update={"authentik_token": None, **{key: given[key] for key in needed if key in given}}
             )
-            known.refuse_missing("tenant_id")
+            known.refuse_missing("tenant_id", remedy=_MISSING)
         for key, (question, choices, check) in _QUESTIONS.items():
             proposed = self._proposed(key)
             while True:

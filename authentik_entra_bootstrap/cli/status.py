@@ -80,7 +80,7 @@ def verify(options: Options) -> int:
     async def body(session: Session, terminal: Terminal) -> Result:
         seen = (await monitor(session.context, session.desired)).prepared
         evidence = await verify(session.context, seen.plan, seen.entra, seen.authentik)
-        verdict = judge(evidence)
+        verdict = judge(evidence, shown=True)
         connection = session.desired.connection
         what, style = ("working and proven", "bold green") if verdict is None else ("not proven", "bold red")
         terminal.headline(connection, what, style, news=verdict is not None)

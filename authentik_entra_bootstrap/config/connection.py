@@ -44,6 +44,10 @@ from authentik_entra_bootstrap.support.private_files import Unreadable, read_lin
 
 DEFAULT_CONNECTION = "default"
 DEFAULT_FILE = "authentik-entra.toml"
+_MISSING = (
+    "`authentik-entra init` asks for them and writes a settings file. Or set each by its variable, its flag, "
+    f"or its key in {DEFAULT_FILE}."
+)
 
 
 class ConnectionSettings(BaseModel):
@@ -221,10 +225,11 @@ class ConnectionSettings(BaseModel):
             AppId(self.operator_client_id), secret, certificate, str(password) if password else None
         )
 
-    def refuse_missing(self, *also: str) -> None:
+    def refuse_missing(self, *also: str, remedy: str = _MISSING) -> None:
         """Refuse settings with which authentik cannot be asked; every missing one is named, with each way to set it.
 
         :param also: further settings that are needed.
+        :param remedy: what to do; by default, to run ``init``.
         :raises ConfigError: ``settings-missing``.
         """
         token = self._token_in_environment() or self.authentik_token_file
@@ -240,8 +245,7 @@ class ConnectionSettings(BaseModel):
             raise ConfigError(
                 "settings-missing",
                 f"{'A setting is' if len(missing) == 1 else f'{len(missing)} settings are'} missing: {', '.join(ways)}.",
-                "`authentik-entra init` asks for them and writes a settings file. Or set each by its variable, its flag, "
-                f"or its key in {DEFAULT_FILE}.",
+                remedy,
                 facts={"missing": ", ".join(missing)},
             )
 

@@ -296,8 +296,9 @@ def _validated(
         wrong = []
         for item in error.errors(include_input=False, include_url=False):
             key = str(item["loc"][0]) if item["loc"] else "?"
-            where = given[key][1] if key in given else place(key) if key in from_file else key
-            wrong.append(f"{where}: {key}: {_in_our_words(item, key, model)}")
+            # A flag and a variable name the setting themselves, a line of the file does not.
+            where = given[key][1] if key in given else f"{place(key)}: {key}" if key in from_file else key
+            wrong.append(f"{where}: {_in_our_words(item, key, model)}")
         raise invalid(*wrong) from None
 
 

@@ -91,7 +91,7 @@ def wrapped(line: Text, width: int, hang: int) -> Iterator[Text]:
             cut = plain.find(" ", fits)
         if cut < 0:
             break
-        yield Text(indent) + rest[:cut]
+        yield Text(indent) + rest[: len(plain[:cut].rstrip())]
         after = plain[cut:]
         rest, indent = rest[cut + len(after) - len(after.lstrip()) :], " " * hang
     yield Text(indent) + rest

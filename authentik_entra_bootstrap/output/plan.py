@@ -118,8 +118,9 @@ def show_plan(
     elif plan.scope_change is None and plan.arriving is not None and plan.scope.groups is not None:
         dry = " Dry run: nothing is written to the tenant." if plan.desired.dry_run else ""
         terminal.say(
-            f"  authentik will provision {plan.arriving} users, and all {plan.scope.groups} groups "
-            f"(authentik does not filter groups).{dry}"
+            f"  authentik's sync: {plan.arriving} users and all {plan.scope.groups} groups "
+            f"(authentik does not filter groups).{dry}",
+            "bold",
         )
     if plan.left_out and preview is None:
         terminal.say(f"    Left out: {in_short(plan.left_out)}")

@@ -128,7 +128,7 @@ async def verify(
     now = context.now()
     if entra.application is None or authentik.provider is None:
         missing = "application in Entra ID" if entra.application is None else "provider in authentik"
-        return (Evidence("connection-exists", False, f"there is no {missing}; run bootstrap", now),)
+        return (Evidence("connection-exists", False, f"there is no {missing}", now),)
     recorded = {SecretStatus.CURRENT, SecretStatus.PENDING}
     secrets = classify_secrets(entra.application, plan.tags)
     found = next((item.secret for item in secrets if item.status in recorded), None)
@@ -157,12 +157,18 @@ async def verify(
     return (*evidence, proof)
 
 
-def judge(evidence: tuple[Evidence, ...]) -> BootstrapError | None:
-    """The error that a set of evidence amounts to; ``None`` when everything looked at was good."""
-    if bad := [f"{item.name}: {item.detail}" for item in evidence if item.ok is False]:
-        remedy = "Run bootstrap to repair the connection; nothing was changed by this check."
-        return VerificationFailed("verification-failed", "; ".join(bad), remedy)
+def judge(evidence: tuple[Evidence, ...], *, shown: bool = False) -> BootstrapError | None:
+    """The error that a set of evidence amounts to; ``None`` when everything looked at was good.
+
+    :param shown: the evidence is shown beside the error, which then only names it.
+    """
+    if bad := [item for item in evidence if item.ok is False]:
+        names = f"Failed: {', '.join(item.name for item in bad)}."
+        details = "; ".join(f"{item.name}: {item.detail}" for item in bad)
+        remedy = "Run `authentik-entra bootstrap` to repair the connection. This check changed nothing."
+        return VerificationFailed("verification-failed", names if shown else details, remedy)
     for item in evidence:
         if item.ok is None and item.name == "authentik-signs-in":
-            return Temporary("proof-not-available", item.detail, "Run verify again later.")
+            message = f"Not available now: {item.name}." if shown else item.detail
+            return Temporary("proof-not-available", message, "Run `authentik-entra verify` again later.")
     return None

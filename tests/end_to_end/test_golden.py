@@ -67,6 +67,8 @@ STORY: tuple[str | Act, ...] = (
     "bootstrap --tenant-id nonsense",
     "check",
     "check --as rotation",
+    "init --config new.toml --yes",
+    "preview",
     "plan --filter-group Research",
     "status",
     "verify",
@@ -95,6 +97,8 @@ STORY: tuple[str | Act, ...] = (
     "rotator create --to rotator.pem --yes",
     "rotator show",
     "rotator token --to rotator.token --yes",
+    "schedule systemd",
+    "init --config new.toml --yes --authentik-token-file rotator.token --tenant-id contoso.example",
     renamed_by_hand,
     "plan --no-dry-run-sync",
     two_connections,
@@ -142,6 +146,7 @@ class Scrub:
         text = re.sub(r"(?<=:default:)[0-9a-f]{24}", "0" * 24, text)
         text = re.sub(r":user:\d{5,}", lambda found: ":user:" + "1" * (len(found[0]) - 6), text)
         text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:54321", text)
+        text = re.sub(r'[^\s"]*(/authentik-entra-sandbox-)\w+', r"TMP\g<1>00000000", text)
         # Grants are made side by side: they end in any order.
         done = re.findall(r"^.*Done: permission\b.*\n(?: {4}\S.*\n)*", text, re.MULTILINE)
         for line in done:

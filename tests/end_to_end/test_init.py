@@ -116,7 +116,9 @@ def test_flags_answer_and_nothing_is_asked(
     assert (refused.code, "A setting is missing: authentik_token_file (" in refused.err) == (3, True)
     for name in ("AUTHENTIK_URL", "AZURE_TENANT_ID"):
         monkeypatch.delenv(name)
-    assert "3 settings are missing: " in run.run("init", "--yes").err
+    missing = run.run("init", "--yes").err
+    assert "3 settings are missing: " in missing
+    assert "authentik-entra init" not in missing, "this command is no remedy for itself"
     monkeypatch.setenv("AZURE_TENANT_ID", run.sandbox.environment()["AZURE_TENANT_ID"])
     address = run.sandbox.environment()["AUTHENTIK_URL"]
     flags = ("--authentik-url", address, "--authentik-token-file", "token", "--tenant-id", DOMAIN)

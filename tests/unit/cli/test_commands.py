@@ -243,7 +243,7 @@ def test_an_error_of_a_service_is_told_whole(command: Command, world: World, val
 def test_every_command_tells_wrong_settings_in_both_forms(command: Command, name: str, valid: Valid) -> None:
     said = command(name, "--tenant-id", "not a guid")
     assert said.code == 3
-    assert "--tenant-id: tenant_id: the Directory (tenant) ID is a GUID" in said.err
+    assert "--tenant-id: the Directory (tenant) ID is a GUID" in said.err
     assert "Traceback" not in said.err
     document = command(name, "--tenant-id", "not a guid", "--output", "json")
     valid(document.json, "failure")

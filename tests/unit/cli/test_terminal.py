@@ -204,6 +204,7 @@ def test_wrapping_loses_nothing_but_the_space_at_a_break(text: str, width: int, 
     pieces = [piece.plain for piece in wrapped(Text(text), width, hang)]
     assert " ".join(" ".join(pieces).split()) == " ".join(text.split())
     for piece in pieces:
+        assert piece == piece.rstrip() or piece is pieces[-1]
         assert cell_len(piece) <= width or " " not in piece.strip()
 
 

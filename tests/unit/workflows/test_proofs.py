@@ -215,6 +215,10 @@ async def test_verify_names_a_missing_grant_and_a_wrong_secret(working: World) -
     verdict = judge(tuple(found.values()))
     assert verdict is not None
     assert verdict.exit_code is ExitCode.VERIFICATION_FAILED
+    assert found["grants"].detail in verdict.message
+    beside = judge(tuple(found.values()), shown=True)
+    assert beside is not None
+    assert beside.message == "Failed: authentik-holds-current, grants, authentik-signs-in."
 
 
 async def test_verify_without_a_worker_is_temporary(working: World) -> None:
