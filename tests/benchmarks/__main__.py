@@ -46,8 +46,8 @@ def note(runs: int) -> str:
     load = os.getloadavg()[0]
     return (
         f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, median of {runs}, Python {platform.python_version()}, "
-        f"{os.cpu_count()} cores, load {load:.1f} when it ended: more than the number of cores means that others "
-        "were at work, and times are longer than on a quiet machine."
+        f"{os.cpu_count()} cores, load {load:.1f} when it ended. A load above the number of cores means that "
+        "other programs ran too: times are then longer than on a quiet machine."
     )
 
 
