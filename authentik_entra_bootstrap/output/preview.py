@@ -155,7 +155,7 @@ def _show_fate(terminal: Terminal, kind: str, fate: Fate, items: Sequence[Foreto
 
 
 def _detail(item: Foretold) -> str:
-    """What stands behind a name: the account, changes, members, and why."""
+    """The text after a name: account, changes, members, and the reason."""
     told = [item.reason] if item.reason else []
     if item.changes:
         told.append(_changes_text([values(change, "property", "before", "after") for change in item.changes]))

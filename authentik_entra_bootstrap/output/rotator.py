@@ -171,7 +171,7 @@ def rotator_document(seen: RotatorSeen, cloud: Cloud, now: datetime) -> Document
 def rotator_outcome_document(
     outcome: RotatorOutcome, plan: RotatorPlan, cloud: Cloud, now: datetime, wanted: Wanted
 ) -> Document:
-    """What stands after a run, what was changed, the proof, and how a worker signs in."""
+    """The rotator after a run, the changes, the proof, and how a worker signs in."""
     return {
         **rotator_document(outcome.seen, cloud, now),
         "changed": [values(step, "action", "target", "subject", "reason") for step in outcome.changed],

@@ -103,7 +103,7 @@ class Terminal(Reporter):
         self.doing(f"{'starting' if starts else VERBS.get(step.action, 'proving that')} {label(step)}")
 
     def done(self, step: Step, detail: str) -> None:
-        """A step of the plan is done. A proof is not told here: it stands in the result."""
+        """Print that a step of the plan is done. Proofs are not printed here: they are part of the result."""
         if step.target is not Target.PROOF:
             self.finished(label(step), detail)
 

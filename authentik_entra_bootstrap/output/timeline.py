@@ -198,5 +198,5 @@ class _Chart:
 
 
 def _clamped(now: datetime, moment: datetime) -> datetime:
-    """A moment as it is drawn: one that is very far away stands at the edge."""
+    """The moment to draw: a moment beyond the timeline is drawn at its edge."""
     return min(max(moment, now - BEFORE), now + BEHIND)

@@ -208,7 +208,7 @@ def request_text(state: ConsentState, address: str) -> str:
         f"Open this address, sign in as {' or '.join(state.grantors)}, compare the application, and accept:",
         address,
         "",
-        "Afterwards nothing is left to do for you. Please tell whoever sent this that it is done.",
+        "Afterwards nothing is left to do for you. Please tell the sender of this message that it is done.",
     ]
     return "\n".join(lines)
 

@@ -154,10 +154,10 @@ def token_expiries(
 ) -> tuple[Expiry, ...]:
     """The token that this run uses, and the rotator's.
 
-    authentik does not tell which token a request came with: it is certain only where all API tokens of its user expire
-    at the same moment, e.g. where there is one.
+    authentik does not tell which token a request used. The expiry is certain only if all API tokens of the user expire
+    at the same moment, e.g. if there is only one.
 
-    :param tokens: what the token may see.
+    :param tokens: the tokens that this token may read.
     :param rotator: the user name of the rotator's service account; ``rotator_token``: the identifier of its token.
     """
     own = [item for item in tokens if item.user == user.pk]

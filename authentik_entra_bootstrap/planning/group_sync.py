@@ -62,7 +62,7 @@ class GroupSync:
     def questions(self) -> Iterator[list[tuple[str, frozenset[str]]]]:
         """For each page: groups of the tenant, with accounts of which one may be a member already.
 
-        They stand in authentik's order. After the first that has such a member, the rest of the page does not matter.
+        The groups are in authentik's order. The first group with such a member stops the rest of the page.
         """
         for page in self._pages:
             asked = [(self._links.get(group.pk, ""), frozenset(self._known(group))) for group in page]

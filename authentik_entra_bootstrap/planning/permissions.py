@@ -137,10 +137,10 @@ class Right:
         return tuple(dict.fromkeys(name for key in self.operations for name in RULES[key].smallest))
 
     def lack(self, claims: TokenClaims) -> Lack | None:
-        """The first thing that the token lacks for it; ``None`` when nothing seems to be missing.
+        """The first permission or role that the token lacks; ``None`` if nothing seems to be missing.
 
-        Ownership and roles given through groups or for a time may not show in a token, so a missing directory
-        role is only ever a warning, never a reason to refuse.
+        A token may not show ownership, roles given through groups, or temporary roles. So a missing directory
+        role is a warning, and never a reason to refuse.
         """
         return next((lack for name in self.operations if (lack := RULES[name].lack(claims))), None)
 

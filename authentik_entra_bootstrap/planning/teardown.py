@@ -1,7 +1,8 @@
 """What taking a connection down removes, in which order, and what stays and why. Pure.
 
-Removed is only what carries our tags: the application, the provider that signs in as it, and authentik's application if
-it was made for that provider alone. authentik comes first, so that it never has a provider whose sign-in fails.
+Teardown removes only objects that this tool created. These are the application with this tool's tags, the provider that
+signs in as it, and authentik's application if it was made for that provider alone. It removes the objects of authentik
+first, so that authentik never has a provider whose sign-in fails.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from authentik_entra_bootstrap.planning.preflight import is_this_connections, re
 from authentik_entra_bootstrap.rotation.secret_status import classify_secrets
 
 PEOPLE_STAY = (
-    "Users and groups that authentik provisioned into the tenant are not touched: they stay as they are. "
+    "Users and groups that authentik provisioned into the tenant stay as they are. "
     "authentik no longer changes, disables or deletes them, so accounts of leavers stay until you remove them."
 )
 RESTORABLE = (
@@ -116,11 +117,11 @@ def why_kept(
     dependents: tuple[Dependent, ...],
     bindings: int | None,
 ) -> str | None:
-    """Why authentik's application has to stay; ``None`` when it was made for our provider alone.
+    """Why authentik's application has to stay; ``None`` when it was made for this tool's provider alone.
 
-    It has no tags of ours, so everything that bootstrap does not set has to be absent: a name of somebody's
-    choice, a launch address, a main provider, other backchannel providers, bindings, and anything else that
-    authentik lists as hanging from it.
+    authentik's applications have no tags. So everything that bootstrap does not set must be absent: another name,
+    a launch address, a main provider, other backchannel providers, bindings, and any other object that authentik
+    lists as using it.
     """
     own = None if provider is None else int(provider.pk)
     others = [pk for pk in application.backchannel_provider_pks if pk != own]

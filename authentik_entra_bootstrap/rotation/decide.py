@@ -50,7 +50,7 @@ class State(StrEnum):
     """In which state a connection's client secret is, as one observation shows it."""
 
     ABSENT = "absent"
-    """Nothing holds a secret of ours: no application, no provider, or one that signs in as another application."""
+    """No application or no provider exists, or the provider signs in as another application."""
     CURRENT = "current"
     """authentik holds the recorded secret, and it is not due."""
     DUE = "due"
@@ -90,14 +90,14 @@ class SecretObservation:
 
 @dataclass(frozen=True)
 class SecretDecision:
-    """The decision with its reason in words, and what may go once authentik has proven its secret.
+    """The decision with its reason in words, and the secrets to remove once authentik has proven its secret.
 
     :param kept: the secret that authentik holds: for ``keep`` and ``prove``, and one that is due.
-    :param retire: secrets of ours that nothing uses; removed only after a fresh proof.
-    :param orphaned: those of ``retire`` that are removed before their rest is over, because the runs that made them
-        have ended. The last requests of these runs may still be under way.
-    :param resting: secrets of ours on no record that another run may still deliver, and until when.
-    :param certain: false where the audit trail could not confirm what authentik holds.
+    :param retire: this tool's unused secrets; removed only after a fresh proof.
+    :param orphaned: secrets of ``retire`` that are removed early, because the runs that created them have ended.
+        The last requests of these runs may still be under way.
+    :param resting: unrecorded secrets of this tool that another run may still deliver, and until when.
+    :param certain: false if the audit trail could not confirm which secret authentik holds.
     """
 
     action: SecretAction
@@ -211,7 +211,7 @@ def _make(seen: SecretObservation, state: State, reason: str) -> SecretDecision:
 
 
 def _with_unused(seen: SecretObservation, in_use: set[KeyId], decision: SecretDecision) -> SecretDecision:
-    """The decision with what becomes of the secrets of ours that are not in use."""
+    """The decision, completed with which unused secrets of this tool to remove and which to keep."""
     retire: list[KeyId] = []
     orphaned: list[KeyId] = []
     resting: list[Previous] = []

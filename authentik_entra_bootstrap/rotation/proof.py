@@ -1,8 +1,8 @@
 """What counts as proof that a connection works, and how to read it. Pure.
 
-authentik's own answers prove nothing: the call that starts a sync reports success before it happened, and the
-sync status counts skipped syncs as successful. The log of the task does: a line "Syncing page" stands there only
-after authentik signed in with the secret it stores and read the tenant (recorded on 2025.12.4 and 2026.5.0-rc1).
+authentik's answers prove nothing: the call that starts a sync reports success before the sync runs, and the sync status
+counts skipped syncs as successful. The task's log is a proof. authentik writes "Syncing page" only after it signed in
+with the secret it stores and read the tenant (recorded on 2025.12.4 and 2026.5.0-rc1).
 """
 
 from __future__ import annotations

@@ -51,9 +51,9 @@ class ClassifiedSecret:
 
 @dataclass(frozen=True)
 class Attention:
-    """When a connection wants a run, and why.
+    """When a connection needs its next run, and why.
 
-    :param due: whether it wants one now.
+    :param due: whether it needs the run now.
     :param at: the moment, aware UTC; not after now where ``due`` is true.
     """
 

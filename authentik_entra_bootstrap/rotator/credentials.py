@@ -157,9 +157,9 @@ def decide_key(
             "Name a file that does not exist yet with --to.",
         )
     if tags.current is None:
-        reason = "it has no certificate of ours yet"
+        reason = "it has no certificate of this tool yet"
     elif live is None:
-        reason = "its certificate has ended or was removed"
+        reason = "its certificate has expired or was removed"
     else:
         reason = "asked for" if force else "two thirds of its life have passed"
     return KeyDecision(KeyAction.MAKE, reason, overlap)
@@ -210,7 +210,7 @@ def finished(
 def removable(
     tags: ApplicationTags, keys: tuple[KeyCredential, ...], now: datetime
 ) -> tuple[KeyCredential, ...]:
-    """Certificates of ours that nobody needs any more: replaced and past their overlap, or never proven."""
+    """This tool's certificates that are no longer used: replaced and past their overlap, or never proven."""
     needed = {item.key_id for item in tags.previous if item.retire_at > now}
     needed |= {item.key_id for item in (tags.current, tags.pending) if item}
     return tuple(item for item in keys if item.display_name == KEY_NAME and item.key_id not in needed)

@@ -22,7 +22,7 @@ from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, r
 UNIQUE_NAME = "authentik-entra-rotator"
 DISPLAY_NAME = "authentik-entra rotator"
 TAG = "authentik-entra:rotator"
-"""Says that an application is the rotator's, besides the tags that every application of ours carries."""
+"""Marks the rotator's application, besides the tags of every application that this tool creates."""
 ROLE = "Application.ReadWrite.OwnedBy"
 
 

@@ -1,8 +1,8 @@
 """Celery's configuration from our settings: a broker that needs no server, Redis, or RabbitMQ; the beat of one machine.
 
-Messages that cannot be read are dropped with one log line: they must not end the worker, at this start or the next. Celery
-5.5 to 5.7 with kombu 5.5 to 5.7 ends on them: kombu's virtual transports do not check what they read, and Celery's consumer
-catches few of the errors that a malformed header or body causes. A dropped message is no loss: the next sweep finds what is
+Messages that cannot be read are dropped with one log line, so that they never stop the worker. Celery 5.5 to 5.7 with
+kombu 5.5 to 5.7 stops on such messages: kombu's virtual transports do not check what they read. Celery's consumer catches
+few of the errors that a malformed header or body causes. No work is lost: the next sweep finds every connection that is
 due.
 """
 

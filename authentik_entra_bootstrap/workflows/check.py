@@ -107,7 +107,7 @@ async def _lines(name: str, job: Awaitable[list[CheckLine]]) -> list[CheckLine]:
 async def check(
     context: Context, desired: Desired, sharing: frozenset[str] = frozenset()
 ) -> tuple[CheckLine, ...]:
-    """Look at everything that bootstrap will need. Changes nothing, raises nothing of ours.
+    """Check everything that bootstrap will need. Changes nothing, and reports errors as lines.
 
     :param sharing: names of the providers of further connections to the same authentik, by the settings.
     """
@@ -141,7 +141,7 @@ async def check(
 async def check_rotation(
     context: Context, desired: Desired, sharing: frozenset[str] = frozenset()
 ) -> tuple[CheckLine, ...]:
-    """Look at everything that a rotation will need. Changes nothing, raises nothing of ours.
+    """Check everything that a rotation will need. Changes nothing, and reports errors as lines.
 
     :param sharing: see :func:`check`.
     """

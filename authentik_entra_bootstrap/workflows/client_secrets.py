@@ -42,8 +42,8 @@ SIGN_INS = 5
 """Consecutive successes before a secret is believed to be accepted: token service replicas disagree for longer than
 others (terraform-provider-azuread wants five reads)."""
 ROUNDS = 3
-"""How often so many sign in at once after a refusal: then it is known that the secret is still on its way, and that
-one replica has it says little about the others."""
+"""Number of rounds of parallel sign-ins after a refusal. The refusal shows that the secret is still replicating, so one
+replica that accepts it says little about the others."""
 SPREAD = 0.4
 """Seconds between two such rounds."""
 _FIRST_CALL = Backoff(budget=30.0, first=0.5, factor=1.5, ceiling=4.0)
@@ -100,10 +100,10 @@ async def _remove_lost(context: Context, application: Application, display_name:
 
 
 async def remove_secret(context: Context, application: Application, key_id: KeyId) -> None:
-    """Remove one client secret of ours and wait until reads agree that it is removed.
+    """Remove one client secret of this tool, and wait until reads agree that it is removed.
 
-    Graph answers "not found" both for a removed key and for one that the replica has not seen yet, so absence
-    is confirmed by several reads in a row (Graph reference, removePassword; terraform-provider-azuread).
+    Graph answers "not found" both for a removed key and for one that the replica has not seen yet. So several
+    reads in a row must confirm the removal (Graph reference, removePassword; terraform-provider-azuread).
 
     :raises ReplicationTimeout: ``secret-removal-not-confirmed``.
     """

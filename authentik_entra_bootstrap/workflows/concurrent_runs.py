@@ -1,13 +1,13 @@
 """Notices other runs and other syncs, by what the services themselves show, and takes turns where there are leases.
 
-Neither service offers a lock that every machine shares. What they offer is enough to stop in time: authentik keeps
-provider names unique and records who changed the provider last, and the application's ``pending`` tag names the run
-that is about to deliver. A run that finds another's trace gives way, removes only the client secret that it made
-itself, and writes no tags: those are the other run's by then.
+Neither service offers a lock that every machine shares. But both show enough to stop in time: authentik keeps
+provider names unique and records who changed the provider last. The application's ``pending`` tag names the run that is
+about to deliver. A run that notices another one stops. It removes only the client secret that it created itself, and
+writes no tags, because the tags now belong to the other run.
 
 Every save of a provider starts a full sync, which holds one thread of authentik's worker while it waits for its pages.
-The worker has two threads by default: two providers that are saved at about the same moment leave none for the pages,
-for proofs, events or blueprints, and both syncs wait for 45 minutes or longer (seen on 2026.5.0-rc1). So a run that will
+The worker has two threads by default. Two providers saved at about the same moment leave no thread for the pages,
+proofs, events or blueprints. Both syncs then wait for 45 minutes or longer (seen on 2026.5.0-rc1). So a run that will
 save a provider holds the lease of that authentik, and saves while no other provider's full sync runs. A rotation is safe
 without either.
 """
@@ -33,7 +33,7 @@ ANOTHER_RUN = "another-run-active"
 
 
 def another_run(seen: str, **facts: str) -> Temporary:
-    """The error of a run that gives way.
+    """The error of a run that stops because another run is active.
 
     :param seen: what shows the other run, one sentence without its full stop.
     """
@@ -146,8 +146,8 @@ THREADS = "AUTHENTIK_WORKER__THREADS"
 def threads_for(providers: int) -> int:
     """Number of worker threads that an authentik with so many Microsoft Entra providers should have.
 
-    One for the full sync of each, because the schedule may start all of them at once; one for the pages that these wait
-    for; one for proofs, events and blueprints.
+    One for the full sync of each provider, because the schedule may start all of them at once. One more for the pages
+    of these syncs, and one for proofs, events and blueprints.
     """
     return providers + 2
 

@@ -52,16 +52,16 @@ def new_rotation_id() -> str:
 
 @dataclass
 class Context:
-    """One connection's two sides.
+    """What a run of one connection works with: ports, settings, clock, lease.
 
     :param now: aware UTC.
     :param new_rotation_id: lower-case hexadecimal text, different at each call.
     :param guard: called before each write that matters; raises ``another-run-active`` once the lease is lost.
-    :param turn: holds this authentik's lease while its body runs: one run at a time saves providers of it.
-    :param listener: is told of rotations and failures, besides the log.
-    :param domain: eight hexadecimal digits for the place in which no second run of this connection can be under
-        way while this one holds its lease; empty where there is no such place. Secrets that were made there by
-        an earlier run have lost their maker.
+    :param turn: holds this authentik's lease while its body runs: one run at a time saves its providers.
+    :param listener: receives rotations and failures, besides the log.
+    :param domain: eight hexadecimal digits that name the lease's store, or empty: see :class:`Lease`. While this
+        run holds its lease, no other run with the same ``domain`` is active for this connection. So the earlier run
+        that created a secret with this ``domain`` has ended.
     """
 
     entra: EntraPort

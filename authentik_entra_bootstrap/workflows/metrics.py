@@ -97,8 +97,8 @@ def enable(registry: CollectorRegistry | None = None) -> None:
 def serve(port: int, address: str = "127.0.0.1") -> Callable[[], None]:
     """Collect, and answer Prometheus at ``http://ADDRESS:PORT/metrics`` from a thread of this process.
 
-    Call it in the worker's main process before it starts others: their values are put together through files in
-    the folder that ``PROMETHEUS_MULTIPROC_DIR`` names, or in a temporary one that is removed at the end.
+    Call it in the worker's main process, before that starts other processes. All processes write their values to
+    files in ``PROMETHEUS_MULTIPROC_DIR``, or in a temporary folder that is removed at the end.
 
     :param port: 0 takes a free one.
     :param address: ``0.0.0.0`` for every interface, e.g. in a container. There is no secret among the values.

@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 class Unread(Enum):
-    """What stands for something that the token may not read."""
+    """Marks a value that the token may not read."""
 
     UNREAD = 0
 

@@ -295,11 +295,11 @@ async def with_history(port: AuthentikPort, provider: Provider) -> ObservedProvi
 
 
 async def confirmed(port: AuthentikPort, seen: Seen, application: Application) -> Seen:
-    """The observation in which the first characters of the secret, where the server shows them, fit the audit trail.
+    """The observation, after a check that the secret's first characters, if the server shows them, fit the audit trail.
 
-    They are read before the trail. Where both tell the same of a secret on record, nothing happened in between. Else
-    they have to be the same before and after: a change between the two reads would seem to be one of other fields
-    only, or be taken for the request that delivered the secret.
+    The characters are read before the trail. If both name the same recorded secret, nothing changed in between.
+    Otherwise the characters are read again after the trail, and must be the same. Without that, a change between the
+    two reads would look like a change of other fields, or like the request that delivered the secret.
     """
     provider = seen.provider
     if provider is None or provider.secret_hint is None:

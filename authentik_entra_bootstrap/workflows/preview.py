@@ -62,10 +62,10 @@ async def preview_of_sync(context: Context, prepared: Prepared) -> Preview | Non
 async def foretell(context: Context, prepared: Prepared, *, evaluate: bool = False) -> Preview:
     """What the first full sync does after a plan is applied.
 
-    Whom an identity may not read leads to a preview that says so, not to an error.
+    If an identity may not read users or groups, the preview says so; that is no error.
 
-    :param evaluate: whether authentik is asked what property mappings of somebody's own make of users.
-    :raises BootstrapError: what else keeps both sides from being read.
+    :param evaluate: whether to ask authentik for the results of custom property mappings.
+    :raises BootstrapError: any other reason why users or groups cannot be read.
     """
     desired, seen = prepared.plan.desired, prepared.authentik
     organization, provider = prepared.entra.organization, provider_after(desired, seen)

@@ -204,7 +204,7 @@ def _on_record(application: Application | None) -> ClientSecret | None:
 
 
 def _rotation_id(secret: ClientSecret) -> str:
-    """The last part of the display name of a secret of ours."""
+    """The last part of the display name of a secret that this tool created."""
     return (secret.display_name or "").rpartition(":")[2]
 
 

@@ -28,11 +28,11 @@ _NOT_YET = frozenset({"operator-credential-invalid", "application-not-found"})
 
 
 class RotatorKeys:
-    """Writes to the list of certificates, and to the tags that remember what each is.
+    """Writes the list of certificates, and the tags that record the purpose of each.
 
-    Microsoft Graph replaces the list as one and answers reads from any replica. A list that was read from a
-    late one would take away a certificate that is in use; so nothing is written before several reads in a row
-    agree, and show every certificate that this run knows of.
+    Microsoft Graph replaces the whole list, and answers reads from any replica. An outdated list would remove a
+    certificate that is in use. So this class writes only after several reads in a row agree, and show every
+    certificate that this run knows of.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """The rotator renews its own certificate, signed in with it: in ``rotate`` and in the worker's sweeps.
 
-The protocol is the one of ``rotator renew``: the new certificate is marked, registered and proven by signing in; then its
-private key replaces the content of the key file, and the old certificate stays for a while. Until the file is replaced
-nothing has changed for whoever signs in, and from then on both work.
+The protocol is the one of ``rotator renew``. The new certificate is tagged, registered and proven by signing in. Then its
+private key replaces the content of the key file, and the old certificate stays registered for a week. The key in the
+file signs in before and after the replacement.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Provider and application by blueprint, with the same result as by the API.
 
-Where authentik imports blueprints, the client secret is sent with the import, which does not store it.
-Older servers know only stored instances, which anybody who may see instances can read. There the blueprint
-makes the provider with a text that is no secret, the secret follows through the API, and only then a second
-blueprint assigns the provider to its application: before that, authentik does not sign in with it.
+If authentik imports blueprints, the client secret is sent with the import, which does not store it.
+Older servers know only stored instances, which every user with access to instances can read. There the
+blueprint creates the provider with a placeholder, and the secret follows through the API. Then a second
+blueprint assigns the provider to its application. authentik does not sign in before that.
 """
 
 from __future__ import annotations
@@ -148,8 +148,8 @@ async def apply_shipped(
 ) -> Applied:
     """Apply a shipped blueprint once.
 
-    A provider that works is left alone. One that is missing, or not assigned to an application yet, gets the secret
-    that is given, after it has signed in with it: authentik never syncs with a secret that does not work.
+    A working provider is not changed. A provider that is missing, or not assigned to an application yet, gets the
+    given secret. This program signs in with it first, so authentik never syncs with a secret that does not work.
 
     :param keep: also store it as an instance, without any secret.
     :raises ConfigError: ``blueprint-secret-missing``, and as :func:`apply_blueprint` does.

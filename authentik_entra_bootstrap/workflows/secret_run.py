@@ -1,8 +1,8 @@
-"""A run about one client secret: what it was decided from, how it delivers, who follows it, and what it has done.
+"""A run about one client secret: its input, its delivery, its listeners, and its results.
 
-:mod:`~authentik_entra_bootstrap.workflows.rotation_phases` carries it out. What differs between ``rotate`` and
-``bootstrap`` is given to the run: how authentik is given the secret (:class:`Delivery`), who follows the phases
-(:class:`Follower`), and what goes on beside the creation of the secret.
+:mod:`~authentik_entra_bootstrap.workflows.rotation_phases` carries it out. ``rotate`` and ``bootstrap`` pass
+different arguments: how to deliver the secret (:class:`Delivery`), who receives the phases (:class:`Follower`), and what
+runs in parallel with the creation of the secret.
 """
 
 from __future__ import annotations
@@ -58,16 +58,15 @@ TOO_OLD = "secret-too-old-to-deliver"
 
 @dataclass(frozen=True)
 class Case:
-    """What a run was decided from.
+    """The input of a run.
 
-    :param steps: what the plan shows, one for each thing that is done.
+    :param steps: the steps of the plan.
     :param observed: the tags as they were read.
     :param end_date_time: for a new secret; ``None`` when none is made.
     :param seen: the provider as it was observed.
     :param roles: application permissions that a token of the new secret must hold.
-    :param strict_roles: false where permissions that are missing are reported and no reason to stop: they are
-        missing to the old secret as well, and a rotation must not wait until that one has expired. Delegated
-        permissions may then be among ``roles``.
+    :param strict_roles: false if missing permissions are only reported. The old secret lacks them as well, and a
+        rotation must not wait until that secret has expired. Delegated permissions may then be among ``roles``.
     """
 
     desired: Desired
@@ -234,9 +233,9 @@ class SecretRun:
             )
 
     async def as_recorded(self) -> Delivered | None:
-        """The delivery with the request that authentik's audit trail shows last, if that was one of ours.
+        """The delivery with the last request in authentik's audit trail, if this run sent that request.
 
-        Whether attaching a provider counts as a change of it differs between releases; the trail tells.
+        Releases differ in whether attaching a provider counts as a change of it, so the trail decides.
 
         :raises Temporary: ``another-run-active``: another run or a person has saved the provider after this run.
         """

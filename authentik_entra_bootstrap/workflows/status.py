@@ -53,20 +53,20 @@ _KNOWN_FAULT = "scim_id"
 _PAGE = re.compile(r"(?P<actor>[^:]+):(?P<provider>.+):(?P<kind>user|group):(?P<page>\d+)")
 _LONGEST = 240
 KNOWN_STOP = (
-    "authentik's last full sync stopped in its {pages} at a member that is there already. Every tenant has that from the "
-    "second sync on: what is there is in order, and changes made in authentik still arrive. Groups after it, and further "
-    "members, come with such a change only."
+    "authentik's last full sync stopped in its {pages} at a member that is in the group already. Every tenant has that from "
+    "the second sync on. Changes made in authentik still arrive. Later groups of the page, and further members, are synced "
+    "only when they change."
 )
 KNOWN_FAULT = (
     "authentik {version} repeats its full sync, because its clean-up of users or groups that left the scope fails "
-    "({words}). This is a fault of authentik, and none of the connection: until a release mends it, they stay as they are "
-    "in the tenant, and its sync status shows an older sync."
+    "({words}). This is a fault of authentik, not of the connection. Until a release fixes it, these users and groups stay "
+    "unchanged in the tenant, and the sync status shows an older sync."
 )
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """Something that monitoring should call somebody for.
+    """A condition that monitoring should report to a person.
 
     :param code: ``secret-ended``, ``secret-ends-soon``, the same of ``certificate``, ``token`` and ``licence``,
         ``rotation-overdue``, ``too-many-secrets``, ``proof-missing``, ``proof-failed``,
@@ -196,10 +196,10 @@ def _together(*several: tuple[TaskRecord, ...]) -> tuple[TaskRecord, ...]:
 
 
 def alarms(status: Status, within: timedelta | None = None) -> tuple[Alarm, ...]:
-    """What monitoring should call somebody for.
+    """The alarms of a connection.
 
-    :param within: how near an expiry may come; ``None`` for a sixth of a client secret's lifetime, which is reached
-        only when it has been due for long, and for thirty days of everything else.
+    :param within: time before an expiry. ``None`` is a sixth of a client secret's lifetime, which only an overdue
+        secret reaches, and thirty days for all other expiries.
     """
     found = [*_ends(status, within), *_overdue(status)]
     plan = status.prepared.plan

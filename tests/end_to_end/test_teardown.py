@@ -30,7 +30,7 @@ def test_teardown_removes_everything_of_ours_and_a_bootstrap_works_at_once(shell
     result = run("teardown", "--yes", "--purge")
     assert result.code == 0, result.out + result.err
     assert "\ndefault: taken down\n" in result.out
-    assert "Users and groups that authentik provisioned into the tenant are not touched" in result.out
+    assert "Users and groups that authentik provisioned into the tenant stay as they are" in result.out
     assert leftovers(run.sandbox) == NOTHING
     assert result.out.index("provider Microsoft Entra ID") < result.out.index("authentik provisioning")
     again = run("teardown", "--yes")

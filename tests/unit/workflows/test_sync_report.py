@@ -70,7 +70,7 @@ def test_a_recorded_stop_is_told_with_authentik_s_words_and_the_known_one_as_a_n
     assert report.repeats == ""
     (note,) = report.notes
     assert "page 1 of the groups" in note
-    assert "changes made in authentik still arrive" in note
+    assert "Changes made in authentik still arrive" in note
 
 
 def test_a_recorded_clean_up_that_fails_is_authentik_s_fault_with_its_version(contract: Path) -> None:
