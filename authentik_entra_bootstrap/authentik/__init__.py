@@ -1,8 +1,8 @@
 """The authentik side: one adapter for servers from 2025.10 on.
 
-Importing this package imports authentik-client's packages bare, that is without running their ``__init__`` modules:
-those import every API and every model, which costs eight seconds of CPU and 130 MB, and a dozen modules are needed.
-It is done once, before threads and for good, so that threads that import side by side all find the same packages.
+Importing this package registers authentik-client's packages without running their ``__init__`` modules. Those import
+every API and every model, which costs eight seconds of CPU and 130 MB. This program needs a dozen of the modules.
+The packages are registered once, before threads start, so that all threads import the same packages.
 """
 
 import sys

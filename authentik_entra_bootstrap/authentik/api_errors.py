@@ -64,7 +64,7 @@ CODES: Mapping[str, ErrorRow] = {
     "authentik-not-found-at-url": ErrorRow(
         ConfigError,
         "{what}",
-        "Check the authentik address, its sub-path, and that no login page or proxy stands in front of /api/v3.",
+        "Check the authentik address, its sub-path, and that authentik answers at /api/v3, not a login page or proxy.",
     ),
     "licence-required": ErrorRow(
         AdminActionRequired,

@@ -1,8 +1,8 @@
 """The connection: sends one request through ``authentik-client``'s ``ApiClient``, within a deadline.
 
-The library's own models of answers break on fields they do not know and on ones they miss, so answers are taken as
-bytes; its retries are off; its exceptions (which print headers and bodies) end here. It is synchronous: each request
-runs in a thread of its own, and no caller waits for it longer than the deadline.
+The library's models reject answers with unknown or missing fields, so this module reads the answers as bytes. It turns
+the library's retries off, and converts its exceptions, which print headers and bodies. The library is synchronous: each
+request runs in a thread of its own, and no caller waits for it longer than the deadline.
 """
 
 from __future__ import annotations

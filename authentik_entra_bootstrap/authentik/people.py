@@ -142,9 +142,9 @@ class People(Part):
         query: Query,
         seen: Callable[[str, int], None],
     ) -> list[T]:
-        """The entries of a list, a few pages at a time. What is saved meanwhile may stand there twice or not at all.
+        """The entries of a list, a few pages at a time. Entries saved meanwhile may appear twice or not at all.
 
-        :param seen: is told the list's name and how many of its entries are read.
+        :param seen: called with the list's name and the number of entries read so far.
         """
         first = await self._api.page(resource, parse, (*query, ("page", "1")))
         found, pages = list(first.entries), math.ceil((first.count or 0) / PAGE_SIZE)

@@ -1,8 +1,8 @@
 """Which permissions the token holds, found without changing anything.
 
-Reads are tried. For writes, ``OPTIONS`` shows an action only to those who may do it; where it shows none, the
-refusal itself is provoked by a request that authentik cannot accept (an empty POST, a PATCH of a blank name):
-permissions are checked before values, so 403 means missing and 400 means held.
+Reads are tried. For writes, ``OPTIONS`` lists an action only if the token may do it. Where it lists none, this module
+sends a request that authentik must refuse: an empty POST, or a PATCH of a blank name. The status tells: authentik checks
+permissions before values, so 403 means missing and 400 means held.
 """
 
 from __future__ import annotations

@@ -271,7 +271,7 @@ def needed_number(body: Mapping[str, object], name: str) -> int:
 
 HIDDEN = "***"
 _SHORTEST = 6
-"""Characters. Shorter texts stand in ordinary words; no service makes such secrets."""
+"""Characters. Shorter texts are parts of ordinary words, and no service creates secrets that short."""
 _SECRET_WORDS = re.compile(
     r"(?i)^value$|secret|passw(?:or)?d|token|authorization|assertion|credential|api_key"
 )

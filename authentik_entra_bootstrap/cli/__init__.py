@@ -46,7 +46,7 @@ _MODULES = {"plan": "bootstrap", "verify": "status", "explain": "help", "complet
 
 
 class _Commands(Commands):
-    """Subcommands by name; each stands in a module of its own and is imported when it is asked for."""
+    """Subcommands by name. Each has its own module, which is imported when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

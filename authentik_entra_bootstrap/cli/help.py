@@ -64,7 +64,7 @@ def _tell(text: str) -> None:
 def explain(code: str) -> int:
     """Print what an error code means and what to do about it.
 
-    CODE stands in brackets behind an error's message. A number of Entra ID, like AADSTS7000215, is explained, too.
+    CODE is in brackets after an error's message. Entra ID's own codes, like AADSTS7000215, are explained, too.
     """
     known = entries()
     numbers = sign_in_numbers()
@@ -84,7 +84,7 @@ def explain(code: str) -> int:
     raise ConfigError(
         "error-code-unknown",
         f"There is no error code {code!r}.",
-        nearest or "Copy the code that stands in brackets behind an error's message.",
+        nearest or "Copy the code in brackets after an error's message.",
     )
 
 

@@ -30,7 +30,7 @@ _SECONDS = {
     "lag": "Greatest replication lag of Microsoft Graph reads.",
     "secret_lag": "Until every token service replica accepts a new secret.",
     "removed_secret_lag": "How long a removed secret still signs in.",
-    "role_lag": "Until new grants stand in fresh tokens.",
+    "role_lag": "Until new tokens contain new grants.",
 }
 _SHARES = {
     "throttle_rate": "Share of requests answered 429.",

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 def status(options: Options, check_alarms: bool, file: Path | None, within: timedelta | None) -> int:
     """Show the connection: secrets, expiry, last proof, authentik's last sync, drift.
 
-    --all is a table; --connection or -v shows the details.
+    --all prints a table. --connection or -v prints the details.
 
-    --output html makes a page of all connections of the run, with their timeline; --output prometheus makes
-    metrics for node_exporter's textfile collector. --to replaces its file as a whole: nobody reads half of one.
+    --output html makes a page of all connections of the run, with their timeline. --output prometheus makes
+    metrics for node_exporter's textfile collector. --to replaces its file in one step, so no reader sees half of it.
     """
     from authentik_entra_bootstrap.output.status import (
         exposition,

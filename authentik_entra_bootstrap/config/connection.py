@@ -156,10 +156,10 @@ class ConnectionSettings(BaseModel):
         )
 
     def resolved_cloud(self) -> Cloud:
-        """The cloud with overridden hosts.
+        """The cloud, with the hosts that the settings override.
 
-        An authority of a named cloud (``AZURE_AUTHORITY_HOST`` alone, as azure-identity reads it) names the cloud
-        where nothing else does: a token of one cloud is of no use to another's Microsoft Graph.
+        If no setting names the cloud, the authority names it, e.g. ``AZURE_AUTHORITY_HOST`` alone, as azure-identity
+        reads it. Microsoft Graph of one cloud does not accept a token of another.
 
         :raises ConfigError: ``authority-of-another-cloud``.
         """

@@ -203,7 +203,7 @@ class SettingsFile:
             raise ConfigError(
                 "settings-file-malformed",
                 f"{where}: {what}.",
-                "Settings stand in [defaults], [connections.NAME] and [worker]; see docs/reference/settings.md.",
+                "The tables are [defaults], [connections.NAME] and [worker]; see docs/reference/settings.md.",
             )
 
 
@@ -286,8 +286,8 @@ def _validated(
 ) -> M:
     """The settings.
 
-    :param place: where a key stands in the file; asked in case of an error only, because it reads the whole text.
-    :param given: what lies over the file.
+    :param place: returns a key's position in the file; called for an error only, because it reads the whole file.
+    :param given: settings that override the file.
     :raises ConfigError: ``setting-invalid``, with everything that is wrong.
     """
     try:

@@ -84,9 +84,9 @@ class ApplicationTags:
 
 @lru_cache(maxsize=64)
 def read_tags(tags: tuple[str, ...]) -> ApplicationTags:
-    """Read our tags among an application's tags; malformed ones of ours are dropped, foreign ones kept.
+    """Parse this tool's tags of an application. Drops malformed ones, and keeps the tags of other programs.
 
-    A run reads the same tags again and again, so the last answers are kept.
+    A run reads the same tags many times, so the last results are cached.
     """
     found = ApplicationTags()
     foreign: list[str] = []
@@ -123,9 +123,9 @@ def _previous(text: str) -> Previous | None:
 
 
 def secret_display_name(connection: str, rotation_id: str) -> str:
-    """The display name of a client secret of ours, set before the request is sent.
+    """The display name of a new client secret, chosen before the request is sent.
 
-    :param rotation_id: lower-case hexadecimal; a lost reply is found again by it.
+    :param rotation_id: lower-case hexadecimal; finds the secret again if the reply is lost.
     """
     return f"{PREFIX}:{connection}:{rotation_id}"
 

@@ -94,10 +94,10 @@ def check_renewal(lifetime: timedelta, renew_before: timedelta | None) -> None:
 def renew_at(secret: ClientSecret, renewal: Renewal = _NO_RULE) -> datetime:
     """When a secret is due for replacement.
 
-    Two thirds into its *granted* lifetime, or ``renew_before`` its end, and then up to a twentieth of the
-    lifetime sooner, by a share that is always the same for a connection. Never in the first third of the
-    lifetime: a granted lifetime shorter than ``renew_before`` must not make rotation permanent. Put off to the
-    maintenance window, unless the secret would end before the window has opened.
+    Two thirds into its *granted* lifetime, or ``renew_before`` its expiry. Then up to a twentieth of the lifetime
+    sooner, by a share that is always the same for a connection. Never in the first third of the lifetime: a
+    granted lifetime shorter than ``renew_before`` must not make rotation permanent. Postponed to the maintenance
+    window, unless the secret would expire before the window opens.
     """
     lifetime = secret.lifetime
     wished = (
@@ -153,9 +153,9 @@ def attempt_limit(lifetime: timedelta) -> timedelta:
 
 
 def stray_rest(lifetime: timedelta) -> timedelta:
-    """How old a secret of ours that is on no record must be before another run may remove it.
+    """Minimum age at which another run may remove an unrecorded secret that this tool created.
 
-    Twice :func:`attempt_limit`: the run that made it may be about to give it to authentik, and neither service
-    can make that depend on a condition.
+    Twice :func:`attempt_limit`: the run that created the secret may be about to deliver it to authentik, and
+    neither service offers conditional writes.
     """
     return 2 * attempt_limit(lifetime)

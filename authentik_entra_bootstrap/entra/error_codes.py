@@ -70,7 +70,7 @@ CODES: Mapping[str, ErrorRow] = {
     "unexpected-answer": ErrorRow(
         UnexpectedAnswer,
         "{service} gave an answer that is not understood: {reason}.",
-        "If a proxy stands in between, look at its answer; otherwise report this with the request id.",
+        "If a proxy is in between, look at its answer. Otherwise report this with the request id.",
     ),
     "no-operator-identity": ErrorRow(
         Denied,

@@ -179,15 +179,15 @@ class Graph:
         query: Query | None = None,
         when: Callable[[BaseException], bool] = is_transient,
     ) -> Json:
-        """One request, repeated on conditions that pass by themselves.
+        """Send one request, and repeat it on temporary errors.
 
         :param method: of the request builder: ``get``, ``post``, ``patch`` or ``delete``.
         :param body: the SDK's model of it.
-        :param exists: whether the object is known to exist: where this run's are new, a 404 is then a replica
-            that lags behind, and so may be a 403 about ownership.
+        :param exists: whether the object is known to exist. If this run created it, a 404 then means that a
+            replica lags behind, and so may a 403 about ownership.
         :param maybe_new: whether the object may be new although this run has not seen it created.
-        :param when: which errors allow another try besides.
-        :returns: the JSON body, an empty one where there is none; only a ``get`` has to have one.
+        :param when: which further errors allow another try.
+        :returns: the JSON body, or an empty one. Only a ``get`` must have a body.
         :raises BootstrapError: also for every exception of the SDK.
         """
 

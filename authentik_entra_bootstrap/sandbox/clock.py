@@ -1,4 +1,4 @@
-"""The sandbox's clock: runs like the wall clock, and can be moved forward by whoever holds it."""
+"""The sandbox's clock: runs like the wall clock, and can be moved forward by its holder."""
 
 from __future__ import annotations
 

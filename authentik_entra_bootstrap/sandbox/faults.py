@@ -36,7 +36,7 @@ class Switches:
     removed_secret_lag: float = 0.0
     """How long a removed client secret still signs in."""
     role_lag: float = 0.0
-    """Until a new app role assignment or delegated grant stands in fresh tokens."""
+    """Until new tokens contain a new app role assignment or delegated grant."""
     app_lag: float = 0.0
     """Until the token service knows a new application (AADSTS700016 until then)."""
     post_create_variant: PostCreateVariant = "none"
@@ -82,9 +82,9 @@ class Fault:
       - ``drop``: closes the connection before the request is handled;
       - ``drop_after_commit``: handles the request, then closes the connection: the reply is lost;
       - ``refuse``: the whole server refuses connections until the fault is removed; only ``server`` counts;
-      - ``slow``: moves the sandbox's clock by ``seconds``, or with ``hold`` keeps the reply back for
-        ``seconds`` of real time or until the fault is removed; ``commit`` puts that behind the handling;
-      - ``call``: runs ``call`` (in-process only), before the handling, or behind it with ``commit``.
+      - ``slow``: moves the sandbox's clock by ``seconds``. With ``hold`` it delays the reply for ``seconds`` of
+        real time or until the fault is removed. With ``commit`` it does so after the handling;
+      - ``call``: runs ``call`` (in-process only), before the handling, or after it with ``commit``.
     """
 
     kind: FaultKind

@@ -136,7 +136,7 @@ def read_broker(text: str, schemes: Iterable[str]) -> str:
 
 
 def holds_password(text: object) -> bool:
-    """Whether a password may stand in an address, well written or not: something follows a colon before an ``@``."""
+    """Whether an address, valid or not, may contain a password: text between a colon and an ``@``."""
     return isinstance(text, str) and re.search(r":[^@]+@", text.partition("://")[2] or text) is not None
 
 

@@ -122,7 +122,7 @@ def _mask_keys(_logger: object, _method: str, event: MutableMapping[str, Any]) -
 def configure_logging(verbose: int) -> None:
     """Send logs to standard error.
 
-    :param verbose: 0: warnings of ours; 1: our debug lines; 2: the libraries' debug lines too.
+    :param verbose: 0: this program's warnings; 1: its debug lines; 2: the libraries' debug lines too.
     """
     _set_up(
         logging.StreamHandler(sys.stderr),

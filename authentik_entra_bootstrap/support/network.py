@@ -170,7 +170,7 @@ class Proxy:
     """An HTTP proxy.
 
     :param url: ``scheme://host[:port]``, without user name and password.
-    :param user_info: user name and password as they stand in an address, percent-encoded.
+    :param user_info: user name and password as in an address, percent-encoded.
     """
 
     url: str
@@ -250,9 +250,9 @@ def _proxy_of(origin: str, text: str) -> Proxy:
 def bypasses_proxy(host: str, port: int | None, no_proxy: str) -> bool:
     """Whether ``NO_PROXY`` names a host.
 
-    Entries stand between commas or blanks: ``*``; a host name, which stands for its subdomains too, with or without
-    a leading dot or ``*.``; an address; a network (``10.0.0.0/8``); each but a network with a port, if wanted. Names
-    are not resolved.
+    Commas or blanks separate entries: ``*``, a host name, an address, or a network (``10.0.0.0/8``). A host name
+    includes its subdomains, with or without a leading dot or ``*.``. All but a network may have a port. Names are
+    not resolved.
     """
     host = host.lower().rstrip(".").strip("[]")
     address = _address(host)

@@ -36,7 +36,7 @@ def not_trusted(where: str, reason: str, trace: RequestTrace | None = None) -> C
     return ConfigError(
         "tls-not-trusted",
         f"The certificate of {where} is not trusted: {reason}.",
-        "If a proxy or a private authority stands in between, point the CA setting (ca_file) at its PEM file.",
+        "If a proxy or a private authority issued it, point the CA setting (ca_file) at the issuer's PEM file.",
         trace,
         {"host": where},
     )

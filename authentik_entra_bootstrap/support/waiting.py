@@ -83,11 +83,11 @@ REPLICATION = Backoff(budget=180.0, first=0.4, factor=1.5, ceiling=5.0)
 NEW_SECRET = Backoff(budget=300.0, first=0.4, factor=1.05, ceiling=5.0)
 """For a new client secret at the token service, with its roles (seen: 4 to 18 s, up to minutes).
 
-Each pause is about a twentieth of the time waited so far: the moment is found within a second for those that
-wait ten, and nobody asks more than some twenty times in the first quarter of a minute.
+Each pause is about a twentieth of the time waited so far. A wait of ten seconds ends less than a second late, and
+there are about twenty tries in the first quarter of a minute.
 """
 ROLES = Backoff(budget=300.0, first=0.7, factor=1.4, ceiling=5.0)
-"""For new grants to stand in fresh tokens."""
+"""For new tokens to contain new grants."""
 CONSUMER = Backoff(budget=120.0, first=0.3, factor=1.5, ceiling=3.0)
 """For authentik's worker to run a task."""
 

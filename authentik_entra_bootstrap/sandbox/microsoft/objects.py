@@ -1,4 +1,4 @@
-"""Directory objects in the shape in which a fresh one stands in a tenant."""
+"""Directory objects in the shape that a new one has in a tenant."""
 
 from __future__ import annotations
 

@@ -211,10 +211,10 @@ def _sorted(rows: list[Record], read: Callable[[Record], Any], *, descending: bo
 
 
 def order(rows: list[Record], wanted: Sequence[str]) -> list[Record]:
-    """The rows by several columns; a leading ``-`` sorts one in descending order.
+    """The rows, sorted by several columns; a leading ``-`` sorts a column in descending order.
 
-    Equal rows stay in their order; with a descending first column the newest comes first, so that events of
-    one moment on a stopped clock are listed like those of different moments.
+    Equal rows keep their order. With a descending first column the newest row comes first, so a stopped clock
+    does not change the order of events.
     """
     rows = [*rows]
     if wanted and wanted[0].startswith("-"):

@@ -1,10 +1,10 @@
 """Evaluation of property mapping expressions.
 
-An expression is the body of a Python function, as in authentik, run with the names authentik offers. What is
-left out, on purpose: modules other than the listed ones, everything that reaches outside (``requests`` and
-the DNS helpers find nothing), policies (``ak_call_policy`` knows none), JWT and mail helpers.
+An expression is the body of a Python function, as in authentik, and runs with the names that authentik offers.
+Left out on purpose: modules other than the listed ones, network access (``requests`` and the DNS helpers find
+nothing), policies (``ak_call_policy`` knows none), JWT and mail helpers.
 
-This is a convenience, not a prison: expressions come from whoever administers the sandbox, on this machine.
+This does not isolate untrusted code: expressions come from the sandbox's administrator, on this machine.
 """
 
 from __future__ import annotations

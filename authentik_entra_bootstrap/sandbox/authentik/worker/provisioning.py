@@ -1,7 +1,7 @@
 """Writing one kind of object to Microsoft Entra ID: matching, creating, updating, deleting, members.
 
 authentik fills the model classes of msgraph-sdk with a mapping's result (snake_case names) and lets the SDK
-serialise them; the same classes are used here, so names, omissions and refusals are the SDK's own.
+serialise them. This module uses the same classes, so names, omissions and refusals are the SDK's own.
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ class ObjectClient:
     async def write(self, record: Record) -> None:
         """Create the object, or overwrite the one that it is linked to.
 
-        A name that is taken is never looked up, and an object that is gone is never made again: authentik has
-        code for both, which Microsoft Graph's answers do not reach.
+        It never looks up a name that is taken, and never creates a deleted object again. authentik has code for
+        both, but Microsoft Graph's answers never reach it.
 
         :raises SyncError: as :class:`GraphSession` and :meth:`to_model` do.
         """

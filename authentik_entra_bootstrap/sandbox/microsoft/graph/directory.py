@@ -61,7 +61,7 @@ def _object(call: Call) -> Reply:
 
 
 def reference_target(call: Call, relation: str, link: object) -> str:
-    """The id behind a reference that can stand in a relation.
+    """The id of the object that a reference of a relation names.
 
     :raises GraphError: 400 or 404 for a reference that leads nowhere or to the wrong type.
     """
