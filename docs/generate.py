@@ -37,7 +37,7 @@ WIDTH = 100
 
 EXIT_CODES: Mapping[ExitCode, str] = {
     ExitCode.DONE: "Done, healthy, or nothing to do.",
-    ExitCode.UNEXPECTED: "Something unexpected: an answer that no service documents, a bug of ours, or output that cannot be written "
+    ExitCode.UNEXPECTED: "Something unexpected: an answer that no service documents, a bug in this program, or output that cannot be written "
     "(full disk, closed pipe).",
     ExitCode.CHANGES_PENDING: "There are changes to make: `plan`, `rotate --dry-run`; `status --check` has an alarm. No failure.",
     ExitCode.USAGE: "Wrong arguments, settings, variables or files on this machine. Nothing was asked.",
