@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def check(options: Options, purpose: str | None) -> int:
     """Look at everything that bootstrap will need, or a rotation. Read-only; each line says what to do."""
     from authentik_entra_bootstrap.output.checks import check_document, show_check
-    from authentik_entra_bootstrap.workflows.check import check, check_rotation, worst
+    from authentik_entra_bootstrap.workflows.check import Level, check, check_rotation, worst
     from authentik_entra_bootstrap.workflows.monitoring import check_expiries
 
     async def body(session: Session, terminal: Terminal) -> Result:
@@ -45,6 +45,8 @@ def check(options: Options, purpose: str | None) -> int:
                 ("authentik-entra plan", "shows what bootstrap will do"),
                 ("authentik-entra bootstrap", "does it, after a question"),
             )
+        if purpose == "rotation" and all(line.level is Level.OK for line in lines):
+            terminal.next_steps(("authentik-entra schedule systemd", "files that rotate unattended"))
         return worst(lines), {
             "connection": session.desired.connection,
             "purpose": purpose or "bootstrap",

@@ -47,6 +47,12 @@ class Organization:
     display_name: str
     verified_domains: tuple[str, ...] = ()
 
+    @property
+    def label(self) -> str:
+        """Name and id; the id alone where the name could not be read."""
+        named = self.display_name != self.tenant_id
+        return f"{self.display_name} ({self.tenant_id})" if named else self.tenant_id
+
 
 CLOCK_TOLERANCE = timedelta(minutes=10)
 

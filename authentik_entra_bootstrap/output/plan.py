@@ -37,7 +37,7 @@ _SIDES = {"entra": "Entra ID", "authentik": "authentik"}
 def _titles(organization: Organization, authentik_url: str) -> dict[str, str]:
     """The heading of the steps of each side."""
     return {
-        "entra": f"  Entra ID: {organization.display_name} ({organization.tenant_id})",
+        "entra": f"  Entra ID: {organization.label}",
         "authentik": f"  authentik: {authentik_url}",
     }
 

@@ -125,7 +125,7 @@ def show_status(terminal: Terminal, status: Status, found: Sequence[Alarm]) -> N
         terminal.say(f"  (!) {alarm.code}: {alarm.message}", "yellow", hang=6)
     terminal.source()
     rows = [
-        ("tenant", f"{entra.organization.display_name} ({entra.organization.tenant_id})"),
+        ("tenant", entra.organization.label),
         ("application", f"{application.display_name} ({application.app_id})" if application else "none"),
         ("provider", f"{provider.name} (pk {provider.pk})" if provider else "none"),
         ("client secret", state_with_reason(plan.secret.state.value, plan.secret.reason)),

@@ -231,7 +231,11 @@ async def _application_lines(context: Context, desired: Desired, operator: Token
     owners, error = await _caught(context.entra.owners(application.app_object_id))
     if owners is not None and operator.object_id not in owners:
         error = not_an_owner(application)
-    return [_failure(name, error) if error else _ok(name, application.app_id)]
+    return [
+        _failure(name, error)
+        if error
+        else _ok(name, f"{application.display_name} (client id {application.app_id})")
+    ]
 
 
 async def _rotation_authentik_lines(

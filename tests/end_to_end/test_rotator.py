@@ -233,6 +233,7 @@ def test_the_rotator_rotates_and_can_do_nothing_else(settled: Any, monkeypatch: 
     act_as_rotator(shell, rotator["app_id"], monkeypatch)
     checked = shell.run("check", "--as", "rotation")
     assert checked.code == 0, checked.out
+    assert checked.out.splitlines()[-1].startswith("  authentik-entra schedule systemd  ")
     assert checked.out.count("held: ") == 6
     assert f"{ROLE} and nothing else" in checked.out
     assert shell.run("check", "--as", "bootstrap").code == 4

@@ -249,6 +249,7 @@ def test_users_that_cannot_arrive_are_left_out_of_the_number_by_name(
         "stops its sync of users at one without an e-mail address: ak-outpost" in w for w in plan.warnings
     )
     unread = make_plan(desired, make_entra(organization=Organization(TENANT, TENANT)), authentik, now)
+    assert Organization(TENANT, TENANT).label == TENANT, "an id is not shown as its own name"
     assert unread.arriving == 4, "domains that could not be read leave nobody out"
     unseen = make_plan(desired, verified, make_authentik(scope=ProvisioningScope(None, None)), now)
     assert (unseen.arriving, unseen.left_out) == (None, ())

@@ -269,7 +269,8 @@ async def test_the_rotator_of_a_working_connection(working: World) -> None:
     lines = await _lines(working, check_rotation)
     failures = [name for name, line in lines.items() if line.level is Level.FAILURE]
     assert failures == []
-    assert lines["owns the application"].detail == working.tenant.app.app_id
+    app = working.tenant.app
+    assert lines["owns the application"].detail == f"{app.display_name} (client id {app.app_id})"
     assert lines["provider"].level is Level.OK
     assert lines["no more than needed"].level is Level.OK
 
