@@ -161,7 +161,7 @@ def _tenant(settings: Settings, connection: str) -> str | None:
 def _reported(
     task: Task, connection: str = "", failed: Callable[[str, str], None] = lambda *_: None
 ) -> Iterator[None]:
-    """Log how the body fails. What nobody expected becomes one of our errors: Celery would log a library's text.
+    """Log how the body fails. An unexpected exception becomes an error of this program: Celery would log its text.
 
     :param failed: is called with connection and code.
     :raises BootstrapError: what the body raises, unless another run is at work, which is no failure.

@@ -119,7 +119,7 @@ def _one_line(value: object) -> str:
 
 
 def unexpected(error: BaseException) -> BootstrapError:
-    """The error that stands for an exception which nobody expected: its kind and where it was raised, not its text.
+    """The error for an unexpected exception: its type and where it was raised, not its text.
 
     Libraries quote in their texts what they stumbled over, passwords included. ``--debug`` shows the traceback.
     """

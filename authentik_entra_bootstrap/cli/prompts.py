@@ -68,7 +68,7 @@ def check_answerable(options: Options, *, yes: bool, otherwise: str = PLAN) -> N
     if not yes and not _can_ask(options):
         raise ConfigError(
             "confirmation-needed",
-            "There are changes to make, and nobody can be asked here.",
+            "There are changes to make, and this process cannot ask for confirmation.",
             f"Give --yes to apply them, or {otherwise}.",
         )
 

@@ -207,7 +207,7 @@ def _run_each(
 
 
 def unexpected_error(error: Exception, arguments: Sequence[str] | None = None) -> BootstrapError:
-    """The error to show for what nobody expected; with ``--debug`` its traceback goes to standard error, redacted.
+    """The error to show for an unexpected exception; with ``--debug`` its traceback goes to standard error, redacted.
 
     :param arguments: of the command line; left out, the process's own.
     """

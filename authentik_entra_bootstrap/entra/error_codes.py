@@ -164,7 +164,7 @@ CODES: Mapping[str, ErrorRow] = {
     "sign-in-declined": ErrorRow(Denied, "The sign-in was declined.", "Start it again and accept it."),
     "sign-in-expired": ErrorRow(
         Denied,
-        "Nobody completed the sign-in in time.",
+        "The sign-in was not completed in time.",
         "Start it again and enter the code before it expires.",
     ),
     "secret-not-accepted": ErrorRow(

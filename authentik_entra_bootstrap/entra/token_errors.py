@@ -178,7 +178,7 @@ def _words(sign_in: SignIn, reason: str) -> dict[str, Any]:
         "app_id": sign_in.app_id,
         "reason": reason.partition("Trace ID:")[0],
         "purpose": "use its own application",
-        "lack": "nobody has consented to it",
+        "lack": "no administrator has consented to it",
         "enough": "consent of an administrator",
     }
 

@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.domain.times import in_words
 NOTICE = timedelta(days=30)
 """How long before its expiry something is an alarm; sooner for what lives less than six times as long."""
 SHARE = 1 / 6
-"""Share of the lifetime that is left when nobody has renewed it long after it was due."""
+"""Share of the lifetime that is left when a renewal is long overdue."""
 
 
 class ExpiryKind(StrEnum):

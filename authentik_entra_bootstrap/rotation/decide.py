@@ -189,7 +189,7 @@ def _holds(seen: SecretObservation, current: Delivered, secret: ClientSecret) ->
     if held is not None and held == current.request_id:
         return True, "current"
     if hinted:
-        return True, "current; somebody changed the provider, but not its client secret"
+        return True, "current; a person or program changed the provider, but not its client secret"
     return False, _CHANGED
 
 

@@ -66,7 +66,7 @@ def refuse_rotator(seen: RotatorSeen, *, certificate: bool = True) -> None:
         raise Conflict(
             "rotator-name-taken",
             f"The application {application.app_id} has the unique name {UNIQUE_NAME} and not our tags.",
-            f"Somebody else made it. Rename or delete it; the rotator is found by the tag {TAG}.",
+            f"This tool did not create it. Rename or delete it; the rotator is found by the tag {TAG}.",
         )
     if application is None and seen.deleted is not None:
         raise Conflict(
@@ -154,7 +154,7 @@ def _warnings(seen: RotatorSeen) -> tuple[str, ...]:
         if item.application is None
     ]
     if more := sorted(seen.granted - {ROLE}):
-        found.append(f"The rotator holds more than it needs: {', '.join(more)}. Somebody else granted it.")
+        found.append(f"The rotator holds more than it needs: {', '.join(more)}. This tool did not grant it.")
     if seen.application is not None and seen.application.secrets:
         found.append("The rotator's application has a client secret. We made none; a certificate is enough.")
     return tuple(found)

@@ -86,7 +86,7 @@ class Hold:
             self._lost.set()
             raise Temporary(
                 "another-run-active",
-                f"The lease of {self._name} was lost while this run went on; another run may hold it. This run gave way.",
+                f"The lease of {self._name} was lost during this run, and another run may hold it. This run stopped.",
                 "Run the same command again; it continues where this run stopped.",
             )
 

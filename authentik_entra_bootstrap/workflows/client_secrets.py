@@ -1,4 +1,4 @@
-"""Makes, tests and removes client secrets, so that none is ever left that nobody knows of.
+"""Makes, tests and removes client secrets, and leaves no unknown secret behind.
 
 A new one is believed to be accepted after one early sign-in and several more at once.
 """

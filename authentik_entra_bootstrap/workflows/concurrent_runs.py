@@ -39,7 +39,7 @@ def another_run(seen: str, **facts: str) -> Temporary:
     """
     return Temporary(
         ANOTHER_RUN,
-        f"Another run works on this connection, or somebody changes it: {seen}. This run gave way.",
+        f"Another run works on this connection, or a person is changing it: {seen}. This run stopped.",
         "Wait until the other run has ended; then run the same command again.",
         facts=facts,
     )
@@ -139,7 +139,7 @@ OWN_SYNC = Backoff(budget=60.0, first=0.5, factor=1.5, ceiling=5.0)
 """For the sync that the provider's creation started: without an application it ends at once."""
 SYNCING = "authentik-syncing"
 BUSY = frozenset({SYNCING, "another-delivery-active"})
-"""Codes of a run that gave way before it saved anything, because authentik was busy. It is no failure."""
+"""Codes of a run that stopped before it saved anything, because authentik was busy. It is no failure."""
 THREADS = "AUTHENTIK_WORKER__THREADS"
 
 

@@ -168,7 +168,7 @@ async def prove_sign_in(
         raise VerificationFailed(
             "rotator-not-least-privilege",
             f"The rotator signs in, and its token has more than {ROLE}: {', '.join(more)}.",
-            "Somebody else granted it: take it away under Enterprise applications > Permissions, then run again.",
+            "This tool did not grant it. Remove it under Enterprise applications > Permissions, then run again.",
             facts={"roles": ", ".join(more)},
         )
     return (

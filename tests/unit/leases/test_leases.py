@@ -89,7 +89,7 @@ def test_a_lost_lease_stops_the_run_and_is_not_taken_from_the_next(url: str, nam
         held.guard()
         lose(url, name)
         other = take(open_lease(url, name))
-        with pytest.raises(Temporary, match="was lost while this run went on"):
+        with pytest.raises(Temporary, match="was lost during this run"):
             held.guard()
         assert other.held()
         assert not lease.renew()
