@@ -81,11 +81,12 @@ newest: package ## Install the wheel with the newest versions of everything it n
 	@$(VENV)/newest/bin/python -m pip --disable-pip-version-check -q install "$$(ls dist/*.whl)[sandbox]"
 	@$(VENV)/newest/bin/authentik-entra demo
 
-lint: $(VENV)/.test ## Formatter check, linter, type checker, import contract
+lint: $(VENV)/.test ## Formatter check, linter, type checker, import contract, prose
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python docs/prose_check.py
 
 format: $(VENV)/.test ## Format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
