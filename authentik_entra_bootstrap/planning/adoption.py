@@ -78,7 +78,7 @@ def refuse_adoption(desired: Desired, entra: ObservedEntra, authentik: ObservedA
             "application-not-confirmed",
             f"The application {application.app_id} carries the tags of the connection {desired.connection}, but has "
             "another unique name, and no provider in authentik holds its client id. Tags alone are no proof.",
-            f"If it is the right one, run bootstrap --adopt {application.app_id} once, "
+            f"If it is the right one, run `authentik-entra bootstrap --adopt {application.app_id}` once, "
             "or set unique_name to its unique name.",
             facts={"app_id": application.app_id},
         )

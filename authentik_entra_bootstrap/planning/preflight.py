@@ -92,14 +92,16 @@ def refuse_foreign(desired: Desired, application: Application, *, remedy: str, a
 def _refuse_application(desired: Desired, entra: ObservedEntra) -> None:
     application = entra.application
     if application is not None:
-        remedy = f"To take it over, run bootstrap --adopt {application.app_id}; else set unique_name to another name."
+        command = f"authentik-entra bootstrap --adopt {application.app_id}"
+        remedy = f"To take it over, run `{command}`; else set unique_name to another name."
         refuse_foreign(desired, application, remedy=remedy, adopt=asked(desired, application))
     elif entra.deleted is not None:
         raise Conflict(
             "application-deleted",
             f"A deleted application still holds the unique name {desired.unique_name} "
             f"(object id {entra.deleted.app_object_id}, up to 30 days).",
-            "It is this connection's: run bootstrap --restore to bring it back, or bootstrap --purge-deleted to "
+            "It is this connection's: run `authentik-entra bootstrap --restore` to bring it back, "
+            "or `authentik-entra bootstrap --purge-deleted` to "
             "delete it permanently first."
             if is_this_connections(desired, entra.deleted)
             else "Restore it or delete it permanently under App registrations > Deleted applications, "
@@ -155,7 +157,8 @@ def _refuse_provider(desired: Desired, entra: ObservedEntra, authentik: Observed
             "provider-points-elsewhere",
             f"The provider {provider.name!r} belongs to the application {provider.client_id} in tenant "
             f"{provider.tenant_id}, not to this connection's.",
-            f"To take over that application, run bootstrap --adopt {provider.client_id or 'CLIENT_ID'}; else set "
+            f"To take over that application, run `authentik-entra bootstrap --adopt {provider.client_id or 'CLIENT_ID'}`; "
+            "else set "
             "provider_name to another name, or delete that provider.",
             facts={"client_id": provider.client_id, "tenant_id": provider.tenant_id},
         )

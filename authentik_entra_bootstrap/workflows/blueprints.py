@@ -63,7 +63,7 @@ async def export(context: Context, desired: Desired) -> str:
         raise ConfigError(
             "blueprint-nothing-to-export",
             f"authentik has no Microsoft Entra provider {desired.provider_name!r}.",
-            "Run bootstrap first, or set provider_name to that of the provider.",
+            "Run `authentik-entra bootstrap` first, or set provider_name to that of the provider.",
         )
     used = {*provider.property_mappings, *provider.property_mappings_group}
     mappings = [item for item in await context.authentik.property_mappings() if item.pk in used]

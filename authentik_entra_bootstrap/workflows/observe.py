@@ -145,7 +145,8 @@ async def application_to_adopt(port: EntraPort, desired: Desired, app_id: AppId)
             raise Conflict(
                 "adopt-application-of-another-tenant",
                 f"{app_id} is an application of another tenant: this tenant has only its service principal.",
-                "Adopt an application that is registered in this tenant, or run bootstrap without --adopt.",
+                "Adopt an application that is registered in this tenant, or run `authentik-entra bootstrap` "
+                "without --adopt.",
                 facts={"app_id": app_id},
             )
         raise ConfigError(

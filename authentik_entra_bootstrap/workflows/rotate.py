@@ -259,7 +259,7 @@ async def observe_connection(context: Context, desired: Desired) -> ObservedConn
         raise Conflict(
             "application-not-ours",
             f"The application {application.app_id} does not carry this connection's tags.",
-            "Check unique_name, or run bootstrap first.",
+            "Check unique_name, or run `authentik-entra bootstrap` first.",
             facts={"app_id": application.app_id},
         )
     provider = seen.provider
@@ -284,7 +284,7 @@ async def _application(context: Context, desired: Desired) -> Application:
         raise AdminActionRequired(
             "application-disabled",
             f"The application {found.app_id} is disabled: no client secret of it signs in.",
-            "Run bootstrap; it enables the application.",
+            "Run `authentik-entra bootstrap`; it enables the application.",
         )
     return found
 

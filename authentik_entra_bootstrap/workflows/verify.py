@@ -99,7 +99,7 @@ def _failure(reading: Reading, provider: Provider) -> VerificationFailed:
             "only takes the proof. Nothing was retired.",
             facts={"seen": reading.because},
         )
-    remedy = "Run bootstrap; it delivers a new client secret. Nothing was retired."
+    remedy = "Run `authentik-entra bootstrap`; it delivers a new client secret. Nothing was retired."
     if reading.because == UNNAMED:
         remedy += (
             " If it fails again: look at the application's sign-ins in Entra ID, and at its permissions."
@@ -117,7 +117,7 @@ def not_assigned(provider: Provider) -> VerificationFailed:
     return VerificationFailed(
         "provider-not-assigned",
         f"The provider {provider.name!r} is not assigned to an application as backchannel provider.",
-        "Run bootstrap; it attaches the provider.",
+        "Run `authentik-entra bootstrap`; it attaches the provider.",
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +91,20 @@ def test_addresses_for_people() -> None:
         "https://ak.example/sub/if/admin/#/core/providers/3"
     )
     assert china.graph_scope == "https://microsoftgraph.chinacloudapi.cn/.default"
+
+
+def test_a_message_names_a_command_as_it_is_typed() -> None:
+    bare = re.compile(r"\brun (?:bootstrap|verify|rotate|teardown|consent|init)\b", re.IGNORECASE)
+    for file in Path(errors.__file__).parent.rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        docs = {
+            ast.get_docstring(node, clean=False)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module)
+        }
+        texts = [
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        assert [text for text in texts if text not in docs and bare.search(text)] == [], file.name
