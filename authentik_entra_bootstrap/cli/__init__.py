@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from itertools import pairwise, takewhile
@@ -128,10 +129,24 @@ def _show(error: BootstrapError, given: Sequence[str], obj: object = None) -> No
         print_json(envelope(_command(given), error.exit_code, {"error": error_document(error)}))
     elif isinstance(error, Interrupted):
         click.echo(error.message, err=True)
+    elif error.code == "usage-error" and not isinstance(obj, Embedded):
+        _show_plainly(error)
     else:
         from authentik_entra_bootstrap.output.terminal import Terminal
 
         (obj.terminal if isinstance(obj, Embedded) else Terminal()).error(error)
+
+
+def _show_plainly(error: BootstrapError) -> None:
+    """The same lines as ``Terminal.error``, without what it imports: wrong arguments are answered at once."""
+    parts = (
+        ("", f"ERROR: {error.message} [{error.code}]"),
+        ("  ", f"What to do: {error.remedy}"),
+        ("  ", f"More: authentik-entra explain {error.code}"),
+    )
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else sys.maxsize
+    for indent, text in parts:
+        click.echo(click.wrap_text(text, width, indent, f"{indent}  "), err=True)
 
 
 def _wants_json(given: Sequence[str]) -> bool:

@@ -20,7 +20,6 @@ import click
 
 from authentik_entra_bootstrap.cli.options import Options
 from authentik_entra_bootstrap.cli.prompts import Declined
-from authentik_entra_bootstrap.cli.sandbox import clock
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, ExitCode, unexpected
 
 if TYPE_CHECKING:
@@ -125,6 +124,8 @@ def run_reported(
         runtime = replace(given, reporter=terminal, announce=terminal.announce)
         if not embedded:
             lease = load_worker_settings(file, os.environ).lease()
+            from authentik_entra_bootstrap.cli.sandbox import clock
+
             runtime = replace(runtime, lease_url=lease, now=clock(os.environ))
         code, document = job(file, terminal, runtime)
         return code, {"settings_file": file.place, "error": None, **document}

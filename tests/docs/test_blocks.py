@@ -44,6 +44,7 @@ ELSEWHERE = {
     "make demo": "Makefile",
     "make test": "Makefile",
     "make lint": "Makefile",
+    "make bench": "Makefile",
     "make record CASSETTES=real": "Makefile",
     "export AZURE_TENANT_ID=... AZURE_CLIENT_ID=... AZURE_CLIENT_SECRET=...": "tests/replay/record.py",
     "export AUTHENTIK_URL=https://authentik.example.com AUTHENTIK_TOKEN=...": "tests/replay/record.py",

@@ -78,12 +78,13 @@ def test_the_page_of_monitoring_runs_and_its_rules_name_metrics_that_exist(libra
         metrics.RENEW,
         metrics.ROTATION,
         metrics.PROOF,
+        metrics.CREDENTIALS,
         metrics.HEALTHY,
         metrics.FAILURES,
     )
     known = {name for name, _ in (*pairs, metrics.STEPS)}
     used = {name for alert in alerts for name in re.findall(r"authentik_entra_\w+", alert["expr"])}
-    assert len(alerts) == 5
+    assert len(alerts) == 6
     assert used <= known
     text = (library.root / page).read_text(encoding="utf-8")
     assert all(f"`{name}`" in text for name in known)

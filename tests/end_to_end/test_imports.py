@@ -38,6 +38,21 @@ def loaded(*arguments: str, **environment: str) -> tuple[int, set[str]]:
     return int(code), set(names)
 
 
+def test_wrong_arguments_are_told_as_all_errors_are() -> None:
+    golden = (ROOT / "tests" / "golden" / "piped.txt").read_text(encoding="utf-8")
+    told = subprocess.run(
+        [sys.executable, "-m", "authentik_entra_bootstrap", "bootsrap"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROOT,
+    ).stderr
+    assert golden.startswith(
+        "$ authentik-entra bootsrap\n" + "".join(f"2> {line}\n" for line in told.splitlines())
+    )
+
+
 def foreign(names: set[str]) -> set[str]:
     """Packages that are neither ours nor Python's."""
     return (
