@@ -1,7 +1,7 @@
 """The same runs from Python: settings as for the command line, results as records, failures as exceptions.
 
-Every function is a coroutine for one connection. Nothing is printed and nobody is asked: who calls ``bootstrap``
-wants it applied. ``docs/reference/python-api.md`` shows them at work.
+Every function is a coroutine for one connection. The functions print nothing and ask no questions: ``bootstrap`` applies
+its plan at once. ``docs/reference/python-api.md`` has examples.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def connection(
     :param environment: variables to read instead of the process's own. Where the operator signs in by environment,
         azure-identity reads the process's own all the same.
     :param settings: values that win over every other source, by the names of ``docs/reference/settings.md``.
-    :param runtime: left out, the wall's clock, nobody who is told, and the leases of the settings.
+    :param runtime: by default the system clock, no listener, and the leases of the settings.
     :raises ConfigError: ``setting-invalid``, ``unknown-connection``, ``connection-not-chosen`` and their like.
     """
     variables = os.environ if environment is None else environment
@@ -97,11 +97,11 @@ async def bootstrap(where: Connection, *, accept_scope_change: bool = False) -> 
 
 
 async def rotate(where: Connection, *, force: bool = False) -> RotationOutcome:
-    """Replace the client secret if it is due, prove it, remove the one before after its overlap.
+    """Replace the client secret if it is due, prove it, and remove the previous one after its overlap.
 
-    :param force: make a new one although none is due.
-    :raises Temporary: run again later; what was begun is finished or undone by the next run.
-    :raises BootstrapError: somebody has to act; the secret in use still works.
+    :param force: create a new secret although none is due.
+    :raises Temporary: run again later; the next run finishes or undoes this one.
+    :raises BootstrapError: a person must act; the secret in use still works.
     """
     async with where.open() as session, session.alone():
         return await rotate_secret(session.context, session.desired, force=force)

@@ -199,7 +199,7 @@ class People(Part):
 
 
 def _unseen(_what: str, _number: int) -> None:
-    """Nobody is told."""
+    """Reports no progress."""
 
 
 def _person(body: object) -> Person:

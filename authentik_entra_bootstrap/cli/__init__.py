@@ -162,7 +162,7 @@ def _command(given: Sequence[str]) -> str:
 
 
 def _flushed(code: int) -> int:
-    """The exit code once everything is written: what is left in the buffers would fail when nobody can tell it."""
+    """The exit code after a flush of the output, so that an error of the flush can still be reported."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -133,9 +133,9 @@ class _Draft:
         return settings_from(self.file, self.name, known | self.answers | said)
 
     def ask_all(self, *, silent: bool) -> None:
-        """Ask each question until its answer is good; ``silent`` takes what is proposed.
+        """Ask each question until its answer is valid; ``silent`` takes the proposed answers.
 
-        :raises BootstrapError: an answer that nobody can correct now, or ``settings-missing``.
+        :raises BootstrapError: an answer that cannot be corrected here, or ``settings-missing``.
         """
         if silent:
             given = {key: value for key, (value, _) in self.given.items()}

@@ -34,8 +34,8 @@ class Declined(click.Abort):
 def confirm(options: Options, question: str, *, yes: bool, otherwise: str = PLAN) -> None:
     """Ask once, on a terminal only.
 
-    :param otherwise: what to do instead of ``--yes`` where nobody can be asked, in the words of a remedy.
-    :raises ConfigError: ``confirmation-needed`` where nobody can be asked.
+    :param otherwise: what to do instead of ``--yes`` without a terminal, in the words of a remedy.
+    :raises ConfigError: ``confirmation-needed`` without a terminal.
     :raises Declined: the answer was no.
     """
     check_answerable(options, yes=yes, otherwise=otherwise)
@@ -47,7 +47,7 @@ def confirm_scope(options: Options, plan: Plan, *, accepted: bool) -> None:
     """Ask about a change of who is provisioned or what is deleted: ``--yes`` is no answer to that.
 
     :param accepted: do not ask.
-    :raises ConfigError: ``confirmation-needed`` where nobody can be asked.
+    :raises ConfigError: ``confirmation-needed`` without a terminal.
     :raises Declined: the answer was no.
     """
     from authentik_entra_bootstrap.workflows.planning import refuse_scope_change
@@ -63,7 +63,7 @@ def check_answerable(options: Options, *, yes: bool, otherwise: str = PLAN) -> N
     """Check that a question can be answered, or needs no answer.
 
     :param otherwise: as for :func:`confirm`.
-    :raises ConfigError: ``confirmation-needed`` where nobody can be asked.
+    :raises ConfigError: ``confirmation-needed`` without a terminal.
     """
     if not yes and not _can_ask(options):
         raise ConfigError(

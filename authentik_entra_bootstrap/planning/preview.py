@@ -247,7 +247,7 @@ def warnings(preview: Preview) -> Iterator[str]:
 
 
 def unreached(item: Foretold) -> str:
-    """How many are not reached after a stop, to be put into a sentence; nothing where nobody is."""
+    """A clause with the number of items not reached after a stop; empty if there are none."""
     return f", and {item.left} after it on this page are not reached" if item.left else ""
 
 
@@ -321,6 +321,6 @@ def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def counts(items: Sequence[Foretold]) -> dict[str, int]:
-    """How many meet each fate, harmful ones first; fates that nobody meets are left out."""
+    """The number of items for each fate, harmful fates first. Fates without items are left out."""
     found = Counter(item.fate for item in items)
     return {fate.value: found[fate] for fate in Fate if found[fate]}

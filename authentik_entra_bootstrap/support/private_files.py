@@ -81,7 +81,7 @@ def read_line(path: Path) -> str:
 
 
 def exposure(path: Path, *, secret: bool) -> str:
-    """Who else may read or change a file, in words; empty where nobody may, or the file does not exist.
+    """Which other users may read or change a file, in words; empty if none may, or the file does not exist.
 
     :param secret: whether others must not read it either.
     """

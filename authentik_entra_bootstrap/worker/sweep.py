@@ -237,7 +237,7 @@ async def _session(settings: Settings, connection: str, runtime: Runtime) -> Asy
 
 
 def unattended(settings: ConnectionSettings) -> ConnectionSettings:
-    """The same settings, if nobody has to sit in front of them.
+    """The same settings, if their login needs no person.
 
     :raises ConfigError: ``login-needs-a-person``.
     """

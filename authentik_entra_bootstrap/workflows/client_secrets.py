@@ -1,6 +1,6 @@
 """Makes, tests and removes client secrets, and leaves no unknown secret behind.
 
-A new one is believed to be accepted after one early sign-in and several more at once.
+A new secret counts as accepted after one early sign-in and several parallel ones.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Prepared:
 
 
 def refuse_scope_change(plan: Plan) -> None:
-    """Refuse a plan that changes who is provisioned or what is deleted, where nobody has agreed to that.
+    """Refuse a plan that changes who is provisioned or what is deleted without a person's consent.
 
     :raises ConfigError: ``confirmation-needed``.
     """

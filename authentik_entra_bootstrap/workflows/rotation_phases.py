@@ -254,9 +254,9 @@ async def _changed(run: SecretRun) -> bool:
 
 
 async def discard(run: SecretRun) -> PhaseResult:
-    """Remove the secret that this run made and delivered to nobody: back to where the run began.
+    """Remove the secret that this run created and did not deliver, and restore the tags.
 
-    The tags are read again first: where they name another run's secret by now, they are left alone.
+    The run reads the tags again first, and does not change them if they name another run's secret.
     """
     if run.undelivered is None:
         return PhaseResult.GOOD

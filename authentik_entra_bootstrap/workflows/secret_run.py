@@ -130,7 +130,7 @@ class SecretRun:
     new: NewClientSecret | None = None
     check: SecretCheck | None = None
     undelivered: KeyId | None = None
-    """The secret that this run has made and surely given to nobody."""
+    """The secret that this run created and certainly did not deliver."""
     begun: float = 0.0
     """When the creation of the new secret began, by the monotonic clock."""
     result_beside: Callable[[], object] = lambda: None
