@@ -54,6 +54,7 @@ class Told:
     def foretold(self) -> Preview:
         """The preview, from the tables instead of requests."""
         self.before = {kind: self._objects(kind) for kind in ("user", "group")}
+        self.logged = {key: len(lines) for key, _, lines in self._logs()}
         users = UserSync(self.rules, self.authentik, self.tenant)
         items = users.run()
         groups = GroupSync(self.rules, self.authentik, self.tenant, users.accounts)
@@ -121,7 +122,7 @@ class Told:
                     row["id"],
                     row["userPrincipalName"],
                     row.get("displayName") or "",
-                    row["mail"] or "",
+                    row.get("mail") or "",
                     row["mailNickname"],
                     row["accountEnabled"],
                     row.get("onPremisesImmutableId") or "",
@@ -129,7 +130,7 @@ class Told:
                 for row in directory.all("user")
             ],
             [
-                TenantGroup(row["id"], row["displayName"], row["uniqueName"] or "", row["mailNickname"])
+                TenantGroup(row["id"], row["displayName"], row.get("uniqueName") or "", row["mailNickname"])
                 for row in directory.all("group")
             ],
         )
@@ -190,13 +191,20 @@ class Told:
         added = len(now["_members"]) - len(before["_members"] if before else ())
         return [] if added == item.members else [f"{added} members were added"]
 
+    def _logs(self) -> list[tuple[str, str, list[Record]]]:
+        """Message id, uid and log of every task, with its earlier attempts."""
+        return [
+            (task["message_id"], task["uid"], [*task["previous_logs"], *task["logs"]])
+            for task in self.lab.state.tables["task"]
+        ]
+
     def _stops(self, kind: str, items: tuple[Foretold, ...]) -> list[str]:
         """Compare where pages stopped, by the warnings of their tasks."""
         seen = {
             line["attributes"]["obj"].get("username" if kind == "user" else "name")
-            for task in self.lab.state.tables["task"]
-            if f":{kind}:" in task["uid"]
-            for line in (*task["previous_logs"], *task["logs"])
+            for key, uid, lines in self._logs()
+            if f":{kind}:" in uid
+            for line in lines[self.logged.get(key, 0) :]
             if line["event"].startswith("Stopping sync")
         }
         told = {item.name for item in items if item.stops}
