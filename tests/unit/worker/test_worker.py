@@ -273,7 +273,7 @@ def test_how_many_rotations_a_sweep_sends_has_limits(environment, write):
     write(ONE)
     assert read_settings(environment).worker.rotations_per_sweep == 200
     for wrong in ("0", "10001"):
-        with pytest.raises(ConfigError, match="rotations_per_sweep"):
+        with pytest.raises(ConfigError, match="AUTHENTIK_ENTRA_ROTATIONS_PER_SWEEP"):
             read_settings({**environment, "AUTHENTIK_ENTRA_ROTATIONS_PER_SWEEP": wrong})
 
 
