@@ -50,7 +50,7 @@ def test_the_demo_ends_well_offline_and_leaves_nothing_but_its_picture(tmp_path:
     for text in (
         "default: working and proven, next rotation ",
         "+ user   ada@contoso.example",
-        "4 users, and all 4 groups (authentik does not filter groups)",
+        "4 users and all 4 groups (authentik does not filter groups)",
         "- user   akadmin: example.com is not verified in this tenant",
         # The first sync is whole, and what later ones stop at is told.
         "+ group  Engineering",

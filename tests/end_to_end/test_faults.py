@@ -190,8 +190,9 @@ ALONE: tuple[dict[str, object], ...] = (
     {"object_quota": 1},
 )
 """Each switch alone, or with the one without which it does nothing, harder than an ordinary day."""
-WITHOUT_EFFECT = {"device_code_interval"}
-"""Only people who sign in with a device code meet it: tests/contract/test_signing_in_people.py."""
+WITHOUT_EFFECT = {"device_code_interval", "own_certificates_refused"}
+"""Only people who sign in with a device code (tests/contract/test_signing_in_people.py) and rotators with a certificate
+(tests/end_to_end/test_rotator.py) meet them."""
 
 
 def test_every_switch_is_tried_alone() -> None:

@@ -117,7 +117,7 @@ def test_asked_for_changed_by_a_person_and_looked_at(shell: Callable[..., Any], 
     secrets = [item["secretText"] for item in ours(sandbox) if item.get("secretText")]
     assert not any(text in page.out for text in secrets)
     metrics = run("status", "--output", "prometheus", *both).out
-    assert metrics.count('connection="northwind"') == 5
+    assert metrics.count('connection="northwind"') == 7
 
 
 def test_failures_and_recovery_are_read_from_the_audit_trail(shell: Callable[..., Any]) -> None:
