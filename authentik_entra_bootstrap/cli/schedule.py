@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from authentik_entra_bootstrap.output.terminal import Terminal
     from authentik_entra_bootstrap.workflows.session import Runtime
 
-_HOMES = ("/home", "/root", "/run/user")
+HOMES = ("/home", "/root", "/run/user")
 
 
 @click.command()
@@ -144,7 +144,7 @@ def _refuse_home(made: Schedule, flavour: str) -> None:
     :raises ConfigError: ``schedule-program-in-home``.
     """
     places = {Path(made.program), Path(made.program).resolve(), Path(sys.base_prefix)}
-    homes = sorted(str(place) for place in places for home in _HOMES if place.is_relative_to(home))
+    homes = sorted(str(place) for place in places for home in HOMES if place.is_relative_to(home))
     if flavour == "systemd" and not made.user and homes:
         raise ConfigError(
             "schedule-program-in-home",

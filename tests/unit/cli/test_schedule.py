@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from authentik_entra_bootstrap.cli.schedule import HOMES
 from authentik_entra_bootstrap.support.private_files import barred
 
 Command = Callable[..., Any]
@@ -106,7 +107,7 @@ def test_a_program_in_a_home_folder_needs_a_user_who_may_enter_it(
     assert outside.code == 0
     assert f"ExecStart={folder}/bin/authentik-entra rotate" in outside.out
     assert "DynamicUser=yes" in outside.out
-    monkeypatch.setattr("sys.base_prefix", "/root/.pyenv")
+    monkeypatch.setattr("sys.base_prefix", f"{HOMES[0]}/python")
     refused = command("schedule", "systemd")
     assert refused.code == 3
     assert "schedule-program-in-home" in refused.err
