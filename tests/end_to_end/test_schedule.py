@@ -65,7 +65,7 @@ def test_the_written_command_rotates_when_it_is_due_and_is_silent_else(
     monkeypatch.setenv("AUTHENTIK_TOKEN_FILE", str(token))
     monkeypatch.chdir(tmp_path)
     # In systemd a user of the unit's own; the test's Python may be in a home folder, and is not started by systemd.
-    monkeypatch.setattr("authentik_entra_bootstrap.cli.schedule._HOMES", ())
+    monkeypatch.setattr("authentik_entra_bootstrap.cli.schedule.HOMES", ())
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert run(["schedule", line, "--directory", str(tmp_path)]) == 0
     monkeypatch.undo()
