@@ -247,6 +247,7 @@ def _teardown(stage: Stage) -> Iterator[None]:
 
 SCENES: dict[str, Callable[[Stage], Iterator[None]]] = {
     "README.md": _with_token,
+    "docs/how-to/bootstrap-a-real-tenant.md": _with_token,
     "docs/how-to/adopt.md": _adopt,
     "docs/how-to/consent.md": _consent,
     "docs/how-to/several-connections.md": _several,
