@@ -23,6 +23,7 @@ from authentik_entra_bootstrap.workflows.bootstrap import bootstrap as apply_pla
 from authentik_entra_bootstrap.workflows.planning import Prepared, look, prepare, refuse_scope_change
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome
 from authentik_entra_bootstrap.workflows.rotate import rotate as rotate_secret
+from authentik_entra_bootstrap.workflows.rotation_events import RotationListener
 from authentik_entra_bootstrap.workflows.session import Runtime, Session, open_session
 from authentik_entra_bootstrap.workflows.status import Status, look_at_status
 
@@ -104,6 +105,7 @@ async def rotate(where: Connection, *, force: bool = False) -> RotationOutcome:
     :raises BootstrapError: a person must act; the secret in use still works.
     """
     async with where.open() as session, session.alone():
+        session.context.listener = RotationListener(session.context)
         return await rotate_secret(session.context, session.desired, force=force)
 
 

@@ -33,13 +33,13 @@ def rotate(options: Options, force: bool, dry_run: bool) -> int:
         show_rotation,
         show_rotation_plan,
     )
-    from authentik_entra_bootstrap.support.logs import Listener
     from authentik_entra_bootstrap.workflows.rotate import carry_out, plan_rotation
+    from authentik_entra_bootstrap.workflows.rotation_events import RotationListener
 
     async def body(session: Session, terminal: Terminal) -> Result:
-        if dry_run:
-            # Looking writes nothing, not even that it could not look.
-            session.context.listener = Listener()
+        if not dry_run:
+            # A dry run writes nothing, not even that it failed.
+            session.context.listener = RotationListener(session.context)
         async with session.alone():
             plan = await plan_rotation(session.context, session.desired, force=force)
             if dry_run:

@@ -31,6 +31,8 @@ Result: TypeAlias = tuple[int, dict[str, Any]]
 """Exit code and JSON document; the document may hold an ``error``."""
 Body: TypeAlias = "Callable[[Session, Terminal], Awaitable[Result]]"
 Overview: TypeAlias = "Callable[[Terminal, list[dict[str, Any]]], None]"
+SANDBOX = "AUTHENTIK_ENTRA_SANDBOX"
+"""Address of a running sandbox, whose clock the commands then go by."""
 Job: TypeAlias = "Callable[[SettingsFile, Terminal, Runtime], Result]"
 
 _OUTCOMES = {
@@ -124,9 +126,11 @@ def run_reported(
         runtime = replace(given, reporter=terminal, announce=terminal.announce)
         if not embedded:
             lease = load_worker_settings(file, os.environ).lease()
-            from authentik_entra_bootstrap.cli.sandbox import clock
+            runtime = replace(runtime, lease_url=lease)
+            if os.environ.get(SANDBOX):
+                from authentik_entra_bootstrap.cli.sandbox import clock
 
-            runtime = replace(runtime, lease_url=lease, now=clock(os.environ))
+                runtime = replace(runtime, now=clock(os.environ))
         code, document = job(file, terminal, runtime)
         return code, {"settings_file": file.place, "error": None, **document}
 

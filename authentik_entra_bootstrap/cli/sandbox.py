@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from authentik_entra_bootstrap.cli.options import output_option, span
+from authentik_entra_bootstrap.cli.runner import SANDBOX
 from authentik_entra_bootstrap.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 PEOPLE_ONLY = {"AUTHENTIK_ENTRA_EXCLUDE_SERVICE_ACCOUNTS": "true"}
 """A service account has no e-mail address, and authentik 2026.2 and later stops its sync of users there."""
-VARIABLE = "AUTHENTIK_ENTRA_SANDBOX"
-"""Address of a running sandbox, whose clock the commands then go by."""
 PROFILES = ("2025.12", "2026.2", "2026.5", "2026.8")
 _SECONDS = {
     "lag": "Greatest replication lag of Microsoft Graph reads.",
@@ -171,12 +170,10 @@ def _faults(text: str | None) -> list[dict[str, Any]]:
 
 
 def clock(environment: Mapping[str, str]) -> Callable[[], datetime]:
-    """The clock of commands: the machine's, or that of the sandbox which the environment names.
+    """The clock of the running sandbox that the environment names.
 
     :raises ConfigError: ``sandbox-not-running``.
     """
-    if not environment.get(VARIABLE):
-        return lambda: datetime.now(UTC)
     ahead = datetime.fromisoformat(_control(environment, "")["now"]) - datetime.now(UTC)
     return lambda: datetime.now(UTC) + ahead
 
@@ -193,7 +190,7 @@ def _control(environment: Mapping[str, str], path: str, body: Mapping[str, float
 
     from authentik_entra_bootstrap.support.addresses import is_loopback
 
-    address = environment.get(VARIABLE, "")
+    address = environment.get(SANDBOX, "")
     if not is_loopback(urlsplit(address).hostname or ""):  # nobody else's clock is believed
         raise _not_running(address, "it is no address of this machine")
     try:
@@ -209,7 +206,7 @@ def _not_running(address: str, reason: str) -> ConfigError:
     return ConfigError(
         "sandbox-not-running",
         f"No sandbox answers at {address!r}: {reason}.",
-        f"Start one with `authentik-entra sandbox` and export what it prints, or unset {VARIABLE}.",
+        f"Start one with `authentik-entra sandbox` and export what it prints, or unset {SANDBOX}.",
     )
 
 
@@ -255,7 +252,7 @@ def sandbox(authentik_profile: str, output: str, advance: timedelta | None, **re
             "port-in-use", f"The sandbox cannot listen: {error.strerror or error}.", "Choose another port."
         ) from None
     try:
-        environment = {**services.environment(), **PEOPLE_ONLY, VARIABLE: services.entra_url}
+        environment = {**services.environment(), **PEOPLE_ONLY, SANDBOX: services.entra_url}
         token = services.ca_file.with_name("authentik-token")
         write_new(token, SecretText(environment.pop("AUTHENTIK_TOKEN")))
         environment["AUTHENTIK_TOKEN_FILE"] = str(token)

@@ -1,6 +1,6 @@
 """Logging: structured lines on standard error, secrets redacted, libraries quiet unless asked; and the events in them.
 
-What happens to a connection's client secret becomes one line of the log, and is told to listeners: authentik's audit trail
+What happens to a connection's client secret becomes one line of the log, and is told to a listener: authentik's audit trail
 and the metrics. None of it ever holds the text of a secret, and none of it can make a rotation fail.
 """
 
@@ -266,7 +266,7 @@ class Happening:
 
 
 class Listener:
-    """Who is told besides the log; this one does nothing. No listener ever raises."""
+    """Receives rotations and failures besides the log; this one does nothing. No listener ever raises."""
 
     async def happened(self, what: Happening) -> None:
         """Something happened."""
@@ -275,40 +275,8 @@ class Listener:
         """Whether the last that was told of a connection is a failure."""
         return False
 
-    def proven(self, connection: str, at: datetime) -> None:
-        """A verification saw authentik sign in with what it stores."""
-
     def stepped(self, step: str, seconds: float) -> None:
         """A phase of a rotation took so long."""
-
-
-class Several(Listener):
-    """Tells several listeners, in order."""
-
-    def __init__(self, *listeners: Listener) -> None:
-        self._listeners = listeners
-
-    async def happened(self, what: Happening) -> None:
-        """Tell each of them."""
-        for listener in self._listeners:
-            await listener.happened(what)
-
-    async def failing(self, connection: str) -> bool:
-        """Whether one of them knows of a failure."""
-        for listener in self._listeners:
-            if await listener.failing(connection):
-                return True
-        return False
-
-    def proven(self, connection: str, at: datetime) -> None:
-        """Tell each of them."""
-        for listener in self._listeners:
-            listener.proven(connection, at)
-
-    def stepped(self, step: str, seconds: float) -> None:
-        """Tell each of them."""
-        for listener in self._listeners:
-            listener.stepped(step, seconds)
 
 
 async def tell(listener: Listener, what: Happening) -> None:

@@ -28,6 +28,7 @@ from authentik_entra_bootstrap.worker.settings import Settings
 from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.monitoring import monitor
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, rotate
+from authentik_entra_bootstrap.workflows.rotation_events import RotationListener
 from authentik_entra_bootstrap.workflows.rotator import RotatorContext
 from authentik_entra_bootstrap.workflows.rotator_renewal import renew_own_certificate, renewal_context
 from authentik_entra_bootstrap.workflows.session import Runtime, Session, open_session, open_tenant
@@ -208,6 +209,7 @@ async def rotate_connection(settings: Settings, connection: str, runtime: Runtim
         _session(settings, connection, runtime) as session,
         session.alone(),
     ):
+        session.context.listener = RotationListener(session.context)
         return await rotate(session.context, session.desired)
 
 
@@ -224,7 +226,10 @@ async def verify_connection(
         seen = monitored.prepared
         metrics.expiring(connection, monitored.expiries)
         evidence = await verify(session.context, seen.plan, seen.entra, seen.authentik)
-    cannot = any(item.name == "authentik-signs-in" and item.ok is False for item in evidence)
+    sign_in = next((item for item in evidence if item.name == "authentik-signs-in"), None)
+    if sign_in is not None and sign_in.ok and sign_in.seen_at is not None:
+        metrics.proven(connection, sign_in.seen_at)
+    cannot = sign_in is not None and sign_in.ok is False
     there = seen.entra.application is not None and seen.authentik.provider is not None
     return judge(evidence), there and (cannot or seen.plan.secret.action is not SecretAction.KEEP)
 

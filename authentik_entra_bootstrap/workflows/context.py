@@ -58,7 +58,7 @@ class Context:
     :param new_rotation_id: lower-case hexadecimal text, different at each call.
     :param guard: called before each write that matters; raises ``another-run-active`` once the lease is lost.
     :param turn: holds this authentik's lease while its body runs: one run at a time saves its providers.
-    :param listener: receives rotations and failures, besides the log.
+    :param listener: receives rotations and failures besides the log; a run that rotates sets it.
     :param domain: eight hexadecimal digits that name the lease's store, or empty: see :class:`Lease`. While this
         run holds its lease, no other run with the same ``domain`` is active for this connection. So the earlier run
         that created a secret with this ``domain`` has ended.

@@ -22,7 +22,7 @@ from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.planning.expiry import Expiry, ExpiryKind
 from authentik_entra_bootstrap.rotation.secret_status import SecretStatus, classify_secrets
-from authentik_entra_bootstrap.support.logs import Happening, Kind, Listener, SecretDates, record
+from authentik_entra_bootstrap.support.logs import Happening, Kind, SecretDates, record
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -184,27 +184,26 @@ def failed(connection: str, code: str) -> None:
         _instruments.failures.labels(connection, code).inc()
 
 
-class Metrics(Listener):
-    """The metrics as a listener."""
+def happened(what: Happening) -> None:
+    """Count a failure, and take over the dates of the client secret."""
+    if what.kind is Kind.FAILED:
+        failed(what.connection, what.code)
+    if what.secret is not None:
+        _dates(what.connection, what.secret)
 
-    async def happened(self, what: Happening) -> None:
-        """Count a failure; take the dates over."""
-        if what.kind is Kind.FAILED:
-            failed(what.connection, what.code)
-        if what.secret is not None:
-            _dates(what.connection, what.secret)
 
-    @_harmless
-    def proven(self, connection: str, at: datetime) -> None:
-        """Take over when authentik was last seen to sign in."""
-        if _instruments is not None:
-            _instruments.proof.labels(connection).set(at.timestamp())
+@_harmless
+def proven(connection: str, at: datetime) -> None:
+    """A verification saw authentik sign in at this time."""
+    if _instruments is not None:
+        _instruments.proof.labels(connection).set(at.timestamp())
 
-    @_harmless
-    def stepped(self, step: str, seconds: float) -> None:
-        """Take over how long a phase took."""
-        if _instruments is not None:
-            _instruments.steps.labels(step).observe(seconds)
+
+@_harmless
+def stepped(step: str, seconds: float) -> None:
+    """A phase of a rotation took so long."""
+    if _instruments is not None:
+        _instruments.steps.labels(step).observe(seconds)
 
 
 @_harmless

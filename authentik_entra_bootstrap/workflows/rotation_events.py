@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
-from authentik_entra_bootstrap.authentik.port import AuthentikPort
 from authentik_entra_bootstrap.domain import Application, ClientSecret, Desired, OwnEvent
 from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.domain.times import in_words
@@ -15,8 +14,9 @@ from authentik_entra_bootstrap.rotation.decide import State
 from authentik_entra_bootstrap.rotation.phases import Phase
 from authentik_entra_bootstrap.rotation.secret_status import SecretStatus, classify_secrets
 from authentik_entra_bootstrap.support.logs import Happening, Kind, Listener, SecretDates, record, tell
+from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.concurrent_runs import ANOTHER_RUN, BUSY
-from authentik_entra_bootstrap.workflows.context import Context, Reporter, outcome
+from authentik_entra_bootstrap.workflows.context import Context, outcome
 from authentik_entra_bootstrap.workflows.secret_run import Follower, SecretRun
 
 ACTIONS: Mapping[Kind, str] = {
@@ -32,28 +32,27 @@ ENDS_SOON = 1 / 6
 """Share of a secret's lifetime that is left when a failure is also a warning about its end."""
 
 
-class TrailListener(Listener):
-    """Writes to authentik's audit trail, as far as authentik lets it. A refusal is reported once.
+class RotationListener(Listener):
+    """Writes to the metrics and, where authentik permits it, to its audit trail. A refusal is reported once."""
 
-    :param reporter: is told of a refusal.
-    :param now: aware UTC.
-    """
-
-    def __init__(self, authentik: AuthentikPort, reporter: Reporter, now: Callable[[], datetime]) -> None:
-        self._authentik = authentik
-        self._reporter = reporter
-        self._now = now
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._refused = False
 
+    def stepped(self, step: str, seconds: float) -> None:
+        """Write the duration to the metrics."""
+        metrics.stepped(step, seconds)
+
     async def happened(self, what: Happening) -> None:
-        """Write it, unless a failure is only repeating itself."""
+        """Write the event, unless it repeats a failure that the audit trail holds already."""
+        metrics.happened(what)
         action = ACTIONS.get(what.kind)
         if action is None or not what.reachable:
             return
         if what.kind in {Kind.FAILED, Kind.EXPIRING} and await self._repeats(what):
             return
         try:
-            await self._authentik.emit_event(action, {"happened": what.kind.value, **what.facts()})
+            await self._context.authentik.emit_event(action, {"happened": what.kind.value, **what.facts()})
         except BootstrapError as error:
             self._report(error)
 
@@ -67,12 +66,12 @@ class TrailListener(Listener):
             if item.happened not in {Kind.FAILED, Kind.EXPIRING}:
                 return False
             if (item.happened, item.code) == (what.kind, what.code):
-                return self._now() - item.created < QUIET
+                return self._context.now() - item.created < QUIET
         return False
 
     async def _before(self, connection: str) -> tuple[OwnEvent, ...]:
         try:
-            return await self._authentik.own_events(connection)
+            return await self._context.authentik.own_events(connection)
         except BootstrapError as error:
             # Where events may not be read, each failure is written and no recovery is recognised by them.
             record("own-events-not-read", connection=connection, code=error.code)
@@ -84,7 +83,7 @@ class TrailListener(Listener):
         self._refused = True
         record("event-not-written", code=error.code, message=error.message)
         hint = f" {error.remedy}" if isinstance(error, Denied) and error.remedy else ""
-        self._reporter.warn(f"authentik's audit trail was not written: {error.message}{hint}")
+        self._context.reporter.warn(f"authentik's audit trail was not written: {error.message}{hint}")
 
 
 class RotationEvents(Follower):

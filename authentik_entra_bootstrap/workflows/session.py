@@ -16,11 +16,8 @@ from authentik_entra_bootstrap.domain import AppId, Desired, Network, SecretText
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
 from authentik_entra_bootstrap.entra.port import EntraIdentities
 from authentik_entra_bootstrap.support.leases import Hold, delivery_lease_name, hold, lease_name, open_lease
-from authentik_entra_bootstrap.support.logs import Several
 from authentik_entra_bootstrap.support.waiting import RUN_LIMIT, Backoff, Waiter, run_limit
 from authentik_entra_bootstrap.workflows.context import Context, Reporter, new_rotation_id, utc_now
-from authentik_entra_bootstrap.workflows.metrics import Metrics
-from authentik_entra_bootstrap.workflows.rotation_events import TrailListener
 
 DELIVERIES = Backoff(budget=300.0, first=0.2, factor=1.5, ceiling=2.0)
 """For another run's delivery to the same authentik: a rotation of another connection takes about a minute."""
@@ -205,7 +202,6 @@ async def open_session(settings: ConnectionSettings, runtime: Runtime) -> AsyncI
             rng=runtime.rng,
             domain=runtime.domain,
         )
-        context.listener = Several(TrailListener(authentik, runtime.reporter, context.now), Metrics())
         session = Session(settings, desired, context, entra, runtime.lease_url)
         if runtime.lease_url != NO_LEASE:
             context.turn = session.turn

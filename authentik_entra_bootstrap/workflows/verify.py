@@ -149,7 +149,6 @@ async def verify(
     ]
     try:
         proof, _ = await consumer_proof(context, authentik.provider)
-        context.listener.proven(plan.desired.connection, proof.seen_at or now)
     except VerificationFailed as error:
         proof = Evidence("authentik-signs-in", False, str(error), now)
     except Temporary as error:

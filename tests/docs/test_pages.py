@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from authentik_entra_bootstrap.cli.sandbox import VARIABLE as SANDBOX_VARIABLE
+from authentik_entra_bootstrap.cli.runner import SANDBOX as SANDBOX_VARIABLE
 from authentik_entra_bootstrap.config import (
     ENV_PREFIX,
     ConnectionSettings,

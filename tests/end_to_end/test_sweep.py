@@ -23,6 +23,7 @@ from authentik_entra_bootstrap.support.leases import hold, lease_name, open_leas
 from authentik_entra_bootstrap.worker import sweep as sweeps
 from authentik_entra_bootstrap.worker.settings import Settings, read_settings
 from authentik_entra_bootstrap.worker.sweep import Due
+from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.session import Runtime
 
 MANY = 1000
@@ -150,7 +151,7 @@ def test_nobody_sits_at_the_worker(sandbox, tmp_path, swept, caplog):
         asyncio.run(sweeps.rotate_connection(Settings(settings.worker, {"due": browser}), "due", Runtime()))
 
 
-def test_verification_finds_what_a_person_changed(sandbox, tmp_path, swept):
+def test_verification_finds_what_a_person_changed(sandbox, tmp_path, swept, monkeypatch):
     from ordeal import Ordeal
 
     ordeal = Ordeal(sandbox)
@@ -160,8 +161,11 @@ def test_verification_finds_what_a_person_changed(sandbox, tmp_path, swept):
     def verify() -> tuple[BootstrapError | None, bool]:
         return asyncio.run(sweeps.verify_connection(settings, "default", runtime_on(sandbox)))
 
+    proven: list[str] = []
+    monkeypatch.setattr(metrics, "proven", lambda connection, _: proven.append(connection))
     mark = sandbox.world.log.last_seq
     assert verify() == (None, False)
+    assert proven == ["default"]
     callers = {entry.caller for entry in sandbox.world.log.writes(mark) if entry.server == "graph"}
     # authentik's own sync may be at work.
     assert callers <= {ordeal.application()["appId"]}
@@ -179,6 +183,7 @@ def test_verification_finds_what_a_person_changed(sandbox, tmp_path, swept):
     assert wrong is not None
     assert wrong.code == "verification-failed"
     assert mends
+    assert proven == ["default"]
     asyncio.run(sweeps.rotate_connection(settings, "default", runtime_on(sandbox)))
     assert verify() == (None, False)
 

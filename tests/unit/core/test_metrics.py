@@ -33,12 +33,10 @@ def _off() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_off")
-async def test_without_being_asked_for_nothing_is_collected() -> None:
-    listener = metrics.Metrics()
-    await listener.happened(Happening(Kind.FAILED, "contoso", code="throttled", secret=DATES))
-    listener.stepped("create", 1.0)
-    listener.proven("contoso", START)
-    assert await listener.failing("contoso") is False
+def test_without_being_asked_for_nothing_is_collected() -> None:
+    metrics.happened(Happening(Kind.FAILED, "contoso", code="throttled", secret=DATES))
+    metrics.stepped("create", 1.0)
+    metrics.proven("contoso", START)
     assert metrics._instruments is None
 
 
@@ -50,16 +48,15 @@ def test_without_the_library_enabling_says_what_to_install(monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("_off")
-async def test_a_host_can_collect_into_a_registry_of_its_own() -> None:
+def test_a_host_can_collect_into_a_registry_of_its_own() -> None:
     library = pytest.importorskip("prometheus_client")
     registry = library.CollectorRegistry()
     metrics.enable(registry)
     metrics.enable(registry)
-    listener = metrics.Metrics()
-    await listener.happened(Happening(Kind.ROTATED, "contoso", secret=DATES))
-    await listener.happened(Happening(Kind.FAILED, "contoso", code="throttled"))
-    await listener.happened(Happening(Kind.FAILED, "contoso", code="throttled"))
-    listener.stepped("prove", 3.0)
+    metrics.happened(Happening(Kind.ROTATED, "contoso", secret=DATES))
+    metrics.happened(Happening(Kind.FAILED, "contoso", code="throttled"))
+    metrics.happened(Happening(Kind.FAILED, "contoso", code="throttled"))
+    metrics.stepped("prove", 3.0)
     by = {"connection": "contoso"}
     value = registry.get_sample_value
     assert value(metrics.EXPIRY[0], by) == DATES.ends_at.timestamp()
@@ -67,25 +64,24 @@ async def test_a_host_can_collect_into_a_registry_of_its_own() -> None:
     assert value(metrics.ROTATION[0], by) == START.timestamp()
     assert value(metrics.PROOF[0], by) == (START + timedelta(hours=1)).timestamp()
     assert value(metrics.FAILURES[0], {**by, "code": "throttled"}) == 2
-    listener.proven("contoso", START + timedelta(days=2))
+    metrics.proven("contoso", START + timedelta(days=2))
     assert value(metrics.PROOF[0], by) == (START + timedelta(days=2)).timestamp()
     assert value(f"{metrics.STEPS[0]}_bucket", {"step": "prove", "le": "5.0"}) == 1
     assert value(f"{metrics.STEPS[0]}_sum", {"step": "prove"}) == 3.0
 
 
 @pytest.mark.usefixtures("_off")
-async def test_values_that_cannot_be_written_harm_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_that_cannot_be_written_harm_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     class Full:
         def labels(self, *_: str) -> None:
             raise OSError("No space left on device")
 
     full = Full()
     monkeypatch.setattr(metrics, "_instruments", metrics._Instruments(*[full] * 7))
-    listener = metrics.Metrics()
     with capture_logs() as lines:
-        await listener.happened(Happening(Kind.FAILED, "contoso", code="throttled", secret=DATES))
-        listener.stepped("create", 1.0)
-        listener.proven("contoso", START)
+        metrics.happened(Happening(Kind.FAILED, "contoso", code="throttled", secret=DATES))
+        metrics.stepped("create", 1.0)
+        metrics.proven("contoso", START)
     assert [line["event"] for line in lines] == ["metrics-not-written"] * 4
 
 
@@ -126,10 +122,9 @@ _WORKER = textwrap.dedent(
         child = os.fork()
         if child == 0:
             dates = SecretDates(start, start + timedelta(days=90 * number), start + timedelta(days=60))
-            listener = metrics.Metrics()
-            asyncio.run(listener.happened(Happening(Kind.ROTATED, "contoso", secret=dates)))
-            asyncio.run(listener.happened(Happening(Kind.FAILED, "contoso", code="throttled")))
-            listener.stepped("create", 0.2)
+            metrics.happened(Happening(Kind.ROTATED, "contoso", secret=dates))
+            metrics.happened(Happening(Kind.FAILED, "contoso", code="throttled"))
+            metrics.stepped("create", 0.2)
             os._exit(0)
         os.waitpid(child, 0)
         time.sleep(0.01)
