@@ -29,9 +29,8 @@ from msgraph.graph_service_client import GraphServiceClient
 from authentik_entra_bootstrap.domain import AppObjectId, ServicePrincipalObjectId
 from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.entra.error_codes import GRAPH, fault
-from authentik_entra_bootstrap.entra.graph_errors import graph_fault, not_replicated
 from authentik_entra_bootstrap.entra.http_client import TokenService, connection_fault
-from authentik_entra_bootstrap.entra.operations import Operation
+from authentik_entra_bootstrap.entra.operations import Operation, graph_fault, not_replicated
 from authentik_entra_bootstrap.entra.records import Json, answered
 from authentik_entra_bootstrap.entra.sign_in import OneToken, OperatorTokens
 from authentik_entra_bootstrap.errors import BootstrapError, Denied, RequestTrace, Unreachable

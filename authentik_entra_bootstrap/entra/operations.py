@@ -1,11 +1,24 @@
-"""What we ask of Microsoft Graph: each operation with its line of the table of permissions."""
+"""What we ask of Microsoft Graph: what each operation needs, and what a refusal of it means.
+
+Codes decide; texts only where Graph has but one code for all.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
 
 from authentik_entra_bootstrap.domain import TokenClaims
+from authentik_entra_bootstrap.entra.error_codes import GRAPH, fault
+from authentik_entra_bootstrap.entra.records import json_of
+from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary
 from authentik_entra_bootstrap.planning.permissions import RULES, Lack, Rule
+from authentik_entra_bootstrap.support.network_errors import proxy_refusal
+from authentik_entra_bootstrap.support.waiting import retry_after
 
 
 @dataclass(frozen=True)
@@ -85,3 +98,184 @@ ADD_OWNER = Operation("add-owner", "add an owner to the application", "applicati
 READ_OWNED = Operation("read-owned-objects", "read what a service principal owns", "servicePrincipal.read")
 READ_FEDERATED = Operation("read-federated-credentials", "read federated credentials", "application.read")
 FEDERATE = Operation("federate", "write federated credentials of the application", "application.update")
+
+
+# --- refusals
+
+_BY_CODE: Mapping[str, str] = {
+    # Seen with 503 and with 409 (Azure/azure-cli#23081, nais/azurerator#448).
+    "Directory_ConcurrencyViolation": "entra-concurrent-change",
+    "Authorization_IdentityNotFound": "operator-not-in-tenant",
+    "Directory_QuotaExceeded": "quota-exceeded",
+    "Directory_ResourceSizeExceeded": "too-many-secrets",
+    "TooManyCredentials": "too-many-secrets",
+    "TooManyAppPasswords": "too-many-secrets",
+    "CredentialInvalidLifetimeAsPerAppPolicy": "secret-lifetime-exceeds-policy",
+    "CredentialTypeNotAllowedAsPerAppPolicy": "secrets-forbidden-by-policy",
+    "ServiceTreeValueMissing": "service-management-reference-required",
+    "ServiceTreeInvalid": "service-management-reference-required",
+    "Request_ResourceNotFound": "entra-object-not-found",
+    "NoBackingApplicationObject": "entra-object-not-found",
+    "Request_MultipleObjectsWithSameKeyValue": "object-exists",
+}
+"""Graph's code, of the error or one of its details -> ours."""
+_BY_TEXT: Mapping[str, str] = {
+    "does not reference a valid application object": "entra-object-not-found",
+    "does not exist or one of its queried reference-property objects are not present": "entra-object-not-found",
+    "not a valid reference update": "entra-object-not-found",
+    "permission being assigned already exists on the object": "object-exists",
+    "entitlementgrant entry already exists": "object-exists",
+    "permission entry already exists": "object-exists",
+    "added object references already exist": "object-exists",
+    "maximum of 2": "too-many-secrets",
+    "credential limit has been reached": "too-many-secrets",
+}
+"""Text of 400 Request_BadRequest, in lower case -> our code."""
+_NAME_TAKEN = ("same value for property uniquename already exists", "unique-name-taken")
+_BY_OPERATION: Mapping[Operation, tuple[str, str]] = {
+    CREATE_APPLICATION: _NAME_TAKEN,
+    UPDATE_APPLICATION: _NAME_TAKEN,
+    REMOVE_SECRET: ("no password credential found with keyid", "secret-not-found"),
+    ASSIGN_ROLE: ("permission being assigned was not found", "permission-not-offered"),
+}
+"""The same for one operation alone."""
+_BACKING_APPLICATION = "backing application of the service principal"
+"""403 for an application that is not replicated yet, to a caller with ``Application.ReadWrite.OwnedBy``
+(terraform-provider-azuread, vault-plugin-secrets-azure)."""
+_POLICY_ID = re.compile(r"policy '([^']+)'")
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    status: int
+    code: str
+    message: str
+    details: tuple[tuple[str, str], ...]
+    """(code, target) pairs."""
+
+    def says(self, text: str) -> bool:
+        return text in self.message.casefold()
+
+
+def graph_fault(
+    operation: Operation,
+    response: httpx.Response,
+    trace: RequestTrace,
+    claims: TokenClaims | None,
+    what: str,
+) -> BootstrapError:
+    """The error of an answer that is no success.
+
+    :param trace: of its request; gets Graph's code, and ids that are only in the body.
+    :param claims: of the token that was refused, to name what it lacks.
+    :param what: the object asked about, for people.
+    """
+    error = _mapping(json_of(response.content), "error")
+    # Graph spells it innerError, innererror and InnerError.
+    inner = next((_mapping(error, name) for name in error if name.lower() == "innererror"), {})
+    details = error.get("details")
+    refused = _Refusal(
+        response.status_code,
+        _text(error, "code"),
+        _text(error, "message"),
+        tuple(
+            (_text(item, "code"), _text(item, "target"))
+            for item in (details if isinstance(details, list) else ())
+            if isinstance(item, Mapping)
+        ),
+    )
+    headers = response.headers
+    trace = replace(
+        trace,
+        service_code=refused.code or None,
+        request_id=trace.request_id or _text(inner, "request-id") or None,
+        correlation_id=headers.get("client-request-id")
+        or _text(inner, "client-request-id")
+        or trace.correlation_id,
+    )
+    if refused.status == 407:
+        return proxy_refusal(407, GRAPH, trace=trace)
+    code, status = _code(operation, refused), f"HTTP {refused.status}"
+    reason = refused.message or refused.code or "no reason given"
+    facts: dict[str, str] = {}
+    words: dict[str, str] = {}
+    if code == "unexpected-answer":
+        kind = headers.get("content-type") or "no content type"
+        reason = (
+            f"{status} {refused.code}: {refused.message}"
+            if refused.code
+            else f"{status} with {kind}, not Graph's own words"
+        )
+    elif code in {"entra-permission-missing", "consent-required"}:
+        lack, missing = operation.lack(claims)
+        enough = operation.rule.enough
+        facts = {"operation": operation.key, "missing_permission": missing, "enough": enough}
+        words = {"purpose": operation.purpose, "lack": lack, "enough": enough}
+        if operation is CREATE_SERVICE_PRINCIPAL and refused.says(_BACKING_APPLICATION):
+            # The same code as for every other 403: only the text tells it apart.
+            facts["backing_application"] = "unknown"
+    elif "policy" in code and (found := _POLICY_ID.search(refused.message)):
+        facts = {"policy_id": found.group(1)}
+    words |= {"service": GRAPH, "status": status, "reason": reason, "what": what}
+    failure = fault(code, trace=trace, facts=facts, policy_id=facts.get("policy_id", ""), **words)
+    if isinstance(failure, Temporary):
+        failure.retry_after = retry_after(headers.get("retry-after"))
+    return failure
+
+
+def _code(operation: Operation, refused: _Refusal) -> str:
+    status, codes = refused.status, (refused.code, *(code for code, _ in refused.details))
+    named = next((_BY_CODE[code] for code in codes if code in _BY_CODE), "")
+    if status >= 500 or status in {408, 424, 429}:
+        passing = "entra-throttled" if status == 429 else "entra-unavailable"
+        return named if named == "entra-concurrent-change" else passing
+    if named:
+        return named
+    if refused.code.endswith("AsPerAppPolicy"):
+        return "tenant-policy-forbids"
+    if status == 400:
+        return _by_text(operation, refused)
+    if status in {403, 404} and not refused.code:
+        # Without Graph's own code it comes from something in between: a proxy, a wrong host.
+        return "unexpected-answer"
+    # The SDK has answered a first challenge with a new token; the code is that of every refused token.
+    revoked = refused.says("continuous access evaluation")
+    by_status = {
+        401: "access-revoked" if revoked else "operator-token-refused",
+        403: "consent-required" if operation.consent else "entra-permission-missing",
+        404: "entra-object-not-found",
+        409: "entra-conflict",
+    }
+    return by_status.get(status, "unexpected-answer")
+
+
+def _by_text(operation: Operation, refused: _Refusal) -> str:
+    """Graph's only code is Request_BadRequest, so its texts have to decide, narrowly."""
+    text, code = _BY_OPERATION.get(operation, ("", ""))
+    if code == "unique-name-taken" and ("ObjectConflict", "uniqueName") in refused.details:
+        return code
+    if code and refused.says(text):
+        return code
+    return next((code for text, code in _BY_TEXT.items() if refused.says(text)), "unexpected-answer")
+
+
+def not_replicated(error: BaseException) -> bool:
+    """Whether the replica asked does not know an object yet that the request needs, in each of Graph's ways to say so."""
+    return isinstance(error, BootstrapError) and (
+        error.code == "entra-object-not-found" or error.facts.get("backing_application") == "unknown"
+    )
+
+
+def exists_already(error: BaseException) -> bool:
+    """Whether Graph holds the object already; only a re-read tells whether it is the same."""
+    return isinstance(error, BootstrapError) and error.code == "object-exists"
+
+
+def _mapping(body: object, name: str) -> Mapping[str, Any]:
+    value = body.get(name) if isinstance(body, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    return value if isinstance(value, str) else ""

@@ -30,8 +30,7 @@ from authentik_entra_bootstrap.entra.graph import (
     checked_guid,
     principal_target,
 )
-from authentik_entra_bootstrap.entra.graph_errors import exists_already
-from authentik_entra_bootstrap.entra.operations import Operation
+from authentik_entra_bootstrap.entra.operations import Operation, exists_already
 from authentik_entra_bootstrap.entra.records import Json
 from authentik_entra_bootstrap.errors import AlreadyExists, BootstrapError, Denied, NotFound, Temporary
 from authentik_entra_bootstrap.support.waiting import result
