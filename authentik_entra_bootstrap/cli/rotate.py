@@ -59,10 +59,13 @@ async def _renew_certificate(session: Session, terminal: Terminal) -> None:
     """Let the rotator look after its own certificate. The rotation is done: what fails here is a warning."""
     from authentik_entra_bootstrap.errors import BootstrapError
     from authentik_entra_bootstrap.support.logs import record
-    from authentik_entra_bootstrap.workflows.rotator_renewal import renew_own_certificate, renewal_context
+    from authentik_entra_bootstrap.workflows.rotator_certificates import (
+        RotatorContext,
+        renew_own_certificate,
+    )
 
     operator, context = session.settings.operator(), session.context
-    renewal = renewal_context(context.entra, session.identities, context.waiter, context.now)
+    renewal = RotatorContext(session.identities, context.waiter, context.now)
     try:
         renewed = await renew_own_certificate(renewal, operator.certificate_file if operator else None)
     except BootstrapError as error:

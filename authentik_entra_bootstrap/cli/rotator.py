@@ -19,7 +19,8 @@ from authentik_entra_bootstrap.errors import ConfigError, ExitCode
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.config import ConnectionSettings, SettingsFile
     from authentik_entra_bootstrap.output.terminal import Terminal
-    from authentik_entra_bootstrap.workflows.rotator import RotatorContext, Wanted
+    from authentik_entra_bootstrap.workflows.rotator import Wanted
+    from authentik_entra_bootstrap.workflows.rotator_certificates import RotatorContext
     from authentik_entra_bootstrap.workflows.session import Runtime
 
 Body: TypeAlias = "Callable[[tuple[ConnectionSettings, ...], Terminal, RotatorContext], Awaitable[Result]]"
@@ -209,7 +210,7 @@ def _run(command: str, options: Options, body: Body) -> int:
     """
     import asyncio
 
-    from authentik_entra_bootstrap.workflows.rotator import RotatorContext
+    from authentik_entra_bootstrap.workflows.rotator_certificates import RotatorContext
     from authentik_entra_bootstrap.workflows.session import open_tenant
 
     def job(file: SettingsFile, terminal: Terminal, runtime: Runtime) -> Result:
@@ -225,7 +226,7 @@ def _run(command: str, options: Options, body: Body) -> int:
         async def run() -> Result:
             terminal.doing("reading the tenant")
             async with open_tenant(settings[0], runtime) as (entra, waiter):
-                context = RotatorContext(entra, entra, waiter, terminal, runtime.now, terminal.finished)
+                context = RotatorContext(entra, waiter, runtime.now, terminal)
                 return await body(settings, terminal, context)
 
         return asyncio.run(run())

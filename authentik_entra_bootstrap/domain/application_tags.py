@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 
-from authentik_entra_bootstrap.domain import ClientSecret, KeyId
+from authentik_entra_bootstrap.domain import Application, ClientSecret, KeyCredential, KeyId
 from authentik_entra_bootstrap.domain.times import parse_time, write_time
 
 PREFIX = "authentik-entra"
@@ -120,6 +120,12 @@ def _previous(text: str) -> Previous | None:
         return Previous(KeyId(key_id), parse_time(moment))
     except ValueError:
         return None
+
+
+def current_key(application: Application | None) -> KeyCredential | None:
+    """The certificate that the tags record as proven, where it is still registered."""
+    current = read_tags(application.tags).current if application else None
+    return application.key(current.key_id) if application and current else None
 
 
 def secret_display_name(connection: str, rotation_id: str) -> str:

@@ -163,6 +163,10 @@ class Application:
     keys: tuple[KeyCredential, ...] = ()
     """Its keyCredentials."""
 
+    def key(self, key_id: KeyId | None) -> KeyCredential | None:
+        """One of its keyCredentials."""
+        return next((item for item in self.keys if item.key_id == key_id), None)
+
 
 @dataclass(frozen=True)
 class DeletedApplication:

@@ -202,8 +202,8 @@ class EntraPort(Protocol):
         """
 
 
-class EntraIdentities(Protocol):
-    """Certificates, federated credentials and ownership, as the operator identity; sign-ins with them."""
+class EntraIdentities(EntraPort, Protocol):
+    """Also certificates, federated credentials and ownership, as the operator identity; sign-ins with them."""
 
     async def replace_keys(
         self,

@@ -21,8 +21,7 @@ from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotator.credentials import KEY_NAME, renew_key_at
-from authentik_entra_bootstrap.rotator.observation import UNIQUE_NAME, RotatorSeen
-from authentik_entra_bootstrap.rotator.plan import RotatorPlan, shortcomings
+from authentik_entra_bootstrap.rotator.plan import UNIQUE_NAME, RotatorPlan, RotatorSeen, shortcomings
 from authentik_entra_bootstrap.workflows.service_account import AccountSeen, AccountStep
 
 if TYPE_CHECKING:

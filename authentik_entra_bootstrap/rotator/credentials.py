@@ -12,10 +12,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from authentik_entra_bootstrap.domain import FederatedCredential, KeyCredential, KeyId, PublicCertificate
-from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered, Previous
+from authentik_entra_bootstrap.domain import (
+    Application,
+    FederatedCredential,
+    KeyCredential,
+    KeyId,
+    PublicCertificate,
+)
+from authentik_entra_bootstrap.domain.application_tags import (
+    ApplicationTags,
+    Delivered,
+    Previous,
+    current_key,
+    read_tags,
+)
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.rotator.observation import RotatorSeen
 
 KEY_NAME = "authentik-entra-rotator"
 """Display name of our certificates; others on the application are kept and never removed."""
@@ -38,7 +49,7 @@ class KeyAction(StrEnum):
     REGISTER = "register"
     """The key file is one that an interrupted run made: only its public half is missing in the tenant."""
     PROVE = "prove"
-    """The key file's certificate is registered."""
+    """Prove the key file's certificate, record it as the current one, and remove those that nobody needs."""
     NONE = "none"
     """Nothing is wanted: a federated credential takes its place."""
 
@@ -52,22 +63,12 @@ class KeyDecision:
 
     action: KeyAction
     reason: str
-    overlap: timedelta = OVERLAP
     key_id: KeyId | None = None
 
     @property
     def proves(self) -> bool:
         """Whether the run signs in with the key file, so that replaced certificates can be removed after it."""
         return self.action in {KeyAction.MAKE, KeyAction.REGISTER, KeyAction.PROVE}
-
-
-class OwnKeyAction(StrEnum):
-    """What the rotator does about its own certificate."""
-
-    KEEP = "keep"
-    MAKE = "make"
-    FINISH = "finish"
-    """Prove the key file's certificate, record it as the current one, and remove what nobody needs."""
 
 
 def renew_key_at(key: KeyCredential) -> datetime:
@@ -80,35 +81,32 @@ def key_rest(key: KeyCredential | PublicCertificate) -> timedelta:
     return min(OVERLAP, (key.end_date_time - key.start_date_time) / 50)
 
 
-def decide_own_key(
-    tags: ApplicationTags, keys: tuple[KeyCredential, ...], file: PublicCertificate, now: datetime
-) -> OwnKeyAction:
-    """What the rotator does about its own certificate.
+def decide_own_key(application: Application, file: PublicCertificate, now: datetime) -> KeyAction:
+    """What the rotator does about its own certificate: keep it, make a new one, or prove the key file's.
 
-    :param keys: as one read shows them; it may be out of date.
+    :param application: as one read shows it; it may be out of date.
     :param file: what the key file holds, with which this run is signed in.
     :raises ConfigError: ``certificate-replaced``: another file holds the newer one.
     """
-    own = next((item for item in keys if item.key_id == file.key_id), None)
-    current = tags.current.key_id if tags.current else None
+    tags, own, rest = read_tags(application.tags), application.key(file.key_id), key_rest(file)
     if own is None:
         # The token service took it, so this replica is late.
-        return OwnKeyAction.KEEP
-    if current != own.key_id:
+        return KeyAction.KEEP
+    if tags.current is None or tags.current.key_id != own.key_id:
         if tags.pending is not None and tags.pending.key_id == own.key_id:
-            return OwnKeyAction.FINISH
+            return KeyAction.PROVE
         raise ConfigError(
             "certificate-replaced",
             "The key file's certificate was replaced by a newer one, which another file holds.",
             "Give this machine the newer file. The older certificate is removed after the overlap.",
         )
-    rest = key_rest(file)
-    if any(item.start_date_time + rest <= now for item in removable(replace(tags, pending=None), keys, now)):
-        return OwnKeyAction.FINISH
-    tried = next((item for item in keys if tags.pending and item.key_id == tags.pending.key_id), None)
+    unused = removable(replace(tags, pending=None), application.keys, now)
+    if any(item.start_date_time + rest <= now for item in unused):
+        return KeyAction.PROVE
+    tried = application.key(tags.pending.key_id) if tags.pending else None
     if now < renew_key_at(own) or (tried is not None and now < tried.start_date_time + rest):
-        return OwnKeyAction.KEEP
-    return OwnKeyAction.MAKE
+        return KeyAction.KEEP
+    return KeyAction.MAKE
 
 
 def check_key_lifetime(lifetime: timedelta) -> None:
@@ -125,13 +123,12 @@ def check_key_lifetime(lifetime: timedelta) -> None:
 
 
 def decide_key(
-    seen: RotatorSeen,
+    application: Application | None,
     now: datetime,
     *,
     file: PublicCertificate | None,
     named: bool,
     force: bool = False,
-    overlap: timedelta = OVERLAP,
 ) -> KeyDecision:
     """What to do about the certificate.
 
@@ -141,57 +138,58 @@ def decide_key(
     :raises ConfigError: ``certificate-file-missing``; ``certificate-not-registered`` for a key file that was
         never this rotator's, or no longer is; ``certificate-file-in-use`` where a new one is due.
     """
-    tags, current = seen.tags, seen.current
+    current = current_key(application)
     live = current if current and current.is_live(now) else None
-    due = live is None or force or now >= renew_key_at(live)
+    due = live is not None and (force or now >= renew_key_at(live))
     if file is not None:
-        decision = _with_file(seen, now, file, due=due and live is not None)
-        return replace(decision, overlap=overlap, key_id=file.key_id)
+        return _with_file(application, now, file, due=due)
     if live is not None and not due:
         reason = f"valid until {live.end_date_time:%Y-%m-%d}, due from {renew_key_at(live):%Y-%m-%d}"
-        return KeyDecision(KeyAction.KEEP, reason, overlap)
+        return KeyDecision(KeyAction.KEEP, reason)
     if not named:
         raise ConfigError(
             "certificate-file-missing",
             "The rotator needs a new certificate, and no file is named for its private key.",
             "Name a file that does not exist yet with --to.",
         )
-    if tags.current is None:
+    if application is None or read_tags(application.tags).current is None:
         reason = "it has no certificate of this tool yet"
     elif live is None:
         reason = "its certificate has expired or was removed"
     else:
         reason = "asked for" if force else "two thirds of its life have passed"
-    return KeyDecision(KeyAction.MAKE, reason, overlap)
+    return KeyDecision(KeyAction.MAKE, reason)
 
 
-def _with_file(seen: RotatorSeen, now: datetime, file: PublicCertificate, *, due: bool) -> KeyDecision:
-    tags = seen.tags
+def _with_file(
+    application: Application | None, now: datetime, file: PublicCertificate, *, due: bool
+) -> KeyDecision:
+    tags = read_tags(application.tags if application else ())
     remembered = {item.key_id for item in (tags.pending, tags.current) if item}
-    registered = seen.key(file.key_id)
-    if registered is not None and file.key_id not in remembered and seen.current is not None:
+    registered = application is not None and application.key(file.key_id) is not None
+    if registered and file.key_id not in remembered and current_key(application) is not None:
         raise ConfigError(
             "certificate-replaced",
             "The key file's certificate was replaced by a newer one; it is not made the current one again.",
             "Name the file of the newer one, or one that does not exist yet.",
         )
-    if file.end_date_time <= now or (registered is None and file.key_id not in remembered):
+    if file.end_date_time <= now or not (registered or file.key_id in remembered):
         raise ConfigError(
             "certificate-not-registered",
             "The key file's certificate has ended, or the rotator's application does not hold it.",
             "Name a file that does not exist yet: a new key is made for it. No file is ever overwritten.",
         )
-    if due and tags.current and file.key_id == tags.current.key_id:
+    is_current = tags.current is not None and file.key_id == tags.current.key_id
+    if due and is_current:
         raise ConfigError(
             "certificate-file-in-use",
             "The rotator's certificate is due, and the key file named is the one that holds it.",
             "Name another file for the new key; workers go on with the old one until the overlap is over.",
         )
-    if registered is None:
-        return KeyDecision(KeyAction.REGISTER, "an interrupted run made the key file")
-    if tags.current is None or tags.current.key_id != file.key_id:
-        return KeyDecision(KeyAction.PROVE, "registered, never proven")
-    return KeyDecision(KeyAction.PROVE, f"valid until {file.end_date_time:%Y-%m-%d}")
+    if not registered:
+        return KeyDecision(KeyAction.REGISTER, "an interrupted run made the key file", file.key_id)
+    reason = f"valid until {file.end_date_time:%Y-%m-%d}" if is_current else "registered, never proven"
+    return KeyDecision(KeyAction.PROVE, reason, file.key_id)
 
 
 def finished(

@@ -1,28 +1,101 @@
-"""What is missing to the rotator, step by step. Pure."""
+"""The rotator: what was read of it, and what is missing to it, step by step. Pure.
+
+Its application remembers by tags, as the connections' applications do.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from authentik_entra_bootstrap.domain import (
+    AppId,
+    Application,
+    AppRoleAssignment,
+    DeletedApplication,
     FederatedCredential,
     KeyId,
+    ResourcePrincipal,
+    ServicePrincipal,
+    TenantId,
+    TokenClaims,
 )
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, current_key, read_tags
 from authentik_entra_bootstrap.errors import Conflict
 from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.planning.permissions import ADD_OWNERS, GRANT_ROLES, REGISTER
 from authentik_entra_bootstrap.rotator.credentials import (
     KEY_NAME,
+    OVERLAP,
     KeyAction,
     KeyDecision,
     finished,
     removable,
     renew_key_at,
 )
-from authentik_entra_bootstrap.rotator.observation import DISPLAY_NAME, ROLE, TAG, UNIQUE_NAME, RotatorSeen
 
+UNIQUE_NAME = "authentik-entra-rotator"
+DISPLAY_NAME = "authentik-entra rotator"
+TAG = "authentik-entra:rotator"
+"""Marks the rotator's application, besides the tags of every application that this tool creates."""
+ROLE = "Application.ReadWrite.OwnedBy"
 _NOT_MADE = KeyId("not made yet")
+
+
+@dataclass(frozen=True)
+class ConnectionSeen:
+    """A connection's application, and whether the rotator owns it."""
+
+    connection: str
+    application: Application | None = None
+    owned: bool = False
+
+
+@dataclass(frozen=True)
+class RotatorSeen:
+    """What was read of the rotator and of the connections it is for.
+
+    :param owned: client ids of everything that it owns, also beyond the connections asked for.
+    """
+
+    operator: TokenClaims
+    graph: ResourcePrincipal
+    application: Application | None = None
+    deleted: DeletedApplication | None = None
+    principal: ServicePrincipal | None = None
+    assignments: tuple[AppRoleAssignment, ...] = ()
+    federated: tuple[FederatedCredential, ...] = ()
+    owned: frozenset[AppId] = frozenset()
+    connections: tuple[ConnectionSeen, ...] = ()
+
+    @property
+    def tenant_id(self) -> TenantId:
+        """The operator's tenant."""
+        return self.operator.tenant_id
+
+    @property
+    def tags(self) -> ApplicationTags:
+        """Which certificate is pending, current, previous."""
+        return read_tags(self.application.tags if self.application else ())
+
+    @property
+    def granted(self) -> frozenset[str]:
+        """Names of Microsoft Graph's application permissions that it holds; ids where a name is not known."""
+        names = {role_id.lower(): name for name, role_id in self.graph.app_roles.items()}
+        return frozenset(names.get(item.app_role_id.lower(), item.app_role_id) for item in self.assignments)
+
+    @property
+    def owns_itself(self) -> bool:
+        """Whether it owns its own application, so that it can renew its certificate."""
+        return self.application is not None and self.application.app_id in self.owned
+
+    def lacks_owner(self, *, certificate: bool) -> bool:
+        """Whether it has to become the owner of an application.
+
+        :param certificate: whether of its own one as well.
+        """
+        lacks = any(item.application and not item.owned for item in self.connections)
+        return lacks or (certificate and not self.owns_itself)
 
 
 @dataclass(frozen=True)
@@ -88,7 +161,12 @@ def refuse_rotator(seen: RotatorSeen, *, certificate: bool = True) -> None:
 
 
 def make_rotator_plan(
-    seen: RotatorSeen, key: KeyDecision, now: datetime, *, federated: FederatedCredential | None = None
+    seen: RotatorSeen,
+    key: KeyDecision,
+    now: datetime,
+    *,
+    federated: FederatedCredential | None = None,
+    overlap: timedelta = OVERLAP,
 ) -> RotatorPlan:
     """Every step with its reason."""
     application, principal = seen.application, seen.principal
@@ -122,7 +200,7 @@ def make_rotator_plan(
             steps.append(RotatorStep(Action.CREATE, "owner", item.connection, reason))
     if key.proves:
         steps.append(RotatorStep(Action.PROVE, "proof", "sign-in", f"the token has {ROLE} and nothing else"))
-        after = finished(seen.tags, key.key_id or _NOT_MADE, now, key.overlap, seen.current)
+        after = finished(seen.tags, key.key_id or _NOT_MADE, now, overlap, current_key(application))
         steps += [
             RotatorStep(Action.RETIRE, "certificate", item.key_id, "replaced, or never proven")
             for item in removable(after, application.keys if application else (), now)
@@ -169,7 +247,7 @@ def shortcomings(seen: RotatorSeen, now: datetime) -> tuple[str, ...]:
         found.append("it is disabled")
     if ROLE not in seen.granted:
         found.append(f"{ROLE} is not granted")
-    current = seen.current
+    current = current_key(seen.application)
     if current is not None and now >= renew_key_at(current):
         state = "is due" if current.is_live(now) else "has ended"
         found.append(f"its certificate {state} (until {current.end_date_time:%Y-%m-%d})")

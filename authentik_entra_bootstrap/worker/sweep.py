@@ -29,8 +29,7 @@ from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.monitoring import monitor
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, rotate
 from authentik_entra_bootstrap.workflows.rotation_events import RotationListener
-from authentik_entra_bootstrap.workflows.rotator import RotatorContext
-from authentik_entra_bootstrap.workflows.rotator_renewal import renew_own_certificate, renewal_context
+from authentik_entra_bootstrap.workflows.rotator_certificates import RotatorContext, renew_own_certificate
 from authentik_entra_bootstrap.workflows.session import Runtime, Session, open_session, open_tenant
 from authentik_entra_bootstrap.workflows.verify import judge, verify
 
@@ -145,7 +144,7 @@ async def _due_in_tenant(
         applications = await _applications(entra, wanted.values())
         operator = first.operator()
         await _renew_certificate(
-            renewal_context(entra, entra, waiter, runtime.now),
+            RotatorContext(entra, waiter, runtime.now),
             operator.certificate_file if operator else None,
             group,
         )

@@ -36,7 +36,7 @@ from authentik_entra_bootstrap.planning.permissions import (
     resolve,
 )
 from authentik_entra_bootstrap.planning.preflight import refuse, refuse_tenant, unencrypted
-from authentik_entra_bootstrap.rotator.observation import ROLE
+from authentik_entra_bootstrap.rotator.plan import ROLE
 from authentik_entra_bootstrap.workflows.concurrent_runs import THREADS, threads_for
 from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.observe import (

@@ -32,6 +32,9 @@ class Reporter(Progress):
     def done(self, step: Step, detail: str) -> None:
         """A step of the plan is done; ``detail`` holds ids, never secrets."""
 
+    def finished(self, what: str, detail: str = "") -> None:
+        """Something is done that is no step of a plan."""
+
     def warn(self, text: str) -> None:
         """Something people should know."""
 

@@ -34,7 +34,7 @@ from authentik_entra_bootstrap.planning.expiry import (
     token_expiries,
 )
 from authentik_entra_bootstrap.rotation.secret_status import SecretStatus, classify_secrets
-from authentik_entra_bootstrap.rotator.observation import TAG, UNIQUE_NAME
+from authentik_entra_bootstrap.rotator.plan import TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.workflows.check import CheckLine, Level
 from authentik_entra_bootstrap.workflows.context import Context, both, outcome
 from authentik_entra_bootstrap.workflows.observe import application_by_tags

@@ -25,7 +25,7 @@ from authentik_entra_bootstrap.entra.port import EntraPort
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Conflict, Denied, Temporary
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra, ObservedProvider
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant
-from authentik_entra_bootstrap.rotator.observation import TAG, UNIQUE_NAME
+from authentik_entra_bootstrap.rotator.plan import TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.support.waiting import Backoff
 from authentik_entra_bootstrap.workflows.context import both, outcome
 

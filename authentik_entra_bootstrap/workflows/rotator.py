@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from authentik_entra_bootstrap.domain import MICROSOFT_GRAPH_APP_ID as GRAPH
@@ -17,50 +17,41 @@ from authentik_entra_bootstrap.domain import (
     RequestedAccess,
     SecretText,
     ServicePrincipal,
-    TokenClaims,
 )
-from authentik_entra_bootstrap.domain.application_tags import read_tags
-from authentik_entra_bootstrap.entra.port import EntraIdentities, EntraPort
+from authentik_entra_bootstrap.domain.application_tags import current_key, read_tags
+from authentik_entra_bootstrap.entra.port import EntraPort
 from authentik_entra_bootstrap.errors import AlreadyExists, Conflict
 from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotator.credentials import KEY_NAME, KeyAction, KeyDecision, decide_key
-from authentik_entra_bootstrap.rotator.observation import (
+from authentik_entra_bootstrap.rotator.plan import (
     DISPLAY_NAME,
     ROLE,
     TAG,
     UNIQUE_NAME,
     ConnectionSeen,
+    RotatorPlan,
     RotatorSeen,
+    RotatorStep,
+    make_rotator_plan,
+    refuse_rotator,
 )
-from authentik_entra_bootstrap.rotator.plan import RotatorPlan, RotatorStep, make_rotator_plan, refuse_rotator
 from authentik_entra_bootstrap.support.certificates import KeyPair, make_key_pair, read_key_pair
 from authentik_entra_bootstrap.support.logs import record
 from authentik_entra_bootstrap.support.private_files import read_secret, refuse_existing, write_new
-from authentik_entra_bootstrap.support.waiting import REPLICATION, Waiter
-from authentik_entra_bootstrap.workflows.context import Reporter, both
+from authentik_entra_bootstrap.support.waiting import REPLICATION
+from authentik_entra_bootstrap.workflows.context import both
 from authentik_entra_bootstrap.workflows.observe import SETTLING, connection_application
-from authentik_entra_bootstrap.workflows.rotator_keys import RotatorKeys, prove_sign_in
+from authentik_entra_bootstrap.workflows.rotator_certificates import (
+    RotatorContext,
+    RotatorKeys,
+    prove_certificate,
+    prove_sign_in,
+)
 
 _NO_KEY = KeyDecision(KeyAction.NONE, "a federated credential takes its place")
 NOTES = "Made by authentik-entra-bootstrap: the identity that renews client secrets, and nothing else."
-
-
-@dataclass(frozen=True)
-class RotatorContext:
-    """The tenant's side alone, and what is injected.
-
-    :param now: aware UTC.
-    :param done: gets each step that is done, in words; ids, never secrets.
-    """
-
-    entra: EntraPort
-    identities: EntraIdentities
-    waiter: Waiter
-    reporter: Reporter
-    now: Callable[[], datetime]
-    done: Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -103,7 +94,7 @@ async def observe_rotator(context: RotatorContext, connections: Iterable[Desired
 
     :raises BootstrapError: from the service.
     """
-    entra, identities, wanted = context.entra, context.identities, tuple(connections)
+    entra, wanted = context.entra, tuple(connections)
     operator = await entra.operator()
     for desired in wanted:
         refuse_tenant(desired, operator)
@@ -114,12 +105,12 @@ async def observe_rotator(context: RotatorContext, connections: Iterable[Desired
     else:
         principal, federated = await both(
             entra.find_service_principal(application.app_id),
-            identities.federated_credentials(application.app_object_id),
+            entra.federated_credentials(application.app_object_id),
         )
         seen = replace(seen, principal=principal, federated=federated)
     if seen.principal is not None:
         key = seen.principal.service_principal_object_id
-        assignments, owned = await both(entra.role_assignments(key), identities.owned_applications(key))
+        assignments, owned = await both(entra.role_assignments(key), entra.owned_applications(key))
         seen = replace(seen, assignments=assignments, owned=owned)
     return replace(seen, connections=tuple([await _connection(entra, desired, seen) for desired in wanted]))
 
@@ -165,16 +156,15 @@ async def _prepare(
         key = _NO_KEY
     else:
         key = decide_key(
-            seen,
+            seen.application,
             context.now(),
             file=pair.public if pair else None,
             named=path is not None,
             force=wanted.force,
-            overlap=wanted.overlap,
         )
     if key.action is KeyAction.MAKE and path is not None:
         refuse_existing(path)
-    plan = make_rotator_plan(seen, key, context.now(), federated=wanted.federated)
+    plan = make_rotator_plan(seen, key, context.now(), federated=wanted.federated, overlap=wanted.overlap)
     return RotatorPrepared(plan, seen, pair)
 
 
@@ -202,7 +192,8 @@ async def _observe_result(
     while True:
         seen = await observe_rotator(context, connections)
         left = make_rotator_plan(seen, _NO_KEY, context.now(), federated=plan.federated)
-        proven = not plan.key.proves or pair is None or seen.is_current(pair.public.key_id)
+        current = current_key(seen.application)
+        proven = not plan.key.proves or (pair and current and current.key_id == pair.public.key_id)
         keys = {item.key_id for item in (seen.application.keys if seen.application else ())}
         shown = proven and not left.changes and not retired & keys
         if shown or not await wait.pause("Entra ID to show what was done"):
@@ -220,6 +211,7 @@ class _Run:
         self.seen = prepared.seen
         self.pair = prepared.pair
         self.wanted = wanted
+        self.done = context.reporter.finished
 
     async def carry_out(self) -> tuple[Evidence, ...]:
         """Every step in order. The certificate is registered last but for its proof: before that nothing can sign in."""
@@ -234,46 +226,38 @@ class _Run:
         await self._owners(application, principal)
         if self.plan.federated is not None and self.plan.wants("federated credential"):
             await self._federate(application, self.plan.federated)
-        if not key.proves:
-            if self.plan.federated is None or self.wanted.assertion_file is None:
-                return ()
-            token = SecretText(read_secret(self.wanted.assertion_file).reveal().strip())
-            sign_in = self.context.identities.sign_in_with_assertion
-            return await self._prove(lambda: sign_in(application.app_id, token), "federated credential")
-        assert self.pair is not None  # made above, or read from the file
-        return await self._certificate(application, self.pair)
+        if key.proves:
+            assert self.pair is not None  # made above, or read from the file
+            return await self._certificate(application, self.pair)
+        if self.plan.federated is None or self.wanted.assertion_file is None:
+            return ()
+        token = SecretText(read_secret(self.wanted.assertion_file).reveal().strip())
+        sign_in = self.entra.sign_in_with_assertion
+        return await prove_sign_in(
+            self.context, lambda: sign_in(application.app_id, token), "federated credential"
+        )
 
     async def _certificate(self, application: Application, pair: KeyPair) -> tuple[Evidence, ...]:
-        key, key_id, identities = self.plan.key, pair.public.key_id, self.context.identities
-        keys = RotatorKeys(self.entra, identities, self.context.waiter, application.app_object_id)
-        if key.action is KeyAction.MAKE:
+        action, keys = self.plan.key.action, RotatorKeys(self.context, application)
+        if action is KeyAction.MAKE:
             # In this order the next run can tell where this one ended: the tag names the file's certificate before there is a
             # file, and the file is there before its certificate is registered.
-            await keys.mark_pending(key_id)
+            await keys.mark_pending(pair.public.key_id)
             assert self.wanted.key_file is not None  # decide_key wants one
             write_new(self.wanted.key_file, pair.pem)
-            self.context.done(f"private key written to {self.wanted.key_file}")
-        if key.action is not KeyAction.PROVE:
+            self.done(f"private key written to {self.wanted.key_file}")
+        if action is not KeyAction.PROVE:
             await keys.register(pair.public)
-            record("rotator-certificate-registered", key_id=key_id)
-            self.context.done(f"certificate registered (key id {key_id})")
-        sign_in = identities.sign_in_with_certificate
-        evidence = await self._prove(lambda: sign_in(application.app_id, pair.pem), "certificate")
-        for item in await keys.finish(key_id, self.context.now(), key.overlap):
-            record("rotator-certificate-removed", key_id=item.key_id)
-            self.context.done(f"certificate removed (key id {item.key_id})")
+        evidence = await prove_certificate(self.context, application, pair)
+        await keys.finish(pair.public.key_id, self.wanted.overlap)
         return evidence
-
-    async def _prove(self, sign_in: Callable[[], Awaitable[TokenClaims]], by: str) -> tuple[Evidence, ...]:
-        self.context.reporter.doing(f"signing in with the {by}")
-        return await prove_sign_in(self.context.waiter, sign_in, by, self.context.now)
 
     async def _application(self) -> Application:
         existing = self.seen.application
         if existing is not None:
             if not existing.enabled:
                 await self.entra.update_application(existing.app_object_id, enable=True)
-                self.context.done("application enabled")
+                self.done("application enabled")
             return existing
         self.context.reporter.doing("creating the rotator's application")
         role = self.seen.graph.app_roles[ROLE]
@@ -290,7 +274,7 @@ class _Run:
         except AlreadyExists:
             made = await self._made_already()
         record("rotator-created", app_id=made.app_id)
-        self.context.done(f"application created (client id {made.app_id})")
+        self.done(f"application created (client id {made.app_id})")
         return made
 
     async def _made_already(self) -> Application:
@@ -314,10 +298,10 @@ class _Run:
         if existing is None:
             self.context.reporter.doing("creating the rotator's service principal")
             existing = await self.entra.create_service_principal(application.app_id)
-            self.context.done(f"service principal created (object id {existing.service_principal_object_id})")
+            self.done(f"service principal created (object id {existing.service_principal_object_id})")
         elif not existing.account_enabled:
             await self.entra.enable_service_principal(existing.service_principal_object_id)
-            self.context.done("service principal enabled")
+            self.done("service principal enabled")
         return existing
 
     async def _role(self, principal: ServicePrincipal) -> None:
@@ -328,7 +312,7 @@ class _Run:
             self.seen.graph.app_roles[ROLE],
         )
         record("rotator-permission-granted", permission=ROLE)
-        self.context.done(f"permission granted: {ROLE}")
+        self.done(f"permission granted: {ROLE}")
 
     async def _owners(self, own: Application, principal: ServicePrincipal) -> None:
         certificate = self.plan.key.action is not KeyAction.NONE
@@ -338,13 +322,11 @@ class _Run:
                 wanted[f"connection {item.connection}"] = item.application
         for what, application in wanted.items():
             self.context.reporter.doing(f"making it an owner of the application of {what}")
-            await self.context.identities.add_owner(
-                application.app_object_id, principal.service_principal_object_id
-            )
+            await self.entra.add_owner(application.app_object_id, principal.service_principal_object_id)
             record("rotator-owner-added", of=what, app_id=application.app_id)
-            self.context.done(f"owner of the application of {what}")
+            self.done(f"owner of the application of {what}")
 
     async def _federate(self, application: Application, wanted: FederatedCredential) -> None:
-        await self.context.identities.set_federated_credential(application.app_object_id, wanted)
+        await self.entra.set_federated_credential(application.app_object_id, wanted)
         record("rotator-federated", issuer=wanted.issuer, subject=wanted.subject)
-        self.context.done(f"federated credential {wanted.name}")
+        self.done(f"federated credential {wanted.name}")

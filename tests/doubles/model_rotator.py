@@ -25,7 +25,7 @@ from authentik_entra_bootstrap.domain import (
     TokenClaims,
 )
 from authentik_entra_bootstrap.errors import Denied
-from authentik_entra_bootstrap.rotator.observation import ROLE
+from authentik_entra_bootstrap.rotator.plan import ROLE
 from authentik_entra_bootstrap.support import certificates
 
 CONNECTION = Application(

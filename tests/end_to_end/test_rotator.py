@@ -41,7 +41,7 @@ from authentik_entra_bootstrap.sandbox.microsoft.graph.policies import default_p
 from authentik_entra_bootstrap.sandbox.microsoft.permissions_table import GRAPH_APP_ID
 from authentik_entra_bootstrap.support.certificates import make_key_pair
 from authentik_entra_bootstrap.support.waiting import Waiter
-from authentik_entra_bootstrap.workflows import rotator_renewal
+from authentik_entra_bootstrap.workflows import rotator_certificates
 
 ROLE = "Application.ReadWrite.OwnedBy"
 SCHEMA = json.loads(
@@ -327,7 +327,9 @@ def test_the_rotator_renews_its_own_certificate(
         refused.err
     )
     world.switches.own_certificates_refused = False
-    monkeypatch.setattr(rotator_renewal, "why_not_replaceable", lambda _: "its folder may not be written to")
+    monkeypatch.setattr(
+        rotator_certificates, "why_not_replaceable", lambda _: "its folder may not be written to"
+    )
     assert "its folder may not be written to" in shell.run("rotate").err
     monkeypatch.undo()
     act_as_rotator(shell, made["rotator"]["app_id"], monkeypatch)

@@ -21,19 +21,22 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from model_line import Clock
 from model_rotator import Directory, key_of
 from model_tenant import OPERATOR, TENANT, Tenant
-from model_world import Killed, Recorder, Wire, lost
+from model_world import Killed, Wire, lost
 
 from authentik_entra_bootstrap.domain import AppId, KeyCredential, SecretText, TokenClaims
 from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered, read_tags
 from authentik_entra_bootstrap.errors import AdminActionRequired, BootstrapError, Denied, ServiceUnavailable
 from authentik_entra_bootstrap.rotator.credentials import KEY_NAME, renew_key_at
-from authentik_entra_bootstrap.rotator.observation import ROLE, TAG, UNIQUE_NAME
+from authentik_entra_bootstrap.rotator.plan import ROLE, TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.support import certificates, private_files
 from authentik_entra_bootstrap.support.waiting import Waiter
-from authentik_entra_bootstrap.workflows import rotator_keys, rotator_renewal
-from authentik_entra_bootstrap.workflows.rotator import RotatorContext
-from authentik_entra_bootstrap.workflows.rotator_keys import RotatorKeys
-from authentik_entra_bootstrap.workflows.rotator_renewal import Renewed, renew_own_certificate
+from authentik_entra_bootstrap.workflows import rotator_certificates
+from authentik_entra_bootstrap.workflows.rotator_certificates import (
+    Renewed,
+    RotatorContext,
+    RotatorKeys,
+    renew_own_certificate,
+)
 
 WEEK = timedelta(days=7)
 PRIVATE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -129,7 +132,7 @@ class Life:
             await asyncio.sleep(0)
         entra = entra or self.entra
         waiter = Waiter(self.clock.monotonic, self.clock.sleep, random.Random(1))
-        context = RotatorContext(entra, entra, waiter, Recorder(), self.clock.now, lambda _: None)
+        context = RotatorContext(entra, waiter, self.clock.now)
         return await renew_own_certificate(context, str(self.file))
 
     def other_process(self) -> Certificates:
@@ -159,7 +162,7 @@ def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Life:
 
 def look_into(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the folder be read-only when the test says so, and look at the file at every step of replacing it."""
-    monkeypatch.setattr(rotator_renewal, "why_not_replaceable", lambda _: life.unwritable)
+    monkeypatch.setattr(rotator_certificates, "why_not_replaceable", lambda _: life.unwritable)
     for name in ("fsync", "replace"):
         real = getattr(private_files.os, name)
 
@@ -333,7 +336,7 @@ async def test_nothing_due_writes_nothing_and_others_files_are_left_alone(life: 
 
 def file_before_proof(monkeypatch: pytest.MonkeyPatch) -> None:
     async def register(keys: RotatorKeys, certificate: Any) -> None:
-        rotator_renewal.replace_secret(FILES[-1], PEMS[-1])
+        rotator_certificates.replace_secret(FILES[-1], PEMS[-1])
         await real(keys, certificate)
 
     real, real_make = RotatorKeys.register, certificates.make_key_pair
@@ -343,7 +346,7 @@ def file_before_proof(monkeypatch: pytest.MonkeyPatch) -> None:
         PEMS.append(made.pem)
         return made
 
-    monkeypatch.setattr(rotator_renewal, "make_key_pair", make)
+    monkeypatch.setattr(rotator_certificates, "make_key_pair", make)
     monkeypatch.setattr(RotatorKeys, "register", register)
 
 
@@ -351,17 +354,17 @@ def file_before_sign_in(monkeypatch: pytest.MonkeyPatch) -> None:
     async def believed(context: Any, application: Any, pair: Any) -> None:
         """Entra ID lists it, so it will sign in."""
 
-    monkeypatch.setattr(rotator_renewal, "_prove", believed)
+    monkeypatch.setattr(rotator_certificates, "prove_certificate", believed)
 
 
 def old_removed_before_sign_in(monkeypatch: pytest.MonkeyPatch) -> None:
     async def prove(context: Any, application: Any, pair: Any) -> None:
         left = [item for item in await _keys(context, application) if item.key_id == pair.public.key_id]
-        await context.identities.replace_keys(application.app_object_id, left)
+        await context.entra.replace_keys(application.app_object_id, left)
         await real(context, application, pair)
 
-    real = rotator_renewal._prove
-    monkeypatch.setattr(rotator_renewal, "_prove", prove)
+    real = rotator_certificates.prove_certificate
+    monkeypatch.setattr(rotator_certificates, "prove_certificate", prove)
 
 
 async def _keys(context: Any, application: Any) -> tuple[KeyCredential, ...]:
@@ -374,12 +377,12 @@ def written_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
             private_files.os.fsync(file.fileno())
             file.write(secret.reveal())
 
-    monkeypatch.setattr(rotator_renewal, "replace_secret", write)
+    monkeypatch.setattr(rotator_certificates, "replace_secret", write)
 
 
 def strays_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = rotator_keys.removable
-    monkeypatch.setattr(rotator_keys, "removable", lambda *given: real(*given)[:0])
+    real = rotator_certificates.removable
+    monkeypatch.setattr(rotator_certificates, "removable", lambda *given: real(*given)[:0])
 
 
 FILES: list[Path] = []

@@ -31,14 +31,13 @@ from authentik_entra_bootstrap.rotator.credentials import (
     AUDIENCES,
     GITHUB_ISSUER,
     KEY_NAME,
-    OwnKeyAction,
+    KeyAction,
     check_key_lifetime,
     decide_own_key,
     federated_credential,
     key_rest,
 )
-from authentik_entra_bootstrap.rotator.observation import ROLE, TAG, ConnectionSeen, RotatorSeen
-from authentik_entra_bootstrap.rotator.plan import shortcomings
+from authentik_entra_bootstrap.rotator.plan import ROLE, TAG, ConnectionSeen, RotatorSeen, shortcomings
 from authentik_entra_bootstrap.support import private_files
 from authentik_entra_bootstrap.support.certificates import make_key_pair, read_key_pair
 
@@ -127,25 +126,26 @@ def test_what_the_rotator_does_about_its_own_certificate() -> None:
     def key(name: str, start: datetime = NOW) -> KeyCredential:
         return KeyCredential(KeyId(name), KEY_NAME, start, start + timedelta(days=300))
 
-    def decided(at: datetime, marks: ApplicationTags, *keys: KeyCredential) -> OwnKeyAction:
-        return decide_own_key(marks, keys, file, at)
+    def decided(at: datetime, marks: ApplicationTags, *keys: KeyCredential) -> KeyAction:
+        application = Application(AppObjectId("o"), AppId("c"), "rotator", tags=marks.texts(), keys=keys)
+        return decide_own_key(application, file, at)
 
     current, pending = ApplicationTags(current=Delivered(KeyId("k"))), Delivered(KeyId("p"))
     due = NOW + timedelta(days=200)
-    assert decided(due - day, current, key("k")) is OwnKeyAction.KEEP
-    assert decided(due, current, key("k")) is OwnKeyAction.MAKE
-    assert decided(due, current, key("other")) is OwnKeyAction.KEEP, "a late replica"
+    assert decided(due - day, current, key("k")) is KeyAction.KEEP
+    assert decided(due, current, key("k")) is KeyAction.MAKE
+    assert decided(due, current, key("other")) is KeyAction.KEEP, "a late replica"
     # The file was replaced, and the run died before it could say so.
-    assert decided(due, ApplicationTags(pending=Delivered(KeyId("k"))), key("k")) is OwnKeyAction.FINISH
+    assert decided(due, ApplicationTags(pending=Delivered(KeyId("k"))), key("k")) is KeyAction.PROVE
     # Another run made one a moment ago; after a while it is taken for abandoned.
     tried = replace(current, pending=pending)
-    assert decided(due + day, tried, key("k"), key("p", due)) is OwnKeyAction.KEEP
-    assert decided(due + 7 * day, tried, key("k"), key("p", due)) is OwnKeyAction.FINISH
-    assert decided(due, tried, key("k")) is OwnKeyAction.MAKE, "marked, and never registered"
+    assert decided(due + day, tried, key("k"), key("p", due)) is KeyAction.KEEP
+    assert decided(due + 7 * day, tried, key("k"), key("p", due)) is KeyAction.PROVE
+    assert decided(due, tried, key("k")) is KeyAction.MAKE, "marked, and never registered"
     # A replaced one, once its overlap is over.
     rest = replace(current, previous=(Previous(KeyId("o"), NOW + 9 * day),))
-    assert decided(NOW + 8 * day, rest, key("k"), key("o")) is OwnKeyAction.KEEP
-    assert decided(NOW + 9 * day, rest, key("k"), key("o")) is OwnKeyAction.FINISH
+    assert decided(NOW + 8 * day, rest, key("k"), key("o")) is KeyAction.KEEP
+    assert decided(NOW + 9 * day, rest, key("k"), key("o")) is KeyAction.PROVE
     with pytest.raises(ConfigError, match="certificate-replaced"):
         decided(NOW, ApplicationTags(current=Delivered(KeyId("n"))), key("k"), key("n"))
     short = PublicCertificate(KeyId("k"), b"", NOW, NOW + 50 * timedelta(hours=1))

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from model_line import START, Clock
 from model_rotator import Directory, key_of
 from model_tenant import OPERATOR, TENANT, Tenant
-from model_world import ACCIDENTS, Recorder, Wire, at_each_call
+from model_world import ACCIDENTS, Wire, at_each_call
 
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import (
@@ -31,16 +31,17 @@ from authentik_entra_bootstrap.errors import (
     VerificationFailed,
 )
 from authentik_entra_bootstrap.rotator.credentials import KEY_NAME
-from authentik_entra_bootstrap.rotator.observation import TAG, UNIQUE_NAME
+from authentik_entra_bootstrap.rotator.plan import TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.support import certificates
 from authentik_entra_bootstrap.support.waiting import Waiter
+from authentik_entra_bootstrap.workflows.context import Reporter
 from authentik_entra_bootstrap.workflows.rotator import (
-    RotatorContext,
     RotatorOutcome,
     Wanted,
     apply_rotator,
     prepare_rotator,
 )
+from authentik_entra_bootstrap.workflows.rotator_certificates import RotatorContext
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.domain import SecretText
@@ -50,7 +51,7 @@ DESIRED = ConnectionSettings().desired()
 PRIVATE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-class World:
+class World(Reporter):
     """One tenant, one folder for key files, and a worker that goes on with the last proven key."""
 
     def __init__(self, folder: Path, **state: Any) -> None:
@@ -75,14 +76,10 @@ class World:
 
     def context(self) -> RotatorContext:
         waiter = Waiter(self.clock.monotonic, self.clock.sleep)
-        return RotatorContext(
-            self.entra,
-            self.entra,
-            waiter,
-            Recorder(),
-            self.clock.now,
-            self.done.append,
-        )
+        return RotatorContext(self.entra, waiter, self.clock.now, self)
+
+    def finished(self, what: str, _: str = "") -> None:
+        self.done.append(what)
 
     async def run(self, name: str = "key.pem", **wanted: Any) -> RotatorOutcome:
         asked = Wanted(key_file=self.folder / name, **wanted)
