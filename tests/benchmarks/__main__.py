@@ -20,8 +20,6 @@ from tests.benchmarks.rows import Row
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
-FEW = 3
-"""Runs below which a quick look is wanted."""
 HEAD = ("what", "figure", "budget", "met", "baseline", "baseline / figure")
 
 
@@ -74,7 +72,7 @@ def main() -> None:
         *rows.commands(given.runs),
         *rows.slow_answers(few, given.added_latency),
         *rows.late_secret(few, given.secret_lag),
-        *rows.fleet(whole=given.runs >= FEW),
+        *rows.rotations(few),
     ]
     text = f"{table(found)}\n\n{note(given.runs)}"
     print(text)

@@ -24,6 +24,13 @@ COMPLETING = [
     "import sys; sys.argv[0] = 'authentik-entra'; from authentik_entra_bootstrap.cli import main; main()",
 ]
 """Completion goes by the name that the program was called by."""
+_ROTATE = """
+import sys
+from authentik_entra_bootstrap.cli import run
+sys.exit(max(run(["rotate", "--now", "--quiet"]) for _ in range(int(sys.argv[1]))))
+"""
+ROTATING = [sys.executable, "-c", _ROTATE]
+"""As many rotations as are asked for, one after the other."""
 BASELINE = [sys.executable, str(Path(__file__).with_name("baseline.py"))]
 
 

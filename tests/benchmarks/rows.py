@@ -6,17 +6,11 @@ import time
 from dataclasses import dataclass
 
 from authentik_entra_bootstrap.sandbox import Sandbox, Switches
-from tests.benchmarks import processes, workers
-from tests.benchmarks.measure import BASELINE, COMPLETING, OURS, Figures, measure, middle
+from tests.benchmarks.measure import BASELINE, COMPLETING, OURS, ROTATING, Figures, measure, middle
 
 PROFILE = "2026.8"
 """The release that the installed authentik-client is for: the baseline cannot read others."""
-SAMPLE = 200
-"""Rotations of the larger fleet."""
-MEDIAN = 5
-"""Workers whose rotations are measured, one after the other."""
-FLEETS = 3
-"""Fleets of each of the two sizes between which growth is measured."""
+MORE = 10
 
 
 @dataclass(frozen=True)
@@ -155,43 +149,17 @@ def late_secret(runs: int, lag: float) -> list[Row]:
     return [at_most(f"`bootstrap`, secret accepted after {lag:.0f} s, beyond that", whole - lag, 3, "s")]
 
 
-def fleet(*, whole: bool = True) -> list[Row]:
-    """The Celery worker: at rest, in one rotation, and with a fleet of connections over twenty tenants, all due.
-
-    The larger fleet is a sample. Of each size the run with the least CPU time counts: what else a machine does only
-    adds to it.
-
-    :param whole: measure several times.
-    """
-    if not processes.available():
-        return []
-    rest = workers.at_rest(MEDIAN if whole else 1)
-    # Alternately, so that what else the machine does falls on both.
-    pairs = [(workers.fleet(100), workers.fleet(1_000, SAMPLE)) for _ in range(FLEETS if whole else 1)]
-    few, many = (min(each, key=lambda one: one.cpu) for each in zip(*pairs, strict=True))
-    by = f"{few.connections} to {many.connections} connections"
+def rotations(runs: int) -> list[Row]:
+    """What a process that is there already, such as a worker's, needs for one more rotation."""
+    first, all_of_them = [], []
+    for seed in range(runs):
+        with Sandbox(seed=seed, authentik_profile=PROFILE) as sandbox:
+            environment = {**sandbox.environment(), "AUTHENTIK_ENTRA_LOGIN": "environment"}
+            measure([*OURS, "bootstrap", "--yes"], environment)
+            first.append(measure([*ROTATING, "1"], environment))
+            all_of_them.append(measure([*ROTATING, str(1 + MORE)], environment))
+    one, many = middle(first), middle(all_of_them)
     return [
-        at_most("worker after ten rotations, memory of the process that did them", rest.child, 130, "MiB"),
-        at_most("worker after ten rotations, memory of its main process", rest.parent, 130, "MiB"),
-        at_most("one rotation in a worker, CPU of both processes", rest.cpu, 350, "ms", 1000),
-        Row("one rotation in a worker, requests", f"{rest.requests:.0f}", "", None),
-        *(row for each in (few, many) for row in _of_fleet(each)),
-        _growth(f"CPU of a rotation, {by}", few.cpu, many.cpu),
-        _growth(f"requests of a rotation, {by}", few.requests, many.requests),
+        at_most("one more rotation in the same process, CPU", (many.cpu - one.cpu) / MORE, 350, "ms", 1000),
+        at_most(f"memory of that process after {1 + MORE} rotations", many.memory, 130, "MiB"),
     ]
-
-
-def _of_fleet(found: workers.Fleet) -> list[Row]:
-    every = found.rotations >= found.connections - 3 * workers.WARM_UP
-    which = f"{found.connections} connections due" + ("" if every else f", a sample of {found.rotations}")
-    return [
-        Row(f"{which}: CPU of a rotation", _text(found.cpu * 1000, "ms"), "", None),
-        Row(f"{which}: requests, for each", f"{found.requests:.1f}", "", None),
-        Row(f"{which}: memory of the larger process", _text(found.memory, "MiB"), "", None),
-    ]
-
-
-def _growth(what: str, few: float, many: float) -> Row:
-    """How a cost grows; a tenth more is allowed."""
-    times = many / few
-    return Row(f"{what}, growth", f"{times:.2f} ×", "≤ 1.10 ×", round(times, 2) <= 1.1)
