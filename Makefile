@@ -17,6 +17,9 @@ ALL ?=
 # Options of the benchmark: see tests/benchmarks/__main__.py.
 BENCH ?= --write
 
+# Tests start hundreds of processes: each would compile the package, and each worker all tests, in every run.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test ordeal pythons newest lint format bench docs site record package audit lock clean
 

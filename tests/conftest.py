@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import ipaddress
 import logging
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,6 +62,11 @@ socket.getaddrinfo = _guarded(socket.getaddrinfo, lambda host, *_: host)
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
+# httpcore tries to import sniffio, which nothing here needs, at each lock it takes. Python looks for a missing package
+# anew every time, and that is a seventh of the time of a bootstrap.
+if importlib.util.find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # the import system's own mark of a missing package
+
 # Commands that tests start keep their lock files there, not in the developer's home.
 _STATE = tempfile.TemporaryDirectory(prefix="authentik-entra-tests-")
 os.environ["XDG_STATE_HOME"] = _STATE.name
@@ -110,6 +117,12 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("AZURE_", "AUTHENTIK_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def small_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Certificates with a shorter key: each sign-in with one reads and checks the key, which takes three times as long."""
+    monkeypatch.setattr("authentik_entra_bootstrap.support.certificates.KEY_SIZE", 2048)
 
 
 @pytest.fixture(autouse=True)

@@ -171,7 +171,7 @@ class Shell:
 
 
 @pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+def shell(monkeypatch: pytest.MonkeyPatch, small_keys: None) -> Iterator[Shell]:
     """A sandbox as `authentik-entra sandbox` starts it, with its variables exported."""
     with Sandbox() as sandbox:
         for name, value in sandbox.environment().items():

@@ -106,7 +106,7 @@ class Shell:
 
 @pytest.fixture
 def shell(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], small_keys: None
 ) -> Iterator[Callable[..., Shell]]:
     """Make a running sandbox with a shell: ``shell(authentik_profile="2026.8", switches=Switches(lag=10))``."""
     running: list[Sandbox] = []

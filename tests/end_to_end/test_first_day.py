@@ -1,10 +1,12 @@
 """A new user's first day, from an empty folder to unattended rotation: each step is copied from what the last one said.
 
-Real processes, on a sandbox of its own. What a person adds are answers and names of files.
+On a sandbox of its own; ``make ordeal`` runs each command as a process of its own, too. What a person adds are answers
+and names of files.
 """
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import re
@@ -12,20 +14,43 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from authentik_entra_bootstrap.cli import run
+
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "authentik-entra"
+Ended = tuple[int, str]
+"""Exit code, and what was printed."""
+
+
+def in_a_process(words: list[str], folder: Path, environment: dict[str, str]) -> Ended:
+    """Run a command as a shell does."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "authentik_entra_bootstrap", *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return ran.returncode, ran.stdout + ran.stderr
 
 
 @dataclass
 class Person:
-    """Somebody at a shell, who types only what was printed, and answers."""
+    """Somebody at a shell, who types only what was printed, and answers.
 
+    :param shell: runs our program with arguments, in a folder, with nothing but these variables.
+    """
+
+    shell: Callable[[list[str], Path, dict[str, str]], Ended]
     folder: Path
     environment: dict[str, str]
     printed: str = ""
@@ -36,18 +61,9 @@ class Person:
         """Run a command of ours as it is typed; it has to end with this exit code."""
         words = shlex.split(line)
         assert words[0] == PROGRAM, line
-        ran = subprocess.run(
-            [sys.executable, "-m", "authentik_entra_bootstrap", *words[1:]],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        self.printed = ran.stdout + ran.stderr
+        ended, self.printed = self.shell(words[1:], self.folder, self.environment)
         self.everything.append(f"$ {line}\n{self.printed}")
-        assert ran.returncode == code, "\n".join(self.everything)
+        assert ended == code, "\n".join(self.everything)
 
     def copies(self, beginning: str) -> str:
         """The command that begins so, as printed last; its explanation follows after two blanks."""
@@ -81,12 +97,21 @@ class Person:
             self.environment[name] = shlex.split(value)[0]
 
 
-@pytest.fixture
-def person(tmp_path: Path) -> Iterator[Person]:
+@pytest.fixture(params=["here", pytest.param("processes", marks=pytest.mark.ordeal)])
+def person(
+    request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str], small_keys: None
+) -> Iterator[Person]:
     """A new user beside a running sandbox, with nothing but a home folder."""
+
+    def here(words: list[str], folder: Path, environment: dict[str, str]) -> Ended:
+        with contextlib.chdir(folder), mock.patch.dict(os.environ, environment, clear=True):
+            code = run(words)
+        return code, "".join(capsys.readouterr())
+
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("AZURE_", "AUTHENTIK_"))}
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "", "XDG_STATE_HOME": "", "PYTHONPATH": str(ROOT)}
-    someone = Person(tmp_path, {**clean, **home})
+    shell = in_a_process if request.param == "processes" else here
+    someone = Person(shell, tmp_path, {**clean, **home})
     process = subprocess.Popen(
         [sys.executable, "-m", "authentik_entra_bootstrap", "sandbox"],
         stdout=subprocess.PIPE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import subprocess
 import sys
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
     from ordeal import Ordeal, Request
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARDS = 8
-SHARDS_RUN = range(SHARDS if os.environ.get("TEST_ALL_FAULTS") else 2)
-"""``make ordeal ALL=yes`` interrupts every request; ordinary runs every fourth one."""
+SHARDS = 14
+SHARDS_RUN = [0, *(pytest.param(shard, marks=pytest.mark.ordeal) for shard in range(1, SHARDS))]
+"""``make ordeal`` interrupts every request; ordinary runs a few."""
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,8 @@ def _as_cron(text: str, folder: Path) -> tuple[dict[str, str], list[str]]:
 @pytest.mark.parametrize(
     ("line", "name", "read"),
     [
-        ("systemd", "authentik-entra-rotate.service", _as_systemd),
+        # A unit is started by tests/end_to_end/test_first_day.py too.
+        pytest.param("systemd", "authentik-entra-rotate.service", _as_systemd, marks=pytest.mark.ordeal),
         ("cron", "authentik-entra-rotate", _as_cron),
     ],
 )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 from made_before import application_of_ours
 from on_sandbox import runtime_on
 
+from authentik_entra_bootstrap.cli import run
 from authentik_entra_bootstrap.config import WorkerSettings
 from authentik_entra_bootstrap.domain import Network, TenantId
 from authentik_entra_bootstrap.errors import BootstrapError
@@ -188,25 +187,20 @@ def test_verification_finds_what_a_person_changed(sandbox, tmp_path, swept, monk
     assert verify() == (None, False)
 
 
-def test_commands_give_way_to_who_holds_the_lease(sandbox, tmp_path):
-    from fleet import Fleet
+def test_commands_give_way_to_who_holds_the_lease(sandbox, tmp_path, monkeypatch, capsys):
+    from ordeal import Ordeal
 
-    crew = Fleet(sandbox, tmp_path)
-    crew.bootstrap()
+    ordeal = Ordeal(sandbox)
+    assert ordeal.run("bootstrap", "--yes").exit == 0
     mark = sandbox.world.log.last_seq
     name = lease_name("default", TenantId(sandbox.world.default_tenant.tenant_id))
+    monkeypatch.setenv("AUTHENTIK_ENTRA_STATE_DIR", str(tmp_path / "state"))
+    for variable, value in sandbox.environment().items():
+        monkeypatch.setenv(variable, value)
     with hold(open_lease(f"file://{tmp_path}/state/leases", name), "x"):
         for command in (["bootstrap", "--yes"], ["rotate", "--now"]):
-            ran = subprocess.run(
-                [sys.executable, "-m", "authentik_entra_bootstrap", *command],
-                cwd=tmp_path,
-                env=crew.environment,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert ran.returncode == 7, ran
-            assert "[another-run-active]" in ran.stderr
+            assert run(command) == 7
+            assert "[another-run-active]" in capsys.readouterr().err
     operator = sandbox.operator.app_id
     assert [
         e for e in sandbox.world.log.writes(mark) if e.caller == operator or e.server == "authentik"

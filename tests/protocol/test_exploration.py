@@ -51,7 +51,9 @@ def _anything(dice: random.Random) -> Scenario:
     )
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize(
+    "chunk", [0, *(pytest.param(chunk, marks=pytest.mark.ordeal) for chunk in range(1, CHUNKS))]
+)
 def test_random_schedules_keep_the_invariants(chunk: int, record_property: Property) -> None:
     for seed in range(chunk, SEEDS, CHUNKS):
         scenario = _anything(random.Random(seed))

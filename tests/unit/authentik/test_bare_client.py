@@ -7,6 +7,8 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 BUILD = """
 import json, sys
 from authentik_client.api_client import ApiClient
@@ -93,15 +95,20 @@ def run(code: str) -> str:
     return done.stdout
 
 
+def test_a_run_imports_a_fraction_of_the_models() -> None:
+    assert int(run(f"import authentik_entra_bootstrap.authentik\n{BUILD}print(models)")) < 30
+
+
+@pytest.mark.ordeal
 def test_the_same_requests_as_by_the_usual_import_with_a_fraction_of_its_models() -> None:
     bare, usual = json.loads(run(BARE)), json.loads(run(USUAL))
     assert bare["out"] == usual["out"]
     assert bare["version"] == usual["version"]
-    assert bare["models"] < 30
     assert usual["models"] > 500
 
 
-def test_no_import_fails_in_many_processes_with_many_threads() -> None:
+@pytest.mark.parametrize("times", [1, pytest.param(6, marks=pytest.mark.ordeal)])
+def test_no_import_fails_in_many_processes_with_many_threads(times: int) -> None:
     with ThreadPoolExecutor(2) as pool:
-        told = list(pool.map(run, [THREADS, FIRST_IN_THREADS] * 6))
-    assert told == ["28 7 []\n", "16 1 []\n"] * 6
+        told = list(pool.map(run, [THREADS, FIRST_IN_THREADS] * times))
+    assert told == ["28 7 []\n", "16 1 []\n"] * times

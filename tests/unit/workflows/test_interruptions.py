@@ -59,7 +59,13 @@ async def test_an_interrupted_rotation_is_finished_by_the_next_run_without_an_ou
     assert await at_each_call(kind, due, World.run, partial(_recovers, secrets=3)) > 25
 
 
-@pytest.mark.parametrize("kind", ACCIDENTS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        kind if kind in {"killed-after", "lost"} else pytest.param(kind, marks=pytest.mark.ordeal)
+        for kind in ACCIDENTS
+    ],
+)
 async def test_an_interrupted_retirement_is_finished_by_the_next_run(
     kind: str, make_world: Callable[..., World]
 ) -> None:
