@@ -3,13 +3,18 @@
 from authentik_entra_bootstrap.domain.authentik import (
     ApiToken,
     AuthentikApplication,
+    AuthentikPeople,
     AuthentikUser,
     BlueprintInstance,
     BlueprintResult,
     Dependent,
     LicenseInfo,
+    Link,
+    MappedUser,
     OwnEvent,
     PermissionCheck,
+    Person,
+    PersonGroup,
     PropertyMapping,
     Provider,
     ProviderChange,
@@ -59,17 +64,10 @@ from authentik_entra_bootstrap.domain.entra import (
     ResourcePrincipal,
     SecretPolicy,
     ServicePrincipal,
-    TokenClaims,
-)
-from authentik_entra_bootstrap.domain.people import (
-    AuthentikPeople,
-    Link,
-    MappedUser,
-    Person,
-    PersonGroup,
     TenantGroup,
     TenantPeople,
     TenantUser,
+    TokenClaims,
 )
 from authentik_entra_bootstrap.domain.times import MaintenanceWindow
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from authentik_entra_bootstrap.domain.connection import ProviderPk
-from authentik_entra_bootstrap.domain.people import Person
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,21 @@ class ApiToken:
     expires: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user of authentik whom a sync may provision.
+
+    :param uid: authentik's opaque id of the user; its default mapping writes it as ``onPremisesImmutableId``.
+    """
+
+    pk: int
+    username: str
+    email: str = ""
+    name: str = ""
+    is_active: bool = True
+    uid: str = ""
+
+
 @dataclass(frozen=True)
 class ProvisioningScope:
     """What a full sync covers. ``None`` where the token may not look.
@@ -143,6 +158,49 @@ class ProvisioningScope:
     users: tuple[Person, ...] | None = None
     groups: int | None = None
     builtin_groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PersonGroup:
+    """A group of authentik with the primary keys of its direct members."""
+
+    pk: str
+    name: str
+    members: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What authentik remembers: which object of the tenant belongs to one of its users or groups.
+
+    :param key: primary key of the user or group, as text.
+    :param name: its username or name.
+    """
+
+    key: str
+    name: str
+    microsoft_id: str
+
+
+@dataclass(frozen=True)
+class AuthentikPeople:
+    """What authentik brings to the tenant, and what it has linked already."""
+
+    users: Sequence[Person]
+    groups: Sequence[PersonGroup]
+    user_links: Sequence[Link] = ()
+    group_links: Sequence[Link] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MappedUser:
+    """What a property mapping makes of a user, as far as Entra ID judges it. The password is never part of it."""
+
+    display_name: str
+    mail_nickname: str
+    user_principal_name: str
+    account_enabled: bool
+    immutable_id: str = ""
 
 
 @dataclass(frozen=True)

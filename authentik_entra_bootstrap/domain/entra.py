@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -257,3 +257,43 @@ class ApplicationSpec:
     """Directory objects bound as owners in the create body; always contains the caller."""
     service_management_reference: str | None = None
     notes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TenantUser:
+    """An account of the tenant.
+
+    :param mail_nickname: like the following fields, ``None`` where the operator may read only basic properties.
+    :param on_premises: whether it is synchronised from an Active Directory.
+    """
+
+    object_id: str
+    user_principal_name: str
+    display_name: str = ""
+    mail: str = ""
+    mail_nickname: str | None = None
+    account_enabled: bool | None = None
+    immutable_id: str | None = None
+    on_premises: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TenantGroup:
+    """A group of the tenant."""
+
+    object_id: str
+    display_name: str
+    unique_name: str = ""
+    mail_nickname: str = ""
+
+
+@dataclass(frozen=True)
+class TenantPeople:
+    """The tenant's accounts and groups.
+
+    :param basic: whether the operator may read only the basic properties of accounts (``User.ReadBasic.All``).
+    """
+
+    users: Sequence[TenantUser]
+    groups: Sequence[TenantGroup]
+    basic: bool = False
