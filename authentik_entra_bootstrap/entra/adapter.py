@@ -5,11 +5,12 @@ Heavy (azure-identity, httpx, msgraph; half a second): imported when a session o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 from azure.core.credentials import AccessToken, TokenCredential
@@ -23,26 +24,39 @@ from authentik_entra_bootstrap.domain import (
     OperatorIdentity,
     Organization,
     SecretText,
+    TenantGroup,
     TenantId,
+    TenantPeople,
+    TenantUser,
     TokenClaims,
 )
-from authentik_entra_bootstrap.entra.applications import Applications, Tenant
+from authentik_entra_bootstrap.entra import operations
+from authentik_entra_bootstrap.entra.applications import LISTING_PAGE, Applications, Tenant
 from authentik_entra_bootstrap.entra.credentials import Credentials
 from authentik_entra_bootstrap.entra.error_codes import fault
-from authentik_entra_bootstrap.entra.graph import Graph, checked_guid
+from authentik_entra_bootstrap.entra.graph import Graph, Query, Target, checked_guid
 from authentik_entra_bootstrap.entra.http_client import TokenService, http_client
-from authentik_entra_bootstrap.entra.people import People
+from authentik_entra_bootstrap.entra.operations import Operation
 from authentik_entra_bootstrap.entra.port import EntraIdentities, EntraPort
-from authentik_entra_bootstrap.entra.records import read_claims
+from authentik_entra_bootstrap.entra.records import Json, read_claims
 from authentik_entra_bootstrap.entra.service_principals import ServicePrincipals
 from authentik_entra_bootstrap.entra.sign_in import OneToken, OperatorTokens, find_tenant, fresh_token
 from authentik_entra_bootstrap.entra.token_errors import Identity, SignIn
 from authentik_entra_bootstrap.errors import BootstrapError, Denied
 from authentik_entra_bootstrap.support.network import REQUEST_DEADLINE, with_trust
-from authentik_entra_bootstrap.support.waiting import Waiter
+from authentik_entra_bootstrap.support.waiting import Waiter, result
+
+T = TypeVar("T")
+
+LIST_DEADLINE = 600.0
+"""Seconds to read all of a list: 50,000 accounts are 51 pages."""
+BASIC = ("id", "userPrincipalName", "displayName", "mail")
+"""What ``User.ReadBasic.All`` shows of an account."""
+FURTHER = ("mailNickname", "accountEnabled", "onPremisesImmutableId", "onPremisesSyncEnabled")
+GROUP_PROPERTIES = ("id", "displayName", "uniqueName", "mailNickname")
 
 
-class EntraAdapter(Tenant, People, Applications, ServicePrincipals, Credentials):
+class EntraAdapter(Tenant, Applications, ServicePrincipals, Credentials):
     """Entra ID and Microsoft Graph as the operator identity: implements ``EntraPort`` and ``EntraIdentities``.
 
     Use it as an async context manager, within one event loop.
@@ -118,6 +132,72 @@ class EntraAdapter(Tenant, People, Applications, ServicePrincipals, Credentials)
         """Microsoft's time; see ``EntraPort``."""
         return await self._graph.service_time()
 
+    async def people(self, seen: Callable[[str, int], None]) -> TenantPeople:
+        """Every account and group; see ``EntraPort``."""
+        target = Target("the tenant's groups", lambda graph: graph.groups)
+        groups_seen = partial(seen, "groups of the tenant")
+        accounts, groups = await asyncio.gather(
+            self._accounts(partial(seen, "accounts of the tenant")),
+            self._list(operations.READ_GROUPS, target, GROUP_PROPERTIES, _group, groups_seen),
+            return_exceptions=True,
+        )
+        users, basic = result(accounts)
+        return TenantPeople(users, result(groups), basic)
+
+    async def _accounts(self, seen: Callable[[int], None]) -> tuple[list[TenantUser], bool]:
+        """The accounts, and whether only their basic properties could be read."""
+
+        async def read(*further: str) -> list[TenantUser]:
+            target = Target("the tenant's users", lambda graph: graph.users)
+            parse = partial(_account, full=bool(further))
+            return await self._list(operations.READ_USERS, target, (*BASIC, *further), parse, seen)
+
+        try:
+            found = await read(*FURTHER)
+        except Denied as error:
+            if error.code != "entra-permission-missing":
+                raise
+        else:
+            if not found or any(account.account_enabled is not None for account in found):
+                return found, False
+        # With User.ReadBasic.All alone the other properties are refused, or null.
+        return await read(), True
+
+    async def _list(
+        self,
+        operation: Operation,
+        target: Target,
+        properties: Sequence[str],
+        parse: Callable[[Json], T],
+        seen: Callable[[int], None],
+    ) -> list[T]:
+        """A list by pages of the largest size. Passwords and the like are never asked for."""
+        found: list[T] = []
+
+        def keep(page: list[Json]) -> bool:
+            found.extend(map(parse, page))
+            seen(len(found))
+            return False
+
+        query = Query(select=list(properties), top=LISTING_PAGE)
+        await self._graph.pages(operation, target, query=query, each=keep, limit=LIST_DEADLINE)
+        return found
+
+    async def has_member(self, group: str, among: Collection[str]) -> bool:
+        """Whether one of these objects is a member; reading ends at the first page that shows it."""
+        key = checked_guid(group)
+        target = Target(f"the group {key}", lambda graph: graph.groups.by_group_id(key).members)
+        found = False
+
+        def look(page: list[Json]) -> bool:
+            nonlocal found
+            found = any(item.get("id") in among for item in page)
+            return found
+
+        query = Query(select=["id"], top=LISTING_PAGE)
+        await self._graph.pages(operations.READ_MEMBERS, target, query=query, each=look, limit=LIST_DEADLINE)
+        return found
+
     async def sign_in_as(self, app_id: AppId, secret: SecretText) -> SignedIn:
         """One uncached client-credentials sign-in with the secret; see ``EntraPort``."""
         token = await self._fresh_token("sync", app_id, ClientSecretCredential, client_secret=secret.reveal())
@@ -143,6 +223,31 @@ class EntraAdapter(Tenant, People, Applications, ServicePrincipals, Credentials)
         who = SignIn(identity, tenant, client_id)
         make = partial(kind, tenant_id=tenant, client_id=client_id, **proof)
         return await fresh_token(self._service, self._waiter, who, make)
+
+
+def _account(item: Json, *, full: bool) -> TenantUser:
+    """An account; without what is not asked for where only the basic properties may be read."""
+    enabled = item.get("accountEnabled")
+    return TenantUser(
+        _text(item, "id"),
+        _text(item, "userPrincipalName"),
+        _text(item, "displayName"),
+        _text(item, "mail"),
+        _text(item, "mailNickname") if full else None,
+        enabled if isinstance(enabled, bool) else None,
+        _text(item, "onPremisesImmutableId") if full else None,
+        item.get("onPremisesSyncEnabled") is True,
+    )
+
+
+def _group(item: Json) -> TenantGroup:
+    names: list[str] = [_text(item, name) for name in GROUP_PROPERTIES]
+    return TenantGroup(*names)
+
+
+def _text(item: Json, name: str) -> str:
+    value = item.get(name)
+    return value if isinstance(value, str) else ""
 
 
 class SignedIn(Tenant):
