@@ -9,13 +9,13 @@ from authentik_entra_bootstrap.authentik.client import Part
 from authentik_entra_bootstrap.authentik.permissions import role_permissions, wanted_for
 from authentik_entra_bootstrap.authentik.port import Account, Group, Role
 from authentik_entra_bootstrap.authentik.requests import (
+    BRIEF_GROUP,
     GROUPS,
     MAPPINGS,
     ROLES,
     TOKENS,
     USERS,
     Call,
-    Query,
     Resource,
     flag,
     items,
@@ -35,11 +35,6 @@ MANAGED_USER = "goauthentik.io/providers/microsoft_entra/user"
 MANAGED_GROUP = "goauthentik.io/providers/microsoft_entra/group"
 SERVICE_ACCOUNTS_PATH = "goauthentik.io/service-accounts"
 """Where authentik itself puts service accounts."""
-_BRIEF_GROUP: Query = (
-    ("include_users", "false"),
-    ("include_children", "false"),
-    ("include_parents", "false"),
-)
 
 
 class Directory(Part):
@@ -71,7 +66,7 @@ class Directory(Part):
 
     async def find_group(self, name: str) -> str | None:
         """Primary key of the group of exactly that name."""
-        query = (("name", name), *_BRIEF_GROUP)
+        query = (("name", name), *BRIEF_GROUP)
         found = await self._api.first(GROUPS, mapping, lambda entry: entry.get("name") == name, query)
         return None if found is None else text(found, "pk")
 

@@ -6,11 +6,13 @@ import asyncio
 import json
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from authentik_entra_bootstrap.authentik.api_errors import permitted
 from authentik_entra_bootstrap.authentik.client import PAGE_SIZE, Part
 from authentik_entra_bootstrap.authentik.requests import (
+    BRIEF_GROUP,
     GROUPS,
     PROVISIONED_GROUPS,
     PROVISIONED_USERS,
@@ -33,7 +35,7 @@ from authentik_entra_bootstrap.domain import (
     MappedUser,
     Person,
     PersonGroup,
-    ProviderPk,
+    Provider,
     ProvisioningScope,
 )
 from authentik_entra_bootstrap.errors import BootstrapError, Denied, NotFound
@@ -47,15 +49,7 @@ SIDE_BY_SIDE = 4
 """Pages of one list that are asked for at the same time; authentik has few web workers."""
 _PEOPLE: Query = (("type", "internal"), ("type", "external"))
 _BRIEF_USER: Query = (("include_groups", "false"), ("include_roles", "false"), ("ordering", "username"))
-_BRIEF_GROUP: Query = (
-    ("include_users", "false"),
-    ("include_children", "false"),
-    ("include_parents", "false"),
-)
 MAPPING_TEST = "/propertymappings/all/{key}/test/"
-_MAPPING_RIGHTS = (
-    "authentik_core.add_propertymapping, authentik_core.view_propertymapping, authentik_core.view_user"
-)
 
 
 class People(Part):
@@ -69,7 +63,7 @@ class People(Part):
         :param filter_group: primary key of the group whose members are provisioned.
         """
         read = await asyncio.gather(
-            permitted(self._users(filter_group, exclude_service_accounts, _unseen)),
+            permitted(self._users(filter_group, exclude_service_accounts, lambda _: None)),
             permitted(self._group_count()),
             return_exceptions=True,
         )
@@ -78,31 +72,27 @@ class People(Part):
         return ProvisioningScope(None if users is None else tuple(users), count, builtin_groups)
 
     async def people(
-        self,
-        *,
-        provider: ProviderPk | None,
-        filter_group: str | None,
-        exclude_service_accounts: bool,
-        users: Sequence[Person] | None = None,
-        seen: Callable[[str, int], None],
+        self, provider: Provider, users: Sequence[Person] | None, seen: Callable[[str, int], None]
     ) -> AuthentikPeople:
         """Everything that a full sync looks at; see ``AuthentikPort``."""
 
         async def links(resource: Resource, kind: str) -> list[Link]:
-            if provider is None:
+            if not provider.pk:
                 return []
-            query = (("provider__id", str(provider)),)
-            found = await self._every(resource, lambda body: _link(body, kind, provider), query, seen)
+            query = (("provider__id", str(provider.pk)),)
+            parse = partial(_link, kind=kind, provider=provider.pk)
+            found = await self._every(resource, parse, query, partial(seen, f"links of {kind}s"))
             return list({(link.key, link.microsoft_id): link for link in found}.values())
 
         async def in_scope() -> Sequence[Person]:
             if users is not None:
                 return users
-            return await self._users(filter_group, exclude_service_accounts, seen)
+            excluded = provider.exclude_users_service_account
+            return await self._users(provider.filter_group, excluded, partial(seen, "users"))
 
         read = await asyncio.gather(
             in_scope(),
-            self._every(GROUPS, _group, _BRIEF_GROUP, seen),
+            self._every(GROUPS, _group, BRIEF_GROUP, partial(seen, "groups")),
             links(PROVISIONED_USERS, "user"),
             links(PROVISIONED_GROUPS, "group"),
             return_exceptions=True,
@@ -110,7 +100,7 @@ class People(Part):
         return AuthentikPeople(result(read[0]), result(read[1]), result(read[2]), result(read[3]))
 
     async def _users(
-        self, filter_group: str | None, exclude_service_accounts: bool, seen: Callable[[str, int], None]
+        self, filter_group: str | None, exclude_service_accounts: bool, seen: Callable[[int], None]
     ) -> list[Person]:
         """The users in scope.
 
@@ -127,11 +117,11 @@ class People(Part):
 
     async def _group_count(self) -> tuple[int | None, tuple[str, ...]]:
         """The number of groups, and the built-in ones among them."""
-        page = await self._api.page(GROUPS, mapping, _BRIEF_GROUP)
+        page = await self._api.page(GROUPS, mapping, BRIEF_GROUP)
         named = {entry.get("name") for entry in page.entries}
         if page.count != len(page.entries):
             for name in set(BUILTIN_GROUPS) - named:
-                found = await self._api.pages(GROUPS, mapping, (("name", name), *_BRIEF_GROUP))
+                found = await self._api.pages(GROUPS, mapping, (("name", name), *BRIEF_GROUP))
                 named |= {entry.get("name") for entry in found}
         return page.count, tuple(name for name in BUILTIN_GROUPS if name in named)
 
@@ -140,19 +130,18 @@ class People(Part):
         resource: Resource,
         parse: Callable[[object], T | None],
         query: Query,
-        seen: Callable[[str, int], None],
+        seen: Callable[[int], None],
     ) -> list[T]:
         """The entries of a list, a few pages at a time. Entries saved meanwhile may appear twice or not at all.
 
-        :param seen: called with the list's name and the number of entries read so far.
+        :param seen: called with the number of entries read so far.
         """
         first = await self._api.page(resource, parse, (*query, ("page", "1")))
         found, pages = list(first.entries), math.ceil((first.count or 0) / PAGE_SIZE)
         if (first.count is None and first.following) or pages > PAGES_LIMIT:
             return await self._api.pages(resource, parse, query)  # It knows when a list does not end.
-        what = resource.label.rpartition(".")[2]
         for start in range(2, pages + 1, SIDE_BY_SIDE):
-            seen(what, len(found))
+            seen(len(found))
             numbers = range(start, min(start + SIDE_BY_SIDE, pages + 1))
             answers = await asyncio.gather(
                 *(self._api.page(resource, parse, (*query, ("page", str(page)))) for page in numbers),
@@ -162,7 +151,7 @@ class People(Part):
                 if isinstance(answer, NotFound):
                     break  # "Invalid page.": the list became shorter while it was read
                 found += result(answer).entries
-        seen(what, len(found))
+        seen(len(found))
         return found
 
     async def mapped_user(self, mappings: Sequence[str], user: int) -> MappedUser | None:
@@ -181,25 +170,19 @@ class People(Part):
         permission = "authentik_core.add_propertymapping"
         call = Call("POST", MAPPING_TEST, mapping_pk, body=body, permission=permission)
         try:
-            reply = await self._api.send(call)
+            return self._api.read(await self._api.send(call), _result)
         except BootstrapError as error:
             # Without one of the rights authentik's check fails itself, and answers with an empty 405.
-            if isinstance(error, Denied) or (error.trace and error.trace.status == 405):
-                refused = error
-            else:
+            if not isinstance(error, Denied) and not (error.trace and error.trace.status == 405):
                 raise
-        else:
-            return self._api.read(reply, _result)
+            trace = error.trace
         raise Denied(
             "authentik-permission-missing",
-            f"The token may not try property mappings: it needs {_MAPPING_RIGHTS}.",
+            "The token may not try property mappings: it needs authentik_core.add_propertymapping, "
+            "authentik_core.view_propertymapping, authentik_core.view_user.",
             "Give a role of the token's user these permissions, or leave --evaluate-mappings out.",
-            refused.trace,
+            trace,
         )
-
-
-def _unseen(_what: str, _number: int) -> None:
-    """Reports no progress."""
 
 
 def _person(body: object) -> Person:

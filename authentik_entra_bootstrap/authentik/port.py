@@ -118,17 +118,11 @@ class AuthentikPort(Protocol):
         """What a full sync would cover; fields are ``None`` where the token may not look."""
 
     async def people(
-        self,
-        *,
-        provider: ProviderPk | None,
-        filter_group: str | None,
-        exclude_service_accounts: bool,
-        users: Sequence[Person] | None = None,
-        seen: Callable[[str, int], None],
+        self, provider: Provider, users: Sequence[Person] | None, seen: Callable[[str, int], None]
     ) -> AuthentikPeople:
-        """Users in scope, all groups with their members, and what is linked already.
+        """Users in a provider's scope, all groups with their members, and what is linked already.
 
-        :param provider: whose links; ``None`` for a provider that is not made yet.
+        :param provider: without primary key (0) where it is not made yet.
         :param users: in scope, where they were read before.
         :param seen: is told the name of a list and how many of its entries are read.
         :raises Denied: ``authentik-permission-missing``.

@@ -104,6 +104,12 @@ TRANSPORTS = Resource("/events/transports/", "authentik_events.notificationtrans
 BLUEPRINTS = Resource("/managed/blueprints/", "authentik_blueprints.blueprintinstance")
 USERS = Resource("/core/users/", "authentik_core.user")
 GROUPS = Resource("/core/groups/", "authentik_core.group")
+BRIEF_GROUP: Query = (
+    ("include_users", "false"),
+    ("include_children", "false"),
+    ("include_parents", "false"),
+)
+"""Leaves out of a group what costs authentik further reads; primary keys of its members stay."""
 TOKENS = Resource("/core/tokens/", "authentik_core.token", "identifier")
 ROLES = Resource("/rbac/roles/", "authentik_rbac.role")
 

@@ -20,7 +20,6 @@ from authentik_entra_bootstrap.errors import ExitCode
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.output.terminal import Terminal
-    from authentik_entra_bootstrap.planning.scope import LeftOut
     from authentik_entra_bootstrap.sandbox import Sandbox
     from authentik_entra_bootstrap.workflows.session import Runtime
 
@@ -204,11 +203,11 @@ class _Demo:
         self._title("What authentik's first sync has put into the tenant, with the secret it was given:")
         for text in made:
             self.say(f"  + {text}", "green")
-        for item in self._left_out():
-            self.say(f"  - user   {item}", "yellow")
+        for user, reason in self._left_out().items():
+            self.say(f"  - user   {user}: {reason}", "yellow")
         return ExitCode.DONE if made else ExitCode.VERIFICATION_FAILED
 
-    def _left_out(self) -> tuple[LeftOut, ...]:
+    def _left_out(self) -> dict[str, str]:
         """People of authentik who cannot arrive in the tenant, with the reason."""
         from authentik_entra_bootstrap.domain import Person
         from authentik_entra_bootstrap.planning.scope import left_out

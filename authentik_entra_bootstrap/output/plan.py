@@ -61,7 +61,7 @@ def plan_document(prepared: Prepared, preview: Preview | None = None) -> Documen
         "provisioning": {
             "users": plan.arriving,
             "groups": plan.scope.groups,
-            "left_out": [{"user": item.username, "reason": item.reason} for item in plan.left_out],
+            "left_out": [{"user": user, "reason": reason} for user, reason in plan.left_out.items()],
         },
         "preview": summary_document(preview),
         "scope_change": _scope_document(plan.scope_change),
@@ -123,7 +123,8 @@ def show_plan(
             "bold",
         )
     if plan.left_out and preview is None:
-        terminal.say(f"    Left out: {in_short(plan.left_out)}")
+        away = [f"{user}: {reason}" for user, reason in plan.left_out.items()]
+        terminal.say(f"    Left out: {in_short(away)}")
     terminal.warnings(plan.warnings)
     # What is missing altogether stands in the steps.
     if differing := [item for item in plan.differences if item.property != "exists"]:

@@ -5,12 +5,22 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
-from authentik_entra_bootstrap.domain import AuthentikPeople, PersonGroup, TenantGroup, TenantPeople
-from authentik_entra_bootstrap.planning.preview import Change, Fate, Foretold, Page, SyncRules, batches
-from authentik_entra_bootstrap.planning.user_sync import MAYBE, NEW, UNSURE
+from authentik_entra_bootstrap.domain import AuthentikPeople, PersonGroup, TenantPeople
+from authentik_entra_bootstrap.planning.preview import (
+    MAYBE,
+    NEW,
+    UNSURE,
+    WRITTEN,
+    Fate,
+    Foretold,
+    Page,
+    SyncRules,
+    changes,
+)
 
 _LONGEST_NAME = 256
 _LONGEST_NICKNAME = 64
@@ -31,11 +41,7 @@ class GroupSync:
     """
 
     def __init__(
-        self,
-        rules: SyncRules,
-        authentik: AuthentikPeople,
-        tenant: TenantPeople,
-        accounts: Mapping[int, str],
+        self, rules: SyncRules, authentik: AuthentikPeople, tenant: TenantPeople, accounts: Mapping[int, str]
     ) -> None:
         self._rules = rules
         self._accounts = accounts
@@ -43,8 +49,9 @@ class GroupSync:
         self._tenant = {group.object_id: group for group in tenant.groups}
         self._names = frozenset(group.display_name for group in tenant.groups)
         groups = sorted(authentik.groups, key=lambda group: group.pk)
+        self._pages = rules.pages(groups)
         self._links: dict[str, str] = {}
-        self._users_of: dict[str, set[str]] = defaultdict(set)
+        self._groups_of: dict[str, set[str]] = defaultdict(set)
         self._linked_before = frozenset(link.key for link in authentik.group_links)
         for link in authentik.group_links:
             self._link(link.key, link.microsoft_id)
@@ -52,12 +59,11 @@ class GroupSync:
         for found in tenant.groups if rules.discovers else ():
             if found.unique_name in by_name:
                 self._link(by_name[found.unique_name], found.object_id)
-        self._pages = list(batches(groups, rules.page_size))
 
     def _link(self, key: str, microsoft_id: str) -> None:
         if self._links.setdefault(key, microsoft_id) != microsoft_id:
             self._links[key] = UNSURE
-        self._users_of[microsoft_id].add(key)
+        self._groups_of[microsoft_id].add(key)
 
     def questions(self) -> Iterator[list[tuple[str, frozenset[str]]]]:
         """For each page: groups of the tenant, with accounts of which one may be a member already.
@@ -65,12 +71,11 @@ class GroupSync:
         The groups are in authentik's order. The first group with such a member stops the rest of the page.
         """
         for page in self._pages:
-            asked = [(self._links.get(group.pk, ""), frozenset(self._known(group))) for group in page]
-            yield [
-                (key, members & self._people)
-                for key, members in asked
-                if key in self._tenant and members & self._people
+            asked = [
+                (self._links.get(group.pk, ""), self._people.intersection(self._known(group)))
+                for group in page
             ]
+            yield [(held, members) for held, members in asked if held in self._tenant and members]
 
     def run(self, occupied: Mapping[str, bool]) -> tuple[Foretold, ...]:
         """Every group in authentik's order.
@@ -82,80 +87,61 @@ class GroupSync:
         for groups in self._pages:
             page = Page()
             for group in groups:
-                item, doubt = self._one(group)
-                if item.fate in _WRITTEN:
-                    item, doubt = self._with_members(item, group, occupied)
-                page.add(item, doubt=doubt)
-            found += page.closed()
+                item = self._one(group)
+                page.add(self._with_members(item, group, occupied) if item.fate in WRITTEN else item)
+            found += page.items
         return tuple(found)
 
-    def _one(self, group: PersonGroup) -> tuple[Foretold, bool]:
-        """What happens to a group that is reached, before its members; whether it is uncertain that the sync goes on."""
-        held = self._links.get(group.pk, "")
+    def _one(self, group: PersonGroup) -> Foretold:
+        """What happens to a group that is reached, before its members."""
+        held, nickname = self._links.get(group.pk, ""), slugify(group.name)
         there = self._tenant.get(held)
-        nickname = slugify(group.name)
-        told = Foretold(
-            "group",
-            group.pk,
-            group.name,
-            Fate.UNKNOWN,
-            microsoft_id=held,
-            account=there.display_name if there else "",
-        )
+        account = there.display_name if there else ""
+        told = partial(Foretold, "group", group.pk, group.name, microsoft_id=held, account=account)
+        unknown = partial(told, Fate.UNKNOWN, members=None, stops=None)
         if not self._rules.default_groups:
-            return replace(told, reason="a property mapping of your own decides", members=None), True
-        if held == UNSURE or len(self._users_of[held]) > 1:
-            return replace(told, reason="its links in authentik are not unique", members=None), True
+            return unknown("a property mapping of your own decides")
+        if held == UNSURE or len(self._groups_of[held]) > 1:
+            return unknown("its links in authentik are not unique")
         if held and there is None:
             reason = f"the linked group {held} is not in the tenant"
             remedy = f"Delete the link of {group.name} under Provisioned Groups of the provider: the next sync makes it anew."
-            return replace(told, fate=Fate.GONE, reason=reason, remedy=remedy, stops=True), False
+            return told(Fate.GONE, reason, remedy, stops=True)
         if len(nickname) > _LONGEST_NICKNAME or len(group.name) > _LONGEST_NAME or not (nickname or held):
             reason = f"its name makes no mailNickname of 1 to {_LONGEST_NICKNAME} characters"
-            remedy = f"Rename {group.name!r} in authentik."
-            return replace(told, fate=Fate.CONFLICT, reason=reason, remedy=remedy, stops=True), False
+            return told(Fate.CONFLICT, reason, f"Rename {group.name!r} in authentik.", stops=True)
         if not nickname:
-            return replace(told, reason="its name makes an empty mailNickname", members=None), True
+            return unknown("its name makes an empty mailNickname")
         if there is None:
-            again = group.name in self._names
-            return replace(told, fate=Fate.CREATE_AGAIN if again else Fate.CREATE), False
-        changes = _changes(group.name, nickname, there)
+            return told(Fate.CREATE_AGAIN if group.name in self._names else Fate.CREATE)
+        found = changes(
+            ("displayName", there.display_name, group.name), ("mailNickname", there.mail_nickname, nickname)
+        )
         if group.pk not in self._linked_before:
-            return replace(told, fate=Fate.LINK, changes=changes), False
-        return replace(told, fate=Fate.CHANGE if changes else Fate.KEEP, changes=changes), False
+            return told(Fate.LINK, changes=found)
+        return told(Fate.CHANGE if found else Fate.KEEP, changes=found)
 
-    def _known(self, group: PersonGroup) -> Sequence[str]:
+    def _known(self, group: PersonGroup) -> list[str]:
         """Ids of the accounts that authentik adds to a group, as far as they are known before the sync."""
         held = (self._accounts.get(key, MAYBE) for key in group.members)
         return [account for account in held if account not in {NEW, MAYBE, UNSURE}]
 
-    def _with_members(
-        self, item: Foretold, group: PersonGroup, occupied: Mapping[str, bool]
-    ) -> tuple[Foretold, bool]:
+    def _with_members(self, item: Foretold, group: PersonGroup, occupied: Mapping[str, bool]) -> Foretold:
         """The group with what adding its members comes to. authentik adds each linked member, whether it is one or not."""
         held = [self._accounts[key] for key in group.members if key in self._accounts]
         known = self._known(group)
         gone = [account for account in known if account not in self._people]
         stops = ""
-        if item.microsoft_id and occupied.get(item.microsoft_id):
+        if occupied.get(item.microsoft_id):
             stops = f"authentik adds its members again, and stops ({EXISTING}). Known, and harmless for this group"
         elif gone:
             stops = f"the account {gone[0]} of a member is not in the tenant"
         elif len(set(known)) < len(known):
             stops = "two of its members are linked to the same account"
         if stops:
-            only = len(held) == 1
-            return replace(item, reason=stops, stops=True, members=0 if only else None), False
-        unread = bool(known) and bool(item.microsoft_id) and item.microsoft_id not in occupied
-        doubt = UNSURE in held or unread
-        certain = not doubt and MAYBE not in held
-        reason = "its members in the tenant cannot be read" if unread else item.reason
-        return replace(item, reason=reason, members=len(held) if certain else None), doubt
-
-
-_WRITTEN = frozenset({Fate.CREATE, Fate.CREATE_AGAIN, Fate.LINK, Fate.CHANGE, Fate.KEEP})
-
-
-def _changes(name: str, nickname: str, there: TenantGroup) -> tuple[Change, ...]:
-    compared = (("displayName", there.display_name, name), ("mailNickname", there.mail_nickname, nickname))
-    return tuple(Change(what, before, after) for what, before, after in compared if before != after)
+            return replace(item, reason=stops, stops=True, members=0 if len(held) == 1 else None)
+        if known and item.microsoft_id and item.microsoft_id not in occupied:
+            return replace(item, reason="its members in the tenant cannot be read", stops=None, members=None)
+        if UNSURE in held:
+            return replace(item, stops=None, members=None)
+        return replace(item, members=None if MAYBE in held else len(held))

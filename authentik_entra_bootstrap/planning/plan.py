@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -23,8 +23,8 @@ from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, Ob
 from authentik_entra_bootstrap.planning.permissions import ResolvedPermission, resolve
 from authentik_entra_bootstrap.planning.preflight import warnings
 from authentik_entra_bootstrap.planning.scope import (
-    LeftOut,
     ScopeChange,
+    arriving,
     left_out,
     provider_changes,
     scope_change,
@@ -80,15 +80,12 @@ class Plan:
     scope: ProvisioningScope
     differences: tuple[Difference, ...]
     """Also those that a run leaves alone."""
-    left_out: tuple[LeftOut, ...] = ()
-    """Users of the scope who do not arrive in the tenant."""
+    arriving: int | None
+    """How many users a full sync brings into the tenant; ``None`` where the token may not look."""
+    left_out: Mapping[str, str]
+    """Users of the scope who do not arrive in the tenant: username -> why."""
     scope_change: ScopeChange | None = None
     """What needs a consent of its own."""
-
-    @property
-    def arriving(self) -> int | None:
-        """How many users a full sync brings into the tenant; ``None`` where the token may not look."""
-        return None if self.scope.users is None else len(self.scope.users) - len(self.left_out)
 
     @property
     def drift(self) -> tuple[Difference, ...]:
@@ -154,6 +151,7 @@ def make_plan(
         changes if entra.application else {},
         authentik.scope,
         differences,
+        arriving(authentik.scope, domains),
         left_out(authentik.scope.users or (), domains),
         # Also where the application is missing: bootstrap --restore asks before it brings it back.
         scope_change(changes, authentik, domains),

@@ -27,8 +27,7 @@ from authentik_entra_bootstrap.planning.permissions import (
     ROTATE,
     ResolvedPermission,
 )
-from authentik_entra_bootstrap.planning.scope import in_short, left_out
-from authentik_entra_bootstrap.planning.user_sync import NO_ADDRESS
+from authentik_entra_bootstrap.planning.scope import NO_ADDRESS, in_short, left_out
 
 ADMINISTRATOR = "akadmin"
 
@@ -214,7 +213,7 @@ def _first_sync_warnings(entra: ObservedEntra, authentik: ObservedAuthentik) -> 
     """About the first full sync of a provider that is created."""
     scope = authentik.scope
     away = left_out(scope.users or (), entra.organization.verified_domains)
-    arriving = {user.username for user in scope.users or ()} - {item.username for item in away}
+    arriving = {user.username for user in scope.users or ()} - away.keys()
     if authentik.filter_group is None:
         told = f", its administrator {ADMINISTRATOR} included" if ADMINISTRATOR in arriving else ""
         yield (
@@ -226,7 +225,7 @@ def _first_sync_warnings(entra: ObservedEntra, authentik: ObservedAuthentik) -> 
     if scope.builtin_groups:
         names = ", ".join(scope.builtin_groups)
         yield f"authentik creates every group in the tenant, its built-in ones included: {names}."
-    without = [item.username for item in away if item.reason == NO_ADDRESS]
+    without = [username for username, reason in away.items() if reason == NO_ADDRESS]
     if without:
         yield (
             f"authentik 2026.2 and later stops its sync of users at one without an e-mail address: {in_short(without)}. "

@@ -16,7 +16,6 @@ from authentik_entra_bootstrap.domain import (
     ProvisioningScope,
 )
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik
-from authentik_entra_bootstrap.planning.user_sync import address_problem
 
 
 def provider_spec(
@@ -110,33 +109,37 @@ class ScopeChange:
     texts: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """A user that authentik covers and does not bring into the tenant."""
-
-    username: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.username}: {self.reason}"
-
-
+NO_ADDRESS = "no e-mail address"
 _FEW = 5
 
 
-def in_short(items: Sequence[object]) -> str:
+def in_short(items: Sequence[str], between: str = "; ") -> str:
     """The first few, and how many more there are."""
     more = f" and {len(items) - _FEW} more" if len(items) > _FEW else ""
-    return "; ".join(map(str, items[:_FEW])) + more
+    return between.join(items[:_FEW]) + more
 
 
-def left_out(users: Collection[Person], domains: Sequence[str]) -> tuple[LeftOut, ...]:
-    """Users whose e-mail address authentik cannot use as user principal name.
+def address_problem(email: str, domains: Sequence[str]) -> str:
+    """Why authentik cannot use an e-mail address as user principal name; empty where it can.
 
-    :param domains: see :func:`~.user_sync.address_problem`.
+    authentik compares the end of the address by its exact case (``MicrosoftEntraSyncClient.check_email_valid``).
+
+    :param domains: verified in the tenant; none where they could not be read: then nothing is wrong with any.
     """
-    problems = ((user, address_problem(user.email, domains)) for user in users)
-    return tuple(LeftOut(user.username, problem) for user, problem in problems if problem)
+    if not email:
+        return NO_ADDRESS
+    if domains and not any(email.endswith(f"@{domain}") for domain in domains):
+        return f"{email.rpartition('@')[2]} is not verified in this tenant"
+    return ""
+
+
+def left_out(users: Collection[Person], domains: Sequence[str]) -> dict[str, str]:
+    """Users whose e-mail address authentik cannot use as user principal name: username -> why.
+
+    :param domains: see :func:`address_problem`.
+    """
+    problems = ((user.username, address_problem(user.email, domains)) for user in users)
+    return {username: problem for username, problem in problems if problem}
 
 
 def arriving(scope: ProvisioningScope, domains: Sequence[str]) -> int | None:

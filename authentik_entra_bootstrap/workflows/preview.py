@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from authentik_entra_bootstrap.domain import (
-    AuthentikPeople,
-    Desired,
-    MappedUser,
-    Organization,
-    Provider,
-    TenantPeople,
-)
+from authentik_entra_bootstrap.domain import Desired, MappedUser, Provider
 from authentik_entra_bootstrap.errors import BootstrapError, Denied
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.group_sync import GroupSync
@@ -22,32 +15,22 @@ from authentik_entra_bootstrap.planning.preview import Preview, SyncRules, sync_
 from authentik_entra_bootstrap.planning.scope import provider_after, provider_changes
 from authentik_entra_bootstrap.planning.user_sync import UserSync
 from authentik_entra_bootstrap.support.waiting import result
-from authentik_entra_bootstrap.workflows.context import Context, Reporter, both, outcome
+from authentik_entra_bootstrap.workflows.context import Context, Reporter, both
 from authentik_entra_bootstrap.workflows.planning import Prepared
 
 _SIDE_BY_SIDE = 4
 """Mappings that authentik evaluates at the same time."""
-_LISTS = {
-    "user": "users",
-    "group": "groups",
-    "account": "accounts of the tenant",
-    "microsoftentraprovideruser": "links",
-    "microsoftentraprovidergroup": "links of groups",
-}
 
 
-class _Progress:
+def _progress(reporter: Reporter) -> Callable[[str, int], None]:
     """Tells how much of the lists is read, in one line for all of them."""
+    read: dict[str, int] = {}
 
-    def __init__(self, reporter: Reporter) -> None:
-        self._reporter = reporter
-        self._read: dict[str, int] = {}
+    def seen(what: str, number: int) -> None:
+        read[what] = number
+        reporter.doing("reading " + ", ".join(f"{count:,} {name}" for name, count in read.items()))
 
-    def __call__(self, what: str, number: int) -> None:
-        self._read[_LISTS.get(what, what)] = number
-        self._reporter.doing(
-            "reading " + ", ".join(f"{count:,} {name}" for name, count in self._read.items())
-        )
+    return seen
 
 
 async def preview_of_sync(context: Context, prepared: Prepared) -> Preview | None:
@@ -68,133 +51,101 @@ async def foretell(context: Context, prepared: Prepared, *, evaluate: bool = Fal
     :raises BootstrapError: any other reason why users or groups cannot be read.
     """
     desired, seen = prepared.plan.desired, prepared.authentik
-    organization, provider = prepared.entra.organization, provider_after(desired, seen)
-    progress = _Progress(context.reporter)
-    ask_authentik, ask_tenant = await both(
-        outcome(_authentik_people(context, seen, provider, progress)), outcome(context.entra.people(progress))
-    )
-    notes = [*_settings_notes(desired, seen), *_domain_notes(organization)]
+    provider, domains = provider_after(desired, seen), prepared.entra.organization.verified_domains
+    progress, notes = _progress(context.reporter), list(_settings_notes(desired, seen))
+    if not domains:
+        notes.append(
+            "The tenant's verified domains cannot be read. Grant Organization.Read.All, or sign in as a person."
+        )
     try:
-        authentik, tenant = ask_authentik(), ask_tenant()
+        authentik, tenant = await both(
+            context.authentik.people(provider, seen.scope.users, progress), context.entra.people(progress)
+        )
     except Denied as error:
         if error.code not in {"authentik-permission-missing", "entra-permission-missing"}:
             raise
         return Preview(dry_run=provider.dry_run, notes=(*notes, _unreadable(error)), unreadable=True)
-    defaults = await _default_mappings(context, desired, seen)
-    rules = sync_rules(provider, seen.server.version, organization, defaults, {})
+    defaults = seen.user_mappings, seen.group_mappings
+    if desired.user_mappings is not None or desired.group_mappings is not None:
+        defaults = await context.authentik.default_mappings()
+    rules = sync_rules(provider, seen.server.version, domains, defaults)
     users = UserSync(rules, authentik, tenant)
+    mapped: dict[int, MappedUser | None] = {}
     if evaluate and not rules.default_users:
-        mapped, refused = await _mapped(context, provider, authentik, users)
-        notes += refused
-        rules = sync_rules(provider, seen.server.version, organization, defaults, mapped)
-        users = UserSync(rules, authentik, tenant)
-    people = users.run()
+        pending = [person.pk for person in authentik.users if person.pk not in users.accounts]
+        try:
+            mapped = await _mapped(context, provider, pending)
+        except Denied as error:
+            notes.append(f"{error.message} {error.remedy}")
+    people = users.run(mapped)
     groups = GroupSync(rules, authentik, tenant, users.accounts)
-    occupied, unread = await _occupied(context, groups)
-    return Preview(
-        people,
-        groups.run(occupied),
-        provider.dry_run,
-        (*notes, *unread, *_rules_notes(rules, tenant, evaluate=evaluate)),
-    )
+    occupied: dict[str, bool] = {}
+    try:
+        await _look_for_members(context, groups, occupied)
+    except Denied as error:
+        notes.append(f"{error.message} {error.remedy}")
+    notes += _rules_notes(rules, basic=tenant.basic, evaluate=evaluate)
+    return Preview(people, groups.run(occupied), provider.dry_run, tuple(notes))
 
 
-async def _authentik_people(
-    context: Context, seen: ObservedAuthentik, provider: Provider, progress: Callable[[str, int], None]
-) -> AuthentikPeople:
-    return await context.authentik.people(
-        provider=provider.pk if seen.provider else None,
-        filter_group=provider.filter_group,
-        exclude_service_accounts=provider.exclude_users_service_account,
-        users=seen.scope.users,
-        seen=progress,
-    )
+async def _mapped(context: Context, provider: Provider, users: Sequence[int]) -> dict[int, MappedUser | None]:
+    """What a provider's mappings make of users.
 
-
-async def _default_mappings(
-    context: Context, desired: Desired, seen: ObservedAuthentik
-) -> tuple[Sequence[str], Sequence[str]]:
-    if desired.user_mappings is None and desired.group_mappings is None:
-        return seen.user_mappings, seen.group_mappings
-    return await context.authentik.default_mappings()
-
-
-async def _mapped(
-    context: Context, provider: Provider, authentik: AuthentikPeople, users: UserSync
-) -> tuple[Mapping[int, MappedUser | None], list[str]]:
-    """What mappings make of the users without an account, and why authentik does not tell it."""
+    :raises Denied: ``authentik-permission-missing``.
+    """
     names = {item.pk: item.name for item in await context.authentik.property_mappings()}
     keys = sorted(provider.property_mappings, key=lambda key: names.get(key, ""))
-    pending = [person.pk for person in authentik.users if person.pk not in users.accounts]
     found: dict[int, MappedUser | None] = {}
-    for start in range(0, len(pending), _SIDE_BY_SIDE):
-        context.reporter.doing(f"evaluating property mappings: {start:,} of {len(pending):,} users")
-        some = pending[start : start + _SIDE_BY_SIDE]
+    for start in range(0, len(users), _SIDE_BY_SIDE):
+        context.reporter.doing(f"evaluating property mappings: {start:,} of {len(users):,} users")
+        some = users[start : start + _SIDE_BY_SIDE]
         answers = await asyncio.gather(
             *(context.authentik.mapped_user(keys, pk) for pk in some), return_exceptions=True
         )
-        for pk, answer in zip(some, answers, strict=True):
-            if isinstance(answer, Denied):
-                return {}, [f"{answer.message} {answer.remedy}"]
-            found[pk] = result(answer)
-    return found, []
+        found |= zip(some, map(result, answers), strict=True)
+    return found
 
 
-async def _occupied(context: Context, groups: GroupSync) -> tuple[dict[str, bool], list[str]]:
-    """Which linked groups have a linked member already, up to the first of each page; and why that cannot be read."""
-    found: dict[str, bool] = {}
+async def _look_for_members(context: Context, groups: GroupSync, occupied: dict[str, bool]) -> None:
+    """Note which linked groups have a linked member already, up to the first of each page.
+
+    :raises Denied: ``entra-permission-missing``.
+    """
     for page in groups.questions():
         for key, among in page:
             context.reporter.doing("reading members of the tenant's groups")
-            try:
-                found[key] = await context.entra.has_member(key, among)
-            except Denied as error:
-                return found, [f"{error.message} {error.remedy}"]
-            if found[key]:
+            occupied[key] = await context.entra.has_member(key, among)
+            if occupied[key]:
                 break
-    return found, []
 
 
 # --- what people should know besides
 
 
-def _settings_notes(desired: Desired, seen: ObservedAuthentik) -> list[str]:
+def _settings_notes(desired: Desired, seen: ObservedAuthentik) -> Iterator[str]:
     if seen.provider is None:
-        return [
-            "The provider is not in authentik yet: this is the first sync after `authentik-entra bootstrap`."
-        ]
-    notes = []
+        yield "The provider is not in authentik yet: this is the first sync after `authentik-entra bootstrap`."
+        return
     if changes := provider_changes(desired, seen):
-        notes.append(f"This is the sync after `authentik-entra bootstrap` has changed {', '.join(changes)}.")
+        yield f"This is the sync after `authentik-entra bootstrap` has changed {', '.join(changes)}."
     if seen.provider.application_slug is None:
-        notes.append(
+        yield (
             "The provider is assigned to no application: authentik syncs nothing until `authentik-entra bootstrap` "
             "assigns it."
         )
-    return notes
 
 
-def _domain_notes(organization: Organization) -> list[str]:
-    if organization.verified_domains:
-        return []
-    return [
-        "The tenant's verified domains cannot be read. Grant Organization.Read.All, or sign in as a person."
-    ]
-
-
-def _rules_notes(rules: SyncRules, tenant: TenantPeople, *, evaluate: bool) -> list[str]:
-    notes = []
+def _rules_notes(rules: SyncRules, *, basic: bool, evaluate: bool) -> Iterator[str]:
     for kind, default in (("users", rules.default_users), ("groups", rules.default_groups)):
         if not default:
-            notes.append(f"Property mappings of your own make the {kind}: what they decide is unknown.")
+            yield f"Property mappings of your own make the {kind}: what they decide is unknown."
     if not rules.default_users and not evaluate:
-        notes.append("--evaluate-mappings asks authentik what they make of users that are not linked.")
-    if tenant.basic:
-        notes.append(
+        yield "--evaluate-mappings asks authentik what they make of users that are not linked."
+    if basic:
+        yield (
             "The operator may read basic properties only: whether accounts are enabled, their mailNickname, and accounts "
             "that an earlier sync made (onPremisesImmutableId) are not seen. User.Read.All shows them."
         )
-    return notes
 
 
 def _unreadable(error: BootstrapError) -> str:

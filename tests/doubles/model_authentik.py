@@ -126,20 +126,15 @@ class Authentik:
         return await self._call("provisioning_scope", answer)
 
     async def people(
-        self,
-        *,
-        provider: ProviderPk | None,
-        filter_group: str | None,
-        exclude_service_accounts: bool,
-        users: Sequence[Person] | None = None,
-        seen: Callable[[str, int], None],
+        self, provider: Provider, users: Sequence[Person] | None, seen: Callable[[str, int], None]
     ) -> AuthentikPeople:
         if users is None:
+            excluded = provider.exclude_users_service_account
             scope = await self.provisioning_scope(
-                filter_group=filter_group, exclude_service_accounts=exclude_service_accounts
+                filter_group=provider.filter_group, exclude_service_accounts=excluded
             )
             users = scope.users or ()
-        linked = (self.model.linked or frozenset()) if provider is not None else frozenset()
+        linked = (self.model.linked or frozenset()) if provider.pk else frozenset()
         links = [Link(str(pk), f"user{pk}", f"account-{pk}") for pk in sorted(linked)]
         groups = [PersonGroup(key, name) for name, key in self.model.groups.items()]
         return await self._call("people", lambda: AuthentikPeople(users, groups, links))

@@ -7,19 +7,17 @@ import random
 from authentik_entra_bootstrap.domain import (
     AuthentikPeople,
     Link,
-    Organization,
     Person,
     PersonGroup,
     Provider,
     ProviderPk,
     TenantGroup,
-    TenantId,
     TenantPeople,
     TenantUser,
 )
 from authentik_entra_bootstrap.planning.group_sync import GroupSync
-from authentik_entra_bootstrap.planning.preview import Fate, Foretold, Preview, SyncRules, sync_rules
-from authentik_entra_bootstrap.planning.user_sync import UNSURE, UserSync
+from authentik_entra_bootstrap.planning.preview import UNSURE, Fate, Foretold, Preview, SyncRules, sync_rules
+from authentik_entra_bootstrap.planning.user_sync import UserSync
 from authentik_entra_bootstrap.sandbox.authentik.resources import accounts, people, providers
 from authentik_entra_bootstrap.sandbox.authentik.state import Record
 from tests.contract.authentik.laboratory import Laboratory
@@ -56,20 +54,20 @@ class Told:
         self.before = {kind: self._objects(kind) for kind in ("user", "group")}
         self.logged = {key: len(lines) for key, _, lines in self._logs()}
         users = UserSync(self.rules, self.authentik, self.tenant)
-        items = users.run()
+        items = users.run({})
         groups = GroupSync(self.rules, self.authentik, self.tenant, users.accounts)
         occupied = {
             key: bool(among & set(self.lab.directory.get("group", key)["_members"]))
             for page in groups.questions()
             for key, among in page
         }
-        return Preview(items, groups.run(occupied), self.rules.dry_run)
+        return Preview(items, groups.run(occupied), self.provider["dry_run"])
 
     @property
     def rules(self) -> SyncRules:
         row = self.provider
         mappings = tuple(row["property_mappings"]), tuple(row["property_mappings_group"])
-        names = ("filter_group", "user_delete_action", "dry_run", "sync_page_size")
+        names = ("filter_group", "user_delete_action", "sync_page_size")
         provider = Provider(
             ProviderPk(row["pk"]),
             "E",
@@ -82,7 +80,7 @@ class Told:
         (organization,) = self.lab.directory.all("organization")
         domains = tuple(item["name"] for item in organization["verifiedDomains"])
         version = self.lab.state.profile.version
-        return sync_rules(provider, version, Organization(TenantId("t"), "T", domains), mappings, {})
+        return sync_rules(provider, version, domains, mappings)
 
     @property
     def authentik(self) -> AuthentikPeople:
@@ -175,7 +173,7 @@ class Told:
         if item.fate in {Fate.CREATE, Fate.CREATE_AGAIN} and not preview.dry_run:
             if before is not None or now is None:
                 return ["it was not made"]
-            enabled = now.get("accountEnabled") in {None, not item.disabled}
+            enabled = now.get("accountEnabled") in {None, item.reason != "as a disabled account"}
             return [*([] if enabled else ["enabled otherwise"]), *self._members(item, now)]
         if item.microsoft_id not in {UNSURE, linked}:
             return [f"linked to {linked}"]

@@ -239,7 +239,7 @@ def test_users_that_cannot_arrive_are_left_out_of_the_number_by_name(
     verified = make_entra(organization=Organization(TENANT, "Contoso", ("contoso.example",)))
     plan = make_plan(desired, verified, authentik, now)
     assert (plan.arriving, plan.scope.groups) == (1, 7)
-    assert [str(item) for item in plan.left_out] == [
+    assert [f"{user}: {reason}" for user, reason in plan.left_out.items()] == [
         "akadmin: example.com is not verified in this tenant",
         "grace: Contoso.example is not verified in this tenant",
         "alan: mail.contoso.example is not verified in this tenant",
@@ -252,7 +252,7 @@ def test_users_that_cannot_arrive_are_left_out_of_the_number_by_name(
     assert Organization(TENANT, TENANT).label == TENANT, "an id is not shown as its own name"
     assert unread.arriving == 4, "domains that could not be read leave nobody out"
     unseen = make_plan(desired, verified, make_authentik(scope=ProvisioningScope(None, None)), now)
-    assert (unseen.arriving, unseen.left_out) == (None, ())
+    assert (unseen.arriving, unseen.left_out) == (None, {})
 
 
 def test_a_policy_that_forbids_secrets_ends_the_planning(

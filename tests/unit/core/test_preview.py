@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +18,12 @@ from authentik_entra_bootstrap.domain import (
     TenantPeople,
     TenantUser,
 )
+from authentik_entra_bootstrap.output.preview import summary, warnings
 from authentik_entra_bootstrap.planning.group_sync import GroupSync
-from authentik_entra_bootstrap.planning.preview import Fate, Foretold, Preview, SyncRules, warnings
+from authentik_entra_bootstrap.planning.preview import Fate, Foretold, Preview, SyncRules
 from authentik_entra_bootstrap.planning.user_sync import UserSync
 
-RULES = SyncRules("2026.5.0", ("contoso.example",))
+RULES = SyncRules(newer=True, domains=("contoso.example",))
 ADA = Person(1, "ada", "ada@contoso.example", "Ada", uid="u1")
 BOB = Person(2, "bob", "bob@contoso.example", "Bob", uid="u2")
 CYD = Person(3, "cyd", "cyd@contoso.example", "Cyd", uid="u3")
@@ -45,11 +46,10 @@ def users(
     accounts: Sequence[TenantUser] = (),
     links: Sequence[Link] = (),
     rules: SyncRules = RULES,
-    **tenant: Any,
+    mapped: Mapping[int, MappedUser | None] | None = None,
 ) -> list[Foretold]:
-    return list(
-        UserSync(rules, AuthentikPeople(people, (), links), TenantPeople(accounts, (), **tenant)).run()
-    )
+    sync = UserSync(rules, AuthentikPeople(people, (), links), TenantPeople(accounts, ()))
+    return list(sync.run(mapped or {}))
 
 
 def fates(items: Sequence[Foretold]) -> list[Fate]:
@@ -97,7 +97,7 @@ def test_what_entra_id_refuses_stops_the_sync(person: Person, reason: str) -> No
 
 
 def test_releases_differ_in_users_without_an_address_and_in_leavers() -> None:
-    old = replace(RULES, version="2025.12.4")
+    old = replace(RULES, newer=False)
     nobody = replace(ADA, email="")
     assert fates(users([nobody], rules=old)) == [Fate.SKIP]
     left = users([], [held_by(BOB)], [linked(BOB)], old)
@@ -140,11 +140,11 @@ def test_unknown_ones_make_what_comes_after_them_on_the_page_unknown() -> None:
 def test_own_mappings_are_never_guessed() -> None:
     own = replace(RULES, default_users=False)
     assert fates(users([ADA], [], rules=own)) == [Fate.UNKNOWN]
-    asked = replace(own, mapped={1: MappedUser("A", "ada", "ada@contoso.example", False), 2: None})
-    items = users([ADA, BOB], rules=asked)
+    asked = {1: MappedUser("A", "ada", "ada@contoso.example", False), 2: None}
+    items = users([ADA, BOB], rules=own, mapped=asked)
     assert fates(items) == [Fate.CREATE, Fate.UNKNOWN]
-    assert items[0].disabled
-    assert users([ADA], [held_by(ADA)], [linked(ADA)], asked)[0].fate is Fate.UNKNOWN
+    assert items[0].reason == "as a disabled account"
+    assert users([ADA], [held_by(ADA)], [linked(ADA)], own, asked)[0].fate is Fate.UNKNOWN
 
 
 def groups(
@@ -167,7 +167,7 @@ def test_groups_are_created_beside_their_namesakes_and_linked_by_unique_name() -
     assert (staff.fate, staff.members) == (Fate.CREATE_AGAIN, 2)
     assert (sales.fate, sales.changes[1].after, new.fate) == (Fate.LINK, "sales-more", Fate.CREATE)
     preview = Preview(groups=(staff, sales, new))
-    assert preview.summary == "0 users; 2 groups created, 1 of them a second time, 1 group linked"
+    assert summary(preview) == "0 users; 2 groups created, 1 of them a second time, 1 group linked"
     assert "1 group is created beside one of the same name: Staff" in "".join(warnings(preview))
 
 
@@ -190,5 +190,5 @@ def test_names_that_make_no_nickname_stop_the_groups(name: str, fate: Fate) -> N
 
 def test_a_dry_run_says_so_and_warns_of_nothing() -> None:
     preview = Preview(tuple(users([ADA], [held_by(ADA, mail="")])), dry_run=True)
-    assert preview.summary == "dry run, nothing is written but links. Without it: 1 user: 1 conflict"
+    assert summary(preview) == "dry run, nothing is written but links. Without it: 1 user: 1 conflict"
     assert list(warnings(preview)) == []
