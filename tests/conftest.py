@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
 CONTRACT = Path(__file__).resolve().parents[2] / "shared" / "contract"
@@ -111,6 +112,23 @@ def rabbitmq_url() -> str:
     return "amqp://guest:guest@127.0.0.1:5672//"
 
 
+@functools.cache
+def _private_key() -> Any:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.fixture
+def _one_private_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Certificates differ, the key behind them need not: making and checking one takes most of a second."""
+    from authentik_entra_bootstrap.support import certificates
+
+    made = _private_key()
+    monkeypatch.setattr(certificates.rsa, "generate_private_key", lambda **_: made)
+    monkeypatch.setattr(certificates, "load_pem_private_key", lambda *_: made)
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the developer's own accounts and proxies reaches a test."""
@@ -131,6 +149,7 @@ def _own_logging() -> Iterator[None]:
     root, ours = logging.getLogger(), logging.getLogger("authentik_entra_bootstrap")
     handlers, levels = root.handlers[:], (root.level, ours.level)
     yield
+    structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(levels[0])
     ours.setLevel(levels[1])

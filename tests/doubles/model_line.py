@@ -16,6 +16,10 @@ def moment(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
+class Killed(BaseException):
+    """The process died: nothing catches it, and no later call of the same run reaches a service."""
+
+
 @dataclass
 class Clock:
     """Advances only by sleeping or by hand. Seconds since :data:`START`."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from cryptography import x509
 from model_entra import Entra
-from model_line import Line
+from model_line import Clock, Line
 from model_tenant import GRAPH, OPERATOR, TENANT, Tenant
+from model_world import Wire
 
 from authentik_entra_bootstrap.domain import (
     AppId,
@@ -27,6 +29,8 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.errors import Denied
 from authentik_entra_bootstrap.rotator.plan import ROLE
 from authentik_entra_bootstrap.support import certificates
+from authentik_entra_bootstrap.support.waiting import Waiter
+from authentik_entra_bootstrap.workflows.rotator_certificates import RotatorContext
 
 CONNECTION = Application(
     AppObjectId("object-connection"), AppId("client-connection"), "connection", "authentik-entra-default"
@@ -127,3 +131,24 @@ class Directory(Entra):
 @functools.cache
 def key_of(pem: SecretText) -> str:
     return certificates._public(x509.load_pem_x509_certificate(pem.reveal().encode())).key_id
+
+
+class RotatorWorld:
+    """One tenant with its rotator, and who signs in with a certificate while runs go on."""
+
+    def __init__(self, view: type[Directory] = Directory) -> None:
+        self.clock = Clock()
+        self.tenant = Tenant(self.clock)
+        self.wire = Wire(self.tenant, watch=lambda made: self.look(made.name))
+        self.entra = view(self.wire, self.tenant)
+
+    def look(self, after: str) -> None:
+        """Whether a certificate in use still signs in."""
+
+    def sign_in_as(self, app_id: str, *roles: str) -> None:
+        self.tenant.operator_claims = TokenClaims(TENANT, OPERATOR, AppId(app_id), roles=frozenset(roles))
+
+    def context(self, entra: Directory | None = None) -> RotatorContext:
+        """A run's, or that of another process with a view of its own."""
+        waiter = Waiter(self.clock.monotonic, self.clock.sleep, random.Random(1))
+        return RotatorContext(entra or self.entra, waiter, self.clock.now)

@@ -6,14 +6,15 @@ import asyncio
 import functools
 import itertools
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 from model_authentik import Authentik
 from model_entra import Entra
-from model_line import Clock
+from model_line import Clock, Killed
 from model_server import Server
 from model_tenant import Tenant
 
@@ -30,10 +31,6 @@ from authentik_entra_bootstrap.workflows.planning import prepare
 DOMAIN = "0d0d0d0d"
 """Runs follow each other here: whoever made a secret before has ended."""
 WRITES = frozenset({"write", "add", "remove", "save"})
-
-
-class Killed(BaseException):
-    """The process died: nothing catches it, and no later call of the same run reaches a service."""
 
 
 def lost() -> Unreachable:
@@ -55,9 +52,7 @@ ACCIDENTS = ("killed-before", "killed-after", "unavailable", "lost")
 async def disturbed(wire: Wire, number: int, kind: str, run: Callable[[], Awaitable[object]]) -> bool:
     """Run with an accident at one of the next calls, counted from 0; whether the run came that far."""
     wanted = len(wire.calls) + number
-    when = "before" if kind in {"killed-before", "unavailable"} else "after"
-    errors = {"unavailable": lambda: ServiceUnavailable("entra-unavailable", "503"), "lost": lost}
-    wire.at(wanted, errors.get(kind, Killed), when)
+    wire.happens(wanted, kind)
     try:
         await run()
     except (BootstrapError, Killed):
@@ -180,6 +175,12 @@ class Wire:
         """Let something happen to the call with a number."""
         self.accidents.append(Accident(lambda call: call.number == number, error, when))
 
+    def happens(self, number: int, kind: str) -> None:
+        """Let one of the :data:`ACCIDENTS` happen to the call with a number."""
+        when = "before" if kind in {"killed-before", "unavailable"} else "after"
+        errors = {"unavailable": lambda: ServiceUnavailable("entra-unavailable", "503"), "lost": lost}
+        self.at(number, errors.get(kind, Killed), when)
+
     def calm(self) -> None:
         """No more accidents; a new process."""
         self.accidents.clear()
@@ -188,6 +189,17 @@ class Wire:
     def writes(self, since: int = 0) -> list[str]:
         """Names of the writing calls, in order."""
         return [call.name for call in self.calls[since:] if call.writes]
+
+    @contextmanager
+    def only_writes(self, *names: str) -> Iterator[None]:
+        """What happens here makes these writing calls, in order, and no others."""
+        since = len(self.calls)
+        yield
+        assert self.writes(since) == [*names]
+
+    def no_writes(self) -> AbstractContextManager[None]:
+        """What happens here makes no writing call."""
+        return self.only_writes()
 
     def count(self, name: str) -> int:
         return sum(call.name == name for call in self.calls)
@@ -271,6 +283,16 @@ class World:
         context = self.context()
         prepared = await prepare(context, self.desired)
         return await bootstrap(context, prepared.plan, prepared.entra, prepared.authentik)
+
+    async def idle_run(self) -> Outcome:
+        """One run of bootstrap, which finds nothing to write."""
+        with self.wire.no_writes():
+            return await self.run()
+
+    def orphan(self) -> ClientSecret:
+        """A secret that a run of this connection has made and nobody has used."""
+        name = f"authentik-entra:default:{DOMAIN}00000000deadbeef"
+        return self.tenant.make_secret(name, self.clock.now() + timedelta(days=9)).record
 
     # --- what stands
 

@@ -10,10 +10,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 
-class Killed(BaseException):
-    """The process ended here: nothing catches it, and no later call of it reaches a service."""
-
-
 class StillLoop(asyncio.AbstractEventLoop):
     """What tasks, futures and ``gather`` need of a loop, and nothing that could be random or late."""
 

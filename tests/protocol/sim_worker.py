@@ -5,21 +5,21 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from model_authentik import Authentik
 from model_entra import Entra, Session
-from sim_loop import Killed, StillLoop
+from model_line import Killed
+from sim_loop import StillLoop
 from sim_watch import EXCLUSIVE
 
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import Application, ClientSecret, NewClientSecret, TaskRecord
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, Unreachable
-from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.bootstrap import bootstrap
-from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.context import Context, Reporter
 from authentik_entra_bootstrap.workflows.planning import prepare
 from authentik_entra_bootstrap.workflows.rotate import rotate
 
@@ -90,22 +90,6 @@ class Late:
     deadline: float
 
 
-@dataclass
-class Ears:
-    """A reporter that keeps warnings."""
-
-    warnings: list[str] = field(default_factory=list)
-
-    def doing(self, text: str) -> None: ...
-    def begin(self, step: Step) -> None: ...
-    def done(self, step: Step, detail: str) -> None: ...
-    def waiting(self, what: str, elapsed: float, usual: str) -> None: ...
-    def waited(self, what: str, elapsed: float) -> None: ...
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-
 async def carry_out(command: str, context: Context) -> ClientSecret:
     """One run of a command.
 
@@ -142,7 +126,6 @@ class Worker:
         self.loop = StillLoop()
         self.calls: deque[Call] = deque()
         self.sleeps: list[tuple[float, Any]] = []
-        self.ears = Ears()
         self.history = hash((name, command))
         self.writes: list[str] = []
         self.looks: list[tuple[str, str | None]] = []
@@ -165,12 +148,12 @@ class Worker:
     def start(self) -> None:
         """The process begins; it runs until its first calls."""
         world = self.world
-        waiter = Waiter(monotonic=lambda: world.clock, sleep=self._sleep, rng=Even(0), progress=self.ears)
+        waiter = Waiter(monotonic=lambda: world.clock, sleep=self._sleep, rng=Even(0))
         context = Context(
             Entra(self, world.tenant),
             Authentik(self, world.server),
             waiter,
-            self.ears,
+            Reporter(),
             now=world.time.now,
             new_rotation_id=world.rotation_id,
             guard=self._guard,

@@ -17,40 +17,34 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from model_line import Clock
-from model_rotator import Directory, key_of
-from model_tenant import OPERATOR, TENANT, Tenant
-from model_world import Killed, Wire, lost
+from model_rotator import Directory, RotatorWorld, key_of
+from model_world import ACCIDENTS, Killed, Wire, at_each_call
 
-from authentik_entra_bootstrap.domain import AppId, KeyCredential, SecretText, TokenClaims
+from authentik_entra_bootstrap.domain import (
+    AppId,
+    Application,
+    AppObjectId,
+    AppRoleAssignment,
+    KeyCredential,
+    SecretText,
+    ServicePrincipalObjectId,
+)
 from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered, read_tags
-from authentik_entra_bootstrap.errors import AdminActionRequired, BootstrapError, Denied, ServiceUnavailable
+from authentik_entra_bootstrap.errors import AdminActionRequired, BootstrapError, Denied
 from authentik_entra_bootstrap.rotator.credentials import KEY_NAME, renew_key_at
 from authentik_entra_bootstrap.rotator.plan import ROLE, TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.support import certificates, private_files
-from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows import rotator_certificates
 from authentik_entra_bootstrap.workflows.rotator_certificates import (
     Renewed,
-    RotatorContext,
     RotatorKeys,
     renew_own_certificate,
 )
 
 WEEK = timedelta(days=7)
-PRIVATE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-FAULTS = (
-    "none",
-    "none",
-    "killed-before",
-    "killed-after",
-    "unavailable",
-    "lost",
-    "refused",
-    "read-only",
-    "two",
-)
+REAL = {name: getattr(private_files.os, name) for name in ("fsync", "replace")}
+pytestmark = pytest.mark.usefixtures("_one_private_key")
+FAULTS = ("none", "none", *ACCIDENTS, "refused", "read-only", "two")
 
 
 class Certificates(Directory):
@@ -69,34 +63,25 @@ class Certificates(Directory):
         await super().replace_keys(*arguments)
 
 
-class Life:
+class Life(RotatorWorld):
     """One rotator, one file, and whoever signs in with it at any moment."""
 
+    entra: Certificates
+
     def __init__(self, folder: Path, lifetime: timedelta = timedelta(days=365)) -> None:
-        self.clock = Clock()
-        self.tenant = Tenant(self.clock)
-        self.wire = Wire(self.tenant, watch=self._watch)
-        self.entra = Certificates(self.wire, self.tenant)
+        super().__init__(Certificates)
+        folder.mkdir(exist_ok=True)
         self.file = folder / "rotator.pem"
         self.unwritable = ""
         self.violations: list[str] = []
         pair = certificates.make_key_pair(KEY_NAME, self.clock.now(), lifetime)
         self.file.write_text(pair.pem.reveal())
         self.file.chmod(0o640)
-        key = KeyCredential(
-            pair.public.key_id, KEY_NAME, pair.public.start_date_time, pair.public.end_date_time
-        )
-        self.entra.registered_at[key.key_id] = pair.public.start_date_time
+        key = key_credential(pair)
+        self.entra.registered_at[key.key_id] = key.start_date_time
         self._make_application(key)
 
     def _make_application(self, key: KeyCredential) -> None:
-        from authentik_entra_bootstrap.domain import (
-            Application,
-            AppObjectId,
-            AppRoleAssignment,
-            ServicePrincipalObjectId,
-        )
-
         tags = (TAG, *ApplicationTags(managed=True, current=Delivered(key.key_id)).texts())
         made = Application(
             AppObjectId("object"), AppId("rotator"), "rotator", UNIQUE_NAME, tags=tags, keys=(key,)
@@ -105,13 +90,10 @@ class Life:
         self.tenant.change(
             application=made, assignments=(AppRoleAssignment("role-owned-by", principal, principal),)
         )
-        self.tenant.operator_claims = TokenClaims(TENANT, OPERATOR, AppId("rotator"), roles=frozenset({ROLE}))
-
-    def _watch(self, made: Any) -> None:
-        """After each call anybody may start, read the file, and sign in."""
-        self.look(made.name)
+        self.sign_in_as("rotator", ROLE)
 
     def look(self, after: str) -> None:
+        """After each call anybody may start, read the file, and sign in."""
         try:
             pem = self.pem()
         except BootstrapError as error:
@@ -130,15 +112,12 @@ class Life:
         """
         for _ in range(after):
             await asyncio.sleep(0)
-        entra = entra or self.entra
-        waiter = Waiter(self.clock.monotonic, self.clock.sleep, random.Random(1))
-        context = RotatorContext(entra, waiter, self.clock.now)
-        return await renew_own_certificate(context, str(self.file))
+        return await renew_own_certificate(self.context(entra), str(self.file))
 
     def other_process(self) -> Certificates:
         """The same tenant, over a line of its own: what kills one process does not touch the other."""
         other = copy.copy(self.entra)
-        other.line = Wire(self.tenant, name="other", watch=self._watch)
+        other.line = Wire(self.tenant, name="other", watch=self.wire.watch)
         return other
 
     @property
@@ -146,11 +125,9 @@ class Life:
         return [item for item in self.tenant.app.keys if item.display_name == KEY_NAME]
 
 
-@pytest.fixture(autouse=True)
-def one_private_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Certificates differ, the key behind them need not: making and checking one takes most of a second."""
-    monkeypatch.setattr(certificates.rsa, "generate_private_key", lambda **_: PRIVATE_KEY)
-    monkeypatch.setattr(certificates, "load_pem_private_key", lambda *_: PRIVATE_KEY)
+def key_credential(pair: certificates.KeyPair) -> KeyCredential:
+    public = pair.public
+    return KeyCredential(public.key_id, KEY_NAME, public.start_date_time, public.end_date_time)
 
 
 @pytest.fixture
@@ -163,8 +140,7 @@ def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Life:
 def look_into(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the folder be read-only when the test says so, and look at the file at every step of replacing it."""
     monkeypatch.setattr(rotator_certificates, "why_not_replaceable", lambda _: life.unwritable)
-    for name in ("fsync", "replace"):
-        real = getattr(private_files.os, name)
+    for name, real in REAL.items():
 
         def watched(*arguments: Any, real: Callable[..., Any] = real, name: str = name) -> Any:
             life.look(f"before {name}")
@@ -178,12 +154,8 @@ def look_into(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
 async def disturbed(life: Life, fault: str, rng: random.Random) -> None:
     """One run with a fault somewhere in it."""
     at = len(life.wire.calls) + rng.randrange(30)
-    if fault.startswith("killed"):
-        life.wire.at(at, Killed, fault.removeprefix("killed-"))
-    elif fault == "unavailable":
-        life.wire.at(at, lambda: ServiceUnavailable("entra-unavailable", "503"), "before")
-    elif fault == "lost":
-        life.wire.at(at, lost, "after")
+    if fault in ACCIDENTS:
+        life.wire.happens(at, fault)
     elif fault == "refused":
         life.entra.refuses = rng.choice(["tags", "keys"])
     elif fault == "read-only":
@@ -203,8 +175,7 @@ async def disturbed(life: Life, fault: str, rng: random.Random) -> None:
 
 async def ten_years(life: Life, seed: int) -> int:
     """How often the certificate was renewed. Weeks with faults, and a calm one now and then."""
-    rng, renewed, before = random.Random(seed), 0, key_of(life.pem())
-    calm = 0
+    rng, renewed, calm, before = random.Random(seed), 0, 0, key_of(life.pem())
     for week in range(520):
         life.clock.advance(WEEK.total_seconds() + rng.randrange(3600))
         life.tenant.lag, life.entra.key_lag = rng.choice([0.0, 0.0, 12.0, 40.0]), rng.choice([0.0, 8.0, 60.0])
@@ -230,68 +201,48 @@ async def test_ten_years_with_faults(life: Life, seed: int) -> None:
     assert 13 <= await ten_years(life, seed) <= 16
 
 
-@pytest.mark.parametrize("kind", ["killed-before", "killed-after", "lost", "unavailable"])
+@pytest.mark.parametrize("kind", ACCIDENTS)
 async def test_a_renewal_that_ends_at_any_call_is_finished_by_later_runs(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(200):
-        folder = tmp_path / f"{kind}-{number}"
-        folder.mkdir()
-        life = Life(folder)
-        with monkeypatch.context() as patched:
-            look_into(life, patched)
-            life.clock.advance(days=250)
-            start = len(life.wire.calls)
-            if kind.startswith("killed"):
-                life.wire.at(start + number, Killed, kind.removeprefix("killed-"))
-            elif kind == "lost":
-                life.wire.at(start + number, lost, "after")
-            else:
-                life.wire.at(start + number, lambda: ServiceUnavailable("entra-unavailable", "503"), "before")
-            try:
-                await life.run()
-            except (BootstrapError, Killed):
-                pass
-            finally:
-                life.wire.calm()
-            reached = len(life.wire.calls) > start + number
-            for _ in range(4):
-                life.clock.advance(days=8)
-                await life.run()
-            assert life.violations == [], (kind, number)
-            assert [item.key_id for item in life.ours] == [key_of(life.pem())], (kind, number)
-            assert life.clock.now() < renew_key_at(life.ours[0])
-        if not reached:
-            assert number > 15
-            return
-    raise AssertionError
+    places = itertools.count()
+
+    async def due() -> Life:
+        life = Life(tmp_path / str(next(places)))
+        look_into(life, monkeypatch)
+        life.clock.advance(days=250)
+        return life
+
+    assert await at_each_call(kind, due, Life.run, settles) > 15
 
 
-async def two_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two processes with one file, the second one coming later by each number of steps; the first one may die."""
-    for after, dies in itertools.product(range(0, 90, 3), (None, 12, 25)):
-        place = folder / f"{after}-{dies}"
-        place.mkdir()
-        life = Life(place)
-        with monkeypatch.context() as patched:
-            look_into(life, patched)
-            life.clock.advance(days=250)
-            life.tenant.lag = 12.0
-            if dies is not None:
-                life.wire.at(dies, Killed, "after")
-            both = (life.run(), life.run(life.other_process(), after))
-            await asyncio.gather(*both, return_exceptions=True)
-            life.wire.calm()
-            life.look("both")
-            for _ in range(4):
-                life.clock.advance(days=8)
-                await life.run()
-            assert life.violations == [], (after, dies)
-            assert [item.key_id for item in life.ours] == [key_of(life.pem())], (after, dies)
+async def settles(life: Life) -> None:
+    """What must hold four undisturbed runs later."""
+    life.look("the run")
+    for _ in range(4):
+        life.clock.advance(days=8)
+        await life.run()
+    assert life.violations == []
+    assert [item.key_id for item in life.ours] == [key_of(life.pem())]
+    assert life.clock.now() < renew_key_at(life.ours[0])
 
 
-async def test_two_runs_with_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    await two_runs(tmp_path, monkeypatch)
+@pytest.mark.parametrize("dies", [None, 12, 25])
+async def test_two_runs_with_one_file(
+    dies: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second process comes later by each number of steps; the first one may die."""
+    for after in range(0, 90, 3):
+        life = Life(tmp_path / str(after))
+        look_into(life, monkeypatch)
+        life.clock.advance(days=250)
+        life.tenant.lag = 12.0
+        if dies is not None:
+            life.wire.happens(dies, "killed-after")
+        both = (life.run(), life.run(life.other_process(), after))
+        await asyncio.gather(*both, return_exceptions=True)
+        life.wire.calm()
+        await settles(life)
 
 
 @pytest.mark.parametrize("refuses", ["tags", "keys", "read-only"])
@@ -319,9 +270,7 @@ async def test_nothing_due_writes_nothing_and_others_files_are_left_alone(life: 
     assert [item.name for item in life.file.parent.iterdir()] == ["rotator.pem"]
     # An administrator has given the newer certificate to another file.
     other = certificates.make_key_pair(KEY_NAME, life.clock.now(), timedelta(days=365))
-    key = KeyCredential(
-        other.public.key_id, KEY_NAME, other.public.start_date_time, other.public.end_date_time
-    )
+    key = key_credential(other)
     marks = replace(read_tags(life.tenant.app.tags), current=Delivered(key.key_id))
     life.tenant.change_app(keys=(*life.tenant.app.keys, key), tags=marks.texts())
     before = len(life.wire.calls)
@@ -404,14 +353,11 @@ async def test_each_mutation_is_noticed(
 ) -> None:
     mutation(monkeypatch)
     for seed in range(6):
-        folder = tmp_path / str(seed)
-        folder.mkdir()
-        life = Life(folder)
+        life = Life(tmp_path / str(seed))
         FILES.append(life.file)
-        with monkeypatch.context() as patched:
-            look_into(life, patched)
-            try:
-                await ten_years(life, seed)
-            except AssertionError:
-                return
+        look_into(life, monkeypatch)
+        try:
+            await ten_years(life, seed)
+        except AssertionError:
+            return
     raise AssertionError(f"{mutation.__name__} went unnoticed")

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from model_line import Clock
 
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.domain import Network, SecretText
@@ -192,21 +193,6 @@ def raw() -> Iterator[Raw]:
     server.listener.close()
 
 
-class FakeTime:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.sleeps: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.sleeps.append(seconds)
-        self.now += seconds
-
-
 def page(*entries: object, following: int = 0, count: int | None = None) -> Answer:
     told = {"next": following, "count": len(entries) if count is None else count}
     return Answer(200, {"pagination": told, "results": list(entries), "autocomplete": {}})
@@ -249,13 +235,6 @@ def serve_basics(stub: Stub, *fields: str, version: str = "2026.5.0") -> None:
     stub.on("OPTIONS", PROVIDERS, {"actions": {"POST": {"pk": {"read_only": True}, **offered}}})
 
 
-@pytest.fixture(autouse=True)
-def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
-
 @pytest.fixture
 def stub() -> Iterator[Stub]:
     server = Stub()
@@ -265,12 +244,12 @@ def stub() -> Iterator[Stub]:
 
 
 @pytest.fixture
-def time() -> FakeTime:
-    return FakeTime()
+def time() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
-def waiter(time: FakeTime) -> Waiter:
+def waiter(time: Clock) -> Waiter:
     return Waiter(time.monotonic, time.sleep, random.Random(1))
 
 

@@ -56,9 +56,8 @@ UNUSABLE = (
     ],
 )
 def test_unusable_addresses_are_refused(given: str, code: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match=rf"\[{code}\]") as caught:
         api_base(given)
-    assert caught.value.code == code
     assert "canary" not in str(caught.value)
 
 
@@ -66,9 +65,8 @@ def test_unusable_addresses_are_refused(given: str, code: str) -> None:
     "token", ["", "a b", "canary\n", "canary\r\nX-Evil: 1", "canary\u20ac", "\x00canary"]
 )
 def test_tokens_that_no_header_can_carry(token: str, waiter: Waiter) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match=r"\[authentik-token-malformed\]") as caught:
         AuthentikAdapter("https://h", SecretText(token), Network(), waiter)
-    assert caught.value.code == "authentik-token-malformed"
     assert "canary" not in str(caught.value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from model_line import Clock
 
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
@@ -15,7 +16,6 @@ from .conftest import (
     ONE,
     PROVIDERS,
     Answer,
-    FakeTime,
     Request,
     Stub,
     page,
@@ -24,34 +24,32 @@ from .conftest import (
 )
 
 
-async def test_retry_after_is_waited_for_and_told(
-    stub: Stub, adapter: AuthentikAdapter, time: FakeTime
-) -> None:
+async def test_retry_after_is_waited_for_and_told(stub: Stub, adapter: AuthentikAdapter, time: Clock) -> None:
     me = Answer(200, {"user": {"pk": 1, "username": "svc"}})
     stub.on("GET", ME, [Answer(429, {}, {"Retry-After": "17"}), me])
     assert (await adapter.me()).username == "svc"
-    assert time.sleeps == [17.0]
+    assert time.slept == [17.0]
     stub.on("GET", ME, Answer(429, {}, {"Retry-After": "4000"}))
     with pytest.raises(errors.Throttled) as caught:
         await adapter.me()
     assert caught.value.retry_after == 3600  # never longer, whatever is asked
-    assert time.sleeps == [17.0], "a pause that ends after the budget is not begun"
+    assert time.slept == [17.0], "a pause that ends after the budget is not begun"
 
 
 @pytest.mark.parametrize("answer", [Answer(503, {}), Answer(drop=True)])
 async def test_retries_end_with_their_budget(
-    answer: Answer, stub: Stub, adapter: AuthentikAdapter, time: FakeTime
+    answer: Answer, stub: Stub, adapter: AuthentikAdapter, time: Clock
 ) -> None:
     await adapter.me()
     stub.on("GET", ME, answer)
     with pytest.raises(errors.Temporary):
         await adapter.me()
-    assert 80 < time.now <= 90, "a server that answered before is waited for longer"
-    assert len(stub.sent("GET")) == len(time.sleeps) + 2
+    assert 80 < time.seconds <= 90, "a server that answered before is waited for longer"
+    assert len(stub.sent("GET")) == len(time.slept) + 2
 
 
 async def test_a_long_retry_after_on_a_write_ends_the_run_at_once(
-    adapter: AuthentikAdapter, stub: Stub, time: FakeTime
+    adapter: AuthentikAdapter, stub: Stub, time: Clock
 ) -> None:
     serve_basics(stub)
     await adapter.server()
@@ -83,7 +81,7 @@ async def test_a_long_retry_after_on_a_write_ends_the_run_at_once(
             await write
         assert caught.value.exit_code == 7
         assert len(stub.requests) == before + 1
-    assert time.sleeps == []
+    assert time.slept == []
 
 
 async def test_a_list_that_shrinks_while_it_is_read(stub: Stub, adapter: AuthentikAdapter) -> None:
@@ -106,11 +104,11 @@ async def test_a_list_that_does_not_end_is_an_error(
     pages: int,
     adapter: AuthentikAdapter,
     stub: Stub,
-    time: FakeTime,
+    time: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def endless(request: Request) -> Answer:
-        time.now += seconds
+        time.seconds += seconds
         return page(following=int(dict(request.query)["page"]) + 1)
 
     monkeypatch.setattr("authentik_entra_bootstrap.authentik.client.PAGES_LIMIT", 30)

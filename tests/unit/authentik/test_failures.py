@@ -13,6 +13,7 @@ import traceback
 import pytest
 import trustme
 from authentik_client.api_client import ApiClient
+from model_line import Clock
 from on_sandbox import free_port
 
 from authentik_entra_bootstrap import errors
@@ -28,7 +29,6 @@ from .conftest import (
     ONE,
     TOKEN,
     Answer,
-    FakeTime,
     Raw,
     Stub,
     adapter_for,
@@ -230,7 +230,7 @@ async def test_a_connection_that_cannot_be_made_is_told_within_ten_seconds_with_
     words: str,
     waits: bool,
     waiter: Waiter,
-    time: FakeTime,
+    time: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: object, **__: object) -> object:
@@ -243,22 +243,20 @@ async def test_a_connection_that_cannot_be_made_is_told_within_ten_seconds_with_
     assert isinstance(error, errors.Unreachable)
     assert (error.code, error.sent) == (code, False)
     assert f"authentik at id.example.com:443 {words}" in error.message
-    assert bool(time.sleeps) == waits, "a server that restarts is waited for a little"
-    assert time.now < 10.0
+    assert bool(time.slept) == waits, "a server that restarts is waited for a little"
+    assert time.seconds < 10.0
 
 
-async def test_reads_of_a_closed_port_fail_within_ten_seconds_together(
-    waiter: Waiter, time: FakeTime
-) -> None:
+async def test_reads_of_a_closed_port_fail_within_ten_seconds_together(waiter: Waiter, time: Clock) -> None:
     port = free_port()
     async with adapter_for(f"http://127.0.0.1:{port}", waiter) as made:
         for read in (made.server, made.me, made.license, made.server, made.providers):
             with pytest.raises(errors.Unreachable, match=rf"127\.0\.0\.1:{port} refuses connections"):
                 await read()
-    assert 0.0 < time.now < 10.0
+    assert 0.0 < time.seconds < 10.0
 
 
-async def test_read_timeout(stub: Stub, time: FakeTime) -> None:
+async def test_read_timeout(stub: Stub, time: Clock) -> None:
     held = threading.Event()
     stub.on("GET", ME, Answer(200, {}, hold=held))
     hasty = Waiter(time.monotonic, time.sleep, scale=0.001)
@@ -292,7 +290,7 @@ async def test_tls(
     word: str,
     raw: Raw,
     waiter: Waiter,
-    time: FakeTime,
+    time: Clock,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     ca, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -310,7 +308,7 @@ async def test_tls(
     error = await failure(adapter_for(raw.url.replace("http:", "https:"), waiter, ca_file=str(file)))
     assert error.code == code
     assert word.lower() in error.message.lower()
-    assert bool(time.sleeps) == (code == "authentik-connection-lost"), "settings are not waited for"
+    assert bool(time.slept) == (code == "authentik-connection-lost"), "settings are not waited for"
 
 
 async def test_unreadable_ca_file(waiter: Waiter, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -330,9 +328,8 @@ async def test_whatever_the_library_raises_stays_inside(
     serve_basics(stub)
     await adapter.server()
     monkeypatch.setattr(ApiClient, "call_api", explode)
-    with pytest.raises(errors.UnexpectedAnswer) as caught:
+    with pytest.raises(errors.UnexpectedAnswer, match=r"\[authentik-client-failed\]") as caught:
         await adapter.update_provider(PK, {}, SecretText(SECRET))
-    assert caught.value.code == "authentik-client-failed"
     assert SECRET not in told(caught.value)
     assert TOKEN not in told(caught.value)
 
@@ -349,9 +346,8 @@ async def test_values_that_authentik_would_refuse_are_named_not_shown(
     changes: dict[str, object], code: str, stub: Stub, adapter: AuthentikAdapter
 ) -> None:
     serve_basics(stub)
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match=rf"\[{code}\]") as caught:
         await adapter.update_provider(PK, changes)
-    assert caught.value.code == code
     assert next(iter(changes)) in caught.value.message
     assert "canary" not in told(caught.value).replace(repr(changes), "")
     with pytest.raises(ConfigError):

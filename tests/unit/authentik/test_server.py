@@ -105,9 +105,8 @@ async def test_a_provider_without_client_secret_is_refused_before_any_write(
     other: str, stub: Stub, adapter: AuthentikAdapter
 ) -> None:
     serve_basics(stub, "name", "client_id", other)
-    with pytest.raises(errors.UnsupportedServer) as caught:
+    with pytest.raises(errors.UnsupportedServer, match=r"\[unsupported-authentik-shape\]") as caught:
         await adapter.create_provider(SPEC, SecretText("s"))
-    assert caught.value.code == "unsupported-authentik-shape"
     assert "has no field client_secret" in caught.value.message
     assert not stub.sent("POST")
     serve_basics(stub, *FIELDS, other)
@@ -170,7 +169,7 @@ async def test_the_servers_time_comes_from_a_fresh_reply(stub: Stub, adapter: Au
     for asked in (1, 2):
         told = await adapter.service_time()
         assert told is not None
-        assert abs(datetime.now(UTC) - told) < timedelta(minutes=1)
+        assert abs(datetime.seconds(UTC) - told) < timedelta(minutes=1)
         assert len(stub.requests) == asked
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from model_line import Clock
 
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
@@ -18,7 +19,6 @@ from .conftest import (
     PROVIDERS,
     TASKS,
     Answer,
-    FakeTime,
     Stub,
     adapter_for,
     crashed,
@@ -57,11 +57,11 @@ async def test_the_answer_to_a_proof_proves_nothing(
 
 
 async def test_proofs_that_were_not_asked_for_are_told(
-    stub: Stub, adapter: AuthentikAdapter, time: FakeTime
+    stub: Stub, adapter: AuthentikAdapter, time: Clock
 ) -> None:
     stub.on("POST", PROOF, [Answer(429, {}, {"Retry-After": "2"}), Answer(drop=True)])
     assert await adapter.request_proof(PK, 1) is None
-    assert time.sleeps == [2.0]
+    assert time.slept == [2.0]
     stub.on("POST", PROOF, forbidden())
     with pytest.raises(errors.Denied) as caught:
         await adapter.request_proof(PK, 1)

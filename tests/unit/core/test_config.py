@@ -394,9 +394,8 @@ def test_no_token_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("token", [f"{CANARY}\n{CANARY}", f"{CANARY} x", f"{CANARY}ü", f"{CANARY}\x00"])
 def test_a_token_that_no_header_can_carry_is_refused_without_being_quoted(token: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match=r"\[authentik-token-malformed\]") as caught:
         load("", {"AUTHENTIK_TOKEN": token}).token()
-    assert caught.value.code == "authentik-token-malformed"
     assert CANARY not in str(caught.value)
 
 
@@ -430,11 +429,6 @@ def test_names_of_a_named_connection_carry_its_name() -> None:
 
 def test_the_overlap_of_a_short_lived_secret_is_short() -> None:
     assert load("[defaults]\nsecret_lifetime = '12h'\n").desired().overlap == timedelta(hours=2)
-
-
-def test_a_lifetime_that_cannot_work_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"\[secret-lifetime-invalid\]"):
-        load("[defaults]\nsecret_lifetime = '731d'\n").desired()
 
 
 def test_a_foreign_authority_is_not_known_to_microsoft() -> None:

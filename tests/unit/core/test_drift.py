@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from observed import DESIRED, NOW, TENANT, observed_authentik, observed_entra
 
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import (
@@ -36,103 +37,92 @@ from authentik_entra_bootstrap.planning.adoption import resolve_names
 from authentik_entra_bootstrap.planning.differences import Action, Difference, Target
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.permissions import resolve
-from authentik_entra_bootstrap.planning.plan import make_plan
+from authentik_entra_bootstrap.planning.plan import Plan, make_plan
 from authentik_entra_bootstrap.planning.preflight import refuse
 
-TENANT = "11111111-2222-4333-8444-555555555555"
 Pair = tuple[ObservedEntra, ObservedAuthentik]
 Change = Callable[[ObservedEntra, ObservedAuthentik], Pair]
-CREATE, CHANGE, REMOVE, KEEP, NEEDS_YOU = (
-    Action.CREATE,
-    Action.CHANGE,
-    Action.REMOVE,
-    Action.KEEP,
-    Action.NEEDS_YOU,
+CREATE, CHANGE, REMOVE = Action.CREATE, Action.CHANGE, Action.REMOVE
+KEEP, NEEDS_YOU = Action.KEEP, Action.NEEDS_YOU
+
+
+WANTED = replace(
+    DESIRED,
+    user_mappings=("users",),
+    group_mappings=("groups",),
+    filter_group="",
+    exclude_service_accounts=True,
+    user_delete_action="delete",
+    group_delete_action="delete",
+    dry_run=False,
+    explicit_names=frozenset({"application_name", "provider_name", "authentik_application_slug"}),
 )
+"""Every setting that says something about an existing object is given."""
 
 
-@pytest.fixture
-def desired(desired: Desired) -> Desired:
-    """Every setting that says something about an existing object is given."""
-    return replace(
-        desired,
-        user_mappings=("users",),
-        group_mappings=("groups",),
-        filter_group="",
-        exclude_service_accounts=True,
-        user_delete_action="delete",
-        group_delete_action="delete",
-        dry_run=False,
-        explicit_names=frozenset({"application_name", "provider_name", "authentik_application_slug"}),
-    )
-
-
-@pytest.fixture
-def pair(
-    desired: Desired,
-    make_entra: Callable[..., ObservedEntra],
-    make_authentik: Callable[..., ObservedAuthentik],
-    now: datetime,
-) -> Pair:
-    """A connection that is as it should be."""
-    empty = make_entra()
-    wanted = resolve(desired.permissions, empty.graph)
-    principal = ServicePrincipalObjectId("sync-sp")
-    graph = empty.graph.service_principal_object_id
+def as_it_should_be() -> Pair:
+    """A connection without any difference."""
+    empty = observed_entra()
+    wanted = resolve(WANTED.permissions, empty.graph)
+    by = (ServicePrincipalObjectId("sync-sp"), empty.graph.service_principal_object_id)
     secret = ClientSecret(
-        KeyId("k1"), "authentik-entra:default:0123456789abcdef", "abc", now, now + timedelta(days=180)
+        KeyId("k1"), "authentik-entra:default:0123456789abcdef", "abc", NOW, NOW + timedelta(days=180)
     )
     application = Application(
         AppObjectId("object"),
         AppId("client"),
-        desired.application_name,
-        desired.unique_name,
+        WANTED.application_name,
+        WANTED.unique_name,
         "AzureADMyOrg",
         ("authentik-entra", "authentik-entra:connection=default", "authentik-entra:current=k1@r1"),
         frozenset(item.requested_access() for item in wanted),
         (secret,),
     )
+    roles = [item.permission_id for item in wanted if item.kind is PermissionKind.ROLE]
     entra = replace(
         empty,
         application=application,
         owners=frozenset({empty.operator.object_id}),
-        service_principal=ServicePrincipal(principal, AppId("client")),
-        role_assignments=tuple(
-            AppRoleAssignment(item.permission_id, principal, graph)
-            for item in wanted
-            if item.kind is PermissionKind.ROLE
-        ),
-        delegated_grant=DelegatedGrant("g", principal, graph, frozenset({"User.Read"})),
+        service_principal=ServicePrincipal(by[0], AppId("client")),
+        role_assignments=tuple(AppRoleAssignment(role, *by) for role in roles),
+        delegated_grant=DelegatedGrant("g", *by, frozenset({"User.Read"})),
     )
+    slug = WANTED.authentik_application_slug
     provider = Provider(
         ProviderPk(3),
-        desired.provider_name,
+        WANTED.provider_name,
         "client",
         TENANT,
         ("um",),
         ("gm",),
         exclude_users_service_account=True,
-        application_slug=desired.authentik_application_slug,
+        application_slug=slug,
     )
-    authentik = make_authentik(
+    return entra, observed_authentik(
         provider=provider,
-        application=AuthentikApplication(
-            "pk", desired.authentik_application_slug, "n", backchannel_provider_pks=(3,)
-        ),
-        last_change=ProviderChange("r1", "model_updated", now),
+        application=holder(slug, 3),
+        last_change=ProviderChange("r1", "model_updated", NOW),
     )
-    return entra, authentik
 
 
-def drift_of(desired: Desired, pair: Pair, now: datetime) -> tuple[Difference, ...]:
-    return make_plan(resolve_names(desired, *pair), *pair, now).differences
+def holder(slug: str, *backchannel: int, main: int | None = None) -> AuthentikApplication:
+    """authentik's application with its providers."""
+    return AuthentikApplication("pk", slug, "n", provider_pk=main, backchannel_provider_pks=backchannel)
+
+
+PAIR = as_it_should_be()
+
+
+def plan_of(desired: Desired, pair: Pair) -> Plan:
+    return make_plan(resolve_names(desired, *pair), *pair, NOW)
+
+
+def drift_of(desired: Desired, pair: Pair) -> tuple[Difference, ...]:
+    return plan_of(desired, pair).differences
 
 
 def app(**fields: object) -> Change:
-    return lambda entra, authentik: (
-        replace(entra, application=replace(entra.application, **fields)),
-        authentik,
-    )
+    return lambda entra, authentik: tenant(application=replace(entra.application, **fields))(entra, authentik)
 
 
 def tenant(**fields: object) -> Change:
@@ -140,10 +130,7 @@ def tenant(**fields: object) -> Change:
 
 
 def prov(**fields: object) -> Change:
-    return lambda entra, authentik: (
-        entra,
-        replace(authentik, provider=replace(authentik.provider, **fields)),
-    )
+    return lambda entra, authentik: other(provider=replace(authentik.provider, **fields))(entra, authentik)
 
 
 def other(**fields: object) -> Change:
@@ -170,13 +157,11 @@ def lacking_role(entra: ObservedEntra, authentik: ObservedAuthentik) -> Pair:
 
 
 def more_roles(role: str, resource: str) -> Change:
-    def change(entra: ObservedEntra, authentik: ObservedAuthentik) -> Pair:
-        more = AppRoleAssignment(
-            role, ServicePrincipalObjectId("sync-sp"), ServicePrincipalObjectId(resource)
-        )
-        return replace(entra, role_assignments=(*entra.role_assignments, more)), authentik
-
-    return change
+    more = AppRoleAssignment(role, ServicePrincipalObjectId("sync-sp"), ServicePrincipalObjectId(resource))
+    return lambda entra, authentik: (
+        replace(entra, role_assignments=(*entra.role_assignments, more)),
+        authentik,
+    )
 
 
 def listed_more(entra: ObservedEntra, authentik: ObservedAuthentik) -> Pair:
@@ -191,22 +176,12 @@ def more_scopes(entra: ObservedEntra, authentik: ObservedAuthentik) -> Pair:
     return replace(entra, delegated_grant=replace(grant, scopes=grant.scopes | {"openid"})), authentik
 
 
+DELETED = DeletedApplication(AppObjectId("o"), AppId("c"), "n", "authentik-entra-default")
+DISABLED = ServicePrincipal(ServicePrincipalObjectId("sync-sp"), AppId("client"), account_enabled=False)
+SLUG = "microsoft-entra-id"
 KINDS: dict[str, tuple[Change, str, str, Action]] = {
-    "no application": (
-        tenant(application=None, service_principal=None),
-        "application",
-        "exists",
-        CREATE,
-    ),
-    "a deleted one": (
-        tenant(
-            application=None,
-            deleted=DeletedApplication(AppObjectId("o"), AppId("c"), "n", "authentik-entra-default"),
-        ),
-        "application",
-        "exists",
-        NEEDS_YOU,
-    ),
+    "no application": (tenant(application=None, service_principal=None), "application", "exists", CREATE),
+    "a deleted one": (tenant(application=None, deleted=DELETED), "application", "exists", NEEDS_YOU),
     "renamed": (app(display_name="other"), "application", "displayName", CHANGE),
     "no mark": (app(tags=("foreign",)), "application", "tags", CHANGE),
     "another connection's": (
@@ -240,16 +215,7 @@ KINDS: dict[str, tuple[Change, str, str, Action]] = {
     "operator no owner": (tenant(owners=frozenset()), "application", "owners", KEEP),
     "another owner": (tenant(owners=frozenset({"operator-oid", "x"})), "application", "owners", KEEP),
     "no principal": (tenant(service_principal=None), "service-principal", "exists", CREATE),
-    "principal disabled": (
-        tenant(
-            service_principal=ServicePrincipal(
-                ServicePrincipalObjectId("sync-sp"), AppId("client"), account_enabled=False
-            )
-        ),
-        "service-principal",
-        "accountEnabled",
-        CHANGE,
-    ),
+    "principal disabled": (tenant(service_principal=DISABLED), "service-principal", "accountEnabled", CHANGE),
     "foreign secret": (add_secret("terraform", 30), "client-secret", "k2", KEEP),
     "foreign and expired": (add_secret(None, -1), "client-secret", "k2", KEEP),
     "orphan": (add_secret("authentik-entra:default:ffffffffffffffff", 30), "client-secret", "k2", REMOVE),
@@ -280,46 +246,31 @@ KINDS: dict[str, tuple[Change, str, str, Action]] = {
     ),
     "no authentik application": (other(application=None), "authentik-application", "exists", CREATE),
     "unassigned": (
-        other(
-            application=AuthentikApplication("pk", "microsoft-entra-id", "n", backchannel_provider_pks=(9,))
-        ),
+        other(application=holder(SLUG, 9)),
         "authentik-application",
         "backchannel_providers",
         CHANGE,
     ),
-    "main provider": (
-        other(
-            application=AuthentikApplication(
-                "pk", "microsoft-entra-id", "n", provider_pk=3, backchannel_provider_pks=(3,)
-            )
-        ),
-        "authentik-application",
-        "provider",
-        KEEP,
-    ),
+    "main provider": (other(application=holder(SLUG, 3, main=3)), "authentik-application", "provider", KEEP),
 }
 
 
-def test_our_own_rotator_is_no_stranger_among_the_owners(desired: Desired, pair: Pair, now: datetime) -> None:
+def test_our_own_rotator_is_no_stranger_among_the_owners() -> None:
     change = tenant(owners=frozenset({"operator-oid", "rotator-oid", "x"}), rotator="rotator-oid")
-    owners = [item.found for item in drift_of(desired, change(*pair), now) if item.property == "owners"]
+    owners = [item.found for item in drift_of(WANTED, change(*PAIR)) if item.property == "owners"]
     assert owners == ["x"]
 
 
-def test_a_connection_that_is_as_it_should_be_has_no_drift(
-    desired: Desired, pair: Pair, now: datetime
-) -> None:
-    assert drift_of(desired, pair, now) == ()
-    assert make_plan(desired, *pair, now).changes == ()
-    refuse(desired, *pair)
+def test_a_connection_that_is_as_it_should_be_has_no_drift() -> None:
+    plan = plan_of(WANTED, PAIR)
+    assert (plan.differences, plan.changes) == ((), ())
+    refuse(WANTED, *PAIR)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_is_reported_with_what_is_done(
-    desired: Desired, pair: Pair, now: datetime, kind: str
-) -> None:
+def test_each_kind_is_reported_with_what_is_done(kind: str) -> None:
     change, what, name, action = KINDS[kind]
-    drift = drift_of(desired, change(*pair), now)
+    drift = drift_of(WANTED, change(*PAIR))
     found = [item for item in drift if (item.target, item.property) == (what, name)]
     assert [item.action for item in found] == [action], drift
     assert found[0].reason
@@ -327,21 +278,19 @@ def test_each_kind_is_reported_with_what_is_done(
     assert found[0].target.side == ("authentik" if what in {"provider", "authentik-application"} else "entra")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=150)
 @given(kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=3, unique=True))
-def test_whatever_the_plan_changes_is_reported(
-    desired: Desired, pair: Pair, now: datetime, kinds: list[str]
-) -> None:
+def test_whatever_the_plan_changes_is_reported(kinds: list[str]) -> None:
     """Also in combination; and where nothing counts as drift, the plan has nothing to do."""
-    changed = pair
+    changed = PAIR
     for kind in kinds:
         application = changed[0].application
         if application is None or not application.secrets or changed[1].provider is None:
             break
         changed = KINDS[kind][0](*changed)
-    drift = drift_of(desired, changed, now)
+    drift = drift_of(WANTED, changed)
     assert drift
-    plan = make_plan(resolve_names(desired, *changed), *changed, now)
+    plan = plan_of(WANTED, changed)
     acted = {item.target for item in drift if item.action is not KEEP}
     steps = {step.target for step in plan.changes} - {Target.FIRST_SYNC}
     if steps:
@@ -352,12 +301,10 @@ def test_whatever_the_plan_changes_is_reported(
         assert {step.value for step in steps - renewed} <= acted | ({"application"} if listed else set())
 
 
-def test_settings_that_are_left_out_leave_every_field_and_name_as_it_is(
-    desired: Desired, pair: Pair, now: datetime
-) -> None:
+def test_settings_that_are_left_out_leave_every_field_and_name_as_it_is() -> None:
     """A run without its settings file changes nothing of who is provisioned, deleted, or called what."""
     bare = ConnectionSettings().desired()
-    entra, authentik = app(display_name="Contoso sync")(*pair)
+    entra, authentik = app(display_name="Contoso sync")(*PAIR)
     assert authentik.provider is not None
     provider = replace(
         authentik.provider,
@@ -370,14 +317,14 @@ def test_settings_that_are_left_out_leave_every_field_and_name_as_it_is(
         dry_run=True,
         application_slug="contoso",
     )
-    application = AuthentikApplication("pk", "contoso", "n", backchannel_provider_pks=(3,))
+    application = holder("contoso", 3)
     chosen = entra, replace(authentik, provider=provider, application=application)
-    plan = make_plan(resolve_names(bare, *chosen), *chosen, now)
+    plan = plan_of(bare, chosen)
     assert (plan.provider_changes, plan.changes) == ({}, ())
-    assert drift_of(bare, chosen, now) == ()
-    named = make_plan(resolve_names(desired, *chosen), *chosen, now)
+    assert drift_of(bare, chosen) == ()
+    named = plan_of(WANTED, chosen)
     assert named.provider_changes == {
-        "name": desired.provider_name,
+        "name": WANTED.provider_name,
         "user_delete_action": "delete",
         "group_delete_action": "delete",
         "dry_run": False,
@@ -387,11 +334,11 @@ def test_settings_that_are_left_out_leave_every_field_and_name_as_it_is(
     }
 
 
-def test_wanted_page_sizes_are_compared(desired: Desired, pair: Pair, now: datetime) -> None:
+def test_wanted_page_sizes_are_compared() -> None:
     wanted = replace(
-        desired, sync_page_size=50, sync_page_timeout="minutes=5", service_management_reference="s"
+        WANTED, sync_page_size=50, sync_page_timeout="minutes=5", service_management_reference="s"
     )
-    names = {item.property: item for item in drift_of(wanted, pair, now)}
+    names = {item.property: item for item in drift_of(wanted, PAIR)}
     assert set(names) == {"sync_page_size", "sync_page_timeout", "serviceManagementReference"}
     assert (names["sync_page_size"].wanted, names["sync_page_size"].found) == ("50", None)
 
@@ -399,43 +346,39 @@ def test_wanted_page_sizes_are_compared(desired: Desired, pair: Pair, now: datet
 # --- adoption
 
 
-def test_what_was_taken_over_keeps_its_names_unless_others_are_set(
-    desired: Desired, pair: Pair, now: datetime
-) -> None:
-    adopted = add_tags("authentik-entra:adopted=2026-02-01")(*app(display_name="by hand")(*pair))
+def test_what_was_taken_over_keeps_its_names_unless_others_are_set() -> None:
+    adopted = add_tags("authentik-entra:adopted=2026-02-01")(*app(display_name="by hand")(*PAIR))
     adopted = prov(name="made by hand", application_slug="by-hand")(*adopted)
-    wanted = resolve_names(replace(desired, explicit_names=frozenset()), *adopted)
+    wanted = resolve_names(replace(WANTED, explicit_names=frozenset()), *adopted)
     assert (wanted.application_name, wanted.provider_name) == ("by hand", "made by hand")
     assert wanted.authentik_application_slug == "by-hand"
-    insisting = replace(desired, explicit_names=frozenset({"provider_name", "application_name"}))
-    assert resolve_names(insisting, *adopted).provider_name == desired.provider_name
-    assert [item.property for item in drift_of(insisting, adopted, now) if item.target.side == "entra"] == [
+    insisting = replace(WANTED, explicit_names=frozenset({"provider_name", "application_name"}))
+    assert resolve_names(insisting, *adopted).provider_name == WANTED.provider_name
+    assert [item.property for item in drift_of(insisting, adopted) if item.target.side == "entra"] == [
         "displayName"
     ]
 
 
-def test_only_what_is_asked_for_is_taken_over(desired: Desired, pair: Pair, now: datetime) -> None:
-    strange = app(tags=("terraform",), unique_name=None, display_name="by hand")(*pair)
-    with pytest.raises(Conflict) as caught:
-        refuse(desired, *strange)
-    assert caught.value.code == "application-not-ours"
+def test_only_what_is_asked_for_is_taken_over() -> None:
+    strange = app(tags=("terraform",), unique_name=None, display_name="by hand")(*PAIR)
+    with pytest.raises(Conflict, match=r"\[application-not-ours\]") as caught:
+        refuse(WANTED, *strange)
     assert "--adopt client" in caught.value.remedy
-    asked = replace(desired, adopt=AppId("CLIENT"), explicit_names=frozenset())
+    asked = replace(WANTED, adopt=AppId("CLIENT"), explicit_names=frozenset())
     refuse(asked, *strange)
-    drift = {item.property: item for item in drift_of(asked, strange, now)}
-    assert drift["uniqueName"].wanted == desired.unique_name
+    drift = {item.property: item for item in drift_of(asked, strange)}
+    assert drift["uniqueName"].wanted == WANTED.unique_name
     assert "displayName" not in drift
     with pytest.raises(Conflict):
-        refuse(replace(desired, adopt=AppId("another")), *strange)
+        refuse(replace(WANTED, adopt=AppId("another")), *strange)
 
 
-def test_tags_alone_are_not_believed(desired: Desired, pair: Pair) -> None:
-    entra, authentik = add_tags("authentik-entra:adopted=2026-02-01")(*pair)
+def test_tags_alone_are_not_believed() -> None:
+    entra, authentik = add_tags("authentik-entra:adopted=2026-02-01")(*PAIR)
     entra = replace(entra, found_by="tags")
-    refuse(desired, entra, authentik)
-    with pytest.raises(Conflict) as caught:
-        refuse(desired, entra, replace(authentik, provider=None))
-    assert caught.value.code == "application-not-confirmed"
+    refuse(WANTED, entra, authentik)
+    with pytest.raises(Conflict, match=r"\[application-not-confirmed\]"):
+        refuse(WANTED, entra, replace(authentik, provider=None))
 
 
 def test_the_mark_of_adoption_is_kept_with_the_others() -> None:

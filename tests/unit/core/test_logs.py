@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,16 +15,6 @@ from authentik_entra_bootstrap.support.logs import configure_logging, record, re
 
 CANARY = "Zq8~canary.not-for-any_log"
 JWT = "eyJ0eXAiOiJKV1QiLCJhbGci.eyJhdWQiOiJodHRwczovL2dy.c2lnbmF0dXJl_-x"
-
-
-@pytest.fixture
-def _logging() -> Iterator[None]:
-    """The root logger as it was, afterwards."""
-    root, ours = logging.getLogger(), logging.getLogger("authentik_entra_bootstrap")
-    before = root.handlers[:], root.level, ours.level
-    yield
-    root.handlers[:], root.level, ours.level = before
-    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +81,6 @@ def test_redacting_twice_is_redacting_once(text: str) -> None:
     assert redact(redact(text)) == redact(text)
 
 
-@pytest.mark.usefixtures("_logging")
 def test_every_library_goes_through_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(2)
     library = logging.getLogger("some.library")
@@ -114,7 +101,6 @@ def test_every_library_goes_through_the_gate(capsys: pytest.CaptureFixture[str])
     assert "arguments left out" in shown
 
 
-@pytest.mark.usefixtures("_logging")
 @pytest.mark.parametrize(
     ("verbose", "ours", "theirs"), [(0, False, False), (1, True, False), (2, True, True)]
 )
@@ -137,7 +123,6 @@ def test_without_configuration_events_print_nothing(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.usefixtures("_logging")
 def test_lines_can_be_json_and_hold_no_credential(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,7 +152,6 @@ def test_lines_can_be_json_and_hold_no_credential(
 HOSTILE = "name\r\nERROR faked \x1b[31mred\u202egnp.exe\u2028"
 
 
-@pytest.mark.usefixtures("_logging")
 @pytest.mark.parametrize("verbose", [0, 1, 2])
 def test_a_record_is_one_line_that_steers_no_terminal(
     verbose: int, capsys: pytest.CaptureFixture[str]
@@ -181,7 +165,6 @@ def test_a_record_is_one_line_that_steers_no_terminal(
     assert "\\u001b[31mred\\u202egnp.exe" in said
 
 
-@pytest.mark.usefixtures("_logging")
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_megabyte_stays_out_of_the_log(
     form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -195,7 +178,6 @@ def test_a_megabyte_stays_out_of_the_log(
     assert "more characters" in said
 
 
-@pytest.mark.usefixtures("_logging")
 def test_warnings_of_libraries_pass_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(2)
     shown = warnings.showwarning

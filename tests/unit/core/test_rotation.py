@@ -54,181 +54,174 @@ SEEN = SecretObservation(
 )
 
 
-def test_a_recorded_delivery_that_authentik_confirms_is_kept() -> None:
-    decision = decide(SEEN)
-    assert (decision.action, decision.reason, decision.certain) == (SecretAction.KEEP, "current", True)
-    assert decision.kept == secret(CURRENT)
-    assert decision.delivered == Delivered(CURRENT, "req-1")
-    assert decision.retire == ()
+KEEP, MAKE, PROVE = SecretAction.KEEP, SecretAction.MAKE, SecretAction.PROVE
+DUE = application(secret(CURRENT, age=120))
+BY_SOMEBODY = "the provider was changed in authentik since the secret was delivered"
+
+
+def changed(request_id: str | None, agent: str | None = None) -> ProviderChange:
+    return ProviderChange(request_id, "model_updated", NOW, "somebody", agent)
+
+
+def seen(**changes: object) -> SecretObservation:
+    return replace(SEEN, **changes)
+
+
+def pending(**changes: object) -> SecretObservation:
+    """A secret was delivered, and its proof is missing."""
+    return seen(
+        **{
+            "application": application(secret(CURRENT), secret(PENDING, age=0)),
+            "tags": replace(SEEN.tags, pending=Delivered(PENDING, "req-2")),
+            "change": changed("req-2"),
+            **changes,
+        }
+    )
+
+
+def hinted(shown: str | None, current: str, old: str | None = None, **changes: object) -> SecretObservation:
+    """authentik shows the first characters of what it stores; Entra ID those of its secrets."""
+    secrets = [secret(CURRENT, hint=current)] + ([secret(OLD, age=150, hint=old)] if old else [])
+    return seen(
+        **{"application": application(*secrets), "provider": replace(PROVIDER, secret_hint=shown), **changes}
+    )
+
+
+def previous(hours: int) -> SecretObservation:
+    """The overlap of the secret before ends in so many hours."""
+    return seen(
+        application=application(secret(CURRENT), secret(OLD, age=150)),
+        tags=replace(SEEN.tags, previous=(Previous(OLD, NOW + timedelta(hours=hours)),)),
+    )
+
+
+UNMARKED = replace(SEEN.tags, pending=Delivered(PENDING))
+UNDELIVERED = pending(tags=UNMARKED, change=changed("req-1"))
+REASONS: dict[str, SecretObservation] = {
+    "there is no application yet": seen(application=None),
+    "no provider holds a client secret yet": seen(provider=None),
+    "the provider holds another application's client id": seen(provider=replace(PROVIDER, client_id="else")),
+    "no delivered secret is on record: an earlier run was interrupted": seen(
+        tags=ApplicationTags("default", managed=True)
+    ),
+    "the current client secret was removed in Entra ID": seen(application=application()),
+    "the current client secret has expired": seen(application=application(secret(CURRENT, age=181))),
+    "about two thirds of its lifetime have passed": seen(application=DUE),
+}
+IN_USE = {"kept": secret(CURRENT), "delivered": Delivered(CURRENT, "req-1")}
+CASES: dict[str, tuple[SecretObservation, dict[str, object]]] = {
+    "recorded, and authentik confirms it": (
+        SEEN,
+        {"action": KEEP, "reason": "current", "certain": True, "retire": (), **IN_USE},
+    ),
+    **{reason: (case, {"action": MAKE, "reason": reason}) for reason, case in REASONS.items()},
+    **{
+        f"changed by request {request}": (
+            seen(change=change),
+            {"action": MAKE, "reason": BY_SOMEBODY, "state": State.CHANGED},
+        )
+        for request, change in (("req-2", changed("req-2")), (None, changed(None)), ("unknown", None))
+    },
+    "due, still the one that authentik holds": (
+        seen(application=DUE),
+        {"action": MAKE, **IN_USE, "kept": secret(CURRENT, age=120)},
+    ),
+    "just before two thirds": (seen(application=application(secret(CURRENT, age=119))), {"action": KEEP}),
+    "asked for": (
+        seen(force=True),
+        {"action": MAKE, "state": State.DUE, "reason": "asked for", "kept": secret(CURRENT)},
+    ),
+    # The one before rests for its overlap.
+    "delivered, not proven": (
+        pending(),
+        {
+            "action": PROVE,
+            "kept": secret(PENDING, age=0),
+            "delivered": Delivered(PENDING, "req-2"),
+            "retire": (),
+        },
+    ),
+    **{
+        f"pending, not surely held: {why}": (pending(**changes), {"action": MAKE})
+        for why, changes in {
+            "on no record": {"tags": UNMARKED},
+            "changed since": {"change": changed("req-3")},
+            "expired": {"application": application(secret(CURRENT), secret(PENDING, age=200))},
+            "removed": {"application": application(secret(CURRENT))},
+        }.items()
+    },
+    "pending, never delivered": (
+        UNDELIVERED,
+        {"action": KEEP, "retire": (), "resting": (Previous(PENDING, NOW + timedelta(hours=2)),)},
+    ),
+    **{
+        f"pending, never delivered, {why}": (
+            replace(UNDELIVERED, **changes),
+            {"action": KEEP, "retire": (PENDING,), "resting": ()},
+        )
+        for why, changes in {
+            "too old to be delivered": {"now": NOW + timedelta(hours=2)},
+            "its maker has ended": {"abandoned": frozenset({PENDING})},
+        }.items()
+    },
+    "no provider ever held it": (pending(provider=None), {"action": MAKE, "retire": (PENDING,)}),
+    **{
+        f"a change by somebody else, shown {shown}": (
+            hinted(shown, "cur", "old", change=changed("somebody-else")),
+            {"action": action, "state": state, "certain": True},
+        )
+        for shown, action, state in (
+            ("cur", KEEP, State.CURRENT),
+            ("els", MAKE, State.CHANGED),
+            (None, MAKE, State.CHANGED),
+        )
+    },
+    "first characters that two secrets share tell nothing": (
+        hinted("abc", "abc", "abc", change=changed("somebody-else")),
+        {"state": State.CHANGED},
+    ),
+    "nor do they when nothing was changed": (hinted("abc", "abc", "abc"), {"state": State.CURRENT}),
+    "changed without a request": (hinted("xyz", "cur"), {"action": MAKE, "state": State.CHANGED}),
+    "the record of the delivery was lost": (
+        pending(
+            application=application(secret(CURRENT, hint="cur"), secret(PENDING, age=0, hint="pen")),
+            tags=UNMARKED,
+            provider=replace(PROVIDER, secret_hint="pen"),
+            change=changed("lost-answer"),
+        ),
+        {
+            "action": PROVE,
+            "state": State.DELIVERED,
+            "delivered": Delivered(PENDING, "lost-answer"),
+            "retire": (),
+        },
+    ),
+    **{
+        f"previous one, {hours} h left": (previous(hours), {"retire": retired})
+        for hours, retired in ((1, ()), (0, (OLD,)), (-1, (OLD,)))
+    },
+}
+
+
+@pytest.mark.parametrize(("case", "wanted"), CASES.values(), ids=CASES)
+def test_each_observation_leads_to_its_decision(case: SecretObservation, wanted: dict[str, object]) -> None:
+    decision = decide(case)
+    assert {name: getattr(decision, name) for name in wanted} == wanted
+    assert case.tags.current is None or CURRENT not in decision.retire
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("case", "words"),
     [
-        ({"application": None}, "there is no application yet"),
-        ({"provider": None}, "no provider holds a client secret yet"),
-        (
-            {"provider": replace(PROVIDER, client_id="else")},
-            "the provider holds another application's client id",
-        ),
-        (
-            {"tags": ApplicationTags("default", managed=True)},
-            "no delivered secret is on record: an earlier run was interrupted",
-        ),
-        ({"application": application()}, "the current client secret was removed in Entra ID"),
-        ({"application": application(secret(CURRENT, age=181))}, "the current client secret has expired"),
-        (
-            {"change": ProviderChange("req-2", "model_updated", NOW)},
-            "the provider was changed in authentik since the secret was delivered",
-        ),
-        (
-            {"change": ProviderChange(None, "model_updated", NOW)},
-            "the provider was changed in authentik since the secret was delivered",
-        ),
-        ({"change": None}, "the provider was changed in authentik since the secret was delivered"),
-        (
-            {"application": application(secret(CURRENT, age=120))},
-            "about two thirds of its lifetime have passed",
-        ),
+        (seen(change=None, change_readable=False), "cannot be read"),
+        (hinted("xyz", "cur"), "another client secret"),
     ],
 )
-def test_a_new_secret_is_made_and_the_reason_said(changes: dict[str, object], reason: str) -> None:
-    seen = replace(SEEN, **changes)
-    decision = decide(seen)
-    assert decision.action is SecretAction.MAKE
-    assert decision.reason == reason
-    if seen.tags.current:
-        assert CURRENT not in decision.retire
-
-
-def test_a_secret_that_is_due_is_still_the_one_that_authentik_holds() -> None:
-    decision = decide(replace(SEEN, application=application(secret(CURRENT, age=120))))
-    assert decision.kept is not None
-    assert decision.kept.key_id == CURRENT
-    assert decision.delivered == Delivered(CURRENT, "req-1")
-
-
-def test_just_before_two_thirds_it_is_kept() -> None:
-    almost = replace(SEEN, application=application(secret(CURRENT, age=119)))
-    assert decide(almost).action is SecretAction.KEEP
-
-
-def test_where_events_cannot_be_read_the_record_is_believed_but_not_certain() -> None:
-    decision = decide(replace(SEEN, change=None, change_readable=False))
-    assert decision.action is SecretAction.KEEP
-    assert not decision.certain
-    assert "cannot be read" in decision.reason
-
-
-def _pending(**changes: object) -> SecretObservation:
-    seen = replace(
-        SEEN,
-        application=application(secret(CURRENT), secret(PENDING, age=0)),
-        tags=replace(SEEN.tags, pending=Delivered(PENDING, "req-2")),
-        change=ProviderChange("req-2", "model_updated", NOW),
-    )
-    return replace(seen, **changes)
-
-
-def test_a_delivered_secret_whose_proof_is_missing_is_only_proven() -> None:
-    decision = decide(_pending())
-    assert decision.action is SecretAction.PROVE
-    assert decision.kept is not None
-    assert decision.kept.key_id == PENDING
-    assert decision.delivered == Delivered(PENDING, "req-2")
-    assert decision.retire == ()  # the one before rests for its overlap
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"tags": replace(SEEN.tags, pending=Delivered(PENDING))},
-        {"change": ProviderChange("req-3", "model_updated", NOW)},
-        {"application": application(secret(CURRENT), secret(PENDING, age=200))},
-        {"application": application(secret(CURRENT))},
-    ],
-)
-def test_a_pending_secret_that_authentik_does_not_surely_hold_is_replaced(changes: dict[str, object]) -> None:
-    decision = decide(_pending(**changes))
-    assert decision.action is SecretAction.MAKE
-    assert CURRENT not in decision.retire
-
-
-def test_a_pending_secret_that_was_never_delivered_is_retired_once_nobody_can_deliver_it_any_more() -> None:
-    seen = _pending(
-        tags=replace(SEEN.tags, pending=Delivered(PENDING)),
-        change=ProviderChange("req-1", "model_updated", NOW),
-    )
-    young = decide(seen)
-    assert young.action is SecretAction.KEEP
-    assert young.retire == ()
-    assert young.resting == (Previous(PENDING, NOW + timedelta(hours=2)),)
-    for later in (replace(seen, now=NOW + timedelta(hours=2)), replace(seen, abandoned=frozenset({PENDING}))):
-        decision = decide(later)
-        assert decision.action is SecretAction.KEEP
-        assert (decision.retire, decision.resting) == ((PENDING,), ())
-
-
-def test_where_no_provider_ever_held_a_secret_whatever_was_made_may_go() -> None:
-    decision = decide(_pending(provider=None))
-    assert decision.action is SecretAction.MAKE
-    assert decision.retire == (PENDING,)
-
-
-@pytest.mark.parametrize(
-    ("shown", "action", "state", "certain"),
-    [
-        ("cur", SecretAction.KEEP, State.CURRENT, True),
-        ("els", SecretAction.MAKE, State.CHANGED, True),
-        (None, SecretAction.MAKE, State.CHANGED, True),
-    ],
-)
-def test_the_first_characters_tell_a_changed_field_from_a_changed_secret(
-    shown: str | None, action: SecretAction, state: State, certain: bool
-) -> None:
-    seen = replace(
-        SEEN,
-        application=application(secret(CURRENT, hint="cur"), secret(OLD, age=150, hint="old")),
-        provider=replace(PROVIDER, secret_hint=shown),
-        change=ProviderChange("somebody-else", "model_updated", NOW),
-    )
-    decision = decide(seen)
-    assert (decision.action, decision.state, decision.certain) == (action, state, certain)
-
-
-def test_first_characters_that_two_secrets_share_tell_nothing() -> None:
-    seen = replace(
-        SEEN,
-        application=application(secret(CURRENT, hint="abc"), secret(OLD, age=150, hint="abc")),
-        provider=replace(PROVIDER, secret_hint="abc"),
-        change=ProviderChange("somebody-else", "model_updated", NOW),
-    )
-    assert decide(seen).state is State.CHANGED
-    assert decide(replace(seen, change=SEEN.change)).state is State.CURRENT
-
-
-def test_a_secret_changed_without_a_request_is_noticed_by_its_first_characters() -> None:
-    seen = replace(
-        SEEN,
-        application=application(secret(CURRENT, hint="cur")),
-        provider=replace(PROVIDER, secret_hint="xyz"),
-    )
-    decision = decide(seen)
-    assert (decision.action, decision.state) == (SecretAction.MAKE, State.CHANGED)
-    assert "another client secret" in decision.reason
-
-
-def test_a_delivery_whose_record_was_lost_is_recognised_by_its_first_characters() -> None:
-    seen = _pending(
-        application=application(secret(CURRENT, hint="cur"), secret(PENDING, age=0, hint="pen")),
-        tags=replace(SEEN.tags, pending=Delivered(PENDING)),
-        provider=replace(PROVIDER, secret_hint="pen"),
-        change=ProviderChange("lost-answer", "model_updated", NOW),
-    )
-    decision = decide(seen)
-    assert (decision.action, decision.state) == (SecretAction.PROVE, State.DELIVERED)
-    assert decision.delivered == Delivered(PENDING, "lost-answer")
-    assert decision.retire == ()
+def test_a_reason_says_what_the_decision_rests_on(case: SecretObservation, words: str) -> None:
+    decision = decide(case)
+    assert words in decision.reason
+    # Where events cannot be read the record is believed, but not certain.
+    assert (decision.action is KEEP) is not decision.certain
 
 
 @pytest.mark.parametrize(
@@ -238,28 +231,10 @@ def test_a_delivery_whose_record_was_lost_is_recognised_by_its_first_characters(
 def test_a_change_made_with_another_program_is_on_no_record_and_not_waited_for(
     agent: str | None, waits: bool
 ) -> None:
-    seen = replace(SEEN, change=ProviderChange("req-9", "model_updated", NOW, "somebody", agent))
-    decision = decide(seen)
+    case = seen(change=changed("req-9", agent))
+    decision = decide(case)
     assert decision.state is State.CHANGED, "the secret may have been changed: a new one is made all the same"
-    assert bool(stale_read_reason(seen, decision)) is waits
-
-
-def test_asked_for_means_now() -> None:
-    decision = decide(replace(SEEN, force=True))
-    assert (decision.action, decision.state, decision.reason) == (SecretAction.MAKE, State.DUE, "asked for")
-    assert decision.kept == secret(CURRENT)
-
-
-@pytest.mark.parametrize(("hours", "retired"), [(1, ()), (0, (OLD,)), (-1, (OLD,))])
-def test_a_previous_secret_rests_until_its_time(hours: int, retired: tuple[KeyId, ...]) -> None:
-    decision = decide(
-        replace(
-            SEEN,
-            application=application(secret(CURRENT), secret(OLD, age=150)),
-            tags=replace(SEEN.tags, previous=(Previous(OLD, NOW + timedelta(hours=hours)),)),
-        )
-    )
-    assert decision.retire == retired
+    assert bool(stale_read_reason(case, decision)) is waits
 
 
 keys = st.sampled_from([CURRENT, PENDING, OLD, FOREIGN])

@@ -121,9 +121,8 @@ def test_a_certificate_of_azure_identity_s_is_the_operator_s() -> None:
     ],
 )
 def test_a_secret_in_the_environment_is_refused_with_what_to_do(variables: dict[str, str]) -> None:
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(ConfigError, match=r"\[schedule-secret-in-environment\]") as refused:
         told("", variables)
-    assert refused.value.code == "schedule-secret-in-environment"
     assert next(iter(variables)) in refused.value.message
     assert CANARY not in str(refused.value)
 
@@ -179,9 +178,8 @@ def test_what_systemd_would_fill_in_is_written_so_that_it_does_not() -> None:
 
 
 def test_one_unit_cannot_be_given_several_files_for_one_setting() -> None:
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(ConfigError, match=r"\[schedule-files-differ\]"):
         systemd(schedule(told(APART)))
-    assert refused.value.code == "schedule-files-differ"
     alone = systemd(schedule(told(APART, names=("a",)), chosen=("a",)))
     assert "LoadCredential=operator-certificate:/secrets/a.pem" in alone["authentik-entra-rotate-a.service"]
     # A user who may read both finds them by the settings file.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from observed import observed_authentik
 
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import Person, Provider, ProviderPk, ProvisioningScope
-from authentik_entra_bootstrap.planning.observation import ObservedAuthentik
 from authentik_entra_bootstrap.planning.scope import Effect, ScopeChange, provider_changes, scope_change
 
 PROVIDER = Provider(
@@ -20,29 +19,21 @@ STAFF = EVERYBODY[:2]
 DOMAINS = ("contoso.example",)
 
 
-@pytest.fixture
-def change(make_authentik: Callable[..., ObservedAuthentik]) -> Callable[..., ScopeChange | None]:
+def change(
+    provider: dict[str, object], settings: dict[str, object], group: str | None = None, **seen: object
+) -> ScopeChange | None:
     """What settings do to a provider: its fields and settings by name, what is read from authentik besides."""
-
-    def make(
-        provider: dict[str, object], settings: dict[str, object], group: str | None = None, **seen: object
-    ) -> ScopeChange | None:
-        authentik = make_authentik(
-            provider=replace(PROVIDER, **provider),
-            filter_group=group,
-            names={"s": "Staff", "r": "Research"},
-            **{"scope_now": ProvisioningScope(STAFF, 7), "scope": ProvisioningScope(EVERYBODY, 7), **seen},
-        )
-        desired = ConnectionSettings(**settings).desired()
-        return scope_change(provider_changes(desired, authentik), authentik, DOMAINS)
-
-    return make
+    authentik = observed_authentik(
+        provider=replace(PROVIDER, **provider),
+        filter_group=group,
+        names={"s": "Staff", "r": "Research"},
+        **{"scope_now": ProvisioningScope(STAFF, 7), "scope": ProvisioningScope(EVERYBODY, 7), **seen},
+    )
+    desired = ConnectionSettings(**settings).desired()
+    return scope_change(provider_changes(desired, authentik), authentik, DOMAINS)
 
 
-Change = Callable[..., ScopeChange | None]
-
-
-def test_a_filter_that_is_removed_widens_from_two_users_to_five(change: Change) -> None:
+def test_a_filter_that_is_removed_widens_from_two_users_to_five() -> None:
     found = change({"filter_group": "s"}, {"filter_group": ""})
     assert found is not None
     assert (found.fields, found.before, found.after) == ({"filter_group": Effect.WIDENS}, 2, 5)
@@ -58,7 +49,7 @@ def test_a_filter_that_is_removed_widens_from_two_users_to_five(change: Change) 
     ],
 )
 def test_linked_accounts_that_leave_the_scope_are_counted_with_what_may_become_of_them(
-    change: Change, action: str, fate: str
+    action: str, fate: str
 ) -> None:
     found = change(
         {"user_delete_action": action},
@@ -74,14 +65,14 @@ def test_linked_accounts_that_leave_the_scope_are_counted_with_what_may_become_o
     assert "repeats its full syncs" in found.texts[3]
 
 
-def test_another_filter_group_both_brings_and_takes_people(change: Change) -> None:
+def test_another_filter_group_both_brings_and_takes_people() -> None:
     found = change({"filter_group": "s"}, {"filter_group": "Research"}, "r", linked=frozenset())
     assert found is not None
     assert found.fields == {"filter_group": Effect.REPLACES}
     assert found.texts == ("filter_group: Staff (s) -> Research (r)", "2 users -> 5 users")
 
 
-def test_links_and_users_that_may_not_be_seen_are_said_to_be_unknown(change: Change) -> None:
+def test_links_and_users_that_may_not_be_seen_are_said_to_be_unknown() -> None:
     unseen = ProvisioningScope(None, None)
     found = change({}, {"filter_group": "Staff"}, "s", scope_now=unseen, scope=unseen, linked=frozenset({1}))
     assert found is not None
@@ -105,7 +96,7 @@ def test_links_and_users_that_may_not_be_seen_are_said_to_be_unknown(change: Cha
     ],
 )  # fmt: skip
 def test_each_setting_that_widens_narrows_or_deletes_more_is_a_change_of_scope(
-    change: Change, provider: dict[str, object], settings: dict[str, object], effects: dict[str, Effect]
+    provider: dict[str, object], settings: dict[str, object], effects: dict[str, Effect]
 ) -> None:
     found = change(provider, settings, linked=frozenset())
     assert found is not None
@@ -124,12 +115,12 @@ def test_each_setting_that_widens_narrows_or_deletes_more_is_a_change_of_scope(
     ],
 )
 def test_what_is_milder_or_about_other_things_is_none(
-    change: Change, provider: dict[str, object], settings: dict[str, object]
+    provider: dict[str, object], settings: dict[str, object]
 ) -> None:
     assert change(provider, settings) is None
 
 
-def test_a_dry_run_that_ends_brings_everybody_and_every_group(change: Change) -> None:
+def test_a_dry_run_that_ends_brings_everybody_and_every_group() -> None:
     found = change({"dry_run": True}, {"dry_run_sync": False})
     assert found is not None
     assert found.texts == (

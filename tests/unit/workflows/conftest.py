@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from model_world import World
 
 
 @pytest.fixture
-def make_world() -> Callable[..., World]:
-    """Worlds with settings of their own."""
-    return World
-
-
-@pytest.fixture
-def world(make_world: Callable[..., World]) -> World:
+def world() -> World:
     """An empty tenant and an empty authentik."""
-    return make_world()
+    return World()
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from model_world import World, at_each_call
+from model_tenant import TENANT
+from model_world import Accident, Call, World, at_each_call
 
 from authentik_entra_bootstrap.domain import (
     AppId,
@@ -34,11 +34,9 @@ from authentik_entra_bootstrap.workflows.status import look_at_status
 SLUG = "by-hand"
 
 
-def by_hand(make_world: Callable[..., World], **fields: object) -> World:
+def by_hand(**fields: object) -> World:
     """A connection that people made, working with a secret of their own."""
-    from model_tenant import TENANT
-
-    world = make_world()
+    world = World()
     application = Application(
         AppObjectId("object-hand"), AppId("client-hand"), "By hand", None, "AzureADMyOrg", ("terraform",)
     )
@@ -65,27 +63,23 @@ async def converges(world: World) -> None:
     assert world.tenant.app.display_name == "By hand"
     assert world.server.provider_now.name == "By hand too"
     world.want(adopt=None)
-    before = len(world.wire.calls)
-    await world.run()
-    assert world.wire.writes(before) == []
+    await world.idle_run()
 
 
-async def test_the_unique_name_is_filled_in_once(make_world: Callable[..., World]) -> None:
-    world = by_hand(make_world)
+async def test_the_unique_name_is_filled_in_once() -> None:
+    world = by_hand()
     await converges(world)
     assert world.tenant.app.unique_name == "authentik-entra-default"
 
 
-async def test_one_of_its_own_is_kept(make_world: Callable[..., World]) -> None:
-    world = by_hand(make_world, unique_name="bicep")
+async def test_one_of_its_own_is_kept() -> None:
+    world = by_hand(unique_name="bicep")
     await converges(world)
     assert world.tenant.app.unique_name == "bicep"
 
 
-async def test_a_refused_unique_name_is_said_and_does_not_stop_the_run(
-    make_world: Callable[..., World],
-) -> None:
-    world = by_hand(make_world)
+async def test_a_refused_unique_name_is_said_and_does_not_stop_the_run() -> None:
+    world = by_hand()
     world.wire.accidents.append(_refuse_naming(world))
     await world.run()
     world.assert_converged()
@@ -95,26 +89,20 @@ async def test_a_refused_unique_name_is_said_and_does_not_stop_the_run(
     assert world.tenant.app.unique_name == "authentik-entra-default", "tags and provider led back to it"
 
 
-def _refuse_naming(world: World) -> object:
-    from model_world import Accident
+def _refuse_naming(world: World) -> Accident:
+    updates: list[Call] = []
 
-    updates: list[int] = []
-
-    def second_update(call: object) -> bool:
-        if getattr(call, "name", "") != "entra.update_application":
-            return False
-        updates.append(1)
-        return len(updates) > 1 and world.tenant.app.unique_name is None
+    def second_update(call: Call) -> bool:
+        updates.extend([call] * (call.name == "entra.update_application"))
+        return len(updates) > 1 and updates[-1] is call and world.tenant.app.unique_name is None
 
     return Accident(second_update, lambda: AlreadyExists("unique-name-taken", "taken"))
 
 
 @pytest.mark.parametrize("kind", ["killed-before", "killed-after", "unavailable"])
-async def test_an_interrupted_adoption_is_finished_by_the_next(
-    make_world: Callable[..., World], kind: str
-) -> None:
+async def test_an_interrupted_adoption_is_finished_by_the_next(kind: str) -> None:
     async def begin() -> World:
-        return by_hand(make_world)
+        return by_hand()
 
     async def judge(world: World) -> None:
         await world.run()
@@ -126,29 +114,21 @@ async def test_an_interrupted_adoption_is_finished_by_the_next(
 
 async def test_nothing_is_there_to_be_taken_over(world: World) -> None:
     world.want(adopt=AppId("client-hand"))
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match=r"\[adopt-application-not-found\]"):
         await world.run()
-    assert caught.value.code == "adopt-application-not-found"
     assert world.wire.writes() == []
     assert world.clock.slept, "somebody may have made it a moment ago"
 
 
-async def test_an_application_without_a_place_for_a_secret_is_not_taken_over(
-    make_world: Callable[..., World],
-) -> None:
-    world = by_hand(make_world, sign_in_audience="AzureADandPersonalMicrosoftAccount")
+async def test_an_application_without_a_place_for_a_secret_is_not_taken_over() -> None:
+    world = by_hand(sign_in_audience="AzureADandPersonalMicrosoftAccount")
     world.tenant.make_secret("a second", world.clock.now() + timedelta(days=700))
-    before = len(world.wire.calls)
-    with pytest.raises(AdminActionRequired) as caught:
+    with world.wire.no_writes(), pytest.raises(AdminActionRequired, match=r"\[too-many-secrets\]"):
         await world.run()
-    assert caught.value.code == "too-many-secrets"
-    assert world.wire.writes(before) == []
 
 
-async def test_secrets_of_the_service_principal_are_listed_and_left_alone(
-    make_world: Callable[..., World],
-) -> None:
-    world = by_hand(make_world)
+async def test_secrets_of_the_service_principal_are_listed_and_left_alone() -> None:
+    world = by_hand()
     now = world.clock.now()
     theirs = ClientSecret(KeyId("key-sp"), "on the principal", "abc", now, now + timedelta(days=9))
     principal = ServicePrincipal(

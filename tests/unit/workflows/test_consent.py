@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
+from model_world import World
 
 from authentik_entra_bootstrap.errors import AdminActionRequired, BootstrapError, Denied, ServiceUnavailable
 from authentik_entra_bootstrap.planning.consent import ConsentRequired
 from authentik_entra_bootstrap.workflows.consent import await_consent, see_consent
-
-if TYPE_CHECKING:
-    from model_world import World
 
 
 async def refused(world: World) -> ConsentRequired:
@@ -106,17 +103,15 @@ async def test_one_refused_role_keeps_the_others_from_nothing(world: World) -> N
 
 async def test_another_refusal_is_no_matter_of_consent(world: World) -> None:
     world.wire.fail("entra.assign_role", AdminActionRequired("quota-exceeded", "full"))
-    with pytest.raises(AdminActionRequired) as caught:
+    with pytest.raises(AdminActionRequired, match=r"\[quota-exceeded\]") as caught:
         await world.run()
-    assert caught.value.code == "quota-exceeded"
     assert not isinstance(caught.value, ConsentRequired)
     assert world.ours == []
 
 
 async def test_without_an_application_there_is_nothing_to_consent_to(world: World) -> None:
-    with pytest.raises(AdminActionRequired) as caught:
+    with pytest.raises(AdminActionRequired, match=r"\[no-application-yet\]"):
         await see_consent(world.context(), world.desired)
-    assert caught.value.code == "no-application-yet"
     assert 5 < sum(world.clock.slept) < 20
 
 
@@ -177,6 +172,5 @@ async def test_waiting_ends_at_once_for_what_waiting_does_not_mend(world: World)
     world.tenant.may_consent = False
     error = await refused(world)
     world.wire.fail("entra.operator", Denied("operator-secret-wrong", "no"))
-    with pytest.raises(BootstrapError) as caught:
+    with pytest.raises(BootstrapError, match=r"\[operator-secret-wrong\]"):
         await await_consent(world.context(), world.desired, error.state)
-    assert caught.value.code == "operator-secret-wrong"

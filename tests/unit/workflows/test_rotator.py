@@ -7,22 +7,16 @@ import stat
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from model_line import START, Clock
-from model_rotator import Directory, key_of
-from model_tenant import OPERATOR, TENANT, Tenant
-from model_world import ACCIDENTS, Wire, at_each_call
+from model_line import START
+from model_rotator import RotatorWorld, key_of
+from model_tenant import OPERATOR
+from model_world import ACCIDENTS, at_each_call
 
 from authentik_entra_bootstrap.config import ConnectionSettings
-from authentik_entra_bootstrap.domain import (
-    AppId,
-    FederatedCredential,
-    KeyCredential,
-    TokenClaims,
-)
+from authentik_entra_bootstrap.domain import FederatedCredential, KeyCredential, SecretText
 from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.errors import (
     ConfigError,
@@ -33,53 +27,32 @@ from authentik_entra_bootstrap.errors import (
 from authentik_entra_bootstrap.rotator.credentials import KEY_NAME
 from authentik_entra_bootstrap.rotator.plan import TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.support import certificates
-from authentik_entra_bootstrap.support.waiting import Waiter
-from authentik_entra_bootstrap.workflows.context import Reporter
 from authentik_entra_bootstrap.workflows.rotator import (
     RotatorOutcome,
     Wanted,
     apply_rotator,
     prepare_rotator,
 )
-from authentik_entra_bootstrap.workflows.rotator_certificates import RotatorContext
-
-if TYPE_CHECKING:
-    from authentik_entra_bootstrap.domain import SecretText
 
 FOREIGN = KeyCredential("foreign", "somebody's", START, START + timedelta(days=9999))
 DESIRED = ConnectionSettings().desired()
-PRIVATE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+RIGHTS = ("Application.ReadWrite.All", "Directory.Read.All", "AppRoleAssignment.ReadWrite.All")
+pytestmark = pytest.mark.usefixtures("_one_private_key")
 
 
-class World(Reporter):
-    """One tenant, one folder for key files, and a worker that goes on with the last proven key."""
+class World(RotatorWorld):
+    """One folder for key files, and a worker that goes on with the last proven key."""
 
-    def __init__(self, folder: Path, **state: Any) -> None:
-        self.clock = Clock()
-        self.tenant = Tenant(self.clock)
-        self.wire = Wire(self.tenant, watch=self._watch)
-        rights = {"Application.ReadWrite.All", "Directory.Read.All", "AppRoleAssignment.ReadWrite.All"}
-        self.tenant.operator_claims = TokenClaims(
-            TENANT, OPERATOR, AppId("operator"), roles=frozenset(rights)
-        )
-        self.entra = Directory(self.wire, self.tenant)
-        for name, value in state.items():
-            setattr(self.entra if hasattr(self.entra, name) else self.tenant, name, value)
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.sign_in_as("operator", *RIGHTS)
         self.folder = folder
         self.worker: SecretText | None = None
         self.locked_out: list[str] = []
-        self.done: list[str] = []
 
-    def _watch(self, made: Any) -> None:
+    def look(self, after: str) -> None:
         if self.worker is not None and not self.entra.takes(self.worker):
-            self.locked_out.append(made.name)
-
-    def context(self) -> RotatorContext:
-        waiter = Waiter(self.clock.monotonic, self.clock.sleep)
-        return RotatorContext(self.entra, waiter, self.clock.now, self)
-
-    def finished(self, what: str, _: str = "") -> None:
-        self.done.append(what)
+            self.locked_out.append(after)
 
     async def run(self, name: str = "key.pem", **wanted: Any) -> RotatorOutcome:
         asked = Wanted(key_file=self.folder / name, **wanted)
@@ -105,14 +78,6 @@ class World(Reporter):
         assert self.keys == {marks.current.key_id} | {item.key_id for item in marks.previous}
         assert TAG in self.tenant.app.tags
         assert self.locked_out == []
-
-
-@pytest.fixture(autouse=True)
-def one_private_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Certificates differ, the key behind them need not: making and checking one takes most of a second."""
-    made = PRIVATE_KEY
-    monkeypatch.setattr(certificates.rsa, "generate_private_key", lambda **_: made)
-    monkeypatch.setattr(certificates, "load_pem_private_key", lambda *_: made)
 
 
 @pytest.fixture
@@ -153,9 +118,8 @@ async def test_an_interrupted_create_is_finished_by_the_next(kind: str, tmp_path
     async def judge(world: World) -> None:
         world.assert_ready()
         assert len(world.keys) == 1
-        before = len(world.wire.calls)
-        await world.run()
-        assert world.wire.writes(before) == []
+        with world.wire.no_writes():
+            await world.run()
 
     assert await sweep(tmp_path, kind, nothing, World.run, judge) > 20
 
@@ -224,9 +188,8 @@ async def test_without_overlap_the_old_one_goes_at_once_and_only_ours(world: Wor
 
 async def test_nothing_due_and_another_file_named_makes_nothing(world: World) -> None:
     await world.run()
-    before = len(world.wire.calls)
-    await world.run("other.pem")
-    assert world.wire.writes(before) == []
+    with world.wire.no_writes():
+        await world.run("other.pem")
     assert not (world.folder / "other.pem").exists()
 
 
@@ -242,19 +205,16 @@ async def test_more_than_the_one_permission_fails_the_proof(world: World) -> Non
 async def test_somebody_else_s_application_is_left_alone(world: World) -> None:
     await world.run()
     world.tenant.change_app(tags=("other",))
-    before = len(world.wire.calls)
-    with pytest.raises(Conflict, match="rotator-name-taken"):
-        await world.run()
-    await world.entra.delete_application(world.tenant.app.app_object_id)
-    with pytest.raises(Conflict, match="rotator-deleted"):
-        await world.run("new.pem")
-    assert world.wire.writes(before) == ["entra.delete_application"]
+    with world.wire.only_writes("entra.delete_application"):
+        with pytest.raises(Conflict, match="rotator-name-taken"):
+            await world.run()
+        await world.entra.delete_application(world.tenant.app.app_object_id)
+        with pytest.raises(Conflict, match="rotator-deleted"):
+            await world.run("new.pem")
     assert UNIQUE_NAME == "authentik-entra-rotator"
 
 
-@pytest.mark.parametrize(
-    "left_out", ["Application.ReadWrite.All", "AppRoleAssignment.ReadWrite.All", "Directory.Read.All"]
-)
+@pytest.mark.parametrize("left_out", RIGHTS)
 async def test_what_the_operator_lacks_is_named_before_anything_is_written(
     left_out: str, world: World
 ) -> None:
@@ -263,12 +223,10 @@ async def test_what_the_operator_lacks_is_named_before_anything_is_written(
     world.tenant.change(assignments=())
     world.entra.connection_owners = frozenset({OPERATOR})
     world.tenant.operator_claims = replace(claims, roles=claims.roles - {left_out})
-    before = len(world.wire.calls)
-    with pytest.raises(Denied, match="entra-permission-missing") as caught:
+    with world.wire.no_writes(), pytest.raises(Denied, match="entra-permission-missing") as caught:
         await world.run()
     # Application.ReadWrite.All includes reading, which granting needs besides.
     assert left_out in caught.value.message or left_out == "Application.ReadWrite.All"
-    assert world.wire.writes(before) == []
 
 
 async def test_a_federated_credential_takes_the_place_of_a_certificate(world: World) -> None:

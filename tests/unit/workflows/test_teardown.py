@@ -63,10 +63,10 @@ async def test_a_second_run_has_nothing_to_do(working: World, options: dict[str,
 @pytest.mark.parametrize("kind", ACCIDENTS)
 @pytest.mark.parametrize("options", WAYS)
 async def test_an_accident_at_any_call_is_finished_by_the_next_run(
-    make_world: Any, options: dict[str, bool], kind: str
+    options: dict[str, bool], kind: str
 ) -> None:
     async def begin() -> World:
-        world = make_world()
+        world = World()
         await world.run()
         world.clock.advance(60)
         world.failing = watch_provider(world)
