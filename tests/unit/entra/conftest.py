@@ -6,7 +6,8 @@ import asyncio
 import base64
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -16,7 +17,10 @@ from azure.core.credentials import AccessToken
 from authentik_entra_bootstrap.domain import (
     CLOUDS,
     AppId,
+    ApplicationSpec,
     AppObjectId,
+    FederatedCredential,
+    KeyId,
     Network,
     ServicePrincipalObjectId,
     TenantId,
@@ -32,6 +36,25 @@ APPLICATION, CLIENT = AppObjectId(ID), AppId(ID)
 PRINCIPAL, RESOURCE = ServicePrincipalObjectId(ID), ServicePrincipalObjectId(OTHER)
 CANARY = "c4n~ary.S3cret &+%"
 CONTOSO = httpx.Response(200, json={"value": [{"id": TENANT, "displayName": "Contoso"}]})
+END = datetime(2027, 1, 1, tzinfo=UTC)
+SPEC = ApplicationSpec("name", "unique-name", ("tag",), frozenset(), (ID,))
+FEDERATED = FederatedCredential("name", "https://issuer", "subject", "audience")
+WRITES: dict[str, Callable[[EntraAdapter], Any]] = {
+    "create": lambda entra: entra.create_application(SPEC),
+    "update": lambda entra: entra.update_application(APPLICATION, tags=["x"]),
+    "restore": lambda entra: entra.restore_application(APPLICATION),
+    "delete": lambda entra: entra.delete_application(APPLICATION),
+    "purge": lambda entra: entra.purge_application(APPLICATION),
+    "principal": lambda entra: entra.create_service_principal(CLIENT),
+    "enable": lambda entra: entra.enable_service_principal(PRINCIPAL),
+    "assign": lambda entra: entra.assign_role(PRINCIPAL, RESOURCE, ID),
+    "grant": lambda entra: entra.grant_scopes(PRINCIPAL, RESOURCE, frozenset({"User.Read"}), None),
+    "add secret": lambda entra: entra.add_secret(APPLICATION, display_name="x", end_date_time=END),
+    "remove secret": lambda entra: entra.remove_secret(APPLICATION, KeyId(OTHER)),
+    "owner": lambda entra: entra.add_owner(APPLICATION, RESOURCE),
+    "keys": lambda entra: entra.replace_keys(APPLICATION, []),
+    "federate": lambda entra: entra.set_federated_credential(APPLICATION, FEDERATED),
+}
 NOT_THERE = "Resource 'x' does not exist or one of its queried reference-property objects are not present."
 
 

@@ -46,18 +46,8 @@ def untrusted() -> ssl.SSLCertVerificationError:
 CONNECT, READ = httpx.ConnectError, httpx.ReadError
 FAILURES: list[tuple[type[httpx.RequestError], BaseException | None, str, str]] = [
     (CONNECT, untrusted(), "tls-not-trusted", "self-signed certificate"),
-    (
-        CONNECT,
-        socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
-        "host-not-found",
-        "graph.example",
-    ),
-    (
-        CONNECT,
-        socket.gaierror(socket.EAI_AGAIN, "Temporary failure"),
-        "entra-unreachable",
-        "temporary failure",
-    ),
+    (CONNECT, socket.gaierror(socket.EAI_NONAME, "Name unknown"), "host-not-found", "graph.example"),
+    (CONNECT, socket.gaierror(socket.EAI_AGAIN, "Temporary"), "entra-unreachable", "temporary"),
     (CONNECT, ConnectionRefusedError(111, "Connection refused"), "entra-unreachable", "connection refused"),
     (
         CONNECT,
@@ -89,23 +79,6 @@ def test_failures_are_told_apart_by_what_is_inside(
     if isinstance(found, Unreachable):
         assert found.sent is (code == "entra-reply-lost")
     assert is_transient(found) is (code in {"entra-unreachable", "entra-reply-lost"})
-
-
-@pytest.mark.parametrize(
-    ("status", "code"),
-    [
-        ("407 Proxy Authentication Required", "proxy-authentication-required"),
-        ("403 Forbidden", "proxy-refused"),
-        ("502 Bad Gateway", "proxy-unavailable"),
-    ],
-)
-def test_a_proxy_that_refuses_is_named(status: str, code: str) -> None:
-    error = httpx.ProxyError(status, request=httpx.Request("GET", GRAPH))
-    network = Network(proxy="http://user:canary@proxy.example:1")
-    found = connection_fault(error, network, RequestTrace("graph"))
-    assert found.code == code
-    assert "proxy.example:1" in found.message
-    assert "canary" not in found.message
 
 
 def test_a_proxy_that_cannot_be_reached_is_named_beside_the_host() -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import string
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from authentik_entra_bootstrap.domain import AppId, ApplicationSpec, TokenClaims
+from authentik_entra_bootstrap.domain import AppId, TokenClaims
 from authentik_entra_bootstrap.entra import CODES, operations
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
 from authentik_entra_bootstrap.entra.error_codes import fault
@@ -30,133 +29,90 @@ from authentik_entra_bootstrap.errors import (
     Unreachable,
 )
 
-from .conftest import APPLICATION, CLIENT, ID, NOT_THERE, OTHER, PRINCIPAL, RESOURCE, TENANT, Service, refused
+from .conftest import ID, NOT_THERE, OTHER, TENANT, WRITES, Service, refused
 
-SPEC = ApplicationSpec("name", "unique-name", ("tag",), frozenset(), (ID,))
-END = datetime(2027, 1, 1, tzinfo=UTC)
-
-
-def create(entra: EntraAdapter) -> Any:
-    return entra.create_application(SPEC)
-
-
-def update(entra: EntraAdapter) -> Any:
-    return entra.update_application(APPLICATION, tags=["x"])
-
-
-def assign(entra: EntraAdapter) -> Any:
-    return entra.assign_role(PRINCIPAL, RESOURCE, ID)
-
-
-def grant(entra: EntraAdapter) -> Any:
-    return entra.grant_scopes(PRINCIPAL, RESOURCE, frozenset({"User.Read"}), None)
-
-
-def add(entra: EntraAdapter) -> Any:
-    return entra.add_secret(APPLICATION, display_name="name", end_date_time=END)
-
-
-def principal(entra: EntraAdapter) -> Any:
-    return entra.create_service_principal(CLIENT)
-
-
-REFUSALS: dict[type[BootstrapError], list[tuple[Any, httpx.Response, str]]] = {
+REVOKED = (
+    "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: "
+    "TokenIssuedBeforeRevocationTimestamp"
+)
+BY_POLICY = f"not allowed as per assigned policy '{ID}'."
+TAKEN = "Another object with the same value for property uniqueName already exists."
+TWO_AT_MOST = "You can only add a maximum of 2 encrypted credentials."
+NOT_OFFERED = f"Permission being assigned was not found on application '{ID}'."
+DENIED = "Authorization_RequestDenied"
+CONCURRENT = "Directory_ConcurrencyViolation"
+REFUSALS: dict[type[BootstrapError], list[tuple[str, httpx.Response, str]]] = {
     Denied: [
-        (create, refused(401, "InvalidAuthenticationToken", "expired"), "operator-token-refused"),
-        (create, refused(403, "Authorization_RequestDenied"), "entra-permission-missing"),
-        (principal, refused(403, "Authorization_RequestDenied", "Insufficient"), "entra-permission-missing"),
-        (update, refused(401, "Authorization_IdentityNotFound"), "operator-not-in-tenant"),
-        (update, refused(403, "Authorization_IdentityNotFound"), "operator-not-in-tenant"),
-        (
-            update,
-            refused(
-                401,
-                "InvalidAuthenticationToken",
-                "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: "
-                "TokenIssuedBeforeRevocationTimestamp",
-            ),
-            "access-revoked",
-        ),
+        ("create", refused(401, "InvalidAuthenticationToken", "expired"), "operator-token-refused"),
+        ("create", refused(403, DENIED), "entra-permission-missing"),
+        ("principal", refused(403, DENIED, "Insufficient"), "entra-permission-missing"),
+        ("update", refused(401, "Authorization_IdentityNotFound"), "operator-not-in-tenant"),
+        ("update", refused(403, "Authorization_IdentityNotFound"), "operator-not-in-tenant"),
+        ("update", refused(401, "InvalidAuthenticationToken", REVOKED), "access-revoked"),
     ],
     AdminActionRequired: [
-        (create, refused(403, "Directory_QuotaExceeded"), "quota-exceeded"),
-        (create, refused(400, "ServiceTreeValueMissing"), "service-management-reference-required"),
-        (create, refused(400, "SignInAudienceNotAllowedAsPerAppPolicy"), "tenant-policy-forbids"),
-        (assign, refused(403, "Authorization_RequestDenied"), "consent-required"),
-        (grant, refused(403, "Authorization_RequestDenied"), "consent-required"),
+        ("create", refused(403, "Directory_QuotaExceeded"), "quota-exceeded"),
+        ("create", refused(400, "ServiceTreeValueMissing"), "service-management-reference-required"),
+        ("create", refused(400, "SignInAudienceNotAllowedAsPerAppPolicy"), "tenant-policy-forbids"),
+        ("assign", refused(403, DENIED), "consent-required"),
+        ("grant", refused(403, DENIED), "consent-required"),
         (
-            add,
-            refused(
-                400, "CredentialTypeNotAllowedAsPerAppPolicy", f"not allowed as per assigned policy '{ID}'."
-            ),
+            "add secret",
+            refused(400, "CredentialTypeNotAllowedAsPerAppPolicy", BY_POLICY),
             "secrets-forbidden-by-policy",
         ),
         (
-            add,
-            refused(400, "CredentialInvalidLifetimeAsPerAppPolicy", f"exceeds … assigned policy '{ID}'."),
+            "add secret",
+            refused(400, "CredentialInvalidLifetimeAsPerAppPolicy", BY_POLICY),
             "secret-lifetime-exceeds-policy",
         ),
-        (add, refused(403, "Directory_ResourceSizeExceeded"), "too-many-secrets"),
-        (add, refused(400, "TooManyCredentials"), "too-many-secrets"),
-        (add, refused(400, "TooManyAppPasswords"), "too-many-secrets"),
-        (
-            add,
-            refused(400, message="You can only add a maximum of 2 encrypted credentials."),
-            "too-many-secrets",
-        ),
-        (add, refused(400, message="The credential limit has been reached."), "too-many-secrets"),
+        ("add secret", refused(403, "Directory_ResourceSizeExceeded"), "too-many-secrets"),
+        ("add secret", refused(400, "TooManyCredentials"), "too-many-secrets"),
+        ("add secret", refused(400, "TooManyAppPasswords"), "too-many-secrets"),
+        ("add secret", refused(400, message=TWO_AT_MOST), "too-many-secrets"),
+        ("add secret", refused(400, message="The credential limit has been reached."), "too-many-secrets"),
     ],
     AlreadyExists: [
-        (
-            create,
-            refused(
-                400, message="Another object with the same value for property uniqueName already exists."
-            ),
-            "unique-name-taken",
-        ),
+        ("create", refused(400, message=TAKEN), "unique-name-taken"),
     ],
     UnexpectedAnswer: [
-        (create, refused(400, message="Invalid value specified"), "unexpected-answer"),
-        (add, refused(400, message="Something about the display name"), "unexpected-answer"),
-        (create, httpx.Response(403, text="<html>blocked by proxy</html>"), "unexpected-answer"),
-        (create, httpx.Response(404), "unexpected-answer"),
-        (create, httpx.Response(302, headers={"location": "https://portal/"}), "unexpected-answer"),
-        (update, httpx.Response(302, headers={"location": "https://portal/"}), "unexpected-answer"),
-        (create, httpx.Response(201, json=["no", "object"]), "unexpected-answer"),
-        (create, httpx.Response(201, json={"id": ID}), "unexpected-answer"),
-        (create, httpx.Response(201), "unexpected-answer"),
+        ("create", refused(400, message="Invalid value specified"), "unexpected-answer"),
+        ("add secret", refused(400, message="Something about the display name"), "unexpected-answer"),
+        ("create", httpx.Response(403, text="<html>blocked by proxy</html>"), "unexpected-answer"),
+        ("create", httpx.Response(404), "unexpected-answer"),
+        ("create", httpx.Response(302, headers={"location": "https://portal/"}), "unexpected-answer"),
+        ("update", httpx.Response(302, headers={"location": "https://portal/"}), "unexpected-answer"),
+        ("create", httpx.Response(201, json=["no", "object"]), "unexpected-answer"),
+        ("create", httpx.Response(201, json={"id": ID}), "unexpected-answer"),
+        ("create", httpx.Response(201), "unexpected-answer"),
     ],
     Throttled: [
-        (create, refused(429, "TooManyRequests"), "entra-throttled"),
+        ("create", refused(429, "TooManyRequests"), "entra-throttled"),
     ],
     ServiceUnavailable: [
-        (create, refused(503, "Directory_ConcurrencyViolation"), "entra-concurrent-change"),
-        (create, refused(409, "Directory_ConcurrencyViolation"), "entra-concurrent-change"),
-        (create, refused(500, "InternalServerError"), "entra-unavailable"),
-        (create, refused(502, "BadGateway"), "entra-unavailable"),
-        (create, refused(504, "GatewayTimeout"), "entra-unavailable"),
-        (create, refused(424, "FailedDependency"), "entra-unavailable"),
+        ("create", refused(503, CONCURRENT), "entra-concurrent-change"),
+        ("create", refused(409, CONCURRENT), "entra-concurrent-change"),
+        ("create", refused(500, "InternalServerError"), "entra-unavailable"),
+        ("create", refused(502, "BadGateway"), "entra-unavailable"),
+        ("create", refused(504, "GatewayTimeout"), "entra-unavailable"),
+        ("create", refused(424, "FailedDependency"), "entra-unavailable"),
     ],
     Conflict: [
-        (create, refused(409, "Something_Else", "in the way"), "entra-conflict"),
+        ("create", refused(409, "Something_Else", "in the way"), "entra-conflict"),
     ],
     NotFound: [
-        (update, refused(404, "Request_ResourceNotFound", NOT_THERE), "entra-object-not-found"),
-        (update, refused(400, message=NOT_THERE), "entra-object-not-found"),
-        (
-            assign,
-            refused(400, message=f"Permission being assigned was not found on application '{ID}'."),
-            "permission-not-offered",
-        ),
-        (add, refused(404, "Request_ResourceNotFound", NOT_THERE), "entra-object-not-found"),
+        ("update", refused(404, "Request_ResourceNotFound", NOT_THERE), "entra-object-not-found"),
+        ("update", refused(400, message=NOT_THERE), "entra-object-not-found"),
+        ("assign", refused(400, message=NOT_OFFERED), "permission-not-offered"),
+        ("add secret", refused(404, "Request_ResourceNotFound", NOT_THERE), "entra-object-not-found"),
     ],
     Unreachable: [
-        (add, httpx.Response(200, json={"keyId": ID, "secretText": None}), "secret-reply-lost"),
-        (add, httpx.Response(200, text="<html>proxy</html>"), "secret-reply-lost"),
-        (add, httpx.Response(204), "secret-reply-lost"),
-        (add, refused(503, "ServiceUnavailable"), "secret-reply-lost"),
-        (add, refused(500, "InternalServerError"), "secret-reply-lost"),
-        (add, httpx.Response(502, html="<p>bad gateway</p>"), "secret-reply-lost"),
+        ("add secret", httpx.Response(200, json={"keyId": ID, "secretText": None}), "secret-reply-lost"),
+        ("add secret", httpx.Response(200, text="<html>proxy</html>"), "secret-reply-lost"),
+        ("add secret", httpx.Response(204), "secret-reply-lost"),
+        ("add secret", refused(503, "ServiceUnavailable"), "secret-reply-lost"),
+        ("add secret", refused(500, "InternalServerError"), "secret-reply-lost"),
+        ("add secret", httpx.Response(502, html="<p>bad gateway</p>"), "secret-reply-lost"),
     ],
 }
 
@@ -165,16 +121,16 @@ CASES = [(kind, *row) for kind, rows in REFUSALS.items() for row in rows]
 
 
 @pytest.mark.parametrize(
-    ("kind", "call", "answer", "code"),
+    ("kind", "name", "answer", "code"),
     CASES,
-    ids=[f"{call.__name__}-{answer.status_code}-{code}" for _, call, answer, code in CASES],
+    ids=[f"{name}-{answer.status_code}-{code}" for _, name, answer, code in CASES],
 )
 async def test_every_refusal_has_its_error(
-    service: Service, entra: EntraAdapter, kind: type[BootstrapError], call: Any, answer: Any, code: str
+    service: Service, entra: EntraAdapter, kind: type[BootstrapError], name: str, answer: Any, code: str
 ) -> None:
     service.always = answer
     with pytest.raises(BootstrapError) as caught:
-        await call(entra)
+        await WRITES[name](entra)
     error = caught.value
     assert (type(error), error.code) == (kind, code)
     assert kind is CODES[code].kind
@@ -184,7 +140,7 @@ async def test_every_refusal_has_its_error(
     assert error.trace.status == answer.status_code
     assert error.trace.path.startswith("/")
     assert error.trace.correlation_id
-    if not isinstance(error, Temporary) or call is add:
+    if not isinstance(error, Temporary) or name == "add secret":
         assert service.slept == []
 
 
@@ -215,9 +171,9 @@ async def test_what_a_refused_service_principal_lacks(
     service: Service, entra: EntraAdapter, roles: tuple[str, ...], missing: str
 ) -> None:
     service.credential.roles = list(roles)
-    service.always = refused(403, "Authorization_RequestDenied")
+    service.always = refused(403, DENIED)
     with pytest.raises(Denied) as caught:
-        await update(entra)
+        await WRITES["update"](entra)
     assert caught.value.facts["missing_permission"] == missing
     assert "Cloud Application Administrator" in caught.value.remedy
 

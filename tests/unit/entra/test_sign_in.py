@@ -24,7 +24,7 @@ import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ServiceRequestError
 from azure.core.pipeline.transport import HttpRequest
-from azure.identity.aio import ClientAssertionCredential, ClientSecretCredential
+from azure.identity.aio import ClientSecretCredential
 
 from authentik_entra_bootstrap.domain import CLOUDS, AppId, Network, OperatorIdentity, TenantId
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
@@ -36,7 +36,7 @@ from authentik_entra_bootstrap.errors import BootstrapError, Denied, Temporary
 from authentik_entra_bootstrap.support.network import TOKEN_LIMIT
 from authentik_entra_bootstrap.support.waiting import Waiter
 
-from .conftest import CANARY, OTHER, TENANT, Given, Service, jwt, refused
+from .conftest import CANARY, CONTOSO, OTHER, TENANT, Given, Service, jwt, refused
 
 APP = AppId(OTHER)
 TOKEN = jwt()
@@ -94,13 +94,6 @@ async def test_one_request_for_a_token(service: Service, cloud: str) -> None:
     }
 
 
-async def test_an_assertion_is_sent_as_it_is(service: Service) -> None:
-    service.always = GRANTED
-    await signed_in(service, partial(ClientAssertionCredential, TENANT, APP, lambda: CANARY))
-    assert form(service)["client_assertion"] == CANARY
-    assert "client_secret" not in form(service)
-
-
 async def test_timeouts_are_the_settings_unless_the_library_wants_shorter_ones(service: Service) -> None:
     transport = CredentialTransport(service.tokens(connect_timeout=3, read_timeout=7), WHO)
     async with ClientSecretCredential(TENANT, APP, CANARY, transport=transport, retry_total=0) as credential:
@@ -130,9 +123,8 @@ async def test_timeouts_are_the_settings_unless_the_library_wants_shorter_ones(s
 )
 async def test_refusals_become_the_errors_of_the_table(service: Service, answer: Any, code: str) -> None:
     service.always = answer
-    with pytest.raises(BootstrapError) as caught:
+    with pytest.raises(BootstrapError, match=rf"\[{code}\]") as caught:
         await signed_in(service)
-    assert caught.value.code == code
     assert caught.value.__context__ is None
     assert CANARY not in shown(caught.value)
     assert (len(service.requests) > 1) is isinstance(caught.value, Temporary)
@@ -152,9 +144,8 @@ async def test_an_error_for_the_library_holds_nothing_of_the_request(service: Se
 async def test_a_packed_answer_is_read(service: Service) -> None:
     packed = httpx.ByteStream(gzip.compress(refusing(7000215).content))
     service.always = httpx.Response(401, headers={"Content-Encoding": "gzip"}, stream=packed)
-    with pytest.raises(Denied) as caught:
+    with pytest.raises(Denied, match=r"\[secret-not-accepted\]") as caught:
         await signed_in(service)
-    assert caught.value.code == "secret-not-accepted"
     assert caught.value.trace is not None
     assert caught.value.trace.line() == (
         f"entra POST /{TENANT}/oauth2/v2.0/token: 401 AADSTS7000215 (request id trace, correlation id correlation)"
@@ -170,14 +161,6 @@ async def test_an_answer_of_more_than_a_megabyte_is_not_read(service: Service, b
         await signed_in(service)
     assert caught.value.code == "unexpected-answer"
     assert len(service.requests) == 1
-
-
-async def test_retry_after_is_heeded(service: Service) -> None:
-    service.answers = [httpx.Response(429, headers={"Retry-After": "9"})]
-    service.always = GRANTED
-    await signed_in(service)
-    assert len(service.slept) == 1
-    assert service.slept[0] >= 9
 
 
 async def test_a_token_service_that_was_never_reached_is_told_within_ten_seconds(service: Service) -> None:
@@ -262,11 +245,7 @@ def tokens(service: Service, login: str, **changes: Any) -> OperatorTokens:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    for name in (
-        "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN",
-        "IDENTITY_SERVER_THUMBPRINT",
-        "AZURE_TOKEN_CREDENTIALS",
-    ):
+    for name in BLOCKING:
         monkeypatch.delenv(name, raising=False)
 
     def give(**values: str) -> None:
@@ -307,13 +286,11 @@ async def test_a_given_credential_may_be_asynchronous(service: Service) -> None:
 
 
 async def test_a_token_of_another_tenant_is_refused(service: Service) -> None:
-    with pytest.raises(Denied) as caught:
+    with pytest.raises(Denied, match=r"\[wrong-tenant\]"):
         await tokens(service, "default", credential=Given(), tenant_id=TenantId(OTHER)).claims()
-    assert caught.value.code == "wrong-tenant"
     upper = TenantId(TENANT.upper())
-    assert (
-        await tokens(service, "default", credential=Given(), tenant_id=upper).claims()
-    ).tenant_id == TENANT
+    operator = tokens(service, "default", credential=Given(), tenant_id=upper)
+    assert (await operator.claims()).tenant_id == TENANT
 
 
 async def test_the_token_is_kept_until_it_is_about_to_expire(service: Service) -> None:
@@ -328,12 +305,8 @@ async def test_the_token_is_kept_until_it_is_about_to_expire(service: Service) -
 
 async def test_requests_side_by_side_share_one_new_token(service: Service, entra: EntraAdapter) -> None:
     def answer(_: httpx.Request) -> httpx.Response:
-        expired = refused(401, "InvalidAuthenticationToken", "expired")
-        return (
-            expired
-            if service.credential.asked == 1
-            else httpx.Response(200, json={"value": [{"id": TENANT}]})
-        )
+        expired = service.credential.asked == 1
+        return refused(401, "InvalidAuthenticationToken", "expired") if expired else CONTOSO
 
     service.always = answer
     await asyncio.gather(*(entra.organization() for _ in range(5)))
@@ -345,9 +318,8 @@ async def test_a_credential_that_fails_in_its_own_way(service: Service) -> None:
         def get_token(self, *_scopes: str, **_options: Any) -> AccessToken:
             raise KeyError(CANARY)
 
-    with pytest.raises(Denied) as caught:
+    with pytest.raises(Denied, match=r"\[no-operator-identity\]") as caught:
         await tokens(service, "default", credential=Failing()).claims()
-    assert caught.value.code == "no-operator-identity"
     assert CANARY not in shown(caught.value)
 
 
@@ -419,9 +391,8 @@ async def test_a_blocking_credential_signs_in_beside_the_loop(
     assert service.methods()[-1] == "POST"
     service.always = refusing(7000215)
     operator.forget()
-    with pytest.raises(BootstrapError) as caught:
+    with pytest.raises(BootstrapError, match=r"\[operator-secret-wrong\]") as caught:
         await operator.get_token()
-    assert caught.value.code == "operator-secret-wrong"
     assert CANARY not in shown(caught.value)
 
 
@@ -438,16 +409,8 @@ async def test_a_workload_identity_signs_in(
     await operator.close()
 
 
-MANAGED = httpx.Response(
-    200,
-    json={
-        "access_token": TOKEN,
-        "expires_in": "3599",
-        "expires_on": "4000000000",
-        "resource": "x",
-        "token_type": "Bearer",
-    },
-)
+MANAGED_TOKEN = {"access_token": TOKEN, "expires_in": "3599", "expires_on": "4000000000", "resource": "x"}
+MANAGED = httpx.Response(200, json=MANAGED_TOKEN | {"token_type": "Bearer"})
 
 
 @pytest.mark.parametrize("login", ["managed-identity", "default"])
@@ -475,9 +438,8 @@ async def test_a_managed_identity_of_app_service_signs_in(
     assert service.requests[-1].headers["x-identity-header"] == CANARY
     service.always = httpx.Response(500, html=CANARY)
     operator.forget()
-    with pytest.raises(BootstrapError) as caught:
+    with pytest.raises(BootstrapError, match=r"\[no-operator-identity\]") as caught:
         await operator.get_token()
-    assert caught.value.code == "no-operator-identity"
     assert CANARY not in shown(caught.value)
     await operator.close()
 
@@ -492,14 +454,12 @@ async def test_azure_s_command_line_signs_in(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert (await tokens(service, "azure-cli").claims()).tenant_id == TENANT
     program.write_text("#!/bin/sh\necho 'ERROR: AADSTS700082: The refresh token has expired.' >&2\nexit 1\n")
-    with pytest.raises(BootstrapError) as caught:
+    with pytest.raises(BootstrapError, match=r"\[interaction-required\]"):
         await tokens(service, "azure-cli").claims()
-    assert caught.value.code == "interaction-required"
     program.unlink()
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BootstrapError) as caught:
+    with pytest.raises(BootstrapError, match=r"\[no-operator-identity\]") as caught:
         await tokens(service, "azure-cli").claims()
-    assert caught.value.code == "no-operator-identity"
     assert caught.value.facts["tried"] == "Azure CLI not found on path"
 
 
@@ -516,7 +476,6 @@ async def test_the_operator_of_the_settings(service: Service, tmp_path: Path) ->
             OperatorIdentity(APP, str(secret)), CredentialTransport(service.tokens(), WHO), None, print
         )
     unreadable = tokens(service, "default", operator=OperatorIdentity(APP, certificate_file=str(secret)))
-    with pytest.raises(BootstrapError) as caught:
+    with pytest.raises(BootstrapError, match=r"\[operator-credential-unusable\]") as caught:
         await unreadable.get_token()
-    assert caught.value.code == "operator-credential-unusable"
     assert CANARY not in shown(caught.value)
