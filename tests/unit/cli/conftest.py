@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -12,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from jsonschema import Draft202012Validator
 from model_world import World
 
 from authentik_entra_bootstrap.cli import run
 from authentik_entra_bootstrap.config import ConnectionSettings
+
+Valid = Callable[[dict[str, Any], str], None]
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,33 @@ class Said:
         return document
 
 
+@dataclass(frozen=True)
+class Command:
+    """Runs commands as they are typed."""
+
+    read: Callable[[], tuple[str, str]]
+    valid: Valid
+
+    def __call__(self, *arguments: str) -> Said:
+        self.read()
+        code = run(arguments)
+        return Said(int(code), *self.read())
+
+    def document(self, *arguments: str) -> Said:
+        """Run one for its JSON document, which is as the shipped schema says of its kind."""
+        said = self(*arguments, "--output", "json")
+        # What was found out is part of a verification's document, also where it fails.
+        verified = arguments[0] == "verify" and "evidence" in said.json
+        failed = said.json.get("error") and not verified
+        kind = "failure" if failed else arguments[0]
+        self.valid(said.json, "several" if "connections" in said.json else kind)
+        return said
+
+
 @pytest.fixture
 def world() -> World:
     """An empty tenant and an empty authentik."""
     return World()
-
-
-@pytest.fixture(autouse=True)
-def _quiet_logging() -> Iterator[None]:
-    """Commands set up logging for a whole process; tests share one."""
-    root, ours = logging.getLogger(), logging.getLogger("authentik_entra_bootstrap")
-    before = root.handlers[:], root.level, ours.level
-    yield
-    root.handlers[:], root.level, ours.level = before
-    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -63,8 +76,9 @@ def command(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     seen_settings: list[ConnectionSettings],
-) -> Callable[..., Said]:
-    """Run one command as typed, on the in-memory services."""
+    valid: Valid,
+) -> Command:
+    """Commands on the in-memory services."""
     from authentik_entra_bootstrap.workflows.session import Runtime, Session
 
     @asynccontextmanager
@@ -79,17 +93,11 @@ def command(
     monkeypatch.setenv("AUTHENTIK_URL", "https://ak.example")
     monkeypatch.chdir(tmp_path)
 
-    def execute(*arguments: str) -> Said:
-        capsys.readouterr()
-        code = run(arguments)
-        captured = capsys.readouterr()
-        return Said(int(code), captured.out, captured.err)
-
-    return execute
+    return Command(capsys.readouterr, valid)
 
 
 @pytest.fixture
-def made(command: Callable[..., Said], world: World) -> World:
+def made(command: Command, world: World) -> World:
     """A connection that was bootstrapped a while ago."""
     assert command("bootstrap", "--yes").code == 0
     world.age(hours=1)

@@ -6,29 +6,24 @@ import copy
 import runpy
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import pytest
 from jsonschema import Draft202012Validator
+from model_world import World
 
 from authentik_entra_bootstrap import cli
 from authentik_entra_bootstrap._version import __version__
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.errors import Denied, RequestTrace, Throttled
 
-if TYPE_CHECKING:
-    from model_world import World
+from .conftest import Command, Valid
 
-Command = Callable[..., Any]
 CONNECTED = ("check", "plan", "bootstrap", "status", "rotate", "verify")
-
-
-Valid = Callable[[dict[str, Any], str], None]
 
 
 @pytest.fixture
@@ -77,70 +72,61 @@ def test_from_check_to_verify_in_text(command: Command, world: World) -> None:
 
 @pytest.mark.parametrize("name", ["check", "plan", "bootstrap", "status"])
 def test_the_settings_file_is_named_or_that_there_is_none(
-    command: Command, valid: Valid, tmp_path: Path, name: str
+    command: Command, tmp_path: Path, name: str
 ) -> None:
     consent = ("--yes",) if name == "bootstrap" else ()
     assert "Settings: no settings file; environment and flags alone" in command(name, *consent).out
-    assert command(name, *consent, "--output", "json").json["settings_file"] is None
+    assert command.document(name, *consent).json["settings_file"] is None
     (tmp_path / "authentik-entra.toml").write_text("[defaults]\ntimeout = 1.5\n")
     place = str(tmp_path / "authentik-entra.toml")
     assert f"Settings: {place}" in command(name, *consent).out
-    said = command(name, *consent, "--output", "json")
+    said = command.document(name, *consent)
     assert said.json["settings_file"] == place
-    valid(said.json, name)
-    several = command(name, *consent, "--all", "--output", "json")
+    several = command.document(name, *consent, "--all")
     assert several.json["settings_file"] == place
-    valid(several.json, "several")
 
 
 def test_a_misspelt_variable_ends_the_command_before_any_request(
     command: Command, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUTHENTIK_ENTRA_FILTERGROUP", "Staff")
-    said = command("bootstrap", "--yes", "--output", "json")
+    said = command.document("bootstrap", "--yes")
     assert (said.code, said.json["error"]["code"]) == (3, "variable-unknown")
     assert world.wire.calls == []
 
 
 def test_from_check_to_verify_as_documents(command: Command, world: World, valid: Valid) -> None:
-    said = [command("check", "--output", "json"), command("plan", "--output", "json")]
+    said = [command.document("check"), command.document("plan")]
     valid(said[0].json, "check")
     valid(said[1].json, "plan")
     assert (said[1].code, said[1].json["exit_code"], said[1].json["changes"]) == (2, 2, 11)
-    foretold = command("preview", "--output", "json")
-    valid(foretold.json, "preview")
+    foretold = command.document("preview")
     assert len(foretold.json["items"]) == sum(foretold.json["preview"]["users"].values()) + 1
-    empty = command("status", "--output", "json", "--check")
-    valid(empty.json, "status")
+    empty = command.document("status", "--check")
     assert empty.code == 2
     assert (empty.json["application"], empty.json["provider"], empty.json["last_sync"]) == (None, None, None)
-    made = command("bootstrap", "--yes", "--output", "json")
-    valid(made.json, "bootstrap")
+    made = command.document("bootstrap", "--yes")
     assert made.json["secret"]["key_id"] == world.held().key_id
     assert made.json["secret"]["end"] == "2026-08-28T12:00:00Z"
     assert len(made.json["changed"]) == 11
-    again = command("bootstrap", "--output", "json")
-    valid(again.json, "bootstrap")
+    again = command.document("bootstrap")
     assert again.json["changed"] == []
-    status = command("status", "--output", "json", "--check")
-    valid(status.json, "status")
+    status = command.document("status", "--check")
     assert status.code == 0
     assert status.json["drift"] == []
     assert status.json["last_proof"]["ok"] is True
     assert status.json["last_sync"]["status"] == "successful"
-    verified = command("verify", "--output", "json")
-    valid(verified.json, "verify")
+    verified = command.document("verify")
     for item in (*said, made, again, status, verified):
         assert item.json["schema_version"] == 1
         assert item.out.isascii()
         assert world.server.secret not in item.out + item.err
 
 
-def test_a_connection_that_is_due_shows_its_dates(command: Command, world: World, valid: Valid) -> None:
+def test_a_connection_that_is_due_shows_its_dates(command: Command, world: World) -> None:
     command("bootstrap", "--yes")
     world.age(days=130)
-    status = command("status", "--output", "json")
-    valid(status.json, "status")
+    status = command.document("status")
     assert status.json["current_secret"]["renew_at"] == "2026-06-27T13:02:13Z"
     assert status.json["secret_state"] == {
         "action": "make",
@@ -166,34 +152,31 @@ def test_drift_is_repaired_and_not_called_proven_without_a_proof(
     assert "brought up to date; `authentik-entra verify` proves it\n" in said.out
 
 
-def test_verify_without_a_worker_is_told_in_both_forms(command: Command, world: World, valid: Valid) -> None:
+def test_verify_without_a_worker_is_told_in_both_forms(command: Command, world: World) -> None:
     command("bootstrap", "--yes")
     world.server.worker_runs = False
     text = command("verify")
     assert text.code == 7
     assert "[proof-not-available]" in text.err
-    document = command("verify", "--output", "json")
-    valid(document.json, "verify")
+    document = command.document("verify")
     assert document.code == 7
 
 
-def test_failures_of_a_check_are_its_result(command: Command, world: World, valid: Valid) -> None:
+def test_failures_of_a_check_are_its_result(command: Command, world: World) -> None:
     world.wire.fail("entra.operator", Denied("sign-in-failed", "AADSTS7000215", "Set AZURE_CLIENT_SECRET."))
     said = command("check")
     assert said.code == 4
     assert "Entra ID: AADSTS7000215 [sign-in-failed]" in said.out
     assert "What to do: Set AZURE_CLIENT_SECRET." in said.out
     world.wire.fail("entra.operator", Denied("sign-in-failed", "AADSTS7000215"))
-    document = command("check", "--output", "json")
-    valid(document.json, "check")
+    document = command.document("check")
     assert document.code == document.json["exit_code"] == 4
 
 
-def test_status_without_the_right_to_read_syncs(command: Command, world: World, valid: Valid) -> None:
+def test_status_without_the_right_to_read_syncs(command: Command, world: World) -> None:
     command("bootstrap", "--yes")
     world.wire.fail("authentik.sync_status", Denied("authentik-permission-missing", "May not look."), times=2)
-    document = command("status", "--output", "json")
-    valid(document.json, "status")
+    document = command.document("status")
     assert document.json["last_sync"] is None
     assert "May not look." in command("status").err
 
@@ -201,7 +184,7 @@ def test_status_without_the_right_to_read_syncs(command: Command, world: World, 
 # --- errors
 
 
-def test_an_error_of_a_service_is_told_whole(command: Command, world: World, valid: Valid) -> None:
+def test_an_error_of_a_service_is_told_whole(command: Command, world: World) -> None:
     trace = RequestTrace("graph", "GET", "/organization", 429, "TooManyRequests", "req-1", "corr-1")
     error = Throttled(
         "throttled", "Microsoft Graph asks for a pause.", "Run again later.", trace, {"limit": "x"}
@@ -216,8 +199,7 @@ def test_an_error_of_a_service_is_told_whole(command: Command, world: World, val
     assert "request id req-1, correlation id corr-1" in said.err
     assert "More: authentik-entra explain throttled" in said.err
     world.wire.fail("entra.organization", error)
-    document = command("plan", "--output", "json").json
-    valid(document, "failure")
+    document = command.document("plan").json
     assert document == {
         "schema_version": 1,
         "command": "plan",
@@ -240,19 +222,18 @@ def test_an_error_of_a_service_is_told_whole(command: Command, world: World, val
 
 
 @pytest.mark.parametrize("name", CONNECTED)
-def test_every_command_tells_wrong_settings_in_both_forms(command: Command, name: str, valid: Valid) -> None:
+def test_every_command_tells_wrong_settings_in_both_forms(command: Command, name: str) -> None:
     said = command(name, "--tenant-id", "not a guid")
     assert said.code == 3
     assert "--tenant-id: the Directory (tenant) ID is a GUID" in said.err
     assert "Traceback" not in said.err
-    document = command(name, "--tenant-id", "not a guid", "--output", "json")
-    valid(document.json, "failure")
+    document = command.document(name, "--tenant-id", "not a guid")
     assert document.json["error"]["code"] == "setting-invalid"
     assert document.err == ""
 
 
 def test_the_schema_refuses_what_no_command_prints(schema: dict[str, Any], command: Command) -> None:
-    document = command("plan", "--output", "json").json
+    document = command.document("plan").json
     for key, value in (
         ("exit_code", 99),
         ("command", "destroy"),
@@ -339,9 +320,7 @@ def test_where_nobody_can_be_asked_the_remedy_fits_the_command(
 @pytest.mark.parametrize(
     "call", ["entra.operator", "authentik.server", "entra.organization", "authentik.license"]
 )
-def test_an_interrupted_command_says_how_to_go_on(
-    command: Command, world: World, call: str, valid: Valid
-) -> None:
+def test_an_interrupted_command_says_how_to_go_on(command: Command, world: World, call: str) -> None:
     def interrupt(made: Any) -> None:
         if made.name == call:
             signal.raise_signal(signal.SIGINT)
@@ -351,8 +330,7 @@ def test_an_interrupted_command_says_how_to_go_on(
         said = command(name)
         text = "Interrupted. Run the same command again; it continues where this run stopped."
         assert (said.code, said.err.strip()) == (130, text)
-    document = command("status", "--output", "json")
-    valid(document.json, "failure")
+    document = command.document("status")
     assert (document.code, document.json["error"]["code"]) == (130, "interrupted")
 
 
@@ -362,15 +340,14 @@ def test_an_interrupted_command_says_how_to_go_on(
 def test_each_connection_is_run_whatever_becomes_of_the_others(
     command: Command, valid: Valid, several: None
 ) -> None:
-    document = command("status", "--connection", "nobody", "--connection", "south", "--output", "json").json
-    valid(document, "several")
+    document = command.document("status", "--connection", "nobody", "--connection", "south").json
     assert [(item["connection"], item["exit_code"]) for item in document["connections"]] == [
         ("nobody", 3),
         ("south", 0),
     ]
     assert document["connections"][0]["error"]["code"] == "unknown-connection"
     for name in ("check", "plan", "status", "verify"):
-        valid(command(name, "--all", "--output", "json").json, "several")
+        valid(command.document(name, "--all").json, "several")
 
 
 def test_an_interruption_stops_all_connections(

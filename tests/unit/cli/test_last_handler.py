@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,8 @@ import pytest
 from authentik_entra_bootstrap import cli
 from authentik_entra_bootstrap.errors import Denied, unexpected
 
-from .conftest import Said
+from .conftest import Command
 
-Command = Callable[..., Said]
-Valid = Callable[[dict[str, Any], str], None]
 CANARY = "canaryW7q"
 
 
@@ -31,7 +28,7 @@ def fail(_: object) -> None:
 # --- the last handler
 
 
-def test_what_nobody_expected_is_told_by_kind_and_place(command: Command, world: Any, valid: Valid) -> None:
+def test_what_nobody_expected_is_told_by_kind_and_place(command: Command, world: Any) -> None:
     world.wire.watch = fail
     said = command("status")
     assert said.code == 1
@@ -40,8 +37,7 @@ def test_what_nobody_expected_is_told_by_kind_and_place(command: Command, world:
     assert "--debug" in said.err
     assert "Traceback" not in said.err
     assert CANARY not in said.err + said.out
-    document = command("status", "--output", "json")
-    valid(document.json, "failure")
+    document = command.document("status")
     assert (document.code, document.json["exit_code"], document.json["error"]["code"]) == (1, 1, "unexpected")
     assert CANARY not in document.out + document.err
     assert "Traceback" not in document.err
@@ -52,7 +48,7 @@ def test_what_nobody_expected_in_one_connection_leaves_the_others_to_be_run(
 ) -> None:
     (tmp_path / "authentik-entra.toml").write_text("[connections.first]\n[connections.second]\n")
     world.wire.watch = fail
-    said = command("status", "--all", "--output", "json")
+    said = command.document("status", "--all")
     assert said.code == 1
     assert [item["error"]["code"] for item in said.json["connections"]] == ["unexpected"] * 2
     assert CANARY not in said.out + said.err
@@ -210,7 +206,7 @@ def test_full_disks_for_both_streams_leave_the_exit_code() -> None:
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_no_traceback(closed: str) -> None:
+def test_closed_streams_are_no_traceback(command: Command, closed: str) -> None:
     command = f'"{sys.executable}" -m authentik_entra_bootstrap completion bash {closed}'
     done = subprocess.run(
         ["/bin/sh", "-c", command],

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from model_world import World
 
 from authentik_entra_bootstrap.errors import Denied
 
-if TYPE_CHECKING:
-    from model_world import World
-
-Command = Callable[..., Any]
-Valid = Callable[[dict[str, Any], str], None]
+from .conftest import Command
 
 
-def test_with_nothing_due_nothing_is_written(command: Command, made: World, valid: Valid) -> None:
-    since = len(made.wire.calls)
-    text = command("rotate")
-    assert text.code == 0
-    assert text.out.startswith("default: nothing to do, next rotation 2026-06-27\n")
-    assert "next run      2026-06-27 13:02 UTC: the client secret is due" in text.out
-    document = command("rotate", "--output", "json")
-    valid(document.json, "rotate")
+def test_with_nothing_due_nothing_is_written(command: Command, made: World) -> None:
+    with made.wire.no_writes():
+        text = command("rotate")
+        assert text.code == 0
+        assert text.out.startswith("default: nothing to do, next rotation 2026-06-27\n")
+        assert "next run      2026-06-27 13:02 UTC: the client secret is due" in text.out
+        document = command.document("rotate")
     assert document.json["decision"] == {
         "action": "keep",
         "state": "current",
@@ -29,30 +23,26 @@ def test_with_nothing_due_nothing_is_written(command: Command, made: World, vali
         "certain": True,
     }
     assert (document.json["rotated"], document.json["changes"]) == (False, 0)
-    assert made.wire.writes(since) == []
     assert made.server.told == []
 
 
 def test_what_is_due_is_replaced_and_the_one_before_goes_after_its_overlap(
-    command: Command, made: World, valid: Valid
+    command: Command, made: World
 ) -> None:
     before = made.held()
     made.age(days=130)
-    wanted = command("rotate", "--dry-run", "--output", "json")
-    valid(wanted.json, "rotate")
+    wanted = command.document("rotate", "--dry-run")
     assert (wanted.code, wanted.json["exit_code"], wanted.json["changes"]) == (2, 2, 2)
     assert "rotated" not in wanted.json
     assert made.held() == before
-    done = command("rotate", "--output", "json")
-    valid(done.json, "rotate")
+    done = command.document("rotate")
     assert done.code == 0
     assert done.json["rotated"] is True
     assert done.json["secret"]["key_id"] == made.held().key_id != before.key_id
     assert done.json["next"]["reason"] == "a previous secret may be removed"
     made.assert_converged(secrets=2)
     made.age(hours=30)
-    retired = command("rotate", "--output", "json")
-    valid(retired.json, "rotate")
+    retired = command.document("rotate")
     assert retired.json["retired"] == [before.key_id]
     made.assert_converged(secrets=1)
     for said in (wanted, done, retired):
@@ -85,11 +75,9 @@ def test_quiet_is_silent_with_nothing_to_do_and_speaks_of_what_was_done(
     assert failed.err.startswith("ERROR: May not look. [entra-permission-missing]\n")
 
 
-def test_a_dry_run_tells_nobody_that_it_could_not_look(command: Command, made: World, valid: Valid) -> None:
+def test_a_dry_run_tells_nobody_that_it_could_not_look(command: Command, made: World) -> None:
     made.wire.fail("entra.find_application", Denied("entra-permission-missing", "May not look."), times=2)
-    since = len(made.wire.calls)
-    said = command("rotate", "--dry-run", "--output", "json")
-    valid(said.json, "failure")
+    with made.wire.no_writes():
+        said = command.document("rotate", "--dry-run")
     assert said.code == 4
-    assert made.wire.writes(since) == []
     assert made.server.told == []

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import pwd
 import shlex
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from authentik_entra_bootstrap.cli.schedule import HOMES
 from authentik_entra_bootstrap.support.private_files import barred
 
-Command = Callable[..., Any]
+from .conftest import Command
+
 ME = pwd.getpwuid(os.geteuid()).pw_name
 SETTINGS = """
 [defaults]

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from model_world import World
 
 from authentik_entra_bootstrap.domain import TaskRecord
 from authentik_entra_bootstrap.domain.application_tags import Delivered
 from authentik_entra_bootstrap.errors import Denied
 
-if TYPE_CHECKING:
-    from model_world import World
-
-Command = Callable[..., Any]
-Valid = Callable[[dict[str, Any], str], None]
+from .conftest import Command
 
 
 @pytest.fixture
@@ -38,11 +34,8 @@ def codes(document: dict[str, Any]) -> list[str]:
     return [item["code"] for item in document["alarms"]]
 
 
-def test_every_secret_stands_there_with_what_it_is_to_us(
-    command: Command, crowded: World, valid: Valid
-) -> None:
-    document = command("status", "--output", "json").json
-    valid(document, "status")
+def test_every_secret_stands_there_with_what_it_is_to_us(command: Command, crowded: World) -> None:
+    document = command.document("status").json
     found = {item["standing"]: item for item in document["application"]["secrets"]}
     assert set(found) == {"previous", "current", "foreign", "stray", "pending"}
     assert found["previous"]["retire_at"] == "2026-07-10T13:00:00Z"
@@ -77,9 +70,8 @@ def test_the_bar_shows_start_now_renewal_and_end(command: Command, crowded: Worl
 
 
 @pytest.mark.usefixtures("made")
-def test_a_healthy_connection_raises_no_alarm(command: Command, valid: Valid) -> None:
-    said = command("status", "--check", "--output", "json")
-    valid(said.json, "status")
+def test_a_healthy_connection_raises_no_alarm(command: Command) -> None:
+    said = command.document("status", "--check")
     assert (said.code, said.json["alarms"]) == (0, [])
     assert said.json["last_proof"]["by"] == "sync"
     assert said.json["last_failure"] is None
@@ -103,7 +95,7 @@ def test_the_end_of_a_secret_is_an_alarm_in_time(
 ) -> None:
     made.age(days=days, hours=-2)
     flags = () if within is None else ("--within", within)
-    said = command("status", "--check", "--output", "json", *flags)
+    said = command.document("status", "--check", *flags)
     assert codes(said.json) == expected
     assert said.json["healthy"] is not bool(expected)
     assert said.code == (2 if expected else 0)
@@ -124,14 +116,13 @@ def test_the_end_of_a_secret_is_an_alarm_in_time(
     [(31, 31, []), (29, None, ["licence-ends-soon"]), (-1, 29, ["token-ends-soon", "licence-ended"])],
 )
 def test_what_else_expires_is_an_alarm_a_metric_and_a_warning_of_check(
-    command: Command, made: World, valid: Valid, licence: int, token: int | None, expected: list[str]
+    command: Command, made: World, licence: int, token: int | None, expected: list[str]
 ) -> None:
     now = made.clock.now()
     made.server.licence = replace(made.server.licence, valid_until=now + timedelta(days=licence))
     ends = None if token is None else now + timedelta(days=token)
     made.server.api_tokens = (replace(made.server.api_tokens[0], expires=ends),)
-    said = command("status", "--check", "--output", "json")
-    valid(said.json, "status")
+    said = command.document("status", "--check")
     assert (said.code, codes(said.json)) == (2 if expected else 0, expected)
     shown = {item["kind"]: item["at"] for item in said.json["expiries"]}
     assert set(shown) == {"client-secret", "authentik-token", "authentik-licence"}
@@ -140,7 +131,7 @@ def test_what_else_expires_is_an_alarm_a_metric_and_a_warning_of_check(
     kinds = [line.partition(name)[2].split('"')[1] for line in metrics.splitlines() if name in line]
     assert sorted(kinds) == sorted(kind for kind, at in shown.items() if at)
     assert "What else of default expires" in command("status", "--output", "html").out
-    lines = command("check", "--output", "json").json["lines"]
+    lines = command.document("check").json["lines"]
     warned = [item for item in lines if item["name"].startswith("expiry of ") and item["level"] == "warning"]
     assert len(warned) == len(expected)
     assert all(item["remedy"] for item in warned)
@@ -148,17 +139,16 @@ def test_what_else_expires_is_an_alarm_a_metric_and_a_warning_of_check(
         assert "does not expire" in command("status").out
 
 
-def test_a_proof_that_is_missing_or_failed_is_an_alarm(command: Command, made: World, valid: Valid) -> None:
+def test_a_proof_that_is_missing_or_failed_is_an_alarm(command: Command, made: World) -> None:
     made.server.tasks.clear()
-    assert codes(command("status", "--check", "--output", "json").json) == ["proof-missing"]
+    assert codes(command.document("status", "--check").json) == ["proof-missing"]
     at = made.clock.now()
     good = TaskRecord("sync_objects:Microsoft Entra ID:user:1", "done", at, ("Syncing page 1 or Users",))
     made.server.scheduled.append(good)
     assert command("status", "--check").code == 0
     later = at + timedelta(minutes=1)
     made.server.scheduled.insert(0, replace(good, mtime=later, log_lines=("AADSTS7000215: Invalid",)))
-    said = command("status", "--check", "--output", "json")
-    valid(said.json, "status")
+    said = command.document("status", "--check")
     assert (said.code, codes(said.json)) == (2, ["proof-failed"])
     assert said.json["last_failure"]["detail"].startswith("AADSTS7000215")
     # What was proven before stays on record.
@@ -172,13 +162,13 @@ def test_a_changed_setting_is_an_alarm(
     made.server.stored = replace(made.server.provider_now, dry_run=True)
     assert command("status", "--check").code == 0, "no setting says anything about it"
     monkeypatch.setenv("AUTHENTIK_ENTRA_DRY_RUN_SYNC", "false")
-    said = command("status", "--check", "--output", "json")
+    said = command.document("status", "--check")
     assert (said.code, codes(said.json)) == (2, ["drift"])
     assert said.json["alarms"][0]["message"] == "provider dry_run: a dry run writes nothing to the tenant"
 
 
 def test_an_alarm_names_what_is_missing_and_counts_the_rest(command: Command, world: World) -> None:
-    said = command("status", "--check", "--output", "json")
+    said = command.document("status", "--check")
     (drift,) = [item["message"] for item in said.json["alarms"] if item["code"] == "drift"]
     assert drift == "application: not in the tenant; 2 more differences"
 
@@ -252,14 +242,11 @@ def test_plain_characters_where_nothing_else_can_be_shown(
     assert any("R" in bar for bar in bars)
 
 
-def test_a_connection_whose_next_rotation_finds_no_place_is_an_alarm(
-    command: Command, made: World, valid: Valid
-) -> None:
+def test_a_connection_whose_next_rotation_finds_no_place_is_an_alarm(command: Command, made: World) -> None:
     made.tenant.change_app(sign_in_audience="AzureADandPersonalMicrosoftAccount")
-    assert "too-many-secrets" not in codes(command("status", "--output", "json").json)
+    assert "too-many-secrets" not in codes(command.document("status").json)
     made.tenant.make_secret("by hand", made.clock.now() + timedelta(days=100))
-    document = command("status", "--output", "json").json
-    valid(document, "status")
+    document = command.document("status").json
     assert "too-many-secrets" in codes(document)
     assert command("status", "--check").code == 2
 
