@@ -9,3 +9,5 @@ html_show_copyright = False
 extensions = ["myst_parser"]
 myst_heading_anchors = 4
 nitpicky = True
+html_static_path = ["static"]
+html_css_files = ["site.css"]

@@ -37,10 +37,10 @@ WIDTH = 100
 
 EXIT_CODES: Mapping[ExitCode, str] = {
     ExitCode.DONE: "Done, healthy, or nothing to do.",
-    ExitCode.UNEXPECTED: "Something unexpected: an answer that no service documents, a bug in this program, or output that cannot be written "
+    ExitCode.UNEXPECTED: "Unexpected: an undocumented answer of a service, a bug in this program, or output that cannot be written "
     "(full disk, closed pipe).",
-    ExitCode.CHANGES_PENDING: "There are changes to make: `plan`, `rotate --dry-run`; `status --check` has an alarm. No failure.",
-    ExitCode.USAGE: "Wrong arguments, settings, variables or files on this machine. Nothing was asked.",
+    ExitCode.CHANGES_PENDING: "Changes are pending (`plan`, `rotate --dry-run`), or there is an alarm (`status --check`). No failure.",
+    ExitCode.USAGE: "Wrong arguments, settings, variables or files on this machine. No request was sent.",
     ExitCode.DENIED: "Signing in failed, or a permission is missing.",
     ExitCode.ADMIN_ACTION: "An administrator has to act: consent, licence, tenant policy, or a name that is taken.",
     ExitCode.VERIFICATION_FAILED: "A proof failed. No secret was removed because of it.",
@@ -49,78 +49,75 @@ EXIT_CODES: Mapping[ExitCode, str] = {
 }
 
 MEANINGS: Mapping[str, str] = {
-    "tenant_id": "Directory (tenant) ID, a GUID. Left out: the tenant that the operator signs in to. "
-    "`AZURE_TENANT_ID` is used where nothing else names the tenant.",
-    "cloud": "Which Microsoft cloud: sets the addresses of token service, Microsoft Graph and portal.",
+    "tenant_id": "Directory (tenant) ID, a GUID. If missing: `AZURE_TENANT_ID`, or else the tenant that the operator signs in to.",
+    "cloud": "Microsoft cloud; sets the addresses of token service, Microsoft Graph and portal.",
     "authority": "Origin of the token service, instead of the cloud's.",
     "graph_url": "Origin of Microsoft Graph, instead of the cloud's.",
     "portal_url": "Origin of the portal in the addresses that are printed, instead of the cloud's.",
     "login": "How the operator signs in. `default` is azure-identity's DefaultAzureCredential, which tries the "
     "environment, workload identity, managed identity and Azure CLI, among others.",
-    "operator_client_id": "Client id of the application as which the operator signs in, for connections in different "
-    "tenants. Needs `tenant_id` and one of the two files below. Left out: `login` decides.",
+    "operator_client_id": "Client id of the operator's application, for connections in different tenants. Needs `tenant_id` "
+    "and one of the two files below. If missing: `login` decides.",
     "operator_secret_file": "File that holds that application's client secret.",
-    "operator_certificate_file": "PEM or PKCS12 file with its certificate and private key; better than a secret.",
-    "operator_certificate_password_file": "File that holds the password of that file's private key, where it has one.",
-    "authentik_url": "Address of authentik, as people open it in the browser. Needed. `http://` only to this machine, "
-    "unless `allow_plain_http` is set.",
+    "operator_certificate_file": "PEM or PKCS12 file with that application's certificate and private key; better than a secret.",
+    "operator_certificate_password_file": "File that holds the password of that private key, if it has one.",
+    "authentik_url": "Address of authentik, as in the browser. Required. `http://` only to this machine, unless "
+    "`allow_plain_http` is set.",
     "allow_plain_http": "Whether `http://` to another machine is accepted. API token and client secret then travel "
     "unencrypted; only for a private network, such as that of authentik's own containers (`http://server:9000`).",
-    "authentik_token": "authentik's API token, of the intent API. By environment only; never in the file, never a flag.",
-    "authentik_token_file": "File that holds the token. Used where `authentik_token` is not set.",
-    "ca_file": "PEM file with the authorities to trust on both sides, by the broker and by the leases, instead of the "
-    "system's.",
-    "proxy": "HTTP proxy for both sides, without credentials. Left out: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, "
-    "`NO_PROXY` hold.",
-    "timeout": "Multiplies every waiting budget; 2 waits twice as long before giving up. At most 20.",
+    "authentik_token": "API token of authentik, with the intent API. By environment only; never in the file, never a flag.",
+    "authentik_token_file": "File that holds the token. Used if `authentik_token` is not set.",
+    "ca_file": "PEM file with the certificate authorities to trust, instead of the system's: for both services, broker and leases.",
+    "proxy": "HTTP proxy for both services, without credentials. If missing: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, "
+    "`NO_PROXY`.",
+    "timeout": "Multiplies every time limit: 2 waits twice as long. At most 20.",
     "application_name": "Display name of the application in Entra ID.",
-    "unique_name": "`uniqueName` of the application, by which every later run finds it. It cannot be changed "
-    "afterwards: another name means another application.",
+    "unique_name": "`uniqueName` of the application, by which every later run finds it. Another name means another "
+    "application.",
     "service_management_reference": "Sent with the application; some tenants demand it.",
-    "permissions": "Microsoft Graph permissions of the sync identity, by name. Each is looked up in the tenant: as "
-    "application permission, else as delegated one. Others that the application has are left alone.",
-    "secret_lifetime": "Asked lifetime of a client secret, from one hour to two years. A policy of the tenant may "
-    "shorten it. About two thirds into the granted lifetime the secret is replaced.",
+    "permissions": "Microsoft Graph permissions of the sync identity, by name: application permissions, or else "
+    "delegated ones. Other permissions of the application are kept.",
+    "secret_lifetime": "Requested lifetime of a client secret, from one hour to two years. A policy of the tenant may "
+    "shorten it.",
     "overlap": "How long a replaced secret stays in Entra ID; at most a sixth of `secret_lifetime`.",
-    "renew_before": "How long before its end a client secret is replaced, at most two thirds of `secret_lifetime`. Without "
-    "it: two thirds into the granted lifetime, and up to a twentieth of it sooner, so that connections spread.",
+    "renew_before": "How long before its expiry a client secret is replaced; at most two thirds of `secret_lifetime`. If "
+    "missing: two thirds into the granted lifetime, and up to a twentieth of it sooner, so that connections spread.",
     "maintenance_window": "When client secrets are replaced, like `sat,sun 02:00-05:00 Europe/Berlin` or "
-    "`22:00-04:00 UTC`. Not waited for when the secret would end before.",
+    "`22:00-04:00 UTC`. Ignored if the secret would expire before the next window.",
     "provider_name": "Name of the provider in authentik; unique among all its providers.",
     "authentik_application_name": "Name of the application in authentik.",
     "authentik_application_slug": "Slug of the application in authentik.",
-    "user_mappings": "Names of property mappings for users. Left out: as they are; at creation authentik's default one.",
-    "group_mappings": "Names of property mappings for groups. Left out: as they are; at creation authentik's default one.",
-    "filter_group": 'Name of the group whose direct members alone are provisioned. `""` means no filter: all users. Groups are '
-    "never filtered. Left out: as it is; at creation no filter.",
-    "exclude_service_accounts": "Whether service accounts are left out. Left out: as it is; at creation `false`.",
-    "user_delete_action": "What authentik does in the tenant with a user that is deleted in authentik. Left out: as it is; at "
-    "creation `delete`.",
-    "group_delete_action": "The same for groups. authentik cannot suspend a group, so `suspend` is refused. Left out: as it "
-    "is; at creation `delete`.",
-    "sync_page_size": "Objects of one page of authentik's sync. Left out: authentik's own.",
-    "sync_page_timeout": "Time for one page, in authentik's words: `minutes=30`. Left out: authentik's own.",
+    "user_mappings": "Names of property mappings for users. If missing: unchanged; at creation authentik's default one.",
+    "group_mappings": "Names of property mappings for groups. If missing: unchanged; at creation authentik's default one.",
+    "filter_group": 'Name of a group: only its direct members are provisioned. `""` means all users. Groups are never '
+    "filtered. If missing: unchanged; at creation no filter.",
+    "exclude_service_accounts": "Whether service accounts are not provisioned. If missing: unchanged; at creation `false`.",
+    "user_delete_action": "What authentik does in the tenant with a user that is deleted in authentik. If missing: unchanged; "
+    "at creation `delete`.",
+    "group_delete_action": "The same for groups. authentik cannot suspend a group, so `suspend` is refused. If missing: "
+    "unchanged; at creation `delete`.",
+    "sync_page_size": "Objects on one page of authentik's sync. If missing: authentik's default.",
+    "sync_page_timeout": "Time limit for one page, in authentik's format: `minutes=30`. If missing: authentik's default.",
     "discovery_enabled": "Whether authentik links objects that it finds in the tenant. authentik 2026.8 or newer.",
-    "dry_run_sync": "authentik's own dry run: its syncs sign in and read, and write nothing to the tenant. Left out: as it "
-    "is; at creation `false`.",
+    "dry_run_sync": "authentik's own dry run: its syncs sign in and read, and write nothing to the tenant. If missing: "
+    "unchanged; at creation `false`.",
 }
 
 WORKER_MEANINGS: Mapping[str, str] = {
-    "state_dir": "Folder of this machine for embedded broker, schedule and lock files; only its user may write to it. "
-    "Left out: `authentik-entra` in `XDG_STATE_HOME`, else in `~/.local/state`.",
-    "broker_url": "Celery's broker: `redis://…`, `rediss://…`, `amqp://…`, `amqps://…`. Left out: files in `state_dir`. "
-    "With a password by environment only.",
-    "broker_url_file": "File that holds the broker's address. Used where `broker_url` is not set.",
-    "lease_url": "Where the leases are: `file:///folder`, `redis://…`, `rediss://…`, `postgresql://…`, or `none`. Left "
-    "out: the broker where it is Redis, else files in `state_dir`. With a password by environment only.",
-    "lease_url_file": "File that holds that address. Used where `lease_url` is not set.",
-    "sweep_interval": "Time between two looks for what is due. Half of the shortest `overlap` where that is "
-    "less.",
-    "verify_interval": "Time in which each connection's proofs are taken once.",
-    "concurrency": "Processes for tasks, where `celery worker` is not told otherwise with `-c`.",
-    "rotations_per_sweep": "Rotations that one sweep sends for one tenant, the soonest to expire first. At most 10,000.",
-    "ca_file": "PEM file with the authorities to trust for broker and leases. Left out: `ca_file` of `[defaults]`.",
-    "metrics_port": "Port at which the worker answers Prometheus; none where it is not set. Needs the extra `metrics`.",
+    "state_dir": "Folder for embedded broker, schedule and lock files; only its user may write to it. "
+    "If missing: `authentik-entra` in `XDG_STATE_HOME`, else in `~/.local/state`.",
+    "broker_url": "Celery's broker: `redis://…`, `rediss://…`, `amqp://…`, `amqps://…`. If missing: files in `state_dir`. "
+    "With a password: by environment only.",
+    "broker_url_file": "File that holds the broker's address. Used if `broker_url` is not set.",
+    "lease_url": "Where the leases are: `file:///folder`, `redis://…`, `rediss://…`, `postgresql://…`, or `none`. If "
+    "missing: the broker if it is Redis, else files in `state_dir`. With a password: by environment only.",
+    "lease_url_file": "File that holds that address. Used if `lease_url` is not set.",
+    "sweep_interval": "Time between two sweeps. Half of the shortest `overlap` if that is less.",
+    "verify_interval": "Time between two verifications of a connection.",
+    "concurrency": "Processes for tasks, unless `celery worker -c` sets another number.",
+    "rotations_per_sweep": "Rotations that one sweep starts for one tenant, the soonest to expire first. At most 10,000.",
+    "ca_file": "PEM file with the authorities to trust for broker and leases. If missing: `ca_file` of `[defaults]`.",
+    "metrics_port": "Port for Prometheus; none if it is not set. Needs the extra `metrics`.",
     "metrics_address": "Address of that port; `0.0.0.0` in a container.",
 }
 
@@ -144,8 +141,7 @@ def commands_page() -> str:
     """The page with every ``--help``."""
     head = (
         "# Commands\n\n"
-        "Made from the program's own `--help` by `make docs`. Settings that every command takes from file and "
-        "environment: [settings](settings.md). Exit codes: [exit codes](exit-codes.md).\n"
+        "The output of each command's `--help`. See also [settings](settings.md) and [exit codes](exit-codes.md).\n"
     )
     parts = [head]
     for name, command in commands():
@@ -165,36 +161,26 @@ def setting_names() -> list[str]:
 
 
 def settings_table() -> str:
-    """One row for each setting."""
+    """One row for each setting: its name, flag and variables of other tools; its values and default; its meaning."""
     flags = _flags()
-    rows = ["| setting | environment | flag | value | default | meaning |", "|---|---|---|---|---|---|"]
+    rows = ["| setting | value | meaning |", "|---|---|---|"]
     for key in setting_names():
-        field = ConnectionSettings.model_fields[key]
-        cells = (
-            f"`{key}`",
-            "<br>".join(f"`{variable}`" for variable in _variables(key)),
-            f"`{flags[key]}`" if key in flags else "",
-            _value(field),
-            _default(key, field),
-            MEANINGS[key],
-        )
-        rows.append(f"| {' | '.join(cells)} |")
+        names = [key, *([flags[key]] if key in flags else []), *_variables(key)[1:]]
+        rows.append(_row(names, ConnectionSettings.model_fields[key], key, MEANINGS))
     return "\n".join(rows)
 
 
 def worker_table() -> str:
     """One row for each setting of the worker and the leases."""
-    rows = ["| setting | environment | value | default | meaning |", "|---|---|---|---|---|"]
-    for key, field in WorkerSettings.model_fields.items():
-        cells = (
-            f"`{key}`",
-            f"`{ENV_PREFIX}{key.upper()}`",
-            _value(field),
-            _default(key, field),
-            WORKER_MEANINGS[key],
-        )
-        rows.append(f"| {' | '.join(cells)} |")
+    rows = ["| setting | value | meaning |", "|---|---|---|"]
+    rows += [_row([key], field, key, WORKER_MEANINGS) for key, field in WorkerSettings.model_fields.items()]
     return "\n".join(rows)
+
+
+def _row(names: list[str], field: FieldInfo, key: str, meanings: Mapping[str, str]) -> str:
+    default = _default(key, field)
+    value = f"{_value(field)}<br>default {default}" if default else _value(field)
+    return f"| {'<br>'.join(f'`{name}`' for name in names)} | {value} | {meanings[key]} |"
 
 
 def _variables(key: str) -> list[str]:
@@ -303,11 +289,12 @@ def errors_page(page: str) -> str:
 
 
 def sign_in_table() -> str:
-    """One row for each number behind AADSTS that is told apart."""
+    """One row for each error with the numbers behind AADSTS that mean it, by who signs in."""
     rows = ["| number | when the operator signs in | when the sync identity signs in |", "|---|---|---|"]
     for code, numbers in sorted(NUMBERS.items()):
-        links = [f"[{each}](#{each})" for each in (code, OF_SYNC_IDENTITY.get(code, code))]
-        rows += [f"| {number} | {' | '.join(links)} |" for number in sorted(numbers)]
+        other = OF_SYNC_IDENTITY.get(code, code)
+        links = [f"[{code}](#{code})", "the same" if other == code else f"[{other}](#{other})"]
+        rows.append(f"| {', '.join(map(str, sorted(numbers)))} | {' | '.join(links)} |")
     return "\n".join(rows)
 
 

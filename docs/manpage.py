@@ -10,10 +10,10 @@ import click
 from authentik_entra_bootstrap._version import __version__
 
 FILES = {
-    "authentik-entra.toml": "Settings of one or several connections, looked for in the working directory. Another "
-    "place: --config, or AUTHENTIK_ENTRA_CONFIG. It holds no secrets."
+    "authentik-entra.toml": "Settings of one or several connections, in the working directory, or where --config or "
+    "AUTHENTIK_ENTRA_CONFIG say. It holds no secrets."
 }
-SEE_ALSO = "Every error by its code, and the guides, stand in the documentation that comes with the source."
+SEE_ALSO = "The errors by code, and the guides, are in the documentation that comes with the source."
 
 
 def manual(

@@ -17,12 +17,12 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "how-to/preview",
         "how-to/consent",
         "how-to/least-privilege",
-        "how-to/several-connections",
+        "how-to/rotator-identity",
         "how-to/scheduled-rotation",
         "how-to/monitoring",
-        "how-to/rotator-identity",
-        "how-to/blueprints",
+        "how-to/several-connections",
         "how-to/adopt",
+        "how-to/blueprints",
         "how-to/teardown",
         "how-to/national-clouds",
         "how-to/private-ca-and-proxy",
@@ -39,8 +39,8 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "reference/sandbox",
     ),
     "Explanation": (
-        "explanation/proofs",
         "explanation/rotation",
+        "explanation/proofs",
         "explanation/replication",
         "explanation/security-model",
         "explanation/comparison",
@@ -67,6 +67,7 @@ PICTURES = tuple(
     if path.suffix in {".svg", ".png"}
 )
 _LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[)#])")
+_PICTURE = re.compile(r"^(!\[[^\]]*\]\(([^)\s]+)\))$", re.MULTILINE)
 
 
 def place(path: str) -> str:
@@ -75,7 +76,7 @@ def place(path: str) -> str:
 
 
 def relinked(text: str, page: str) -> str:
-    """A page's Markdown with its links as they are in the site.
+    """A page's Markdown with its links as they are in the site; a picture links to itself, to be seen in full size.
 
     :param page: the page's place in the repository.
     """
@@ -87,7 +88,7 @@ def relinked(text: str, page: str) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(page), link[1]))
         return posixpath.relpath(place(target), here)
 
-    return _LINK.sub(changed, text)
+    return _PICTURE.sub(r"[\1](\2)", _LINK.sub(changed, text))
 
 
 def sources() -> dict[str, str]:

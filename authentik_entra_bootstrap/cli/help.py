@@ -15,7 +15,8 @@ from authentik_entra_bootstrap.errors import ConfigError, ExitCode, did_you_mean
 _PAGE = "docs/reference/errors.md"
 _ENTRY = re.compile(r"^### (?P<code>\S+)\n+(?P<text>.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(
-    r"^\| (?P<number>\d+) \| \[(?P<operator>[\w-]+)\]\S* \| \[(?P<sync>[\w-]+)\]", re.MULTILINE
+    r"^\| (?P<numbers>\d[\d, ]*) \| \[(?P<operator>[\w-]+)\]\S* \| (?:\[(?P<sync>[\w-]+)\]|the same)",
+    re.MULTILINE,
 )
 """A row of the page's table of AADSTS numbers."""
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
@@ -38,8 +39,12 @@ def entries() -> Mapping[str, str]:
 
 
 def sign_in_numbers() -> Mapping[str, tuple[str, str]]:
-    """Number behind AADSTS -> codes of it where the operator signs in, and where the sync identity does."""
-    return {found["number"]: (found["operator"], found["sync"]) for found in _NUMBER.finditer(_page())}
+    """Number behind AADSTS -> its error codes when the operator signs in, and when the sync identity does."""
+    return {
+        number: (found["operator"], found["sync"] or found["operator"])
+        for found in _NUMBER.finditer(_page())
+        for number in found["numbers"].split(", ")
+    }
 
 
 def _complete(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -69,7 +74,7 @@ def explain(code: str) -> int:
     known = entries()
     numbers = sign_in_numbers()
     if codes := numbers.get(code.upper().removeprefix("AADSTS")):
-        who = ("the operator", "the sync identity") if codes[0] != codes[1] else ("anybody",)
+        who = ("the operator", "the sync identity") if codes[0] != codes[1] else ("any identity",)
         parts = [f"When {name} signs in: {it}\n\n{known[it]}" for name, it in zip(who, codes, strict=False)]
         _tell("\n\n".join([code, *parts]))
         return ExitCode.DONE

@@ -252,6 +252,7 @@ SCENES: dict[str, Callable[[Stage], Iterator[None]]] = {
     "docs/how-to/consent.md": _consent,
     "docs/how-to/several-connections.md": _several,
     "docs/how-to/teardown.md": _teardown,
+    "docs/explanation/proofs.md": _standing,
     "docs/how-to/monitoring.md": _standing,
     "docs/reference/errors.md": _standing,
 }

@@ -188,7 +188,7 @@ def test_a_number_of_entra_id_is_explained_by_who_signs_in(capsys: pytest.Captur
     assert said.startswith("AADSTS7000215\n\nWhen the operator signs in: operator-secret-wrong\n")
     assert "When the sync identity signs in: secret-not-accepted\n" in said
     assert cli.run(["explain", "50079"]) == 0
-    assert "When anybody signs in: interaction-required\n" in capsys.readouterr().out
+    assert "When any identity signs in: interaction-required\n" in capsys.readouterr().out
     assert set(sign_in_numbers()) == {str(number) for numbers in NUMBERS.values() for number in numbers}
 
 
