@@ -70,7 +70,7 @@ class App(Celery):
         self.stop_metrics: Callable[[], None] = lambda: None
         self.main = os.getpid()
         self.slowed: dict[str | None, str | None] = {}
-        """Tenants in which this process was asked to slow down, and the id of the sweep whose tasks it leaves alone."""
+        """Tenants that throttled this process, and the id of the sweep whose tasks it then skips."""
         self.add_defaults(self._configuration)
 
     def _configuration(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def rotate(self: Task, connection: str) -> None:
 
 @app.task(name="authentik-entra.verify", bind=True, **TRIES)
 def verify(self: Task, connection: str) -> None:
-    """Take one connection's proofs; send a rotation where that would mend what is wrong."""
+    """Take one connection's proofs; send a rotation if that would repair the connection."""
     # The runs that rotate count their failures themselves.
     with _reported(self, connection, metrics.failed):
         if settings := _settings_for(self, connection):
@@ -206,7 +206,7 @@ def _set_up_logging(loglevel: int | None = None, logfile: str | None = None, **_
 
 @signals.worker_init.connect
 def _prepare(**_: Any) -> None:
-    """Before the pool's processes and beat are made: mend the embedded broker, open the port of the metrics."""
+    """Before the pool's processes and beat start: repair the embedded broker, open the port of the metrics."""
     app.main = os.getpid()
     for path in remove_half_messages(app.conf.broker_transport_options):
         _log.warning("half-message-removed", file=path.name)

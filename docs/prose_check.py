@@ -40,6 +40,11 @@ WORDS: Mapping[str, str] = {
     r"be had": "is available",
     r"thereof|therein|hereby|whereof|wherein": "name the thing",
     r"came to nothing": "failed",
+    r"nobody|anybody|everybody|somebody else": "name the user, the process or the machine",
+    r"left alone|leaves? alone": "not changed, kept",
+    r"told apart|tells? apart": "found by, distinguished by",
+    r"in the place of": "instead of",
+    r"goes on": "continues",
 }
 _WORDS = [(re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE), instead) for pattern, instead in WORDS.items()]
 

@@ -81,7 +81,7 @@ class Client(Connection):
     async def find(
         self, resource: Resource, key: str | int, parse: Callable[[object], T], rest: str = ""
     ) -> T | None:
-        """Read one object; ``None`` where there is none."""
+        """Read one object; ``None`` if it does not exist."""
         try:
             return self.read(await self.repeat(resource.call("GET", key, rest)), parse)
         except NotFound:

@@ -143,7 +143,7 @@ class Permissions(Part):
             return False
 
     async def _any_key(self, resource: Resource) -> str | None:
-        """The key of some object of the list; ``None`` where there is none to be seen."""
+        """The key of some object of the list; ``None`` if none is visible."""
         # superuser_full_list: the applications' list is otherwise only what the caller may open.
         query = (("superuser_full_list", "true"),)
         try:

@@ -210,13 +210,13 @@ def mapping(body: object) -> Mapping[str, object]:
 
 
 def child(body: Mapping[str, object], name: str) -> Mapping[str, object]:
-    """A nested object; empty where there is none."""
+    """A nested object; empty if it is missing."""
     value = body.get(name)
     return value if isinstance(value, dict) else {}
 
 
 def items(body: Mapping[str, object], name: str) -> Sequence[object]:
-    """A list; empty where there is none."""
+    """A list; empty if it is missing."""
     value = body.get(name)
     return value if isinstance(value, list) else ()
 

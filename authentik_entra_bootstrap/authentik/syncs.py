@@ -72,7 +72,7 @@ class Syncs(Part):
             return error.trace.request_id if error.trace else None
 
     async def proof_task(self, pk: ProviderPk, provider_name: str, probe_id: int) -> TaskRecord | None:
-        """The task of one proof, told apart by the id that was asked for."""
+        """The task of one proof, found by the requested id."""
         ending = f":{provider_name}:user:{probe_id}:manual"
 
         def proof(found: TaskRecord) -> bool:

@@ -24,7 +24,7 @@ _MAPPING_MODEL = "authentik_providers_microsoft_entra.microsoftentraprovidermapp
 _HEAD = """\
 # A connection of authentik-entra, exported. The client secret is not in it: give it as context value "client_secret"
 # when you import this (2026.8 or newer), or as ENTRA_CLIENT_SECRET in the environment of authentik's server and worker.
-# What exists already is left alone. The filter group, if there is one, is made empty where it is missing.
+# Existing objects are not changed. The filter group, if there is one, is made empty where it is missing.
 """
 
 
@@ -126,7 +126,7 @@ def export_connection(
 ) -> str:
     """The blueprint.
 
-    Everything that exists on the other side is left alone (state "created"). Objects of the file refer to each other by
+    Existing objects on the other side are not changed (state "created"). Objects of the file refer to each other by
     ``!Find``: authentik crashes over an entry that it refuses when that holds ``!KeyOf`` (2026.5).
 
     :param mappings: those that the provider uses; an unknown one is left out.

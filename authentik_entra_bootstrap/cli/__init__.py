@@ -180,7 +180,7 @@ def _flushed(code: int) -> int:
 
 
 def _open_standard_streams() -> None:
-    """Open ``/dev/null`` in the place of a closed standard stream: the next file or socket would take its number."""
+    """Open ``/dev/null`` instead of a closed standard stream: otherwise the next file or socket gets its number."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)

@@ -123,7 +123,7 @@ def apply_command(
 ) -> int:
     """Apply a blueprint to authentik: imported at once where the server can, else by an instance for a moment.
 
-    What exists already is left alone, or made as the blueprint says, but never its client secret.
+    Existing objects are kept, or changed as the blueprint says. Their client secret is never changed.
     """
     from authentik_entra_bootstrap.blueprinting import shipped
     from authentik_entra_bootstrap.workflows.save_by_blueprint import apply_shipped

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @common
 @click.option("--url", "url_only", is_flag=True, help="Print the admin consent address and nothing else.")
-@click.option("--wait", is_flag=True, help="Wait until everything is granted, then go on with bootstrap.")
+@click.option("--wait", is_flag=True, help="Wait until everything is granted, then continue with bootstrap.")
 @click.option("-y", "--yes", is_flag=True, help="With --wait: apply without asking.")
 @accept_scope_option
 def consent(options: Options, url_only: bool, wait: bool, yes: bool, accept_scope_change: bool) -> int:

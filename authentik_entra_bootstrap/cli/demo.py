@@ -132,7 +132,9 @@ class _Demo:
             return code
         self._crash()
         self._pass(_SYNCS_EVERY)
-        self._aside("  authentik syncs meanwhile: it holds a secret that works, whatever became of the run.")
+        self._aside(
+            "  authentik can sync in the meantime: it holds a secret that works, even if the run died."
+        )
         if code := self._command("rotate") or self._command("status"):
             return code
         self._title("A day passes: the overlap of the secrets that were replaced.")
@@ -243,7 +245,7 @@ class _Demo:
             self._aside("  What is there stays, and single changes still arrive. Larger ones may not.")
 
     def _crash(self) -> None:
-        """Die in the middle of a rotation: authentik has stored the new secret, and nobody has heard of it."""
+        """Die in the middle of a rotation: authentik has stored the new secret, and the run has not recorded that."""
 
         def die() -> None:
             self.crashing = True

@@ -99,7 +99,7 @@ def explain(code: str) -> int:
 def completion(ctx: click.Context, shell: str) -> int:
     """Print the script with which a shell completes commands, options and the names of connections.
 
-    The script calls this program at every completion; it reads the settings file and asks nobody else.
+    The script calls this program at every completion, which reads the settings file and sends no request.
     bash from 4.4 on.
     """
     from click.shell_completion import get_completion_class

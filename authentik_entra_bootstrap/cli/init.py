@@ -90,7 +90,7 @@ def init(options: Options, yes: bool, **answers: str | None) -> int:
 class _Draft:
     """A settings file in the making: what is given, what is proposed, and what was answered and checked.
 
-    :param file: as it is now; empty where there is none.
+    :param file: its present text; empty if there is no file.
     :param flags: every setting that was given as a flag.
     """
 
@@ -183,7 +183,7 @@ class _Draft:
     # --- checks: each returns the value to keep and what was found
 
     def address(self, answer: str) -> tuple[object, str]:
-        """authentik answers, and refuses a token that nobody has: no other service does that in its words."""
+        """The server refuses an invalid token in authentik's words, which no other service does."""
         from authentik_entra_bootstrap.domain import SecretText
         from authentik_entra_bootstrap.workflows.session import open_authentik
 

@@ -1,4 +1,4 @@
-"""Questions to the person at the terminal: apply the plan, change who is provisioned. Nobody else is asked."""
+"""Questions to the person at the terminal: apply the plan, change who is provisioned. These are the only questions."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def check_answerable(options: Options, *, yes: bool, otherwise: str = PLAN) -> N
 def ask_for(question: str, proposed: str | None, choices: tuple[str, ...] = ()) -> str:
     """Ask for a value.
 
-    :param proposed: the answer of somebody who only presses Enter; ``None`` where an answer is needed.
+    :param proposed: the answer if Enter is pressed; ``None`` where an answer is needed.
     :param choices: the only answers that there are.
     """
     kind = click.Choice(choices) if choices else None

@@ -68,7 +68,7 @@ def run_connection(command: str, options: Options, body: Body, overview: Overvie
     """Open each connection that is meant, and run ``body`` on it. One document holds those of several.
 
     :param body: shows text itself; what it shows is dropped where a document was asked for.
-    :param overview: shows the documents of several connections in the place of what ``body`` and errors show.
+    :param overview: shows the documents of several connections instead of what ``body`` and errors show.
     :returns: the exit code.
     """
     import asyncio

@@ -82,9 +82,9 @@ def job_settings(
 def _over_file(
     file: SettingsFile, name: str, environment: Mapping[str, str], flags: Mapping[str, object]
 ) -> dict[str, object]:
-    """What environment and flags say over a connection's table, with files in the place of secrets.
+    """Settings from environment and flags, which override a connection's table, with files instead of secrets.
 
-    :raises ConfigError: ``schedule-secret-in-environment`` where there is none.
+    :raises ConfigError: ``schedule-secret-in-environment``: a secret has no file.
     """
     from_file = file.values(name)
     over = {key: value for key, (value, _) in given_settings(from_file, environment, flags).items()}

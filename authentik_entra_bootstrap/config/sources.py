@@ -40,7 +40,7 @@ _EMPTY = ('""', "''")
 
 
 def settings_path(path: Path | None, environment: Mapping[str, str]) -> Path | None:
-    """The settings file of a run; ``None`` where there is none.
+    """The settings file of a run; ``None`` if there is no file.
 
     A file that is named is used, whether it exists or not: by flag, or by ``AUTHENTIK_ENTRA_CONFIG``. Else it is the
     first that exists of those in the current folder, in the user's configuration folder, and in ``/etc``.
@@ -136,7 +136,7 @@ class SettingsFile:
 
     @property
     def place(self) -> str | None:
-        """Absolute path of the file, for people and documents; ``None`` where there is none."""
+        """Absolute path of the file, for people and documents; ``None`` if there is no file."""
         return str(self.path.absolute()) if self.path else None
 
     @property

@@ -35,7 +35,7 @@ class TokenClaims:
 
     @property
     def is_app_only(self) -> bool:
-        """Whether nobody is signed in: the bearer is a service principal."""
+        """Whether the bearer is a service principal, not a person."""
         return self.user_principal_name is None and not self.scopes
 
 
@@ -223,7 +223,7 @@ class DelegatedGrant:
 
 @dataclass(frozen=True)
 class Granted:
-    """The service principal of an application with what is granted to it; empty where there is none."""
+    """The service principal of an application with what is granted to it; empty if it does not exist."""
 
     service_principal: ServicePrincipal | None = None
     role_assignments: tuple[AppRoleAssignment, ...] = ()

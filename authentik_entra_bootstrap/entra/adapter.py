@@ -122,7 +122,7 @@ class EntraAdapter(Tenant, Applications, ServicePrincipals, Credentials):
         return await self._tokens.claims()
 
     async def find_tenant(self, name: str) -> TenantId:
-        """The id of a tenant by its id or one of its verified domains. Nobody signs in.
+        """The id of a tenant by its id or one of its verified domains. It needs no sign-in.
 
         :raises Denied: ``tenant-not-found``.
         """

@@ -64,7 +64,7 @@ CODES: Mapping[str, ErrorRow] = {
     ),
     "entra-concurrent-change": ErrorRow(
         ServiceUnavailable,
-        "Microsoft Graph refuses the change while another one to the same tenant goes on.",
+        "Microsoft Graph refuses the change while another change of the tenant is in progress.",
         _AGAIN,
     ),
     "unexpected-answer": ErrorRow(
@@ -74,7 +74,7 @@ CODES: Mapping[str, ErrorRow] = {
     ),
     "no-operator-identity": ErrorRow(
         Denied,
-        "Nobody is signed in: {tried}.",
+        "No login worked: {tried}.",
         "Set AZURE_TENANT_ID, AZURE_CLIENT_ID and a credential, run `az login`, or choose --login device-code.",
     ),
     "sign-in-failed": ErrorRow(
@@ -119,7 +119,7 @@ CODES: Mapping[str, ErrorRow] = {
         Denied,
         "Microsoft Graph refuses the access token again and again (continuous access evaluation): {reason}.",
         (
-            "Sign in again from a network that the tenant's policies allow; if it goes on, ask an administrator whether the "
+            "Sign in again from a network that the tenant's policies allow. If it happens again, ask an administrator whether the "
             "identity was disabled or its sessions were revoked."
         ),
     ),
@@ -234,7 +234,7 @@ CODES: Mapping[str, ErrorRow] = {
         AdminActionRequired,
         "Microsoft Graph makes no further client secret: the application holds as many credentials as it may.",
         (
-            "Remove client secrets that nobody uses, in the portal under Certificates & secrets. An application that personal "
+            "Remove unused client secrets in the portal under Certificates & secrets. An application that personal "
             "accounts can sign in to holds two; the audience of authentik's is one tenant (signInAudience AzureADMyOrg)."
         ),
     ),

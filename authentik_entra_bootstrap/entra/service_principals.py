@@ -140,7 +140,7 @@ class ServicePrincipals(OnGraph):
     async def assign_role(
         self, principal: ServicePrincipalObjectId, resource: ServicePrincipalObjectId, app_role_id: str
     ) -> None:
-        """Grant one application permission; one that somebody else granted is success as well."""
+        """Grant one application permission; a permission that is already granted is success, too."""
         body = AppRoleAssignmentModel(
             principal_id=as_guid(principal, "object id"),
             resource_id=as_guid(resource, "object id of the resource"),

@@ -84,7 +84,7 @@ async def fresh_token(
 
 
 async def find_tenant(service: TokenService, waiter: Waiter, name: str) -> TenantId:
-    """The id of a tenant, from the OpenID configuration that the token service shows everybody.
+    """The id of a tenant, from the public OpenID configuration of the token service.
 
     :param name: its id or one of its verified domains.
     :raises Denied: ``tenant-not-found``.

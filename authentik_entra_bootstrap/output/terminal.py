@@ -113,7 +113,7 @@ class Terminal(Reporter):
             self._line(f"  ({self._good}) Done: ", "green", with_detail(what, detail))
 
     def waiting(self, what: str, elapsed: float, usual: str) -> None:
-        """A wait goes on."""
+        """A wait continues."""
         self.doing(f"waiting for {what} ({elapsed:.0f} s, usually {usual})")
 
     def waited(self, what: str, elapsed: float) -> None:
@@ -185,7 +185,7 @@ class Terminal(Reporter):
         """One line of the result.
 
         :param reason: is appended in brackets, dimmed.
-        :param hang: columns by which the line is indented where it goes on.
+        :param hang: columns by which wrapped lines are indented.
         """
         self.stop()
         if not self.shows_results or self._muted:

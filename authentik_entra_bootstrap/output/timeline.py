@@ -84,7 +84,7 @@ def bar(
 ) -> str:
     """One secret as a line of exactly ``width`` characters over the scale.
 
-    :param renew_at: ``None`` for a secret that nobody renews.
+    :param renew_at: ``None`` for a secret that is not renewed.
     """
     first, last, today = (scale.column(moment, width) for moment in (start, end, now))
     cells = [

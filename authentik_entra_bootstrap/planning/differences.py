@@ -1,7 +1,7 @@
 """Every difference between what is wanted and what is there, with what is done about it. Pure.
 
-The plan turns this list into steps, ``plan`` and ``status`` show it as drift, and monitoring counts it. It also has
-what a run leaves alone, with the reason.
+The plan turns this list into steps, ``plan`` and ``status`` show it as drift, and monitoring counts it. It
+also has what a run does not change, with the reason.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Action(StrEnum):
     CREATE = "create"
     CHANGE = "change"
     KEEP = "keep"
-    """Left alone. A difference has the reason; it is not a fault."""
+    """Not changed. A difference has the reason; it is not a fault."""
     RETIRE = "retire"
     PROVE = "prove"
     REMOVE = "remove"

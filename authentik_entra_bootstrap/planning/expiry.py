@@ -179,7 +179,7 @@ def _one_of(kind: ExpiryKind, tokens: Sequence[ApiToken]) -> Expiry:
 
 
 def licence_expiry(licence: LicenseInfo) -> tuple[Expiry, ...]:
-    """authentik's licence; nothing where there is none."""
+    """authentik's licence; nothing without one."""
     if licence.status == "unlicensed":
         return ()
     unknown = "" if licence.valid_until else "authentik does not tell it"

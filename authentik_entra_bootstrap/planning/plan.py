@@ -79,7 +79,7 @@ class Plan:
     provider_changes: dict[str, object]
     scope: ProvisioningScope
     differences: tuple[Difference, ...]
-    """Also those that a run leaves alone."""
+    """Also those that a run does not change."""
     arriving: int | None
     """How many users a full sync brings into the tenant; ``None`` where the token may not look."""
     left_out: Mapping[str, str]
@@ -89,7 +89,7 @@ class Plan:
 
     @property
     def drift(self) -> tuple[Difference, ...]:
-        """The differences that are not left alone: the connection is not as it should be."""
+        """The differences that make the connection drift."""
         return tuple(item for item in self.differences if item.action is not Action.KEEP)
 
     @property

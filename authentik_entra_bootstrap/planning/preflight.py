@@ -205,7 +205,7 @@ def unencrypted(server: ServerInfo) -> str:
     """What ``http://`` to another machine means."""
     return (
         f"The API token and the client secret travel unencrypted to {server.unencrypted} (allow_plain_http is set): "
-        "everybody on the way between can read them."
+        "every machine on the network path can read them."
     )
 
 

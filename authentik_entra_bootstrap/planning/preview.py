@@ -165,7 +165,7 @@ class Page:
         self._doubt = ""
 
     def add(self, item: Foretold) -> bool:
-        """Put the next item on the page; whether the sync surely reaches it, and goes on after it."""
+        """Put the next item on the page; whether the sync surely reaches it, and continues after it."""
         if self._stop is not None:
             reason = "the sync stops before it"
             item = replace(

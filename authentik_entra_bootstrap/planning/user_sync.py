@@ -71,14 +71,14 @@ class UserSync:
                 self._link(first[account.mail], account.object_id)
         self._linked = frozenset(self.accounts.values())
         self._wanted: dict[int, MappedUser | None] = {}
-        """User's key -> what authentik writes; ``None`` where a mapping decides that nobody has asked."""
+        """User's key -> what authentik writes; ``None`` if a mapping decides that was not evaluated."""
         self._claimed: dict[str, set[int]] = defaultdict(set)
         self._released: dict[str, set[int]] = defaultdict(set)
         self._written: dict[str, set[int]] = defaultdict(set)
         self._wild: set[int] = set()
 
     def _link(self, key: int, microsoft_id: str) -> None:
-        """Link a user. Of several accounts that fit, nobody knows which one authentik takes."""
+        """Link a user. If several accounts match, it is unknown which one authentik takes."""
         self._candidates[key].add(microsoft_id)
         self.accounts[key] = microsoft_id if len(self._candidates[key]) == 1 else UNSURE
 

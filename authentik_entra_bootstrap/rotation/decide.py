@@ -310,7 +310,7 @@ def too_many_secrets(application: Application, now: datetime) -> AdminActionRequ
         f"The application {application.app_id} has no place for another client secret: personal accounts can sign in to "
         f"it (signInAudience {application.sign_in_audience}), so it may hold {SECRETS_WITH_PERSONAL_ACCOUNTS}. "
         f"It holds {names}.",
-        "Remove one that nobody uses, in the portal under Certificates & secrets, or set signInAudience to AzureADMyOrg. "
+        "Remove an unused one in the portal under Certificates & secrets, or set signInAudience to AzureADMyOrg. "
         "One that this program has replaced is removed by the run after its overlap.",
         facts={"app_id": application.app_id, "live": str(len(live))},
     )

@@ -38,7 +38,7 @@ class Verdict(StrEnum):
 
     PROVEN = "proven"
     FAILED = "failed"
-    """The sign-in failed and waiting will not mend it."""
+    """The sign-in failed, and waiting does not help."""
     ATTEMPT_FAILED = "attempt-failed"
     """One attempt failed; authentik will try again."""
     OVER = "over"

@@ -49,7 +49,7 @@ class KeyAction(StrEnum):
     REGISTER = "register"
     """The key file is one that an interrupted run made: only its public half is missing in the tenant."""
     PROVE = "prove"
-    """Prove the key file's certificate, record it as the current one, and remove those that nobody needs."""
+    """Prove the key file's certificate, record it as the current one, and remove those that are not needed."""
     NONE = "none"
     """Nothing is wanted: a federated credential takes its place."""
 
@@ -184,7 +184,7 @@ def _with_file(
         raise ConfigError(
             "certificate-file-in-use",
             "The rotator's certificate is due, and the key file named is the one that holds it.",
-            "Name another file for the new key; workers go on with the old one until the overlap is over.",
+            "Name another file for the new key; workers can use the old one until the end of the overlap.",
         )
     if not registered:
         return KeyDecision(KeyAction.REGISTER, "an interrupted run made the key file", file.key_id)

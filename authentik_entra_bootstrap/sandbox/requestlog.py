@@ -175,6 +175,6 @@ class RequestLog:
             return self._ticks
 
     def clear(self) -> None:
-        """Forget the entries; the counters go on."""
+        """Forget the entries; the counters continue."""
         with self._lock:
             self._entries.clear()

@@ -113,7 +113,7 @@ def barred(path: Path, user: int, groups: Collection[int], *, folders: bool = Tr
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder that only its owner may use, or check that nobody else can write to an existing one.
+    """Make a folder that only its owner may use, or check that no other user can write to an existing one.
 
     Call it before anything in the folder is opened.
 
@@ -146,7 +146,7 @@ def own_file(path: Path) -> None:
     if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
         raise ConfigError(
             "state-folder-unusable",
-            f"The file {path} is not used: it is a link, or it belongs to somebody else.",
+            f"The file {path} is not used: it is a link, or it belongs to another user.",
             "Look at where it comes from, and remove it.",
         )
 
@@ -156,7 +156,7 @@ def _unsafe_folder(folder: Path) -> str:
     if not stat.S_ISDIR(status.st_mode):
         return "it is a link" if stat.S_ISLNK(status.st_mode) else "it is no folder"
     if status.st_uid != os.geteuid():
-        return "it belongs to somebody else"
+        return "it belongs to another user"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return "others may write to it"
     return "" if os.access(folder, os.W_OK | os.X_OK) else "it cannot be written to"
@@ -175,14 +175,14 @@ def _unsafe_parent(folder: Path) -> str:
                 continue
             return f"{path} is a link"
         if status.st_uid not in {0, os.geteuid()}:
-            return f"{path} belongs to somebody else"
+            return f"{path} belongs to another user"
         if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-            return f"everybody may write to {path}"
+            return f"every user may write to {path}"
     return "it is a link" if folder.is_symlink() else ""
 
 
 def write_file(path: Path, text: str, mode: int = 0o666) -> None:
-    """Write a file completely or not at all, in the place of one that exists; a pipe or a device is written to.
+    """Write a file completely or not at all, replacing an existing one; a pipe or a device is written to.
 
     :param mode: of the file, less the process's umask.
     :raises OSError: it cannot be written.

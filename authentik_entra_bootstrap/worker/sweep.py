@@ -217,7 +217,7 @@ async def verify_connection(
 ) -> tuple[BootstrapError | None, bool]:
     """Take the proofs of one connection; nothing is changed.
 
-    :returns: what is wrong, and whether a rotation would mend it: a person changed the secret in authentik, the
+    :returns: what is wrong, and whether a rotation would repair it: a person changed the secret in authentik, the
         secret on record is gone, or authentik cannot sign in.
     """
     async with run_limit(RUN_LIMIT.total_seconds()), _session(settings, connection, runtime) as session:

@@ -226,7 +226,7 @@ async def _run_instance(
 
 
 async def _remove(context: Context, instance: BlueprintInstance) -> None:
-    """Take an instance away. How the blueprint fared is known by then, and matters more."""
+    """Take an instance away. A failure is ignored: the result of the blueprint matters more."""
     try:
         await context.authentik.delete_blueprint(instance.pk)
     except BootstrapError as error:

@@ -136,8 +136,8 @@ class Saving(Protocol):
     async def create(self, desired: Desired, spec: ProviderSpec, secret: SecretText) -> Written[Provider]:
         """Create the provider with its secret, not assigned to an application.
 
-        :raises AlreadyExists: a provider of that name appeared meanwhile.
-        :raises BootstrapError: refused as a whole; nobody holds the secret then.
+        :raises AlreadyExists: another process has created a provider of that name.
+        :raises BootstrapError: refused as a whole; then authentik does not have the secret.
         """
         ...
 

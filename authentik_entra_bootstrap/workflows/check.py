@@ -1,4 +1,4 @@
-"""Preflight of a bootstrap or a rotation: read-only, goes on after a failure, says what to do about each."""
+"""Preflight of a bootstrap or a rotation: read-only; continues after a failure; each failure has its remedy."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ async def _rotation_authentik_lines(
 def _right_line(right: Right, operator: TokenClaims, *, needed: bool) -> CheckLine:
     """Whether the operator's token shows a right.
 
-    :param needed: whether nobody else can do it afterwards.
+    :param needed: whether no other identity can do it later.
     """
     name, lack = f"may {right.purpose}", right.lack(operator)
     if lack is None:

@@ -185,7 +185,7 @@ async def wait_for_other_syncs(context: Context, provider_name: str) -> bool:
 
 
 async def own_sync_ended(context: Context, provider: Provider) -> bool:
-    """Wait a while for a full sync of the provider itself; ``False`` where it goes on: then it is a real one."""
+    """Wait a while for a full sync of the provider itself; ``False`` if it continues: then it is a real one."""
 
     async def ended() -> bool | None:
         return None if (await context.authentik.sync_status(provider.pk)).is_running else True

@@ -45,7 +45,7 @@ async def await_consent(context: Context, desired: Desired, seen: ConsentState) 
 
     :param seen: the state as last seen.
     :raises ConsentRequired: the budget is used up.
-    :raises BootstrapError: what waiting does not mend.
+    :raises BootstrapError: an error that waiting does not solve.
     """
     wait = context.waiter.begin(ADMINISTRATOR)
     agreeing = 0

@@ -45,7 +45,7 @@ def utc_now() -> datetime:
 
 
 def _unguarded() -> None:
-    """Nobody holds a lease."""
+    """The run holds no lease."""
 
 
 def new_rotation_id() -> str:

@@ -46,7 +46,7 @@ CREDENTIALS = (
     "authentik_entra_credential_expires_timestamp",
     "When a credential that the connection depends on expires, in seconds since 1970.",
 )
-HEALTHY = ("authentik_entra_healthy", "1 when status finds nothing to alarm anybody for, 0 otherwise.")
+HEALTHY = ("authentik_entra_healthy", "1 when status has no alarm, 0 otherwise.")
 FAILURES = ("authentik_entra_failures_total", "Runs that failed, by the code of the error.")
 STEPS = ("authentik_entra_step_duration_seconds", "How long the phases of a rotation took.")
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"

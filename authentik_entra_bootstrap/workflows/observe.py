@@ -73,7 +73,7 @@ async def observe_entra(port: EntraPort, desired: Desired) -> ObservedEntra:
 
 
 async def _rotator(port: EntraPort) -> str | None:
-    """Object id of our rotator's service principal; ``None`` where there is none, or it may not be read."""
+    """Object id of our rotator's service principal; ``None`` if there is none, or it may not be read."""
     try:
         application = await port.find_application(UNIQUE_NAME)
         if application is None or TAG not in application.tags:

@@ -65,7 +65,7 @@ async def preflight(run: SecretRun) -> PhaseResult:
 
 
 async def create(run: SecretRun) -> PhaseResult:
-    """Make the secret, and what goes on beside it."""
+    """Create the secret, and do the parallel work."""
     _, run.result_beside = await both(_create(run), outcome(run.beside_creation()))
     return PhaseResult.GOOD
 

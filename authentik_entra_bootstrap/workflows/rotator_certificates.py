@@ -99,7 +99,7 @@ class RotatorKeys:
     async def finish(
         self, key_id: KeyId, overlap: timedelta, rest: timedelta | None = None
     ) -> tuple[KeyId, ...]:
-        """Remember the proven certificate as the current one; then remove those that nobody needs any more.
+        """Remember the proven certificate as the current one; then remove those that are no longer needed.
 
         :param rest: age below which none is removed; ``None`` where no other run can be at work.
         :returns: key ids of those that were removed.
@@ -226,10 +226,10 @@ async def prove_sign_in(
 
 @dataclass(frozen=True)
 class Renewed:
-    """What became of the rotator's certificate.
+    """The result of a renewal of the rotator's certificate.
 
     :param key_id: of the certificate in the file now.
-    :param removed: key ids of certificates that nobody needs any more.
+    :param removed: key ids of certificates that are no longer needed.
     """
 
     key_id: KeyId
@@ -240,7 +240,7 @@ async def renew_own_certificate(context: RotatorContext, path: str | None) -> Re
     """Renew the certificate that this run is signed in with, where it is the rotator's and two thirds of its life are over.
 
     Any number of runs may do it at once, and each may die at any moment: the file always holds a certificate that signs in.
-    Of two runs the one that marks its certificate last goes on; the other one does not see its own mark any more.
+    Of two runs, the one that writes its tag last continues. The other one no longer finds its own tag.
 
     :param path: the key file; ``None`` where the operator signs in without one.
     :returns: ``None`` where there is nothing to do.

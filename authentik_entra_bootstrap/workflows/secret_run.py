@@ -106,7 +106,7 @@ class Follower:
 
 
 async def _nothing() -> None:
-    """Nothing goes on beside."""
+    """Nothing runs in parallel."""
 
 
 @dataclass(eq=False, repr=False)
@@ -115,7 +115,7 @@ class SecretRun:
 
     :param application: the application, which has to be there when the first phase begins.
     :param tags: what is to be written, beginning from what was read.
-    :param beside_creation: goes on beside the creation of the secret. It fails the run before the secret is marked.
+    :param beside_creation: runs in parallel with the creation of the secret. If it fails, the run fails before the secret is tagged.
     :param known_alone: whether another run was looked for just now: the first look is not needed then.
     """
 
@@ -162,7 +162,7 @@ class SecretRun:
     async def deliver(
         self, step: Step, save: Callable[[SecretText | None], Awaitable[Written[Provider]]]
     ) -> PhaseResult:
-        """Save the provider if nobody else works on it, with the new secret where there is one.
+        """Save the provider, with the new secret if there is one, unless another run works on it.
 
         :param save: the one request that does it.
         """

@@ -163,7 +163,7 @@ async def open_tenant(
 async def open_authentik(
     settings: ConnectionSettings, runtime: Runtime, *, token: SecretText | None = None
 ) -> AsyncIterator[AuthentikAdapter]:
-    """Open authentik's side of a connection alone; nobody signs in to Entra ID.
+    """Open authentik's side of a connection only, without a sign-in to Entra ID.
 
     :param token: instead of the one of the settings.
     :raises ConfigError: ``settings-missing``, unreadable files.

@@ -283,8 +283,8 @@ def not_counted(pages: tuple[TaskRecord, ...], status: SyncStatus) -> bool:
 def read_last_sync(tasks: tuple[TaskRecord, ...], version: str) -> SyncReport:
     """Read the tasks of a provider's last full sync.
 
-    ``sync/status`` calls a sync done although a page of it stopped, and goes on showing an older one while a sync is
-    repeated. Only the logs of the tasks tell (recorded on 2025.12.4 and 2026.5.0-rc1).
+    ``sync/status`` calls a sync done although a page of it stopped, and still shows an older one while a
+    sync is repeated. Only the logs of the tasks tell (recorded on 2025.12.4 and 2026.5.0-rc1).
 
     :param tasks: of one provider, newest first.
     :param version: of authentik.

@@ -29,7 +29,7 @@ async def consumer_proof(
 ) -> tuple[Evidence, T | None]:
     """Make authentik sign in with the secret it stores, and read the log of the task that this started.
 
-    Each probe uses another id that does not exist, so that tasks are told apart. Nothing is written to the
+    Each probe uses another id that does not exist, so that its task can be recognised. Nothing is written to the
     tenant. A failed attempt is not the end: token service replicas disagree for a while, and authentik tries
     again by itself.
 

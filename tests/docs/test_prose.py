@@ -31,6 +31,20 @@ def test_a_word_of_the_list_is_found_with_the_better_one(prose):
     assert len(_reasons(prose, "Only then it reports success.")) == 1
 
 
+@pytest.mark.parametrize(
+    "riddle",
+    [
+        "Remove what nobody uses.",
+        "It is left alone.",
+        "Tasks are told apart.",
+        "The wait goes on.",
+        "A file in the place of a secret.",
+    ],
+)
+def test_a_riddle_is_found(prose, riddle):
+    assert len(_reasons(prose, riddle)) == 1
+
+
 def test_lists_code_and_fields_are_no_long_sentences(prose):
     names = ", ".join(f"the application {number}" for number in range(20))
     fields = "".join(f"    :param name{number}: one of many fields\n" for number in range(10))

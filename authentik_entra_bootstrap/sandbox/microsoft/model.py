@@ -84,12 +84,12 @@ class EntityType:
     by_default: list[str] | None = None
 
     def empty(self) -> dict[str, Any]:
-        """Every property with the value it has when nobody set it."""
+        """Every property with its default value."""
         return unset(self.props)
 
 
 def unset(kinds: dict[str, str]) -> dict[str, Any]:
-    """Properties of these kinds that nobody set: collections are empty."""
+    """Unset properties of these kinds: collections are empty."""
     return {name: [] if kind.startswith("[") else None for name, kind in kinds.items()}
 
 

@@ -51,7 +51,7 @@ PUBLIC_CLIENTS = {
     "04b07795-8ddb-461a-bbee-02f9e1bf7b46": ("Microsoft Azure CLI", AZURE_CLI_SCOPES),
     "14d82eec-204b-4c2f-b7e8-296a70dab67e": ("Microsoft Graph Command Line Tools", GRAPH_TOOLS_SCOPES),
 }
-"""Microsoft's clients by which people sign in, with what is granted to them for everybody."""
+"""Microsoft's clients by which people sign in, with what is granted to them for all users."""
 PEOPLE = {
     "admin": ("Gloria", "Admin", "Global Administrator"),
     "appadmin": ("Anton", "Apps", "Application Administrator"),

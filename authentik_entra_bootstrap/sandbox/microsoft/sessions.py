@@ -142,14 +142,14 @@ def people_of(world: World, tenant: str) -> list[Object]:
 def locate(world: World, tenant: str, name: str) -> tuple[Directory, Object]:
     """A person by user name or object id, and their tenant.
 
-    :raises LookupError: when nobody of that name may sign in there.
+    :raises LookupError: if no user of that name may sign in there.
     """
     for directory in tenants_for(world, tenant):
         for user in directory.all("user"):
             known = {user["id"].lower(), user["userPrincipalName"].lower()}
             if name.lower() in known and user.get("accountEnabled", True):
                 return directory, user
-    raise LookupError(f"nobody called {name!r} may sign in to {tenant}")
+    raise LookupError(f"no user {name!r} may sign in to {tenant}")
 
 
 def sign_in(replica: Replica, client: Client, user: Object, scope: str) -> SignedIn:
@@ -205,7 +205,7 @@ def grant_scopes(
     """Make the delegated grant of a client hold exactly ``values``; none removes it.
 
     :param client_id: object id of the client's service principal, ``resource_id`` of the resource's.
-    :param principal_id: of the person it is for; ``None`` is for everybody in the tenant.
+    :param principal_id: of the person it is for; ``None`` for all users of the tenant.
     """
     kind = "AllPrincipals" if principal_id is None else "Principal"
     with directory.lock:

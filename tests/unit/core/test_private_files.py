@@ -136,7 +136,7 @@ def test_a_folder_below_one_that_everybody_writes_to_is_refused_unless_it_is_sti
     open_to_all = tmp_path / "shared"
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
-    refused(open_to_all / "state", "everybody may write to")
+    refused(open_to_all / "state", "every user may write to")
     assert not (open_to_all / "state").exists()
     open_to_all.chmod(0o1777)
     private_folder(open_to_all / "state")
@@ -153,9 +153,9 @@ def test_a_folder_of_somebody_else_is_refused_before_anything_in_it_is_opened(tm
     state.mkdir(mode=0o700)
     os.mkfifo(state / "domain")
     os.chown(state, 12345, 12345)
-    refused(state, "belongs to somebody else")
-    refused(state / "below", "belongs to somebody else")
-    with pytest.raises(ConfigError, match="somebody else"):
+    refused(state, "belongs to another user")
+    refused(state / "below", "belongs to another user")
+    with pytest.raises(ConfigError, match="another user"):
         open_lease(f"file://{state}", "x")
     assert [item.name for item in state.iterdir()] == ["domain"]
 
@@ -167,7 +167,7 @@ def test_a_file_that_somebody_else_put_into_the_folder_is_not_opened(tmp_path: P
     file.write_bytes(b"")
     own_file(file)
     os.chown(file, 12345, 12345)
-    with pytest.raises(ConfigError, match="belongs to somebody else"):
+    with pytest.raises(ConfigError, match="belongs to another user"):
         own_file(file)
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="it is a link"):

@@ -142,7 +142,7 @@ def serializer_for(state: State) -> Serializer:
 
 
 def may_use(state: State, application: Record, user: Record) -> bool:
-    """What the policy engine says: everybody without bindings, else the bound users and groups."""
+    """What the policy engine says: all users without bindings, else the bound users and groups."""
     bindings = [row for row in state.tables["binding"].where(target=application["pk"]) if row["enabled"]]
     groups = {group["pk"] for group in groups_of(state, user)}
     results = [(row["user"] == user["pk"] or row["group"] in groups) is not row["negate"] for row in bindings]

@@ -107,7 +107,7 @@ def grant(state: State, user: Record, permissions: list[str], key: str) -> None:
 class Rights:
     """What one caller may do: superusers everything, others what their roles hold, globally or on one object.
 
-    :param user: the caller; ``None`` is nobody.
+    :param user: the caller; ``None`` for an anonymous request.
     """
 
     def __init__(self, state: State, user: Record | None) -> None:

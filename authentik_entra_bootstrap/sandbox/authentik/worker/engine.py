@@ -47,7 +47,7 @@ class WorkerSwitches:
     halted: bool = False
     """No worker: queued tasks stay queued."""
     busy: bool = False
-    """A worker that is occupied with something else: queued tasks stay queued, running ones go on."""
+    """A worker that is occupied with something else: queued tasks stay queued, running ones continue."""
     microsoft_unreachable: bool = False
     """No connection to Microsoft."""
     threads: int = 2

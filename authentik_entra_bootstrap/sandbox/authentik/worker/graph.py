@@ -35,7 +35,7 @@ class FaultError(Exception):
 
 
 class BadRequestSyncError(SyncError):
-    """authentik itself refuses one object; the others go on."""
+    """authentik itself refuses one object; the others continue."""
 
 
 class SkipObjectError(SyncError):

@@ -45,7 +45,7 @@ DEFAULT_POLICY: dict[str, Any] = {
     "applicationRestrictions": {"passwordCredentials": [], "keyCredentials": [], "identifierUris": None},
     "servicePrincipalRestrictions": {"passwordCredentials": [], "keyCredentials": []},
 }
-"""The tenant's default policy while nobody has changed it."""
+"""The tenant's default policy before any change."""
 
 
 def _checked(entity: EntityType, body: dict[str, Any]) -> dict[str, Any]:
