@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -19,6 +19,8 @@ from authentik_entra_bootstrap.planning.preview import (
     Foretold,
     Page,
     SyncRules,
+    candidates,
+    certain,
     changes,
 )
 
@@ -50,20 +52,15 @@ class GroupSync:
         self._names = frozenset(group.display_name for group in tenant.groups)
         groups = sorted(authentik.groups, key=lambda group: group.pk)
         self._pages = rules.pages(groups)
-        self._links: dict[str, str] = {}
-        self._groups_of: dict[str, set[str]] = defaultdict(set)
-        self._linked_before = frozenset(link.key for link in authentik.group_links)
-        for link in authentik.group_links:
-            self._link(link.key, link.microsoft_id)
-        by_name = {group.name: group.pk for group in groups}
-        for found in tenant.groups if rules.discovers else ():
-            if found.unique_name in by_name:
-                self._link(by_name[found.unique_name], found.object_id)
-
-    def _link(self, key: str, microsoft_id: str) -> None:
-        if self._links.setdefault(key, microsoft_id) != microsoft_id:
-            self._links[key] = UNSURE
-        self._groups_of[microsoft_id].add(key)
+        links = [(link.key, link.microsoft_id) for link in authentik.group_links]
+        self._linked_before = frozenset(key for key, _ in links)
+        if rules.discovers:
+            keys = {group.name: group.pk for group in groups}
+            links += [
+                (keys[one.unique_name], one.object_id) for one in tenant.groups if one.unique_name in keys
+            ]
+        self._links = certain(candidates(links))
+        self._uses = Counter(held for _, held in set(links))
 
     def questions(self) -> Iterator[list[tuple[str, frozenset[str]]]]:
         """For each page: groups of the tenant, with accounts of which one may be a member already.
@@ -101,7 +98,7 @@ class GroupSync:
         unknown = partial(told, Fate.UNKNOWN, members=None, stops=None)
         if not self._rules.default_groups:
             return unknown("a property mapping of your own decides")
-        if held == UNSURE or len(self._groups_of[held]) > 1:
+        if held == UNSURE or self._uses[held] > 1:
             return unknown("its links in authentik are not unique")
         if held and there is None:
             reason = f"the linked group {held} is not in the tenant"

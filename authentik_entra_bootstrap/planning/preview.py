@@ -7,7 +7,8 @@ do to a tenant, and what the source of 2026.2.2 says.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
@@ -15,6 +16,7 @@ from typing import TypeVar
 from authentik_entra_bootstrap.domain import Provider
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 
 class Fate(StrEnum):
@@ -48,6 +50,19 @@ MAYBE = "maybe"
 """Instead of an account's id: whether the sync creates one is not known."""
 UNSURE = "several"
 """Instead of an object's id: which of several that the tenant has is not known."""
+
+
+def candidates(links: Iterable[tuple[K, str]]) -> dict[K, set[str]]:
+    """authentik's key -> ids of the objects that fit it, by what is linked or found."""
+    found: dict[K, set[str]] = defaultdict(set)
+    for key, microsoft_id in links:
+        found[key].add(microsoft_id)
+    return found
+
+
+def certain(found: Mapping[K, set[str]]) -> dict[K, str]:
+    """authentik's key -> id of its object. If several match, it is unknown which one authentik takes."""
+    return {key: UNSURE if len(ids) > 1 else min(ids) for key, ids in found.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,22 +63,12 @@ def provider_changes(desired: Desired, authentik: ObservedAuthentik) -> dict[str
 
 def provider_after(desired: Desired, authentik: ObservedAuthentik) -> Provider:
     """The provider as bootstrap leaves it; for one that is not made yet with authentik's defaults."""
+    values: dict[str, Any] = provider_changes(desired, authentik)
     if authentik.provider is not None:
-        changes: dict[str, Any] = provider_changes(desired, authentik)
-        return replace(authentik.provider, **changes)
-    named: dict[str, Any] = {
-        name: value for name, value in desired.provider_options.items() if value is not None
-    }
-    return Provider(
-        ProviderPk(0),
-        desired.provider_name,
-        "",
-        "",
-        authentik.user_mappings,
-        authentik.group_mappings,
-        authentik.filter_group,
-        **named,
-    )
+        return replace(authentik.provider, **values)
+    spec = vars(provider_spec(desired, "", "", authentik))
+    values = {name: value for name, value in spec.items() if value is not None}
+    return Provider(ProviderPk(0), **values)
 
 
 class Effect(StrEnum):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 
 from authentik_entra_bootstrap.domain import AuthentikPeople, MappedUser, Person, TenantPeople, TenantUser
@@ -22,6 +21,8 @@ from authentik_entra_bootstrap.planning.preview import (
     Foretold,
     Page,
     SyncRules,
+    candidates,
+    certain,
     changes,
 )
 from authentik_entra_bootstrap.planning.scope import NO_ADDRESS, address_problem
@@ -58,17 +59,13 @@ class UserSync:
         self._pages = rules.pages(self._people)
         self._names: dict[str, str] = {}
         self._links = authentik.user_links
-        self._linked_before = frozenset(int(link.key) for link in self._links)
-        self._candidates: dict[int, set[str]] = defaultdict(set)
-        self.accounts: dict[int, str] = {}
-        for link in self._links:
-            self._link(int(link.key), link.microsoft_id)
-        first: dict[str, int] = {}
-        for person in self._people:
-            first.setdefault(person.email, person.pk)
-        for account in tenant.users if rules.discovers else ():
-            if account.mail and account.mail in first:
-                self._link(first[account.mail], account.object_id)
+        links = [(int(link.key), link.microsoft_id) for link in self._links]
+        self._linked_before = frozenset(key for key, _ in links)
+        if rules.discovers:
+            first = {person.email: person.pk for person in reversed(self._people) if person.email}
+            links += [(first[one.mail], one.object_id) for one in tenant.users if one.mail in first]
+        self._candidates = candidates(links)
+        self.accounts = certain(self._candidates)
         self._linked = frozenset(self.accounts.values())
         self._wanted: dict[int, MappedUser | None] = {}
         """User's key -> what authentik writes; ``None`` if a mapping decides that was not evaluated."""
@@ -77,60 +74,44 @@ class UserSync:
         self._written: dict[str, set[int]] = defaultdict(set)
         self._wild: set[int] = set()
 
-    def _link(self, key: int, microsoft_id: str) -> None:
-        """Link a user. If several accounts match, it is unknown which one authentik takes."""
-        self._candidates[key].add(microsoft_id)
-        self.accounts[key] = microsoft_id if len(self._candidates[key]) == 1 else UNSURE
-
     def run(self, mapped: Mapping[int, MappedUser | None]) -> tuple[Foretold, ...]:
         """Every user in authentik's order, then the linked ones that leave the scope.
 
         :param mapped: user's key -> what its mappings make of it, where authentik was asked; ``None`` for no answer.
         """
         for person in self._people:
-            if self._rules.default_users:
-                uid = person.uid if self._rules.newer else ""
-                wanted = MappedUser(person.name, person.username, person.email, person.is_active, uid)
-                self._wanted[person.pk] = wanted
-            else:
+            uid = person.uid if self._rules.newer else ""
+            wanted: MappedUser | None
+            wanted = MappedUser(person.name, person.username, person.email, person.is_active, uid)
+            if not self._rules.default_users:
                 # A mapping may look at the link, which authentik's test of it cannot be given.
-                linked = person.pk in self.accounts
-                self._wanted[person.pk] = None if linked else mapped.get(person.pk)
+                wanted = None if person.pk in self.accounts else mapped.get(person.pk)
+            self._wanted[person.pk] = wanted
         self._note_interference()
         found: list[Foretold] = []
         for number, people in enumerate(self._pages):
             page = Page()
             for person in people:
                 item = self._one(person, number)
-                certain = page.add(item)
-                if certain and item.fate in WRITTEN:
-                    self._write(person, item)
+                reached, wanted = page.add(item), self._wanted[person.pk]
+                if reached and wanted and item.fate in WRITTEN:
+                    self._write(person, wanted, item.microsoft_id)
                 elif page.items[-1].fate is Fate.UNKNOWN and item.fate in {Fate.UNKNOWN, Fate.CREATE}:
                     self.accounts.setdefault(person.pk, MAYBE)
             found += page.items
         return (*found, *self._leaving())
 
-    def _write(self, person: Person, item: Foretold) -> None:
+    def _write(self, person: Person, wanted: MappedUser, held: str) -> None:
         """What the rest of the page finds after this user is written."""
-        wanted = self._wanted[person.pk]
-        if wanted is None:
-            return
-        key = item.microsoft_id
-        if not key:
-            key = f"{NEW} {person.pk}"
-            self._names[key] = person.username
-            self.accounts[person.pk] = NEW
+        name, nickname = wanted.user_principal_name, wanted.mail_nickname
+        if held:
+            self._holders.pop(self._tenant[held].user_principal_name.casefold(), None)
+            enabled = wanted.account_enabled
+            self._tenant[held] = TenantUser(held, name, wanted.display_name, "", nickname, enabled)
         else:
-            before = self._tenant[key]
-            self._holders.pop(before.user_principal_name.casefold(), None)
-            self._tenant[key] = replace(
-                before,
-                user_principal_name=wanted.user_principal_name,
-                display_name=wanted.display_name,
-                mail_nickname=wanted.mail_nickname,
-                account_enabled=wanted.account_enabled,
-            )
-        self._holders[wanted.user_principal_name.casefold()] = key
+            held, self.accounts[person.pk] = f"{NEW} {person.pk}", NEW
+            self._names[held] = person.username
+        self._holders[name.casefold()] = held
 
     # --- what pages do to each other
 
