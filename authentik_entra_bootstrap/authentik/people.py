@@ -32,11 +32,11 @@ from authentik_entra_bootstrap.authentik.requests import (
 from authentik_entra_bootstrap.domain import (
     AuthentikPeople,
     Link,
-    MappedUser,
     Person,
     PersonGroup,
     Provider,
     ProvisioningScope,
+    TenantUser,
 )
 from authentik_entra_bootstrap.errors import BootstrapError, Denied, NotFound
 from authentik_entra_bootstrap.support.network import PAGES_LIMIT
@@ -154,7 +154,7 @@ class People(Part):
         seen(len(found))
         return found
 
-    async def mapped_user(self, mappings: Sequence[str], user: int) -> MappedUser | None:
+    async def mapped_user(self, mappings: Sequence[str], user: int) -> TenantUser | None:
         """What property mappings make of a user who is not linked; see ``AuthentikPort``."""
         merged: dict[str, object] = {}
         for pk in mappings:
@@ -232,11 +232,11 @@ def _result(body: object) -> dict[str, object] | None:
     return {name: made[name] for name in _MAPPED if name in made} if isinstance(made, dict) else None
 
 
-def _mapped_user(values: dict[str, object]) -> MappedUser | None:
+def _mapped_user(values: dict[str, object]) -> TenantUser | None:
     """The user, where the mappings gave all that Entra ID needs."""
     display, nickname, principal, enabled, immutable = (values.get(name) for name in _MAPPED)
     if not (isinstance(display, str) and isinstance(nickname, str) and isinstance(principal, str)):
         return None
     if not isinstance(enabled, bool) or not isinstance(immutable, str | None):
         return None
-    return MappedUser(display, nickname, principal, enabled, immutable or "")
+    return TenantUser("", principal, display, "", nickname, enabled, immutable or "")

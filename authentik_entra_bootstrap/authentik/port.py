@@ -16,7 +16,6 @@ from authentik_entra_bootstrap.domain import (
     BlueprintResult,
     Dependent,
     LicenseInfo,
-    MappedUser,
     OwnEvent,
     PermissionCheck,
     Person,
@@ -30,6 +29,7 @@ from authentik_entra_bootstrap.domain import (
     ServerInfo,
     SyncStatus,
     TaskRecord,
+    TenantUser,
     Written,
 )
 
@@ -128,7 +128,7 @@ class AuthentikPort(Protocol):
         :raises Denied: ``authentik-permission-missing``.
         """
 
-    async def mapped_user(self, mappings: Sequence[str], user: int) -> MappedUser | None:
+    async def mapped_user(self, mappings: Sequence[str], user: int) -> TenantUser | None:
         """What property mappings make of a user who is not linked, by authentik's own test of them.
 
         :param mappings: in the order of their names, in which authentik merges what they return.

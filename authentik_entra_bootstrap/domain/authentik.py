@@ -192,17 +192,6 @@ class AuthentikPeople:
     group_links: Sequence[Link] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MappedUser:
-    """What a property mapping makes of a user, as far as Entra ID judges it. The password is never part of it."""
-
-    display_name: str
-    mail_nickname: str
-    user_principal_name: str
-    account_enabled: bool
-    immutable_id: str = ""
-
-
 @dataclass(frozen=True)
 class ProviderChange:
     """The last change of the provider in authentik's audit trail."""

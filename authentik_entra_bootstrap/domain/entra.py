@@ -261,7 +261,7 @@ class ApplicationSpec:
 
 @dataclass(frozen=True, slots=True)
 class TenantUser:
-    """An account of the tenant.
+    """An account of the tenant, or what a property mapping of authentik makes of a user: never with a password.
 
     :param mail_nickname: like the following fields, ``None`` where the operator may read only basic properties.
     :param on_premises: whether it is synchronised from an Active Directory.

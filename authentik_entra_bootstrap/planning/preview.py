@@ -71,10 +71,10 @@ class Change:
 
     property: str
     before: str | bool | None
-    after: str | bool
+    after: str | bool | None
 
 
-def changes(*compared: tuple[str, str | bool | None, str | bool]) -> tuple[Change, ...]:
+def changes(*compared: tuple[str, str | bool | None, str | bool | None]) -> tuple[Change, ...]:
     """The properties that differ before and after."""
     return tuple(Change(*values) for values in compared if values[1] != values[2])
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
-from authentik_entra_bootstrap.domain import AuthentikPeople, MappedUser, Person, TenantPeople, TenantUser
+from authentik_entra_bootstrap.domain import AuthentikPeople, Person, TenantPeople, TenantUser
 from authentik_entra_bootstrap.planning.preview import (
     MAYBE,
     NEW,
@@ -67,33 +68,33 @@ class UserSync:
         self._candidates = candidates(links)
         self.accounts = certain(self._candidates)
         self._linked = frozenset(self.accounts.values())
-        self._wanted: dict[int, MappedUser | None] = {}
-        """User's key -> what authentik writes; ``None`` if a mapping decides that was not evaluated."""
+        self._wanted: dict[int, TenantUser | None] = {}
+        """User's key -> what authentik writes; no value if a mapping decides that was not evaluated."""
         self._claimed: dict[str, set[int]] = defaultdict(set)
         self._released: dict[str, set[int]] = defaultdict(set)
         self._written: dict[str, set[int]] = defaultdict(set)
         self._wild: set[int] = set()
 
-    def run(self, mapped: Mapping[int, MappedUser | None]) -> tuple[Foretold, ...]:
+    def run(self, mapped: Mapping[int, TenantUser | None]) -> tuple[Foretold, ...]:
         """Every user in authentik's order, then the linked ones that leave the scope.
 
         :param mapped: user's key -> what its mappings make of it, where authentik was asked; ``None`` for no answer.
         """
         for person in self._people:
             uid = person.uid if self._rules.newer else ""
-            wanted: MappedUser | None
-            wanted = MappedUser(person.name, person.username, person.email, person.is_active, uid)
-            if not self._rules.default_users:
+            if self._rules.default_users:
+                name, active = person.username, person.is_active
+                self._wanted[person.pk] = TenantUser("", person.email, person.name, "", name, active, uid)
+            elif person.pk not in self.accounts:
                 # A mapping may look at the link, which authentik's test of it cannot be given.
-                wanted = None if person.pk in self.accounts else mapped.get(person.pk)
-            self._wanted[person.pk] = wanted
+                self._wanted[person.pk] = mapped.get(person.pk)
         self._note_interference()
         found: list[Foretold] = []
         for number, people in enumerate(self._pages):
             page = Page()
             for person in people:
                 item = self._one(person, number)
-                reached, wanted = page.add(item), self._wanted[person.pk]
+                reached, wanted = page.add(item), self._wanted.get(person.pk)
                 if reached and wanted and item.fate in WRITTEN:
                     self._write(person, wanted, item.microsoft_id)
                 elif page.items[-1].fate is Fate.UNKNOWN and item.fate in {Fate.UNKNOWN, Fate.CREATE}:
@@ -101,17 +102,15 @@ class UserSync:
             found += page.items
         return (*found, *self._leaving())
 
-    def _write(self, person: Person, wanted: MappedUser, held: str) -> None:
+    def _write(self, person: Person, wanted: TenantUser, held: str) -> None:
         """What the rest of the page finds after this user is written."""
-        name, nickname = wanted.user_principal_name, wanted.mail_nickname
         if held:
             self._holders.pop(self._tenant[held].user_principal_name.casefold(), None)
-            enabled = wanted.account_enabled
-            self._tenant[held] = TenantUser(held, name, wanted.display_name, "", nickname, enabled)
+            self._tenant[held] = replace(wanted, object_id=held)
         else:
             held, self.accounts[person.pk] = f"{NEW} {person.pk}", NEW
             self._names[held] = person.username
-        self._holders[name.casefold()] = held
+        self._holders[wanted.user_principal_name.casefold()] = held
 
     # --- what pages do to each other
 
@@ -119,7 +118,7 @@ class UserSync:
         """Note on which pages names are given to accounts, and taken from them."""
         for number, page in enumerate(self._pages):
             for person in page:
-                wanted = self._wanted[person.pk]
+                wanted = self._wanted.get(person.pk)
                 if wanted is None:
                     self._wild.add(number)
                 elif not self._problem(wanted):
@@ -135,7 +134,7 @@ class UserSync:
         if before and name != before:
             self._released[before].add(page)
 
-    def _depends_on_order(self, wanted: MappedUser, held: str, page: int) -> bool:
+    def _depends_on_order(self, wanted: TenantUser, held: str, page: int) -> bool:
         """Whether other pages decide what happens, by the moment at which they run."""
         here, name = {page}, wanted.user_principal_name.casefold()
         account = self._tenant.get(held)
@@ -150,7 +149,7 @@ class UserSync:
 
     # --- one user
 
-    def _problem(self, wanted: MappedUser) -> str:
+    def _problem(self, wanted: TenantUser) -> str:
         """Why authentik itself leaves the user out. From 2026.2 on it sends an empty name to Microsoft."""
         if not wanted.user_principal_name and self._rules.newer:
             return ""
@@ -163,7 +162,7 @@ class UserSync:
 
     def _one(self, person: Person, page: int) -> Foretold:
         """What happens to a user that is reached."""
-        who, held, wanted = person.username, self.accounts.get(person.pk, ""), self._wanted[person.pk]
+        who, held, wanted = person.username, self.accounts.get(person.pk, ""), self._wanted.get(person.pk)
         account = self._tenant.get(held)
         told = self._told(str(person.pk), who, held)
         unknown = partial(told, Fate.UNKNOWN, stops=None)
@@ -198,7 +197,7 @@ class UserSync:
         return self._overwritten(person, wanted, account, told)
 
     def _overwritten(
-        self, person: Person, wanted: MappedUser, account: TenantUser, told: Callable[..., Foretold]
+        self, person: Person, wanted: TenantUser, account: TenantUser, told: Callable[..., Foretold]
     ) -> Foretold:
         """A user whose account in the tenant gets authentik's values."""
         found = changes(
@@ -214,9 +213,9 @@ class UserSync:
             return told(Fate.UNKNOWN, reason, changes=found)
         return told(Fate.CHANGE if found else Fate.KEEP, changes=found)
 
-    def _refusal(self, who: str, wanted: MappedUser, account: TenantUser | None) -> tuple[str, str] | None:
+    def _refusal(self, who: str, wanted: TenantUser, account: TenantUser | None) -> tuple[str, str] | None:
         """Why Entra ID refuses to create or change the account, and what to do; ``None`` where it does not."""
-        name, nickname = wanted.user_principal_name, wanted.mail_nickname
+        name, nickname = wanted.user_principal_name, wanted.mail_nickname or ""
         if not name:
             return NO_ADDRESS, f"Give {who} one in authentik, or leave {who} out of the scope."
         if not wanted.display_name:
@@ -235,7 +234,7 @@ class UserSync:
         holder = self._holders.get(name.casefold(), own)
         if holder != own:
             return self._taken(who, name, holder, linked=bool(own))
-        if not own and (holder := self._immutable.get(wanted.immutable_id.casefold(), "")):
+        if not own and (holder := self._immutable.get((wanted.immutable_id or "").casefold(), "")):
             reason = f"{self._shown(holder)} was created for {who} before (onPremisesImmutableId)"
             return reason, self._mend(holder, name)
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 
-from authentik_entra_bootstrap.domain import Desired, MappedUser, Provider
+from authentik_entra_bootstrap.domain import Desired, Provider, TenantUser
 from authentik_entra_bootstrap.errors import BootstrapError, Denied
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.group_sync import GroupSync
@@ -70,7 +70,7 @@ async def foretell(context: Context, prepared: Prepared, *, evaluate: bool = Fal
         defaults = await context.authentik.default_mappings()
     rules = sync_rules(provider, seen.server.version, domains, defaults)
     users = UserSync(rules, authentik, tenant)
-    mapped: dict[int, MappedUser | None] = {}
+    mapped: dict[int, TenantUser | None] = {}
     if evaluate and not rules.default_users:
         pending = [person.pk for person in authentik.users if person.pk not in users.accounts]
         try:
@@ -88,14 +88,14 @@ async def foretell(context: Context, prepared: Prepared, *, evaluate: bool = Fal
     return Preview(people, groups.run(occupied), provider.dry_run, tuple(notes))
 
 
-async def _mapped(context: Context, provider: Provider, users: Sequence[int]) -> dict[int, MappedUser | None]:
+async def _mapped(context: Context, provider: Provider, users: Sequence[int]) -> dict[int, TenantUser | None]:
     """What a provider's mappings make of users.
 
     :raises Denied: ``authentik-permission-missing``.
     """
     names = {item.pk: item.name for item in await context.authentik.property_mappings()}
     keys = sorted(provider.property_mappings, key=lambda key: names.get(key, ""))
-    found: dict[int, MappedUser | None] = {}
+    found: dict[int, TenantUser | None] = {}
     for start in range(0, len(users), _SIDE_BY_SIDE):
         context.reporter.doing(f"evaluating property mappings: {start:,} of {len(users):,} users")
         some = users[start : start + _SIDE_BY_SIDE]

@@ -11,7 +11,6 @@ import pytest
 from authentik_entra_bootstrap.domain import (
     AuthentikPeople,
     Link,
-    MappedUser,
     Person,
     PersonGroup,
     TenantGroup,
@@ -46,7 +45,7 @@ def users(
     accounts: Sequence[TenantUser] = (),
     links: Sequence[Link] = (),
     rules: SyncRules = RULES,
-    mapped: Mapping[int, MappedUser | None] | None = None,
+    mapped: Mapping[int, TenantUser | None] | None = None,
 ) -> list[Foretold]:
     sync = UserSync(rules, AuthentikPeople(people, (), links), TenantPeople(accounts, ()))
     return list(sync.run(mapped or {}))
@@ -140,7 +139,7 @@ def test_unknown_ones_make_what_comes_after_them_on_the_page_unknown() -> None:
 def test_own_mappings_are_never_guessed() -> None:
     own = replace(RULES, default_users=False)
     assert fates(users([ADA], [], rules=own)) == [Fate.UNKNOWN]
-    asked = {1: MappedUser("A", "ada", "ada@contoso.example", False), 2: None}
+    asked = {1: TenantUser("", "ada@contoso.example", "A", "", "ada", False), 2: None}
     items = users([ADA, BOB], rules=own, mapped=asked)
     assert fates(items) == [Fate.CREATE, Fate.UNKNOWN]
     assert items[0].reason == "as a disabled account"
