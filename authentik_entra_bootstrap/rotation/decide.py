@@ -47,14 +47,14 @@ class SecretAction(StrEnum):
 
 
 class State(StrEnum):
-    """In which state a connection's client secret is, as one observation shows it."""
+    """The state of a connection's client secret, according to one observation."""
 
     ABSENT = "absent"
     """No application or no provider exists, or the provider signs in as another application."""
     CURRENT = "current"
     """authentik holds the recorded secret, and it is not due."""
     DUE = "due"
-    """authentik holds the recorded secret, and it is time for another."""
+    """authentik holds the recorded secret, and it is due."""
     DELIVERED = "delivered"
     """authentik holds the pending secret; an earlier run ended before the proof."""
     UNRECORDED = "unrecorded"
@@ -69,7 +69,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class SecretObservation:
-    """What is known of one connection's secrets at one moment.
+    """One observation of a connection's secrets.
 
     :param change: authentik's last change of the provider, or ``None`` when there is none on record.
     :param change_readable: false where the token may not read audit events.
@@ -90,7 +90,7 @@ class SecretObservation:
 
 @dataclass(frozen=True)
 class SecretDecision:
-    """The decision with its reason in words, and the secrets to remove once authentik has proven its secret.
+    """The decision with its reason, and the secrets to remove after authentik's proof.
 
     :param kept: the secret that authentik holds: for ``keep`` and ``prove``, and one that is due.
     :param retire: this tool's unused secrets; removed only after a fresh proof.
@@ -177,7 +177,7 @@ def _delivered(seen: SecretObservation, by_key: dict[KeyId, ClientSecret]) -> De
 
 
 def _holds(seen: SecretObservation, current: Delivered, secret: ClientSecret) -> tuple[bool | None, str]:
-    """Whether authentik holds the recorded secret, with the words for it; ``None`` where nothing tells."""
+    """Whether authentik holds the recorded secret, with the reason; ``None`` if unknown."""
     hinted = _hinted(seen, secret)
     if hinted is False:
         return False, "authentik holds another client secret than the recorded one"
@@ -194,7 +194,7 @@ def _holds(seen: SecretObservation, current: Delivered, secret: ClientSecret) ->
 
 
 def _hinted(seen: SecretObservation, secret: ClientSecret) -> bool | None:
-    """Whether the first characters that authentik shows are this secret's; ``None`` where that tells nothing."""
+    """Whether authentik shows this secret's first characters; ``None`` if it shows none."""
     shown = seen.provider.secret_hint if seen.provider else None
     if shown is None or not secret.hint or seen.application is None:
         return None
@@ -229,7 +229,7 @@ def _with_unused(seen: SecretObservation, in_use: set[KeyId], decision: SecretDe
 
 
 def _rest(seen: SecretObservation, secret: ClientSecret) -> Previous | None:
-    """Until when a secret that is not in use has to stay; ``None`` when it may go at once."""
+    """Until when an unused secret has to stay; ``None`` if it may be removed now."""
     # Only a tag written by hand names one twice: the later time counts.
     recorded = [item for item in seen.tags.previous if item.key_id == secret.key_id]
     if recorded:
@@ -241,12 +241,12 @@ def _rest(seen: SecretObservation, secret: ClientSecret) -> Previous | None:
 
 
 def _age_rest(secret: ClientSecret) -> datetime:
-    """From when a secret on no record is too old to be delivered by any run."""
+    """From when an unrecorded secret is too old to be delivered by any run."""
     return secret.start_date_time + stray_rest(secret.lifetime)
 
 
 def stale_read_reason(seen: SecretObservation, decision: SecretDecision) -> str | None:
-    """Why the tenant's answer may come from a replica that lags behind; ``None`` when nothing speaks for it.
+    """Why the tenant's answer may come from a replica that lags behind; ``None`` if there is no sign of that.
 
     authentik's database is consistent. Where its audit trail contradicts the tags, the tags are likely old; and
     secrets that seem ready to be retired may just have been.
@@ -267,7 +267,7 @@ def stale_read_reason(seen: SecretObservation, decision: SecretDecision) -> str 
 
 
 def places_left(application: Application, now: datetime) -> int | None:
-    """How many client secrets can still be added; ``None`` where the audience sets no limit."""
+    """How many client secrets can still be added; ``None`` if the audience sets no limit."""
     if application.sign_in_audience not in PERSONAL_AUDIENCES:
         return None
     live = sum(now < secret.end_date_time for secret in application.secrets)
@@ -275,7 +275,7 @@ def places_left(application: Application, now: datetime) -> int | None:
 
 
 def removable_first(decision: SecretDecision) -> tuple[KeyId, ...]:
-    """Secrets that may be retired before the new one is made, to have a place for it.
+    """Secrets that may be removed before the new one is created, to make room for it.
 
     Only where it is certain that authentik signs in with the recorded secret: a proof shows that it signs in, not
     with which one.
@@ -300,7 +300,7 @@ def refuse_without_place(application: Application | None, decision: SecretDecisi
 
 
 def too_many_secrets(application: Application, now: datetime) -> AdminActionRequired:
-    """The error of an application without a place for another client secret."""
+    """The error of an application without room for another client secret."""
     live = [secret for secret in application.secrets if now < secret.end_date_time]
     names = ", ".join(
         f"{secret.display_name or secret.key_id} (until {secret.end_date_time:%Y-%m-%d})" for secret in live
@@ -317,7 +317,7 @@ def too_many_secrets(application: Application, now: datetime) -> AdminActionRequ
 
 
 def without_place_for_the_next(application: Application, tags: ApplicationTags, now: datetime) -> bool:
-    """Whether the next rotation will find no place: what no run will remove takes them all."""
+    """Whether the next rotation will find no room: secrets that no run removes take all places."""
     current = tags.current.key_id if tags.current else None
     stays = tuple(item for item in application.secrets if item.key_id == current or not is_ours(item))
     return places_left(replace(application, secrets=stays), now) == 0

@@ -1,4 +1,4 @@
-"""How a decision about the client secret is carried out: the phases of a rotation, and what follows what. Pure.
+"""The phases of a rotation and their order: how a decision about the client secret is carried out. Pure.
 
 The table below is the protocol. The workflow asks it after each phase what comes next; the picture in
 ``docs/explanation/rotation.md`` is drawn from it; the tests change it to see that each change is noticed.
@@ -17,7 +17,7 @@ class Phase(StrEnum):
     """One step of a rotation. Each makes one kind of write, or none."""
 
     PREFLIGHT = "preflight"
-    """authentik can be saved: reachable, licensed, permitted. Nothing was made yet."""
+    """authentik's provider can be saved: reachable, licensed, permitted. Nothing was created yet."""
     CREATE = "create"
     """[createSecret] ``addPassword`` with a display name that was chosen before."""
     MARK = "mark"
@@ -52,9 +52,9 @@ class PhaseResult(StrEnum):
     SAVED = "saved"
     """The provider was saved, or not changed, without a new secret: there is nothing to prove."""
     FAILED = "failed"
-    """It was surely not carried out, or did not hold what was asked of it."""
+    """The phase was certainly not carried out, or its check failed."""
     UNKNOWN = "unknown"
-    """It may have been carried out; only another look tells."""
+    """The phase may have been carried out; only another read can tell."""
 
 
 PROTOCOL: Mapping[tuple[Phase, PhaseResult], Phase] = {

@@ -18,10 +18,10 @@ from authentik_entra_bootstrap.domain.application_tags import ApplicationTags
 
 _SIGNED_IN = "Syncing page"
 _ASKED_FOR = ":manual"
-"""How the ``uid`` of a task ends that ``sync/object`` started."""
+"""The end of the ``uid`` of a task that ``sync/object`` started."""
 RETRIED = "Task will be retried"
 ROUTINE = ("Task has been queued", "Task is being processed", RETRIED, "Task finished", "Starting")
-"""What begins the lines of a task's log that tell nothing of its failure."""
+"""Prefixes of log lines that say nothing about a task's failure."""
 UNNAMED = "Microsoft answered and refused; authentik does not say why"
 _LONGEST = 200
 _UNASSIGNED = "No provider found"
@@ -29,7 +29,7 @@ _AADSTS = re.compile(r"AADSTS\d+")
 _FINAL_AADSTS = frozenset({"AADSTS7000222", "AADSTS700016", "AADSTS90002", "AADSTS7000112"})
 """Not explained by a token service replica that lags behind, once our own sign-in has succeeded."""
 _BUSY_AADSTS = frozenset({"AADSTS50196", "AADSTS90006", "AADSTS90024", "AADSTS90033", "AADSTS90055"})
-"""The token service was busy or asked to slow down: that says nothing about the secret."""
+"""The token service was busy or throttled: that says nothing about the secret."""
 _OVER = frozenset({"done", "error", "rejected", "successful", "warning", "info"})
 
 
@@ -49,7 +49,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Reading:
-    """A verdict with the log line it rests on.
+    """A verdict with its log line.
 
     :param refused: Microsoft's token service has refused the sign-in. Without that, a failure says nothing about the
         secret.
@@ -90,7 +90,7 @@ def read_task(task: TaskRecord | None) -> Reading:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One thing seen that speaks for or against the connection.
+    """One piece of evidence for or against the connection.
 
     :param name: stable kebab-case name: ``secret-signs-in``, ``token-has-roles``, ``graph-call``,
         ``authentik-signs-in``, ``authentik-holds-current``, ``grants``, ``secret-lives``.
@@ -109,7 +109,7 @@ class Evidence:
 
 
 def last_sign_in(tasks: tuple[TaskRecord, ...], since: datetime | None) -> Evidence | None:
-    """The newest sync task since a moment whose log shows that authentik signed in: proof without asking."""
+    """The newest sync task since a moment whose log shows that authentik signed in: a proof without a new task."""
     for task in _since(tasks, since):
         reading = read_task(task)
         if reading.verdict is Verdict.PROVEN:
@@ -130,7 +130,7 @@ def proven_at_delivery(tags: ApplicationTags, change: ProviderChange | None) -> 
 
 
 def last_failure(tasks: tuple[TaskRecord, ...], since: datetime | None) -> Evidence | None:
-    """What the newest sync task since a moment says, if it is that authentik could not sign in."""
+    """The newest sync task since a moment, if authentik could not sign in during it."""
     for task in _since(tasks, since):
         reading = read_task(task)
         if reading.verdict is Verdict.PROVEN:
@@ -141,7 +141,7 @@ def last_failure(tasks: tuple[TaskRecord, ...], since: datetime | None) -> Evide
 
 
 def is_full_sync(task: TaskRecord) -> bool:
-    """Whether a task syncs a whole provider. It only waits for its pages, and signs in nowhere itself."""
+    """Whether a task syncs a whole provider. Such a task only waits for its pages, and does not sign in."""
     return task.uid.partition(":")[0].endswith(".microsoft_entra_sync")
 
 

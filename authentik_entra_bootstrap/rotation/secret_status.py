@@ -1,4 +1,4 @@
-"""What each client secret of an application is to us, and when a connection wants attention. Pure.
+"""The status of each client secret of an application, and when a connection is due. Pure.
 
 From the application alone: what the sweep over a whole tenant reads in one listing, and what ``status`` shows.
 What authentik holds is another question (:mod:`authentik_entra_bootstrap.rotation.decide`).
@@ -16,18 +16,18 @@ from authentik_entra_bootstrap.domain.policy import renew_at, stray_rest
 
 
 class SecretStatus(StrEnum):
-    """What a client secret is to us."""
+    """The status of a client secret."""
 
     CURRENT = "current"
     """Delivered to authentik, and proven."""
     PREVIOUS = "previous"
     """Replaced; stays for its overlap."""
     PENDING = "pending"
-    """Made, and not proven yet."""
+    """Created, and not proven yet."""
     STRAY = "stray"
-    """Made by us, on no record: a run ended before it could say so, or is about to."""
+    """Created by this program and not recorded: a run ended before it recorded the secret, or is about to."""
     FOREIGN = "foreign"
-    """Not made by us: never removed."""
+    """Not created by this program: never removed."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ClassifiedSecret:
 
     @property
     def ours(self) -> bool:
-        """Whether we made it, by its name. Only such a secret is ever removed."""
+        """Whether this program created it, by its name. Only such a secret is ever removed."""
         return is_ours(self.secret)
 
 
@@ -91,7 +91,7 @@ def classify_secrets(
 
 
 def attention(application: Application, desired: Desired, now: datetime) -> Attention:
-    """When a connection wants its next run.
+    """When a connection's next run is due.
 
     :param application: as one read shows it; it may be a little old, so the run looks again.
     """
@@ -114,7 +114,7 @@ def attention(application: Application, desired: Desired, now: datetime) -> Atte
 
 
 def urgency(application: Application) -> datetime:
-    """Latest safe time for the next run: the end of the current secret, or ``datetime.min`` where none is proven."""
+    """Latest safe time for the next run: the end of the current secret, or ``datetime.min`` if none is proven."""
     tags = read_tags(application.tags)
     ends = {secret.key_id: secret.end_date_time for secret in application.secrets}
     if tags.current is None or (tags.pending is not None and tags.pending.request_id):

@@ -1,6 +1,6 @@
 """Blueprints: fill in, apply once or keep as an instance, export a connection.
 
-A blueprint is imported at once where the server can, else applied by way of a stored instance.
+A blueprint is imported if the server can do that, else applied through a stored instance.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ async def export(context: Context, desired: Desired) -> str:
 async def blueprint_values(
     context: Context, desired: Desired, name: str, given: Mapping[str, str]
 ) -> Mapping[str, object]:
-    """Context of a shipped blueprint for a connection: name -> value; ``None`` where a value is not known.
+    """Context of a shipped blueprint for a connection: name -> value; ``None`` for an unknown value.
 
     :param given: values that win over the connection's.
     """
@@ -101,7 +101,7 @@ async def blueprint_values(
 async def _identity(
     context: Context, desired: Desired, given: Mapping[str, str]
 ) -> tuple[str | None, str | None]:
-    """Client id and tenant: as given, of the provider that exists, else of the application in the tenant."""
+    """Client id and tenant: as given, else of the existing provider, else of the application in the tenant."""
     if {"client_id", "tenant_id"} <= set(given):
         return given["client_id"], given["tenant_id"]
     provider = await context.authentik.find_provider(desired.provider_name)
@@ -113,7 +113,7 @@ async def _identity(
 
 
 def _refuse_broken(text: str, given: Mapping[str, object], secrets: Mapping[str, SecretText]) -> None:
-    """Run our own checker over a blueprint.
+    """Check a blueprint.
 
     :raises ConfigError: ``blueprint-unreadable``, ``blueprint-broken``.
     """
@@ -130,7 +130,7 @@ def _refuse_broken(text: str, given: Mapping[str, object], secrets: Mapping[str,
 
 
 async def _refuse_unresolved(context: Context, text: str, values: Mapping[str, object]) -> None:
-    """Look for what the blueprint refers to, so that what is missing is named before anything is sent.
+    """Find the objects that the blueprint refers to, so that missing ones are named before anything is sent.
 
     :raises ConfigError: ``blueprint-reference-missing``.
     """
@@ -154,7 +154,7 @@ async def apply_blueprint(
     values: Mapping[str, object] | None = None,
     secrets: Mapping[str, SecretText] | None = None,
 ) -> Applied:
-    """Apply a blueprint once and leave nothing of it behind but what it made.
+    """Apply a blueprint once, and leave only the objects that it created.
 
     :param title: name of the instance that exists meanwhile on servers without import.
     :param secrets: given to an import alone; there they are not stored.
@@ -196,7 +196,7 @@ async def keep_blueprint(
 async def _run_instance(
     context: Context, title: str, content: str, *, keep: bool = False
 ) -> BlueprintInstance:
-    """Store, apply, wait. One that was refused is not left behind."""
+    """Store, apply, wait. A refused instance is removed."""
     name = f"{INSTANCE_PREFIX}{title}"
     saved = await context.authentik.save_blueprint(name, content)
     good = False
@@ -226,7 +226,7 @@ async def _run_instance(
 
 
 async def _remove(context: Context, instance: BlueprintInstance) -> None:
-    """Take an instance away. A failure is ignored: the result of the blueprint matters more."""
+    """Remove an instance. A failure is ignored: the result of the blueprint matters more."""
     try:
         await context.authentik.delete_blueprint(instance.pk)
     except BootstrapError as error:

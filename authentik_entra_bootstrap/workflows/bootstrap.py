@@ -1,4 +1,4 @@
-"""Apply a plan, step by step, and prove the result. Re-running is resuming."""
+"""Apply a plan step by step, and prove the result. A second run resumes."""
 
 from __future__ import annotations
 
@@ -79,9 +79,7 @@ async def bootstrap(
     authentik: ObservedAuthentik,
     saving: Saving | None = None,
 ) -> Outcome:
-    """Carry out the plan made from these observations.
-
-    What does not depend on each other runs side by side.
+    """Carry out the plan made from these observations. Independent steps run in parallel.
 
     :param saving: how provider and application are made in authentik; by its API when left out.
     :returns: with ``consent`` set where only delegated permissions are left to an administrator.
@@ -127,11 +125,11 @@ async def bootstrap(
 
 
 async def _nothing() -> None:
-    """There is nothing to look at or to make."""
+    """Nothing has to be read or created."""
 
 
 class Saving(Protocol):
-    """Makes what does not exist. What exists is changed through the API, also if a person made it."""
+    """Creates missing objects. Existing ones are changed through the API, also if a person created them."""
 
     async def create(self, desired: Desired, spec: ProviderSpec, secret: SecretText) -> Written[Provider]:
         """Create the provider with its secret, not assigned to an application.
@@ -174,7 +172,7 @@ class ByApi:
 
 
 class ProviderSetup:
-    """Delivers into a provider that may have to be created, and attaches that to its authentik application."""
+    """Delivers the secret to a provider, which it creates if needed, and assigns it to its authentik application."""
 
     def __init__(
         self,
@@ -191,10 +189,10 @@ class ProviderSetup:
         self.saving = saving
         self.attached: AuthentikApplication | None = authentik.application
         self._idle = False
-        """Whether no sync ran when the proof was read."""
+        """Whether no sync was running when the proof was read."""
 
     async def cut_over(self, run: SecretRun) -> PhaseResult:
-        """Create or save the provider, where there is something to save, and attach it."""
+        """Create the provider, or save its changes, and assign it."""
         step = self.plan.step(Target.PROVIDER)
         result = PhaseResult.GOOD
         if step.action is not Action.KEEP or run.provider is None:
@@ -246,7 +244,7 @@ class ProviderSetup:
         return change
 
     async def before_record(self, run: SecretRun) -> bool:
-        """Start the first sync where nothing has."""
+        """Start the first sync if nothing else has started it."""
         if self.plan.has(Target.FIRST_SYNC, Action.CHANGE):
             await self._first_sync(run)
         return bool(run.saved) or self.plan.secret.action is not SecretAction.KEEP
@@ -285,7 +283,7 @@ class ProviderSetup:
 def _outcome(
     run: SecretRun, delivery: ProviderSetup, principal: ServicePrincipal, consent: ConsentState | None
 ) -> Outcome:
-    """The connection as the run left it."""
+    """The connection at the end of the run."""
     plan, seen = delivery.plan, delivery.authentik
     assert delivery.attached is not None  # attached, or observed as such
     if not run.evidence:

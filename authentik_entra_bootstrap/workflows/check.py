@@ -56,7 +56,7 @@ REFUSED_SKEW = timedelta(minutes=5)
 
 
 class Level(StrEnum):
-    """How a line of the check turned out."""
+    """The level of a line of the check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -65,7 +65,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class CheckLine:
-    """One line: what was looked at, how it turned out, what to do.
+    """One line: what was checked, the result, and the remedy.
 
     :param exit_code: of a failure.
     """
@@ -107,7 +107,7 @@ async def _lines(name: str, job: Awaitable[list[CheckLine]]) -> list[CheckLine]:
 async def check(
     context: Context, desired: Desired, sharing: frozenset[str] = frozenset()
 ) -> tuple[CheckLine, ...]:
-    """Check everything that bootstrap will need. Changes nothing, and reports errors as lines.
+    """Check everything that bootstrap needs. Changes nothing; errors become lines.
 
     :param sharing: names of the providers of further connections to the same authentik, by the settings.
     """
@@ -141,7 +141,7 @@ async def check(
 async def check_rotation(
     context: Context, desired: Desired, sharing: frozenset[str] = frozenset()
 ) -> tuple[CheckLine, ...]:
-    """Check everything that a rotation will need. Changes nothing, and reports errors as lines.
+    """Check everything that a rotation needs. Changes nothing; errors become lines.
 
     :param sharing: see :func:`check`.
     """
@@ -272,7 +272,7 @@ def _right_line(right: Right, operator: TokenClaims, *, needed: bool) -> CheckLi
 
 
 async def _clock_lines(context: Context) -> list[CheckLine]:
-    """Whether this machine's clock agrees with both services'; each is asked anew."""
+    """Whether this machine's clock agrees with both services'; each is asked again."""
     entra = _clock_line(context, "Entra ID", context.entra.service_time())
     return [*await both(entra, _clock_line(context, "authentik", context.authentik.service_time()))]
 
@@ -296,7 +296,7 @@ async def _clock_line(context: Context, service: str, clock: Awaitable[datetime 
 
 
 def _server_lines(server: ServerInfo, licence: LicenseInfo, user: AuthentikUser) -> list[CheckLine]:
-    """What authentik is, whose the token is, and whether a provider can be saved."""
+    """authentik's version, the token's user, and whether a provider can be saved."""
     lines = [_ok("authentik", f"version {server.version}"), _ok("token", f"belongs to {user.username}")]
     if server.unencrypted:
         remedy = "Use authentik's https:// address unless both run on one private network."

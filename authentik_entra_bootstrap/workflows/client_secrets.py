@@ -1,4 +1,4 @@
-"""Makes, tests and removes client secrets, and leaves no unknown secret behind.
+"""Creates, tests and removes client secrets, and leaves no unknown secret.
 
 A new secret counts as accepted after one early sign-in and several parallel ones.
 """
@@ -36,7 +36,7 @@ from authentik_entra_bootstrap.workflows.context import Context, both, outcome
 CONFIRMATIONS = 3
 """Consecutive successes before a state that replicas may disagree on is believed."""
 _LOST_REPLY = Backoff(budget=30.0, first=0.5, factor=1.5, ceiling=4.0)
-"""How long to look for the secret whose creation was not answered; longer than replication usually takes."""
+"""How long to look for a secret after its reply was lost; longer than replication usually takes."""
 _ATTEMPTS = 4
 SIGN_INS = 5
 """Consecutive successes before a secret is believed to be accepted: token service replicas disagree for longer than
@@ -51,13 +51,13 @@ _WHAT = "Entra ID to accept the new client secret with its permissions"
 _NOT_ACCEPTED = "secret-not-accepted-yet"
 _USUAL = "4 to 20 s, sometimes minutes"
 _NOT_YET = frozenset({"secret-not-accepted", "application-not-found"})
-"""What the token service answers while a new secret or application is not known everywhere."""
+"""The token service's answers while a new secret or application is not known everywhere."""
 
 
 async def make_secret(
     context: Context, application: Application, connection: str, end_date_time: datetime
 ) -> NewClientSecret:
-    """Make a client secret; one whose reply was lost is found by its display name and removed.
+    """Create a client secret. If the reply is lost, find the secret by its display name and remove it.
 
     :raises Temporary: no secret could be made; none of this call is left behind, or the next run finds it.
     """
@@ -86,7 +86,7 @@ async def make_secret(
 
 
 async def _remove_lost(context: Context, application: Application, display_name: str) -> None:
-    """Look for a secret by display name for a while and remove it; its text is lost for good."""
+    """Look for a secret by display name for a while and remove it, because its text is lost."""
     wait = context.waiter.begin(_LOST_REPLY)
     waiting = True
     while waiting:

@@ -80,20 +80,20 @@ class Case:
 
 
 class Delivery(Protocol):
-    """How a run gives authentik the secret."""
+    """How a run delivers the secret to authentik."""
 
     async def cut_over(self, run: SecretRun) -> PhaseResult:
         """Save the provider by :meth:`SecretRun.deliver`."""
 
     async def look_beside_proof(self, run: SecretRun) -> ProviderChange | None:
-        """What is read together with the proof's log: authentik's last change of the provider."""
+        """Read authentik's last change of the provider, together with the proof's log."""
 
     async def before_record(self, run: SecretRun) -> bool:
-        """What has to be done between proof and record; returns whether there is anything to record."""
+        """Called between proof and record; returns whether there is anything to record."""
 
 
 class Follower:
-    """Who follows the phases of a run; this one does nothing."""
+    """A listener to the phases of a run; this one does nothing."""
 
     def stepped(self, phase: Phase, seconds: float) -> None:
         """A phase has ended."""
@@ -102,7 +102,7 @@ class Follower:
         """The proof is being taken."""
 
     async def recording(self, run: SecretRun) -> None:
-        """What was delivered and proven is being recorded."""
+        """The delivered and proven secret is being recorded."""
 
 
 async def _nothing() -> None:
@@ -111,7 +111,7 @@ async def _nothing() -> None:
 
 @dataclass(eq=False, repr=False)
 class SecretRun:
-    """One client secret from its making to its record, and the retirement of others.
+    """One client secret from its creation to its record, and the removal of others.
 
     :param application: the application, which has to be there when the first phase begins.
     :param tags: what is to be written, beginning from what was read.
@@ -134,17 +134,17 @@ class SecretRun:
     begun: float = 0.0
     """When the creation of the new secret began, by the monotonic clock."""
     result_beside: Callable[[], object] = lambda: None
-    """What came of ``beside_creation``."""
+    """The result of ``beside_creation``."""
     looked: bool = False
     """Whether :meth:`look_around` came right before."""
     saved: list[str | None] = field(default_factory=list)
     """Request ids of this run's writes that may have saved the provider, in order."""
     change_now: Callable[[], ProviderChange | None] | None = None
-    """authentik's last change as it was read beside the proof; ``None`` when that is over."""
+    """authentik's last change, read during the proof; ``None`` after the proof."""
     evidence: list[Evidence] = field(default_factory=list)
     retired: tuple[KeyId, ...] = ()
     stayed: frozenset[Step] = frozenset()
-    """Retirements of the plan that were not carried out, for lack of a proof."""
+    """Planned removals that were not carried out, because a proof is missing."""
     failure: BootstrapError | None = None
 
     def __post_init__(self) -> None:
@@ -155,9 +155,9 @@ class SecretRun:
         self.delivered = self.case.decision.delivered
         observed = self.case.seen.last_change
         self.carried = observed.request_id if observed else None
-        """Request id of the change that brought authentik its secret: the observed one, or ours with a new secret."""
+        """Request id of the change that brought authentik its secret: the observed one, or this run's with a new secret."""
         self.since = self.context.waiter.monotonic()
-        """A moment at which this run had begun; whatever ended before it began had ended by then."""
+        """A time after the start of this run: everything that ended before the start had ended by then."""
 
     async def deliver(
         self, step: Step, save: Callable[[SecretText | None], Awaitable[Written[Provider]]]
@@ -197,7 +197,7 @@ class SecretRun:
         return PhaseResult.GOOD
 
     async def alone(self) -> None:
-        """Make sure that no other run has marked a client secret of its own meanwhile.
+        """Make sure that no other run has tagged a client secret since.
 
         :raises Temporary: ``another-run-active``.
         """
@@ -219,7 +219,7 @@ class SecretRun:
             _, waited = await both(every(looks), wait_for_other_syncs(self.context, self.provider_name))
 
     def in_time(self) -> None:
-        """Refuse to deliver a secret that another run may take for abandoned.
+        """Refuse to deliver a secret that another run may treat as abandoned.
 
         :raises Temporary: ``secret-too-old-to-deliver``.
         """
@@ -250,7 +250,7 @@ class SecretRun:
         return Delivered(delivered.key_id, change.request_id) if ours else delivered
 
     async def last_change(self) -> ProviderChange | None:
-        """authentik's last change of the provider, also as it was read just now."""
+        """authentik's last change of the provider; a recent read is reused."""
         known, self.change_now = self.change_now, None
         if known is not None:
             return known()
@@ -288,11 +288,11 @@ class SecretRun:
 
     @property
     def provider_name(self) -> str:
-        """The provider's name: of the one that was observed, else of the one to be made."""
+        """The name of the observed provider, or else of the one to create."""
         return self.provider.name if self.provider else self.case.desired.provider_name
 
     def saved_provider(self) -> Provider:
-        """The provider as it was observed, or as the cut-over left it."""
+        """The observed provider, or the one that the cut-over saved."""
         assert self.provider is not None  # observed, or created by the cut-over
         return self.provider
 

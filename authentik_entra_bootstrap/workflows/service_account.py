@@ -1,4 +1,4 @@
-"""Make in authentik the service account that a purpose runs with: role, group, account, API token."""
+"""Create authentik's service account for a purpose: role, group, account, API token."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SERVICE_ACCOUNT = "service_account"
 
 @dataclass(frozen=True)
 class AccountNames:
-    """What a purpose's objects are called; the blueprint uses the same."""
+    """The names of a purpose's objects, as in the blueprint."""
 
     role: str
     account: str
@@ -63,7 +63,7 @@ class AccountSeen:
 
 @dataclass(frozen=True)
 class AccountStep:
-    """One thing that is made or changed."""
+    """One object to create or change."""
 
     target: str
     subject: str
@@ -104,7 +104,7 @@ async def observe_account(accounts: AuthentikAccounts, purpose: str) -> AccountS
 
 
 def account_steps(seen: AccountSeen) -> tuple[AccountStep, ...]:
-    """What is missing, in the order in which it is made. Pure."""
+    """The missing objects, in the order of their creation. Pure."""
     names, role, group, account = seen.names, seen.role, seen.group, seen.account
     found = []
     if role is None:
@@ -123,7 +123,7 @@ def account_steps(seen: AccountSeen) -> tuple[AccountStep, ...]:
 
 
 def account_warnings(seen: AccountSeen) -> tuple[str, ...]:
-    """What more it may than it needs. Pure."""
+    """Permissions that it has and does not need. Pure."""
     found = []
     if more := sorted((seen.role.permissions if seen.role else frozenset()) - set(seen.needed)):
         found.append(f"The role {seen.names.role} gives more than is needed: {', '.join(more)}.")
@@ -136,7 +136,7 @@ def account_warnings(seen: AccountSeen) -> tuple[str, ...]:
 async def make_account(
     accounts: AuthentikAccounts, seen: AccountSeen, done: Callable[[str], None]
 ) -> SecretText:
-    """Make what is missing and read the token's key.
+    """Create the missing objects and read the token's key.
 
     :param done: gets each thing that was made, in words.
     :returns: the key; nothing else keeps it.

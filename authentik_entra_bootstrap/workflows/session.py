@@ -1,4 +1,4 @@
-"""Where settings become a running connection: the only place that knows both adapters."""
+"""Opens a connection from its settings. Only this module knows both adapters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DELIVERIES = Backoff(budget=300.0, first=0.2, factor=1.5, ceiling=2.0)
 
 @dataclass(frozen=True)
 class Runtime:
-    """Everything a session takes from outside: clock, sleep, chance and who is told.
+    """What a session gets from its caller: clock, sleep, randomness and listeners.
 
     :param waiter: with the monotonic clock, sleep and jitter to use.
     :param reporter: is told of steps and waits.
@@ -121,7 +121,7 @@ class Session:
 
 
 def _shared(settings: ConnectionSettings, runtime: Runtime) -> tuple[Network, Waiter]:
-    """What both sides are reached with."""
+    """Network settings for both services."""
     waiter = runtime.waiter.scaled(settings.timeout)
     waiter.progress = runtime.reporter
     network = settings.network()
@@ -150,7 +150,7 @@ def _authentik(
 async def open_tenant(
     settings: ConnectionSettings, runtime: Runtime
 ) -> AsyncIterator[tuple[EntraAdapter, Waiter]]:
-    """Open the tenant's side of a connection alone; authentik is not asked.
+    """Open the tenant's side of a connection only, without a request to authentik.
 
     :raises ConfigError: unreadable files.
     """

@@ -33,7 +33,7 @@ from authentik_entra_bootstrap.workflows.monitoring import monitor
 from authentik_entra_bootstrap.workflows.planning import Prepared
 
 LATE = 1 / 24
-"""Share of a secret's lifetime after which a run that was wanted is overdue: 7.5 days of 180, for a weekly timer."""
+"""Share of a secret's lifetime after which a due run is overdue: 7.5 days of 180, for a weekly timer."""
 
 _ALARMS = {
     ExpiryKind.SECRET: "secret",
@@ -93,7 +93,7 @@ class SyncReport:
 
 @dataclass(frozen=True)
 class Status:
-    """What one look shows.
+    """The result of one read of both services.
 
     :param sync: authentik's own view of its last sync; ``None`` where it may not be read.
     :param proof: the newest sign-in of authentik with what it stores, since the provider was changed.
@@ -120,19 +120,19 @@ class Status:
 
     @property
     def desired(self) -> Desired:
-        """The connection as it is wanted."""
+        """The connection that the settings describe."""
         return self.prepared.plan.desired
 
     @property
     def current(self) -> ClientSecret | None:
-        """The secret that authentik holds, as far as it is known; else the one on record."""
+        """The secret that authentik holds, if known, else the recorded one."""
         if self.prepared.plan.secret.kept is not None:
             return self.prepared.plan.secret.kept
         return next((item.secret for item in self.secrets if item.status is SecretStatus.CURRENT), None)
 
     @property
     def expiries(self) -> tuple[Expiry, ...]:
-        """Everything that expires; of client secrets the ones in use: what authentik holds, and what is on record."""
+        """Everything that expires; of client secrets those in use: the one that authentik holds, and the recorded one."""
         current = self.current
         used = {current.key_id: current} if current else {}
         used |= {
@@ -142,15 +142,12 @@ class Status:
 
     @property
     def last_rotation(self) -> datetime | None:
-        """When the current secret was made, aware UTC."""
+        """When the current secret was created, aware UTC."""
         return self.current.start_date_time if self.current else None
 
 
 async def look_at_status(context: Context, desired: Desired) -> Status:
-    """Look at both sides.
-
-    :raises BootstrapError: what keeps either from being read.
-    """
+    """Read both services. :raises BootstrapError: one of them could not be read."""
     monitored = await monitor(context, desired)
     seen = monitored.prepared
     provider, change, now = seen.authentik.provider, seen.authentik.last_change, context.now()
@@ -253,7 +250,7 @@ def _ends(status: Status, within: timedelta | None) -> list[Alarm]:
 
 
 def _overdue(status: Status) -> list[Alarm]:
-    """Whether a run was wanted long ago: whatever starts the runs does not."""
+    """Whether a run is overdue, because the schedule does not start it."""
     wanted, current = status.attention, status.current
     if wanted is None or current is None or status.seen_at - wanted.at <= current.lifetime * LATE:
         return []

@@ -23,7 +23,7 @@ from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.observe import SETTLING, connection_application
 
 ABSENT = 3
-"""Reads in a row that have to show nothing before "nothing there" is believed: replicas lag behind."""
+"""Reads in a row that have to show nothing before an object counts as missing, because replicas lag."""
 
 
 async def look_before_teardown(context: Context, desired: Desired) -> TeardownSeen:
@@ -134,7 +134,7 @@ async def _remove(context: Context, plan: TeardownPlan, step: Step, *, purge: bo
 
 
 async def _remove_authentik_application(context: Context, desired: Desired, slug: str) -> str | None:
-    """Delete it, if it still is what the plan was made from: a person may have used it meanwhile."""
+    """Delete it, if it has not changed since the plan: a person may have started to use it."""
     port = context.authentik
     application = await port.find_application(slug)
     if application is None:

@@ -1,4 +1,4 @@
-"""The tenant's half of a bootstrap: application, service principal, grants; and an application that was deleted."""
+"""The tenant's half of a bootstrap: application, service principal, grants; and a deleted application."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class TenantSide:
         self.refusal: AdminActionRequired | None = None
         """The first refused grant."""
         self.left: ConsentState | None = None
-        """The consent that is left to an administrator."""
+        """The consent that an administrator has to grant."""
 
     async def application(self) -> Application:
         """Create the application, change what differs, or keep it.
@@ -119,7 +119,7 @@ class TenantSide:
             )
 
     async def _adopt_own(self) -> Application:
-        """The name is taken: by us, if the reply to an earlier try was lost or a replica lags behind."""
+        """The name is taken: by this program, if the reply to an earlier try was lost or a replica lags."""
 
         async def look() -> Application | None:
             return await self.context.entra.find_application(self.desired.unique_name)
@@ -142,7 +142,7 @@ class TenantSide:
         )
 
     async def principal(self, application: Application) -> ServicePrincipal:
-        """Make sure of the service principal.
+        """Create the service principal if it is missing.
 
         :raises BootstrapError: from the service.
         """
@@ -239,9 +239,9 @@ class Wish(Enum):
 
 
 async def find_deleted(context: Context, desired: Desired) -> DeletedApplication | None:
-    """The connection's deleted application; ``None`` where the name is free or a living one holds it.
+    """The connection's deleted application; ``None`` if the name is free or a live application has it.
 
-    :raises Conflict: ``application-not-ours``: what holds the name does not carry this connection's tags.
+    :raises Conflict: ``application-not-ours``: the application of that name does not carry this connection's tags.
     """
     live, deleted = await both(
         context.entra.find_application(desired.unique_name),
@@ -261,7 +261,7 @@ async def find_deleted(context: Context, desired: Desired) -> DeletedApplication
 
 
 async def settle(context: Context, desired: Desired, deleted: DeletedApplication, wish: Wish) -> None:
-    """Carry out the wish and wait until Graph shows it.
+    """Restore or delete it, and wait until Graph shows that.
 
     :raises BootstrapError: from the service; ``application-not-restored`` when it does not show in time.
     """

@@ -1,4 +1,4 @@
-"""The proofs, taken now: what each saw, and when."""
+"""Takes the proofs: what each saw, and when."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def consumer_proof(
 
 
 async def _not_available(context: Context, waited: float, reading: Reading) -> Temporary:
-    """Why the worker did not take the proof: most often because full syncs hold its threads."""
+    """Why the worker did not take the proof: most often because full syncs occupy its threads."""
     running = await running_syncs(context)
     if not running:
         return Temporary(
@@ -157,7 +157,7 @@ async def verify(
 
 
 def judge(evidence: tuple[Evidence, ...], *, shown: bool = False) -> BootstrapError | None:
-    """The error that a set of evidence amounts to; ``None`` when everything looked at was good.
+    """The error that follows from the evidence; ``None`` if all of it is good.
 
     :param shown: the evidence is shown beside the error, which then only names it.
     """
