@@ -118,7 +118,7 @@ audit: $(VENV)/.package ## Write the list of components (CycloneDX) to dist/, an
 	@$(VENV)/package/bin/pip-audit --disable-pip --require-hashes -r .ci/requirements-run.txt
 
 record: $(VENV)/.test ## Record tests/cassettes anew, against the sandbox or a real tenant
-	@PYTHONPATH=. $(BIN)/python tests/replay/record.py
+	@PYTHONPATH=.:tests/doubles $(BIN)/python tests/replay/cassette_record.py
 
 lock: ## Resolve the pinned requirements anew
 	@$(PIP) install uv

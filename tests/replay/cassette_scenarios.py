@@ -86,17 +86,12 @@ def _without_consent(sandbox: Any) -> dict[str, str]:
 SCENARIOS = (
     Scenario("bootstrap"),
     Scenario("second-run", after="bootstrap"),
-    Scenario(
-        "operator-secret-wrong",
-        4,
-        "operator-secret-wrong",
-        environment={"AZURE_CLIENT_SECRET": "not-the-right-one"},
-    ),
-    Scenario(
-        "authentik-token-invalid",
-        4,
-        "authentik-token-invalid",
-        environment={"AUTHENTIK_TOKEN": "not-the-right-one"},
+    *(
+        Scenario(code, 4, code, environment={variable: "not-the-right-one"})
+        for code, variable in (
+            ("operator-secret-wrong", "AZURE_CLIENT_SECRET"),
+            ("authentik-token-invalid", "AUTHENTIK_TOKEN"),
+        )
     ),
     Scenario(
         "licence-missing",

@@ -86,15 +86,6 @@ def test_the_settings_file_is_named_or_that_there_is_none(
     assert several.json["settings_file"] == place
 
 
-def test_a_misspelt_variable_ends_the_command_before_any_request(
-    command: Command, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AUTHENTIK_ENTRA_FILTERGROUP", "Staff")
-    said = command.document("bootstrap", "--yes")
-    assert (said.code, said.json["error"]["code"]) == (3, "variable-unknown")
-    assert world.wire.calls == []
-
-
 def test_from_check_to_verify_as_documents(command: Command, world: World, valid: Valid) -> None:
     said = [command.document("check"), command.document("plan")]
     valid(said[0].json, "check")

@@ -79,17 +79,23 @@ def test_every_missing_setting_is_named_with_its_variable_and_its_flag() -> None
         assert (caught.value.code, caught.value.message) == ("settings-missing", missing)
 
 
-async def test_both_sides_share_network_waiter_and_reporter(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, world: World
-) -> None:
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Adapter]:
+    """The adapters of the sessions that were opened."""
     made: list[Adapter] = []
 
     def adapter(*arguments: Any, **_options: Any) -> Adapter:
         made.append(Adapter(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(session, "EntraAdapter", adapter)
-    monkeypatch.setattr(session, "AuthentikAdapter", adapter)
+    for name in ("EntraAdapter", "AuthentikAdapter"):
+        monkeypatch.setattr(session, name, adapter)
+    return made
+
+
+async def test_both_sides_share_network_waiter_and_reporter(
+    made: list[Adapter], tmp_path: Path, world: World
+) -> None:
     ca_file = tmp_path / "ca.pem"
     ca_file.write_text("pem")
     settings = ConnectionSettings.model_validate(
@@ -130,15 +136,7 @@ async def test_both_sides_share_network_waiter_and_reporter(
     assert runtime.waiter.scale == 1
 
 
-async def test_an_error_inside_closes_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Adapter] = []
-
-    def adapter(*arguments: Any, **_options: Any) -> Adapter:
-        made.append(Adapter(*arguments))
-        return made[-1]
-
-    monkeypatch.setattr(session, "EntraAdapter", adapter)
-    monkeypatch.setattr(session, "AuthentikAdapter", adapter)
+async def test_an_error_inside_closes_both_sides(made: list[Adapter]) -> None:
     settings = ConnectionSettings.model_validate(
         {"authentik_url": "https://ak.example", "authentik_token": "t"}
     )
@@ -154,14 +152,8 @@ async def test_an_error_inside_closes_both_sides(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("kind", ["file", "redis", "postgresql"])
 async def test_runs_of_two_connections_take_turns_at_one_authentik(
-    kind: str,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    world: World,
-    request: pytest.FixtureRequest,
+    kind: str, made: list[Adapter], tmp_path: Path, world: World, request: pytest.FixtureRequest
 ) -> None:
-    for name in ("EntraAdapter", "AuthentikAdapter"):
-        monkeypatch.setattr(session, name, lambda *_arguments, **_options: Adapter())
     url = f"file://{tmp_path}" if kind == "file" else str(request.getfixturevalue(f"{kind}_url"))
     waiter = Waiter(world.clock.monotonic, world.clock.sleep)
     runtime = session.Runtime(waiter, world.reporter, lease_url=url)

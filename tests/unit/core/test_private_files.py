@@ -140,6 +140,8 @@ def test_a_folder_below_one_that_everybody_writes_to_is_refused_unless_it_is_sti
     assert not (open_to_all / "state").exists()
     open_to_all.chmod(0o1777)
     private_folder(open_to_all / "state")
+    (open_to_all / "state").chmod(0o777)
+    refused(open_to_all / "state", "others may write to it")
 
 
 def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:

@@ -136,13 +136,6 @@ async def test_the_tenants_policy(
     assert part in line.detail
 
 
-async def test_unknown_permissions_are_a_failure(world: World) -> None:
-    world.want(permissions=("Nonsense",))
-    lines = await _lines(world)
-    assert lines["permissions and secret policy"].code == "unknown-permission"
-    assert _code(lines) is ExitCode.USAGE
-
-
 async def test_one_side_out_of_reach_does_not_hide_the_other(world: World) -> None:
     world.wire.fail("entra.operator", Denied("sign-in-failed", "AADSTS7000215"))
     lines = await _lines(world)
@@ -182,13 +175,6 @@ async def test_the_licence(world: World, status: str, level: Level, code: int) -
     assert lines["licence"].level is level
     assert _code(lines) == code
     assert "names" not in lines or lines["names"].level is Level.OK
-
-
-async def test_conflicts_of_names_are_a_failure(world: World) -> None:
-    world.server.holder = "LDAP Provider"
-    lines = await _lines(world)
-    assert lines["names"].code == "provider-name-taken"
-    assert _code(lines) is ExitCode.ADMIN_ACTION
 
 
 async def test_a_slug_of_another_application_is_not_called_free_or_ours(world: World) -> None:
@@ -353,11 +339,12 @@ async def test_settings_that_cannot_work_are_refused_before_any_write(
     world: World, setting: dict[str, object], code: str
 ) -> None:
     world.want(**setting)
-    with pytest.raises((ConfigError, Denied), match=rf"\[{code}\]"):
+    with pytest.raises((ConfigError, Denied), match=rf"\[{code}\]") as caught:
         await world.run()
     assert world.wire.writes() == []
     lines = await _lines(world)
     assert code in {line.code for line in lines.values()}
+    assert _code(lines) is caught.value.exit_code
 
 
 async def test_conflicts_are_refused_before_any_write_but_can_be_looked_at(world: World) -> None:
@@ -366,6 +353,8 @@ async def test_conflicts_are_refused_before_any_write_but_can_be_looked_at(world
         await prepare(world.context(), world.desired)
     seen = await look(world.context(), world.desired)
     assert seen.plan.changes
+    lines = await _lines(world)
+    assert (lines["names"].code, _code(lines)) == ("provider-name-taken", ExitCode.ADMIN_ACTION)
     assert world.wire.writes() == []
 
 
