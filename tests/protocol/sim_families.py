@@ -11,17 +11,8 @@ from sim_starts import FIRST, PEOPLE, STARTS, Scenario
 from sim_worker import BOOTSTRAP, NOW, ROTATE
 
 ORDEAL = bool(os.environ.get("TEST_ALL_FAULTS"))
-ACCIDENTS = {
-    "switch": 1,
-    "crash": 1,
-    "lost": 1,
-    "late": 1,
-    "stale": 1,
-    "lag": 1,
-    "mangle": 1,
-    "busy": 1,
-    "stall": 1,
-}
+KINDS = ("switch", "crash", "lost", "late", "stale", "lag", "mangle", "busy", "stall")
+ACCIDENTS = dict.fromkeys(KINDS, 1)
 EVERYBODY = tuple(PEOPLE)
 FLIGHT = 60.0
 """With an exclusive lease a run may stall for as long as it likes; only what a dead one has sent may come late."""

@@ -162,171 +162,99 @@ def _only_the_record(seen: Any, current: Any, secret: Any) -> tuple[bool, str]:
     return True, "current"
 
 
+def _at(start: str, *runs: str, **more: Any) -> Scenario:
+    return Scenario(start, runs=runs or (ROTATE,), **more)
+
+
+def _within(**parts: int) -> Bound:
+    return Bound(sum(parts.values()), parts)
+
+
+MARK, TEST, CUT_OVER, PROVE, RECORD = Phase.MARK, Phase.TEST, Phase.CUT_OVER, Phase.PROVE, Phase.RECORD
+BEFORE_THE_TEST = {(MARK, GOOD): CUT_OVER, (CUT_OVER, GOOD): TEST, (TEST, GOOD): PROVE}
+MARKED_LATE = {(Phase.CREATE, GOOD): TEST, (CUT_OVER, GOOD): MARK, (MARK, GOOD): PROVE}
+RECORDED_EARLY = {(CUT_OVER, GOOD): RECORD, (RECORD, GOOD): PROVE, (PROVE, GOOD): Phase.RETIRE}
+DISCARDED = {(CUT_OVER, UNKNOWN): Phase.DISCARD}
+BY_HAND, BROUGHT_BACK = ("another secret",), ("the secret before",)
+_everything_is_ours = _replaced(decide, "is_ours", lambda secret: True)
+_no_second_look = _replaced(secret_run, "ours_was_last", lambda change, saved, observed, carried: None)
+_one_sign_in = _replaced(client_secrets, "SIGN_INS", 1)
+_believe_the_record = _replaced(decide, "_holds", _only_the_record)
+_no_rest_for_strays = _replaced(decide, "stray_rest", lambda lifetime: timedelta(0))
+_always_in_time = _replaced(SecretRun, "in_time", lambda self: None)
+_first_answer = _replaced(rotate, "stale_read_reason", lambda seen, decision: None)
+_last_change_alone = _replaced(secret_run, "ours_was_last", _only_the_last_change)
+EXCLUSIVE = _at("not due", NOW, ROTATE, lease="exclusive", margin=FLIGHT)
 MUTATIONS: Mapping[str, Mutation] = {
     "deliver before the test": Mutation(
-        "I1",
-        Scenario("due", runs=(ROTATE,)),
-        Bound(1, {"lag": 1}),
-        {
-            (Phase.MARK, GOOD): Phase.CUT_OVER,
-            (Phase.CUT_OVER, GOOD): Phase.TEST,
-            (Phase.TEST, GOOD): Phase.PROVE,
-        },
-        _looks_before_the_save_only,
+        "I1", _at("due"), _within(lag=1), BEFORE_THE_TEST, _looks_before_the_save_only
     ),
-    "no test": Mutation(
-        "I1", Scenario("due", runs=(ROTATE,)), Bound(1, {"lag": 1}), {(Phase.MARK, GOOD): Phase.CUT_OVER}
-    ),
-    "believe one sign-in": Mutation(
-        "I1",
-        Scenario("due", runs=(ROTATE,)),
-        Bound(1, {"lag": 1}),
-        patch=_replaced(client_secrets, "SIGN_INS", 1),
-    ),
-    "mark after the cut-over": Mutation(
-        "I3",
-        Scenario("due", runs=(ROTATE,)),
-        Bound(1, {"crash": 1}),
-        {
-            (Phase.CREATE, GOOD): Phase.TEST,
-            (Phase.CUT_OVER, GOOD): Phase.MARK,
-            (Phase.MARK, GOOD): Phase.PROVE,
-        },
-    ),
+    "no test": Mutation("I1", _at("due"), _within(lag=1), {(MARK, GOOD): CUT_OVER}),
+    "believe one sign-in": Mutation("I1", _at("due"), _within(lag=1), patch=_one_sign_in),
+    "mark after the cut-over": Mutation("I3", _at("due"), _within(crash=1), MARKED_LATE),
     "record before the proof": Mutation(
-        "I5",
-        Scenario("due", runs=(ROTATE, ROTATE)),
-        Bound(2, {"mangle": 1, "crash": 1}),
-        {
-            (Phase.CUT_OVER, GOOD): Phase.RECORD,
-            (Phase.RECORD, GOOD): Phase.PROVE,
-            (Phase.PROVE, GOOD): Phase.RETIRE,
-        },
+        "I5", _at("due", ROTATE, ROTATE), _within(mangle=1, crash=1), RECORDED_EARLY
     ),
     "retire without a proof": Mutation(
-        "I1",
-        Scenario("due, with older ones", runs=(ROTATE,)),
-        Bound(1, {"mangle": 1}),
-        {(Phase.CUT_OVER, GOOD): Phase.RECORD},
-        _without_proof,
+        "I1", _at("due, with older ones"), _within(mangle=1), {(CUT_OVER, GOOD): RECORD}, _without_proof
     ),
-    "discard what may have been delivered": Mutation(
-        "I1",
-        Scenario("due", runs=(ROTATE,)),
-        Bound(1, {"lost": 1}),
-        {(Phase.CUT_OVER, UNKNOWN): Phase.DISCARD},
-    ),
+    "discard what may have been delivered": Mutation("I1", _at("due"), _within(lost=1), DISCARDED),
     "after a failed proof only ask again": Mutation(
-        "I3",
-        Scenario("due", runs=(ROTATE,)),
-        Bound(1, {"mangle": 1}),
-        {(Phase.PROVE, FAILED): Phase.NOTE_DELIVERED},
+        "I3", _at("due"), _within(mangle=1), {(PROVE, FAILED): Phase.NOTE_DELIVERED}
     ),
-    "remove foreign secrets": Mutation(
-        "I2",
-        Scenario("overlap over", runs=(ROTATE,)),
-        Bound(0, {}),
-        patch=_replaced(decide, "is_ours", lambda secret: True),
-    ),
+    "remove foreign secrets": Mutation("I2", _at("overlap over"), _within(), patch=_everything_is_ours),
     "ignore the audit trail": Mutation(
-        "I5",
-        Scenario("not due", runs=(ROTATE,), people=("another secret",)),
-        Bound(1, {"person": 1}),
-        patch=_replaced(decide, "_holds", _only_the_record),
+        "I5", _at("not due", people=BY_HAND), _within(person=1), patch=_believe_the_record
     ),
     "record without another look at the trail": Mutation(
-        "I5",
-        Scenario("due", people=("the secret before",)),
-        Bound(1, {"person": 1}),
-        patch=_replaced(secret_run, "ours_was_last", lambda change, saved, observed, carried: None),
+        "I5", _at("due", ROTATE, ROTATE, people=BROUGHT_BACK), _within(person=1), patch=_no_second_look
     ),
     "no look at the trail before a removal": Mutation(
-        "I1",
-        Scenario("overlap over", runs=(ROTATE,), people=("the secret before",)),
-        Bound(1, {"person": 1}),
-        patch=_no_trail_check,
+        "I1", _at("overlap over", people=BROUGHT_BACK), _within(person=1), patch=_no_trail_check
     ),
     "remove young strays at once": Mutation(
-        "I1",
-        Scenario("not due", runs=(NOW, ROTATE)),
-        Bound(1, {"switch": 1}),
-        patch=_replaced(decide, "stray_rest", lambda lifetime: timedelta(0)),
+        "I1", _at("not due", NOW, ROTATE), _within(switch=1), patch=_no_rest_for_strays
     ),
     "deliver at any age": Mutation(
-        "I1",
-        Scenario("not due", runs=(NOW, ROTATE)),
-        Bound(4, {"stall": 3, "switch": 1}),
-        patch=_replaced(SecretRun, "in_time", lambda self: None),
-        first=4,
+        "I1", _at("not due", NOW, ROTATE), _within(stall=3, switch=1), patch=_always_in_time, first=4
     ),
     "do not wait for a dead run's last request": Mutation(
-        "I1",
-        Scenario("not due", runs=(NOW, ROTATE), lease="exclusive", margin=FLIGHT),
-        Bound(1, {"late": 1}),
-        patch=_no_wait_for_flights,
+        "I1", EXCLUSIVE, _within(late=1), patch=_no_wait_for_flights
     ),
-    "no overlap": Mutation("I1", Scenario("due", runs=(ROTATE,)), Bound(0, {}), patch=_current_goes_at_once),
+    "no overlap": Mutation("I1", _at("due"), _within(), patch=_current_goes_at_once),
     "renew by the asked lifetime": Mutation(
-        "I4", Scenario("policy shortens", runs=(ROTATE,)), Bound(0, {}), patch=_from_the_asked_lifetime
+        "I4", _at("policy shortens"), _within(), patch=_from_the_asked_lifetime
     ),
     "believe the first answer of any replica": Mutation(
-        "I4",
-        Scenario("just rotated", runs=(ROTATE,)),
-        Bound(2, {"stale": 2}),
-        patch=_replaced(rotate, "stale_read_reason", lambda seen, decision: None),
+        "I4", _at("just rotated"), _within(stale=2), patch=_first_answer
     ),
-    "ask blindly for a secret again": Mutation(
-        "I3", Scenario("due", runs=(ROTATE,)), Bound(1, {"lost": 1}), patch=_blind_retry
-    ),
+    "ask blindly for a secret again": Mutation("I3", _at("due"), _within(lost=1), patch=_blind_retry),
     "first characters from before the trail": Mutation(
-        "I5",
-        Scenario("not due", runs=(ROTATE,), people=("another secret",), hints=True),
-        Bound(1, {"person": 1}),
-        patch=_no_second_read,
+        "I5", _at("not due", people=BY_HAND, hints=True), _within(person=1), patch=_no_second_read
     ),
     "bootstrap: deliver before the test": Mutation(
-        "I1",
-        Scenario("nothing", runs=(BOOTSTRAP,)),
-        Bound(1, {"lag": 1}),
-        {
-            (Phase.MARK, GOOD): Phase.CUT_OVER,
-            (Phase.CUT_OVER, GOOD): Phase.TEST,
-            (Phase.TEST, GOOD): Phase.PROVE,
-        },
-        _looks_before_the_save_only,
+        "I1", _at("nothing", BOOTSTRAP), _within(lag=1), BEFORE_THE_TEST, _looks_before_the_save_only
     ),
     "bootstrap: no tag before the delivery": Mutation(
-        "I3", Scenario("nothing", runs=(BOOTSTRAP,)), Bound(0, {}), patch=_no_tag_before_the_delivery
+        "I3", _at("nothing", BOOTSTRAP), _within(), patch=_no_tag_before_the_delivery
     ),
     "bootstrap: no record of what was delivered": Mutation(
-        "I5", Scenario("nothing", runs=(BOOTSTRAP,)), Bound(0, {}), patch=_no_record
+        "I5", _at("nothing", BOOTSTRAP), _within(), patch=_no_record
     ),
     "bootstrap: the first sync brings another secret": Mutation(
-        "I3", Scenario("nothing", runs=(BOOTSTRAP,)), Bound(0, {}), patch=_first_sync_with_another_secret
+        "I3", _at("nothing", BOOTSTRAP), _within(), patch=_first_sync_with_another_secret
     ),
     "bootstrap: discard what may have been delivered": Mutation(
-        "I1",
-        Scenario("nothing", runs=(BOOTSTRAP,)),
-        Bound(1, {"lost": 1}),
-        {(Phase.CUT_OVER, UNKNOWN): Phase.DISCARD},
+        "I1", _at("nothing", BOOTSTRAP), _within(lost=1), DISCARDED
     ),
     "bootstrap: remove foreign secrets": Mutation(
-        "I2",
-        Scenario("drifted", runs=(BOOTSTRAP,)),
-        Bound(0, {}),
-        patch=_replaced(decide, "is_ours", lambda secret: True),
+        "I2", _at("drifted", BOOTSTRAP), _within(), patch=_everything_is_ours
     ),
     "bootstrap: only the last change has to be ours": Mutation(
-        "I5",
-        Scenario("drifted", runs=(BOOTSTRAP, NOW)),
-        Bound(1, {"switch": 1}),
-        patch=_replaced(secret_run, "ours_was_last", _only_the_last_change),
+        "I5", _at("drifted", BOOTSTRAP, NOW), _within(switch=1), patch=_last_change_alone
     ),
     "bootstrap: record without another look at the trail": Mutation(
-        "I5",
-        Scenario("detached", runs=(BOOTSTRAP, NOW)),
-        Bound(1, {"switch": 1}),
-        patch=_replaced(secret_run, "ours_was_last", lambda change, saved, observed, carried: None),
+        "I5", _at("detached", BOOTSTRAP, NOW), _within(switch=1), patch=_no_second_look
     ),
 }
 
