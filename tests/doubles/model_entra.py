@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from model_line import Line
+from model_line import Line, served
 from model_tenant import GRAPH, ORGANIZATION, REFUSALS, Tenant, View
 
 from authentik_entra_bootstrap.domain import (
@@ -21,7 +21,6 @@ from authentik_entra_bootstrap.domain import (
     KeyId,
     NewClientSecret,
     Organization,
-    RequestedAccess,
     ResourcePrincipal,
     SecretPolicy,
     SecretText,
@@ -54,6 +53,8 @@ class Session:
 class Entra:
     """The tenant as one run reaches it."""
 
+    service = "entra"
+
     def __init__(self, line: Line, tenant: Tenant) -> None:
         self.line, self.tenant = line, tenant
 
@@ -62,24 +63,26 @@ class Entra:
 
     # --- reads
 
-    async def operator(self) -> TokenClaims:
-        return await self.line.call("entra.operator", lambda _: self.tenant.operator_claims)
+    @served()
+    def operator(self, _: int) -> TokenClaims:
+        return self.tenant.operator_claims
 
-    async def service_time(self) -> datetime | None:
-        def read(_: int) -> datetime | None:
-            difference = self.tenant.clock_difference
-            return None if difference is None else self.tenant.clock.now() + difference
+    @served()
+    def service_time(self, _: int) -> datetime | None:
+        difference = self.tenant.clock_difference
+        return None if difference is None else self.tenant.clock.now() + difference
 
-        return await self.line.call("entra.service_time", read)
+    @served()
+    def organization(self, _: int) -> Organization:
+        return ORGANIZATION
 
-    async def organization(self) -> Organization:
-        return await self.line.call("entra.organization", lambda _: ORGANIZATION)
+    @served()
+    def people(self, _: int, seen: Callable[[str, int], None]) -> TenantPeople:
+        return TenantPeople((), ())
 
-    async def people(self, seen: Callable[[str, int], None]) -> TenantPeople:
-        return await self.line.call("entra.people", lambda _: TenantPeople((), ()))
-
-    async def graph_principal(self) -> ResourcePrincipal:
-        return await self.line.call("entra.graph_principal", lambda _: GRAPH)
+    @served()
+    def graph_principal(self, _: int) -> ResourcePrincipal:
+        return GRAPH
 
     async def _application(self, name: str, **wanted: object) -> Application | None:
         def read(variant: int) -> Application | None:
@@ -98,39 +101,35 @@ class Entra:
     async def application(self, app_object_id: AppObjectId) -> Application | None:
         return await self._application("entra.application", app_object_id=app_object_id)
 
-    async def applications_tagged(self, tag: str) -> tuple[Application, ...]:
-        def read(variant: int) -> tuple[Application, ...]:
-            found = self._seen(variant).application
-            return (found,) if found and tag in found.tags else ()
+    @served("replica")
+    def applications_tagged(self, variant: int, tag: str) -> tuple[Application, ...]:
+        found = self._seen(variant).application
+        return (found,) if found and tag in found.tags else ()
 
-        return await self.line.call("entra.applications_tagged", read, kind="replica")
+    @served()
+    def find_deleted_application(self, variant: int, unique_name: str) -> DeletedApplication | None:
+        found = self._seen(variant).deleted
+        return found if found and found.unique_name == unique_name else None
 
-    async def find_deleted_application(self, unique_name: str) -> DeletedApplication | None:
-        def read(variant: int) -> DeletedApplication | None:
-            found = self._seen(variant).deleted
-            return found if found and found.unique_name == unique_name else None
+    @served()
+    def owners(self, variant: int, app_object_id: AppObjectId) -> frozenset[str]:
+        return self._seen(variant).owners
 
-        return await self.line.call("entra.find_deleted_application", read)
+    @served("replica")
+    def find_service_principal(self, variant: int, app_id: AppId) -> ServicePrincipal | None:
+        return self._seen(variant).principal
 
-    async def owners(self, app_object_id: AppObjectId) -> frozenset[str]:
-        return await self.line.call("entra.owners", lambda variant: self._seen(variant).owners)
+    @served("replica")
+    def role_assignments(
+        self, variant: int, principal: ServicePrincipalObjectId
+    ) -> tuple[AppRoleAssignment, ...]:
+        return self._seen(variant).assignments
 
-    async def find_service_principal(self, app_id: AppId) -> ServicePrincipal | None:
-        return await self.line.call(
-            "entra.find_service_principal", lambda variant: self._seen(variant).principal, kind="replica"
-        )
-
-    async def role_assignments(self, principal: ServicePrincipalObjectId) -> tuple[AppRoleAssignment, ...]:
-        return await self.line.call(
-            "entra.role_assignments", lambda variant: self._seen(variant).assignments, kind="replica"
-        )
-
-    async def delegated_grant(
-        self, client: ServicePrincipalObjectId, resource: ServicePrincipalObjectId
+    @served("replica")
+    def delegated_grant(
+        self, variant: int, client: ServicePrincipalObjectId, resource: ServicePrincipalObjectId
     ) -> DelegatedGrant | None:
-        return await self.line.call(
-            "entra.delegated_grant", lambda variant: self._seen(variant).grant, kind="replica"
-        )
+        return self._seen(variant).grant
 
     async def granted(self, app_id: AppId, resource: ServicePrincipalObjectId) -> Granted:
         principal = await self.find_service_principal(app_id)
@@ -145,102 +144,78 @@ class Entra:
                 raise
             return Granted(principal, assignments, grants_readable=False)
 
-    async def secret_policy(self, app_object_id: AppObjectId | None) -> SecretPolicy:
-        return await self.line.call("entra.secret_policy", lambda _: self.tenant.policy)
+    @served()
+    def secret_policy(self, _: int, app_object_id: AppObjectId | None) -> SecretPolicy:
+        return self.tenant.policy
 
     # --- application, service principal, grants
 
-    async def create_application(self, spec: ApplicationSpec) -> Application:
-        def create(_: int) -> Application:
-            tenant = self.tenant
-            if tenant.truth.application is not None or tenant.truth.deleted is not None:
-                raise AlreadyExists("application-exists", "Another object with the same uniqueName exists.")
-            made = Application(
-                AppObjectId(tenant.next_id("object")),
-                AppId(tenant.next_id("client")),
-                spec.display_name,
-                spec.unique_name,
-                "AzureADMyOrg",
-                spec.tags,
-                spec.requested_access,
-                service_management_reference=spec.service_management_reference,
-            )
-            tenant.change(application=made, owners=frozenset(spec.owner_object_ids))
-            return made
+    @served("write")
+    def create_application(self, _: int, spec: ApplicationSpec) -> Application:
+        tenant = self.tenant
+        if tenant.truth.application is not None or tenant.truth.deleted is not None:
+            raise AlreadyExists("application-exists", "Another object with the same uniqueName exists.")
+        made = Application(
+            AppObjectId(tenant.next_id("object")),
+            AppId(tenant.next_id("client")),
+            spec.display_name,
+            spec.unique_name,
+            "AzureADMyOrg",
+            spec.tags,
+            spec.requested_access,
+            service_management_reference=spec.service_management_reference,
+        )
+        tenant.change(application=made, owners=frozenset(spec.owner_object_ids))
+        return made
 
-        return await self.line.call("entra.create_application", create, kind="write")
-
-    async def update_application(
-        self,
-        app_object_id: AppObjectId,
-        *,
-        tags: Sequence[str] | None = None,
-        requested_access: frozenset[RequestedAccess] | None = None,
-        display_name: str | None = None,
-        service_management_reference: str | None = None,
-        unique_name: str | None = None,
-        enable: bool = False,
+    @served("write")
+    def update_application(
+        self, _: int, app_object_id: AppObjectId, *, enable: bool = False, **changes: object
     ) -> None:
-        given = {
-            "unique_name": unique_name,
-            "enabled": True if enable else None,
-            "tags": None if tags is None else tuple(tags),
-            "requested_access": requested_access,
-            "display_name": display_name,
-            "service_management_reference": service_management_reference,
-        }
+        assert app_object_id == self.tenant.app.app_object_id
+        given = {name: value for name, value in changes.items() if value is not None}
+        if "tags" in given:
+            given["tags"] = tuple(given["tags"])
+        self.tenant.change_app(**given, **({"enabled": True} if enable else {}))
 
-        def write(_: int) -> None:
-            assert app_object_id == self.tenant.app.app_object_id
-            self.tenant.change_app(**{name: value for name, value in given.items() if value is not None})
+    @served("write")
+    def create_service_principal(self, _: int, app_id: AppId) -> ServicePrincipal:
+        tenant = self.tenant
+        if tenant.truth.principal is None:
+            made = ServicePrincipal(ServicePrincipalObjectId(tenant.next_id("sp")), app_id)
+            tenant.change(principal=made)
+        assert tenant.truth.principal is not None
+        return tenant.truth.principal
 
-        await self.line.call("entra.update_application", write, kind="write")
+    @served("write")
+    def enable_service_principal(self, _: int, principal: ServicePrincipalObjectId) -> None:
+        assert self.tenant.truth.principal is not None
+        self.tenant.change(principal=replace(self.tenant.truth.principal, account_enabled=True))
 
-    async def create_service_principal(self, app_id: AppId) -> ServicePrincipal:
-        def create(_: int) -> ServicePrincipal:
-            tenant = self.tenant
-            if tenant.truth.principal is None:
-                made = ServicePrincipal(ServicePrincipalObjectId(tenant.next_id("sp")), app_id)
-                tenant.change(principal=made)
-            assert tenant.truth.principal is not None
-            return tenant.truth.principal
-
-        return await self.line.call("entra.create_service_principal", create, kind="write")
-
-    async def enable_service_principal(self, principal: ServicePrincipalObjectId) -> None:
-        def enable(_: int) -> None:
-            assert self.tenant.truth.principal is not None
-            self.tenant.change(principal=replace(self.tenant.truth.principal, account_enabled=True))
-
-        await self.line.call("entra.enable_service_principal", enable, kind="write")
-
-    async def assign_role(
-        self, principal: ServicePrincipalObjectId, resource: ServicePrincipalObjectId, app_role_id: str
+    @served("write")
+    def assign_role(
+        self, _: int, principal: ServicePrincipalObjectId, resource: ServicePrincipalObjectId, role: str
     ) -> None:
-        def assign(_: int) -> None:
-            self._consent()
-            tenant = self.tenant
-            if all(item.app_role_id != app_role_id for item in tenant.truth.assignments):
-                item = AppRoleAssignment(app_role_id, principal, resource)
-                tenant.granted_at[app_role_id] = tenant.clock.seconds
-                tenant.change(assignments=(*tenant.truth.assignments, item))
+        self._consent()
+        tenant = self.tenant
+        if all(item.app_role_id != role for item in tenant.truth.assignments):
+            tenant.granted_at[role] = tenant.clock.seconds
+            made = AppRoleAssignment(role, principal, resource)
+            tenant.change(assignments=(*tenant.truth.assignments, made))
 
-        await self.line.call("entra.assign_role", assign, kind="write")
-
-    async def grant_scopes(
+    @served("write")
+    def grant_scopes(
         self,
+        _: int,
         client: ServicePrincipalObjectId,
         resource: ServicePrincipalObjectId,
         scopes: frozenset[str],
         existing: DelegatedGrant | None,
     ) -> None:
-        def grant(_: int) -> None:
-            self._consent()
-            truth = self.tenant.truth
-            before = truth.grant.scopes if truth.grant else frozenset()
-            self.tenant.change(grant=DelegatedGrant("grant-1", client, resource, before | scopes))
-
-        await self.line.call("entra.grant_scopes", grant, kind="write")
+        self._consent()
+        truth = self.tenant.truth
+        before = truth.grant.scopes if truth.grant else frozenset()
+        self.tenant.change(grant=DelegatedGrant("grant-1", client, resource, before | scopes))
 
     def _consent(self) -> None:
         if not self.tenant.may_consent:
@@ -248,77 +223,65 @@ class Entra:
 
     # --- client secrets
 
-    async def add_secret(
-        self, app_object_id: AppObjectId, *, display_name: str, end_date_time: datetime
+    @served("add")
+    def add_secret(
+        self, variant: int, app_object_id: AppObjectId, *, display_name: str, end_date_time: datetime
     ) -> NewClientSecret:
-        def add(variant: int) -> NewClientSecret:
-            tenant = self.tenant
-            assert app_object_id == tenant.app.app_object_id
-            if tenant.add_secret_refusals:
-                tenant.add_secret_refusals -= 1
-                raise NotFound("application-not-found", "This replica does not know the application.")
-            live = [item for item in tenant.secrets if tenant.clock.now() < item.end_date_time]
-            if tenant.app.sign_in_audience == "AzureADandPersonalMicrosoftAccount" and len(live) >= 2:
-                raise AdminActionRequired("too-many-secrets", "You can only add a maximum of 2 passwords.")
-            made = tenant.add(display_name, end_date_time, self.line.name, self.line.delays(variant))
-            return NewClientSecret(made, SecretText(tenant.texts[made.key_id]))
+        tenant = self.tenant
+        assert app_object_id == tenant.app.app_object_id
+        if tenant.add_secret_refusals:
+            tenant.add_secret_refusals -= 1
+            raise NotFound("application-not-found", "This replica does not know the application.")
+        live = [item for item in tenant.secrets if tenant.clock.now() < item.end_date_time]
+        if tenant.app.sign_in_audience == "AzureADandPersonalMicrosoftAccount" and len(live) >= 2:
+            raise AdminActionRequired("too-many-secrets", "You can only add a maximum of 2 passwords.")
+        made = tenant.add(display_name, end_date_time, self.line.name, self.line.delays(variant))
+        return NewClientSecret(made, SecretText(tenant.texts[made.key_id]))
 
-        return await self.line.call("entra.add_secret", add, kind="add")
+    @served("remove")
+    def remove_secret(self, variant: int, app_object_id: AppObjectId, key_id: KeyId) -> bool:
+        shown = self._seen(variant).application
+        if shown is None or all(item.key_id != key_id for item in shown.secrets):
+            return False  # a replica that has not seen it yet
+        self.line.removing(key_id)
+        return self.tenant.remove(key_id)
 
-    async def remove_secret(self, app_object_id: AppObjectId, key_id: KeyId) -> bool:
-        def remove(variant: int) -> bool:
-            shown = self._seen(variant).application
-            if shown is None or all(item.key_id != key_id for item in shown.secrets):
-                return False  # a replica that has not seen it yet
-            self.line.removing(key_id)
-            return self.tenant.remove(key_id)
-
-        return await self.line.call("entra.remove_secret", remove, kind="remove")
-
-    async def sign_in_as(self, app_id: AppId, secret: SecretText) -> Session:
-        def sign_in(variant: int) -> Session:
-            replica = self.tenant.replica(self.line.name, self.line.wish(variant))
-            code = self.tenant.refusal(app_id, secret.reveal(), replica)
-            if code is not None:
-                raise Denied(REFUSALS[code], f"{code} by replica {replica}")
-            return Session(self.line, self.tenant, app_id)
-
-        return await self.line.call("entra.sign_in_as", sign_in, kind="token")
+    @served("token")
+    def sign_in_as(self, variant: int, app_id: AppId, secret: SecretText) -> Session:
+        replica = self.tenant.replica(self.line.name, self.line.wish(variant))
+        code = self.tenant.refusal(app_id, secret.reveal(), replica)
+        if code is not None:
+            raise Denied(REFUSALS[code], f"{code} by replica {replica}")
+        return Session(self.line, self.tenant, app_id)
 
     # --- deletion
 
-    async def delete_application(self, app_object_id: AppObjectId) -> None:
-        def delete(_: int) -> None:
-            application = self.tenant.truth.application
-            if application is None or application.app_object_id != app_object_id:
-                return
-            gone = DeletedApplication(
-                application.app_object_id,
-                application.app_id,
-                application.display_name,
-                application.unique_name,
-                application.tags,
-            )
-            self.tenant.kept = application
-            self.tenant.change(application=None, principal=None, assignments=(), grant=None, deleted=gone)
-
-        await self.line.call("entra.delete_application", delete, kind="write")
+    @served("write")
+    def delete_application(self, _: int, app_object_id: AppObjectId) -> None:
+        application = self.tenant.truth.application
+        if application is None or application.app_object_id != app_object_id:
+            return
+        gone = DeletedApplication(
+            application.app_object_id,
+            application.app_id,
+            application.display_name,
+            application.unique_name,
+            application.tags,
+        )
+        self.tenant.kept = application
+        self.tenant.change(application=None, principal=None, assignments=(), grant=None, deleted=gone)
 
     def _is_deleted(self, app_object_id: AppObjectId) -> bool:
         deleted = self.tenant.truth.deleted
         return deleted is not None and deleted.app_object_id == app_object_id
 
-    async def purge_application(self, app_object_id: AppObjectId) -> None:
-        def purge(_: int) -> None:
-            if self._is_deleted(app_object_id):
-                self.tenant.kept = None
-                self.tenant.change(deleted=None)
+    @served("write")
+    def purge_application(self, _: int, app_object_id: AppObjectId) -> None:
+        if self._is_deleted(app_object_id):
+            self.tenant.kept = None
+            self.tenant.change(deleted=None)
 
-        await self.line.call("entra.purge_application", purge, kind="write")
-
-    async def restore_application(self, app_object_id: AppObjectId) -> None:
-        def restore(_: int) -> None:
-            if self._is_deleted(app_object_id):
-                self.tenant.change(application=self.tenant.kept, deleted=None)
-
-        await self.line.call("entra.restore_application", restore, kind="write")
+    @served("write")
+    def restore_application(self, _: int, app_object_id: AppObjectId) -> None:
+        if self._is_deleted(app_object_id):
+            self.tenant.change(application=self.tenant.kept, deleted=None)

@@ -77,3 +77,21 @@ class Line(Protocol):
 
     def looked(self) -> None:
         """The audit trail is being shown."""
+
+
+def served(kind: str = "free", service: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a call of a port out of what the service does at once.
+
+    The service's method takes the number of a variant before the call's own arguments.
+    """
+
+    def make(perform: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(self: Any, *given: Any, **named: Any) -> Any:
+            name = f"{service or self.service}.{perform.__name__}"
+            return await self.line.call(
+                name, lambda variant: perform(self, variant, *given, **named), kind=kind
+            )
+
+        return call
+
+    return make

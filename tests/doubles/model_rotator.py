@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 from model_entra import Entra
-from model_line import Clock, Line
+from model_line import Clock, Line, served
 from model_tenant import GRAPH, OPERATOR, TENANT, Tenant
 from model_world import Wire
 
@@ -56,57 +56,49 @@ class Directory(Entra):
         found = await super().find_application(unique_name)
         return CONNECTION if unique_name == CONNECTION.unique_name else found
 
-    async def owners(self, app_object_id: AppObjectId) -> frozenset[str]:
+    @served()
+    def owners(self, _: int, app_object_id: AppObjectId) -> frozenset[str]:
         assert app_object_id == CONNECTION.app_object_id
-        return await self.line.call("entra.owners", lambda _: self.connection_owners)
+        return self.connection_owners
 
-    async def replace_keys(
+    @served("write", "identities")
+    def replace_keys(
         self,
+        _: int,
         app_object_id: AppObjectId,
         keep: Sequence[KeyCredential],
         add: Sequence[tuple[str, PublicCertificate]] = (),
     ) -> None:
-        def write(_: int) -> None:
-            known = {item.key_id for item in self.tenant.app.keys}
-            assert {item.key_id for item in keep} <= known, "a key that is not there cannot be kept"
-            made = [
-                KeyCredential(item.key_id, name, item.start_date_time, item.end_date_time)
-                for name, item in add
-            ]
-            self.registered_at |= {item.key_id: self.tenant.clock.now() for item in made}
-            self.tenant.change_app(keys=(*keep, *made))
+        known = {item.key_id for item in self.tenant.app.keys}
+        assert {item.key_id for item in keep} <= known, "a key that is not there cannot be kept"
+        made = [KeyCredential(new.key_id, name, new.start_date_time, new.end_date_time) for name, new in add]
+        self.registered_at |= {item.key_id: self.tenant.clock.now() for item in made}
+        self.tenant.change_app(keys=(*keep, *made))
 
-        await self.line.call("identities.replace_keys", write, kind="write")
+    @served("write", "identities")
+    def add_owner(self, _: int, app_object_id: AppObjectId, principal: ServicePrincipalObjectId) -> None:
+        if app_object_id == CONNECTION.app_object_id:
+            self.connection_owners |= {principal}
+        else:
+            self.tenant.change(owners=self.tenant.truth.owners | {principal})
 
-    async def add_owner(self, app_object_id: AppObjectId, principal: ServicePrincipalObjectId) -> None:
-        def write(_: int) -> None:
-            if app_object_id == CONNECTION.app_object_id:
-                self.connection_owners |= {principal}
-            else:
-                self.tenant.change(owners=self.tenant.truth.owners | {principal})
+    @served(service="identities")
+    def owned_applications(self, _: int, principal: ServicePrincipalObjectId) -> frozenset[AppId]:
+        owned = {CONNECTION.app_id} if principal in self.connection_owners else set()
+        return frozenset(
+            owned | ({self.tenant.app.app_id} if principal in self.tenant.truth.owners else set())
+        )
 
-        await self.line.call("identities.add_owner", write, kind="write")
+    @served(service="identities")
+    def federated_credentials(self, _: int, app_object_id: AppObjectId) -> tuple[FederatedCredential, ...]:
+        return self.federated
 
-    async def owned_applications(self, principal: ServicePrincipalObjectId) -> frozenset[AppId]:
-        def read(_: int) -> frozenset[AppId]:
-            owned = {CONNECTION.app_id} if principal in self.connection_owners else set()
-            return frozenset(
-                owned | ({self.tenant.app.app_id} if principal in self.tenant.truth.owners else set())
-            )
-
-        return await self.line.call("identities.owned_applications", read)
-
-    async def federated_credentials(self, app_object_id: AppObjectId) -> tuple[FederatedCredential, ...]:
-        return await self.line.call("identities.federated_credentials", lambda _: self.federated)
-
-    async def set_federated_credential(
-        self, app_object_id: AppObjectId, credential: FederatedCredential
+    @served("write", "identities")
+    def set_federated_credential(
+        self, _: int, app_object_id: AppObjectId, credential: FederatedCredential
     ) -> None:
-        def write(_: int) -> None:
-            others = tuple(item for item in self.federated if item.name != credential.name)
-            self.federated = (*others, credential)
-
-        await self.line.call("identities.set_federated_credential", write, kind="write")
+        others = tuple(item for item in self.federated if item.name != credential.name)
+        self.federated = (*others, credential)
 
     def takes(self, pem: SecretText) -> bool:
         """Whether the token service takes a certificate."""
@@ -117,15 +109,13 @@ class Directory(Entra):
         since = self.registered_at.get(key_id, now)
         return registered and now >= since + timedelta(seconds=self.key_lag)
 
-    async def sign_in_with_certificate(self, app_id: AppId, pem: SecretText) -> TokenClaims:
-        def sign_in(_: int) -> TokenClaims:
-            if not self.takes(pem):
-                raise Denied("operator-credential-invalid", "The key was not found.")
-            granted = {item.app_role_id for item in self.tenant.truth.assignments}
-            roles = self.extra_roles | ({ROLE} if "role-owned-by" in granted else frozenset())
-            return TokenClaims(TENANT, "rotator", app_id, roles=roles)
-
-        return await self.line.call("token.sign_in_with_certificate", sign_in)
+    @served(service="token")
+    def sign_in_with_certificate(self, _: int, app_id: AppId, pem: SecretText) -> TokenClaims:
+        if not self.takes(pem):
+            raise Denied("operator-credential-invalid", "The key was not found.")
+        granted = {item.app_role_id for item in self.tenant.truth.assignments}
+        roles = self.extra_roles | ({ROLE} if "role-owned-by" in granted else frozenset())
+        return TokenClaims(TENANT, "rotator", app_id, roles=roles)
 
 
 @functools.cache
