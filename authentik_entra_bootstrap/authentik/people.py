@@ -35,6 +35,7 @@ from authentik_entra_bootstrap.domain import (
     Person,
     PersonGroup,
     Provider,
+    ProviderPk,
     ProvisioningScope,
     TenantUser,
 )
@@ -76,14 +77,6 @@ class People(Part):
     ) -> AuthentikPeople:
         """Everything that a full sync looks at; see ``AuthentikPort``."""
 
-        async def links(resource: Resource, kind: str) -> list[Link]:
-            if not provider.pk:
-                return []
-            query = (("provider__id", str(provider.pk)),)
-            parse = partial(_link, kind=kind, provider=provider.pk)
-            found = await self._every(resource, parse, query, partial(seen, f"links of {kind}s"))
-            return list({(link.key, link.microsoft_id): link for link in found}.values())
-
         async def in_scope() -> Sequence[Person]:
             if users is not None:
                 return users
@@ -93,11 +86,25 @@ class People(Part):
         read = await asyncio.gather(
             in_scope(),
             self._every(GROUPS, _group, BRIEF_GROUP, partial(seen, "groups")),
-            links(PROVISIONED_USERS, "user"),
-            links(PROVISIONED_GROUPS, "group"),
+            self._links(PROVISIONED_USERS, "user", provider.pk, partial(seen, "links of users")),
+            self._links(PROVISIONED_GROUPS, "group", provider.pk, partial(seen, "links of groups")),
             return_exceptions=True,
         )
         return AuthentikPeople(result(read[0]), result(read[1]), result(read[2]), result(read[3]))
+
+    async def linked_users(self, pk: ProviderPk) -> frozenset[int] | None:
+        """Primary keys of the users that are linked; ``None`` where the token may not look."""
+        found = await permitted(self._links(PROVISIONED_USERS, "user", pk, lambda _: None))
+        return None if found is None else frozenset(int(link.key) for link in found)
+
+    async def _links(
+        self, resource: Resource, kind: str, provider: ProviderPk, seen: Callable[[int], None]
+    ) -> list[Link]:
+        """What authentik has linked for a provider; nothing for one that is not made yet."""
+        query = (("provider__id", str(provider)),)
+        parse = partial(_link, kind=kind, provider=provider)
+        found = await self._every(resource, parse, query, seen) if provider else []
+        return list({(link.key, link.microsoft_id): link for link in found}.values())
 
     async def _users(
         self, filter_group: str | None, exclude_service_accounts: bool, seen: Callable[[int], None]
@@ -208,9 +215,10 @@ def _link(body: object, kind: str, provider: int) -> Link | None:
     fields = mapping(body)
     if number(fields, "provider") != provider:
         return None
-    shown = child(fields, f"{kind}_obj")
-    name = text(shown, "username" if kind == "user" else "name") or ""
-    return Link(str(fields.get(kind)), name, needed_text(fields, "microsoft_id"))
+    user = kind == "user"
+    key = str(needed_number(fields, kind)) if user else needed_text(fields, kind)
+    name = text(child(fields, f"{kind}_obj"), "username" if user else "name") or ""
+    return Link(key, name, needed_text(fields, "microsoft_id"))
 
 
 _MAPPED = (

@@ -9,13 +9,12 @@ from collections.abc import Callable, Mapping
 
 from authentik_client.models.sync_object_request import SyncObjectRequest
 
-from authentik_entra_bootstrap.authentik.api_errors import may_have_happened, permitted
+from authentik_entra_bootstrap.authentik.api_errors import may_have_happened
 from authentik_entra_bootstrap.authentik.client import Part
 from authentik_entra_bootstrap.authentik.providers import provider
 from authentik_entra_bootstrap.authentik.requests import (
     HIDDEN,
     PROVIDERS,
-    PROVISIONED_USERS,
     TASKS,
     Query,
     Redactor,
@@ -26,7 +25,6 @@ from authentik_entra_bootstrap.authentik.requests import (
     mapping,
     moment,
     needed_text,
-    number,
     text,
     typed,
 )
@@ -121,19 +119,6 @@ class Syncs(Part):
         """
         reply = await self._api.repeat(PROVIDERS.call("GET", pk, "sync/status/"))
         return self._api.read(reply, sync_status)
-
-    async def linked_users(self, pk: ProviderPk) -> frozenset[int] | None:
-        """Primary keys of the users that authentik has linked to accounts of the tenant.
-
-        ``None`` where the token may not look.
-        """
-
-        def linked(body: object) -> int | None:
-            # Unknown filters are ignored silently by authentik, so the entry itself is looked at.
-            return number(mapping(body), "user") if number(mapping(body), "provider") == pk else None
-
-        found = await permitted(self._api.pages(PROVISIONED_USERS, linked, (("provider__id", str(pk)),)))
-        return None if found is None else frozenset(found)
 
     async def _of_provider(
         self,

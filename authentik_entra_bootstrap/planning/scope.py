@@ -218,11 +218,8 @@ def _leaving_texts(leaving: int | None, action: str) -> Iterator[str]:
 
     :param action: the provider's ``user_delete_action``.
     """
-    does = {
-        "delete": "authentik may delete them in the tenant",
-        "suspend": "authentik may disable them in the tenant",
-    }
-    fate = f"{does.get(action, 'authentik leaves them as they are in the tenant')} (user_delete_action = {action})"
+    does = {"delete": "may delete them", "suspend": "may disable them"}.get(action, "leaves them as they are")
+    fate = f"authentik {does} in the tenant (user_delete_action = {action})"
     if leaving is None:
         yield (
             "linked accounts cannot be counted: the token lacks authentik_core.view_user or "

@@ -33,7 +33,6 @@ _NICKNAME = re.compile(r"(?:(?![@,;:<>()\[\]])[!-~])+")
 _LONGEST = {"displayName": 256, "mailNickname": 64, "userPrincipalName": 113}
 """Characters that Entra ID takes."""
 _CUSTOM = "a property mapping of your own decides"
-_LEFT_SCOPE = {"delete": "deleted", "suspend": "disabled"}
 
 
 class UserSync:
@@ -262,14 +261,14 @@ class UserSync:
     # --- out of the scope
 
     def _leaving(self) -> list[Foretold]:
-        if self._rules.newer:
-            action = self._rules.user_delete_action
-            reason = (
-                "authentik's clean-up fails and the whole sync is repeated; a release in which it works leaves the "
-                f"account {_LEFT_SCOPE.get(action, 'left as it is')} (user_delete_action = {action})"
-            )
-        else:
-            reason = "This release of authentik leaves link and account as they are"
+        action = self._rules.user_delete_action
+        does = {"delete": "deleted", "suspend": "disabled"}.get(action, "left as it is")
+        reason = (
+            "authentik's clean-up fails and the whole sync is repeated; a release in which it works leaves the "
+            f"account {does} (user_delete_action = {action})"
+            if self._rules.newer
+            else "This release of authentik leaves link and account as they are"
+        )
         remedy = (
             "Put the user back into the scope, or delete the link under Provisioned Users of the provider."
         )

@@ -165,7 +165,8 @@ async def test_status_before_the_first_sync(stub: Stub, adapter: AuthentikAdapte
 async def test_linked_users_are_those_of_the_provider_and_unknown_without_the_permission(
     stub: Stub, adapter: AuthentikAdapter
 ) -> None:
-    found = page({"provider": 9, "user": 4}, {"provider": 8, "user": 5}, {"provider": 9, "user": 6})
+    entries = [{"provider": pk, "user": user, "microsoft_id": "m"} for pk, user in ((9, 4), (8, 5), (9, 6))]
+    found = page(*entries)
     stub.on("GET", LINKED, [found, forbidden()])
     assert await adapter.linked_users(PK) == {4, 6}
     assert ("provider__id", "9") in stub.requests[0].query
