@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from authentik_entra_bootstrap.cli.schedule import schedule_of
 from authentik_entra_bootstrap.config import SettingsFile
-from authentik_entra_bootstrap.config.job_settings import job_settings
-from authentik_entra_bootstrap.output.schedule import FLAVOURS, Schedule
+from authentik_entra_bootstrap.output.schedule import render
 
 FOLDER = Path(__file__).resolve().parent / "how-to" / "deploy"
 SETTINGS = """
@@ -24,14 +24,13 @@ BESIDE_AUTHENTIK = {"authentik_url": "http://server:9000", "allow_plain_http": T
 
 def deploy_files() -> dict[Path, str]:
     """Path -> text of every one."""
-    place = Path("/etc/authentik-entra/authentik-entra.toml")
-    file = SettingsFile(place, SETTINGS)
-    made = {}
-    for flavour, render in FLAVOURS.items():
+    file = SettingsFile(Path("/etc/authentik-entra/authentik-entra.toml"), SETTINGS)
+    made: dict[Path, str] = {}
+    for flavour in ("systemd", "cron", "compose", "kubernetes"):
         flags = BESIDE_AUTHENTIK if flavour == "compose" else {}
-        told = job_settings(file, file.connections, {}, flags)
-        schedule = Schedule("/opt/authentik-entra/bin", str(place), told)
+        schedule = schedule_of("/opt/authentik-entra/bin", file, file.connections, {}, flags)
         kinds = [replace(schedule, user="rotation")] if flavour == "cron" else [schedule]
         kinds += [replace(schedule, celery=True)] if flavour != "cron" else []
-        made |= {FOLDER / flavour / name: text for kind in kinds for name, text in render(kind).items()}
+        for kind in kinds:
+            made |= {FOLDER / flavour / name: text for name, text in render(flavour, kind).items()}
     return made

@@ -7,11 +7,11 @@ import pwd
 import shlex
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import unified_diff
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from authentik_entra_bootstrap.workflows.session import Runtime
 
 HOMES = ("/home", "/root", "/run/user")
+_PRIVATE = (Path("/", "tmp"), Path("/", "var", "tmp"))
+"""PrivateTmp gives a unit of systemd folders of its own in their place."""
+_PASSED = (
+    *("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("AUTHENTIK_ENTRA_LOG", "AUTHENTIK_ENTRA_SANDBOX"),
+)
+"""Variables that are no settings, and mean the same to every connection."""
+_SIGN_IN = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE")
 
 
 @click.command()
@@ -71,7 +79,8 @@ def schedule(
     Units of systemd, a crontab, a project of Docker Compose, or manifests of Kubernetes. They name this machine's
     settings and files, and hold no secret. Without --connection every connection of the settings file is meant.
     """
-    from authentik_entra_bootstrap.output.schedule import FLAVOURS, SYSTEM_FOLDERS, next_steps
+    from authentik_entra_bootstrap.output.schedule import SYSTEM_FOLDERS, next_steps, render
+    from authentik_entra_bootstrap.output.terminal import Terminal
 
     if celery and flavour == "cron":
         raise click.UsageError("cron does not keep a worker running: use systemd, or leave --celery out.")
@@ -79,25 +88,25 @@ def schedule(
 
     def job(file: SettingsFile, terminal: Terminal, _runtime: Runtime) -> Result:
         runner = user or ("" if flavour == "systemd" and root else pwd.getpwuid(os.geteuid()).pw_name)
-        made = replace(_gathered(options, file, runner), image=image, celery=celery)
+        made = replace(_gathered(options, file), user=runner, image=image, celery=celery)
         if celery and flavour == "systemd" and made.chosen:
             text = "A worker works on every connection of the settings file: leave --connection out."
             raise click.UsageError(text)
         _refuse_home(made, flavour)
-        files = FLAVOURS[flavour](made)
+        files = render(flavour, made)
         for path, why in _unreadable(made, flavour):
             terminal.warn(f"{path} is named in the schedule, and {why}.")
+        # Standard output is for the files.
+        steps = Terminal(terminal.err, terminal.err)
         folder = directory or (Path(system or ".") if check else None)
         if folder is None:
             told = [f"# {name}\n{text}" if len(files) > 1 else text for name, text in files.items()]
             click.echo("\n".join(told), nl=False)
-            given = [f"--{name.replace('_', '-')}={value}" for name, value in options.flags.items() if value]
-            given += [f"--connection={name}" for name in options.connections]
-            given += [f"--config={options.config}"] * bool(options.config) + ["--celery"] * celery
-            given += [f"--user={user}"] * bool(user) + [
-                f"--directory={system if system and root else 'schedule'}"
-            ]
-            _show_steps(shlex.join(["authentik-entra", "schedule", flavour, *given]))
+            given = ["--celery"] * celery + [f"--user={user}"] * bool(user)
+            given.append(f"--directory={system if system and root else 'schedule'}")
+            steps.arguments = options.for_next_steps
+            again = shlex.join(["authentik-entra", "schedule", flavour, *given])
+            steps.next_steps((again, "writes this to files"))
             return ExitCode.DONE, {}
         differing = {name: text for name, text in files.items() if not _fits(folder / name, text)}
         if check:
@@ -106,35 +115,114 @@ def schedule(
             click.echo(f"{flavour}: {'differs from' if differing else 'fits'} the settings, in {folder}")
             return ExitCode.CHANGES_PENDING if differing else ExitCode.DONE, {}
         _write(folder, differing, overwrite=overwrite)
-        _show_steps(*next_steps(flavour, made, str(folder), system=str(folder.absolute()) == system))
+        if further := next_steps(flavour, made, [folder / name for name in files]):
+            steps.next_steps(*further)
         return ExitCode.DONE, {}
 
     return run_reported("schedule", options, job)
 
 
-def _gathered(options: Options, file: SettingsFile, user: str) -> Schedule:
-    """What the settings say about the schedule of the connections that are meant."""
-    from authentik_entra_bootstrap.config.job_settings import job_settings
-    from authentik_entra_bootstrap.output.schedule import CONTAINER_USER, Schedule
+def _gathered(options: Options, file: SettingsFile) -> Schedule:
+    """The schedule of the connections that are meant, as the settings say."""
     from authentik_entra_bootstrap.worker.sweep import unattended
 
     names = options.names(file) or file.connections
     for name in names:
         unattended(options.settings(file, name))
-    told = job_settings(file, names, os.environ, options.flags)
     program = Path(sys.argv[0]).absolute().parent
     if not (program / "authentik-entra").exists():
         program = Path(sysconfig.get_path("scripts"))
-    owners = {
-        (status.st_uid, status.st_gid) for path in told.files if path.exists() for status in [path.stat()]
-    }
+    made = schedule_of(str(program), file, names, os.environ, options.flags)
+    found = [path.stat() for path in made.files if path.exists()]
+    owners = {(status.st_uid, status.st_gid) for status in found}
+    return replace(made, container_user=owners.pop()) if len(owners) == 1 and (0, 0) not in owners else made
+
+
+def schedule_of(
+    program: str,
+    file: SettingsFile,
+    names: tuple[str, ...],
+    environment: Mapping[str, str],
+    flags: Mapping[str, object],
+) -> Schedule:
+    """The schedule of these connections: what a command must be told that runs with an environment of its own.
+
+    :raises ConfigError: ``schedule-secret-in-environment``; those of :func:`load_settings`.
+    """
+    from authentik_entra_bootstrap.config.sources import ENV_PREFIX, given_worker_settings
+    from authentik_entra_bootstrap.output.schedule import Schedule
+    from authentik_entra_bootstrap.support.addresses import holds_password
+
+    over = {name: _over_file(file, name, environment, flags) for name in names}
+    tables = {name: _absolute({**file.values(name), **over[name]}) for name in names}
+    given = {key: value for table in over.values() for key, value in table.items()}
+    worker = {key: value for key, (value, _) in given_worker_settings(environment).items()}
+    passed = {name: environment.get(name) or environment.get(name.lower(), "") for name in _PASSED}
+    if any("operator_client_id" not in table for table in tables.values()):
+        passed |= {name: environment.get(name, "") for name in _SIGN_IN}
+    if "tenant_id" in given and f"{ENV_PREFIX}TENANT_ID" not in environment and not flags.get("tenant_id"):
+        # AZURE_TENANT_ID counts only where a connection names no tenant; a variable of ours wins over all of them.
+        del given["tenant_id"]
+        passed["AZURE_TENANT_ID"] = environment["AZURE_TENANT_ID"]
+    named = {f"{ENV_PREFIX}{key.upper()}": value for key, value in worker.items()}
+    for name, value in {**passed, **named}.items():
+        if holds_password(value):
+            remedy = "Use an address without a password, or a setting that names a file with the address."
+            raise _secret(name, remedy)
     return Schedule(
-        str(program),
+        program,
         file.place,
-        told,
+        tables,
+        _absolute({**file.shared("ca_file"), **file.worker, **worker}),
+        {**given, **worker},
+        {name: value for name, value in passed.items() if value},
         chosen=names if set(names) != set(file.connections) else (),
-        user=user,
-        container_user=owners.pop() if len(owners) == 1 and (0, 0) not in owners else CONTAINER_USER,
+    )
+
+
+def _over_file(
+    file: SettingsFile, name: str, environment: Mapping[str, str], flags: Mapping[str, object]
+) -> dict[str, object]:
+    """Settings from environment and flags, which override a connection's table, with files instead of secrets.
+
+    :raises ConfigError: ``schedule-secret-in-environment``: a secret has no file.
+    """
+    from authentik_entra_bootstrap.config import given_settings, load_settings
+
+    from_file = file.values(name)
+    over = {key: value for key, (value, _) in given_settings(from_file, environment, flags).items()}
+    if over.pop("authentik_token", None) and "authentik_token_file" not in {**from_file, **over}:
+        raise _secret(
+            "AUTHENTIK_TOKEN",
+            "Make a token for rotation in a file with `authentik-entra rotator token`, and set AUTHENTIK_TOKEN_FILE to it.",
+        )
+    if load_settings(file, connection=name, environment=environment, flags=flags).operator() is not None:
+        over.pop("login", None)  # the operator signs in
+    elif certificate := environment.get("AZURE_CLIENT_CERTIFICATE_PATH"):
+        over["operator_client_id"] = environment.get("AZURE_CLIENT_ID", "")
+        over["operator_certificate_file"] = certificate
+    elif environment.get("AZURE_CLIENT_SECRET"):
+        raise _secret(
+            "AZURE_CLIENT_SECRET",
+            "Make an identity for rotation with `authentik-entra rotator create`, and set operator_client_id and "
+            "operator_certificate_file as it says.",
+        )
+    return over
+
+
+def _absolute(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings; a job has another current folder, so that its files need absolute paths."""
+    return {
+        key: str(Path(value).absolute()) if key.endswith("_file") and value else value
+        for key, value in table.items()
+    }
+
+
+def _secret(name: str, remedy: str) -> ConfigError:
+    return ConfigError(
+        "schedule-secret-in-environment",
+        f"The variable {name} holds a secret, and the files of a schedule hold none: they can name a file only.",
+        remedy,
     )
 
 
@@ -154,7 +242,7 @@ def _refuse_home(made: Schedule, flavour: str) -> None:
 
 
 def _unreadable(made: Schedule, flavour: str) -> Iterator[tuple[Path, str]]:
-    """Files of the schedule that its user cannot read, and why."""
+    """What the schedule names and its user cannot read, and why."""
     from authentik_entra_bootstrap.support.private_files import barred
 
     user, groups = (0, [0]) if flavour == "kubernetes" else (made.container_user[0], [made.container_user[1]])
@@ -166,10 +254,18 @@ def _unreadable(made: Schedule, flavour: str) -> Iterator[tuple[Path, str]]:
                 f"There is no user {made.user} on this machine.", param_hint="--user"
             ) from None
         user, groups = account.pw_uid, os.getgrouplist(account.pw_name, account.pw_gid)
-    for path in sorted(made.settings.files):
+    for path in sorted(made.files):
         # Compose mounts the file alone: the folders above it do not count.
         if why := barred(path, user, groups, folders=flavour != "compose"):
             yield path, why
+    # A user of the unit's own is given copies of the files.
+    named = [
+        Path(made.program),
+        *([Path(made.settings_file or "/"), *sorted(made.files)] if made.user else []),
+    ]
+    for path in named:
+        if flavour == "systemd" and any(path.is_relative_to(folder) for folder in _PRIVATE):
+            yield path, "a unit of systemd has a /tmp and a /var/tmp of its own. Move it to another folder"
 
 
 def _fits(path: Path, text: str) -> bool:
@@ -214,10 +310,3 @@ def _write(folder: Path, files: dict[str, str], *, overwrite: bool) -> None:
             f"A file in {folder} cannot be written: {error.strerror or error}.",
             "Name a --directory that you may write to; the next steps then install the files.",
         ) from None
-
-
-def _show_steps(*commands: str) -> None:
-    """What to do next, on standard error: standard output is for the files."""
-    click.echo("Next steps:", err=True)
-    for command in commands:
-        click.echo(f"  {command}", err=True)

@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files as package_files
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from string import Template
 from textwrap import indent
 from typing import Any
 
 from authentik_entra_bootstrap.config import ENV_PREFIX
-from authentik_entra_bootstrap.config.job_settings import JobSettings
 from authentik_entra_bootstrap.errors import ConfigError
 
 Table = Mapping[str, Any]
@@ -39,11 +38,14 @@ _IN_CONTAINER = {
 
 @dataclass(frozen=True)
 class Schedule:
-    """What runs, as whom, and with which settings.
+    """What runs, as whom, and with which settings: none is a secret, and every file is named by its absolute path.
 
     :param program: folder of the commands ``authentik-entra`` and ``celery``.
     :param settings_file: absolute path; ``None`` where environment and flags say everything.
-    :param settings: what the command must be told.
+    :param tables: connection -> its settings from file, environment and flags.
+    :param worker: those of the table ``[worker]``.
+    :param given: the settings among them that are not in the settings file, the same for all connections.
+    :param environment: variables that other libraries read.
     :param chosen: connections to name in the command; empty where it is to work on all of the settings file.
     :param user: as whom the command runs, with all files where they are; empty for a user of the unit's own.
     :param container_user: user and group in Compose's container.
@@ -51,12 +53,21 @@ class Schedule:
 
     program: str
     settings_file: str | None
-    settings: JobSettings
+    tables: Mapping[str, Table]
+    worker: Table
+    given: Table
+    environment: Mapping[str, str]
     chosen: tuple[str, ...] = ()
     user: str = ""
     container_user: tuple[int, int] = CONTAINER_USER
     image: str = IMAGE
     celery: bool = False
+
+    @property
+    def files(self) -> frozenset[Path]:
+        """Every file that a setting names."""
+        tables = (*self.tables.values(), self.worker)
+        return frozenset(Path(table[key]) for table in tables for key in table if key.endswith("_file"))
 
     @property
     def title(self) -> str:
@@ -73,7 +84,7 @@ class Schedule:
             # A container's settings file holds the chosen connections alone.
             if self.chosen and not container:
                 words += [word for name in self.chosen for word in ("--connection", name)]
-            elif len(self.settings.tables) > 1:
+            elif len(self.tables) > 1:
                 words.append("--all")
         return words if container else [f"{self.program}/{words[0]}", *words[1:]]
 
@@ -89,11 +100,6 @@ def _filled(name: str, **values: object) -> str:
     return _Template(text).substitute({key: str(value) for key, value in values.items()})
 
 
-def _made(flavour: str, text: str) -> str:
-    head = f"# Made by `authentik-entra schedule {flavour}`; with --check it says whether this still fits."
-    return f"{head}\n{text.rstrip()}\n"
-
-
 # --- on a machine: the settings file as it is, and variables for what it does not hold
 
 
@@ -102,8 +108,8 @@ def _common_files(schedule: Schedule) -> Files:
 
     :raises ConfigError: ``schedule-files-differ`` where one unit would need several.
     """
-    common = {key: str(path) for key, path in schedule.settings.worker.items() if key.endswith("_file")}
-    tables = schedule.settings.tables.values()
+    common = {key: str(path) for key, path in schedule.worker.items() if key.endswith("_file")}
+    tables = schedule.tables.values()
     for key in dict.fromkeys(key for table in tables for key in table if key.endswith("_file")):
         paths = {table.get(key) for table in tables}
         if len(paths) == 1:
@@ -120,13 +126,13 @@ def _common_files(schedule: Schedule) -> Files:
 
 def _variables(schedule: Schedule, files: Files) -> Files:
     """Variables of a command: what the settings file does not hold, and where the files are."""
-    plain = {key: value for key, value in schedule.settings.given.items() if not key.endswith("_file")}
+    plain = {key: value for key, value in schedule.given.items() if not key.endswith("_file")}
     texts = {
         key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in plain.items()
     }
     place = {"config": schedule.settings_file} if schedule.settings_file else {}
     named = {f"{ENV_PREFIX}{key.upper()}": value for key, value in {**place, **texts, **files}.items()}
-    variables = {**named, **schedule.settings.environment}
+    variables = {**named, **schedule.environment}
     for name, value in variables.items():
         if not value.isprintable():
             raise ConfigError(
@@ -173,10 +179,7 @@ def systemd(schedule: Schedule) -> Files:
         "hardening": _filled("hardening.conf").rstrip(),
     }
     kinds = ("worker.service",) if schedule.celery else ("rotate.service", "rotate.timer")
-    return {
-        f"{schedule.title}.{kind.partition('.')[2]}": _made("systemd", _filled(kind, **values))
-        for kind in kinds
-    }
+    return {f"{schedule.title}.{kind.partition('.')[2]}": _filled(kind, **values) for kind in kinds}
 
 
 def cron(schedule: Schedule) -> Files:
@@ -185,7 +188,7 @@ def cron(schedule: Schedule) -> Files:
     lines = [f'{name}="{value}"' for name, value in variables.items()]
     # In a command, cron turns a bare % into a line break.
     command = shlex.join(schedule.command()).replace("%", "\\%")
-    return {schedule.title: _made("cron", "\n".join([*lines, f"17 * * * * {schedule.user} {command}"]))}
+    return {schedule.title: "\n".join([*lines, f"17 * * * * {schedule.user} {command}"])}
 
 
 # --- in containers: a settings file of their own, in which files have the names that they have there
@@ -214,16 +217,16 @@ def container_settings(schedule: Schedule, folder: str = "/run/secrets") -> tupl
 
     made = [
         line
-        for name, table in schedule.settings.tables.items()
+        for name, table in schedule.tables.items()
         for line in lines(f"[connections.{json.dumps(name)}]", table, name)
     ]
-    made += lines("[worker]", schedule.settings.worker, "worker") if schedule.settings.worker else []
+    made += lines("[worker]", schedule.worker, "worker") if schedule.worker else []
     return "\n".join(made), secrets
 
 
 def _container(schedule: Schedule) -> Files:
     """Variables of a command in a container."""
-    return {**_IN_CONTAINER, **schedule.settings.environment}
+    return {**_IN_CONTAINER, **schedule.environment}
 
 
 def _block(depth: int, lines: list[str]) -> str:
@@ -266,8 +269,7 @@ def compose(schedule: Schedule) -> Files:
         gid=schedule.container_user[1],
         health=told(health),
     )
-    made = {f"{schedule.title}.yaml": text, f"{schedule.title}.toml": settings}
-    return {name: _made("compose", text) for name, text in made.items()}
+    return {f"{schedule.title}.yaml": text, f"{schedule.title}.toml": settings}
 
 
 def kubernetes(schedule: Schedule) -> Files:
@@ -289,33 +291,42 @@ def kubernetes(schedule: Schedule) -> Files:
         ping=shlex.join(_PING),
     )
     config = _filled("configmap.yaml", title=schedule.title, toml=indent(settings.rstrip(), " " * 4))
-    return {f"{schedule.title}.yaml": _made("kubernetes", config + job)}
-
-
-def next_steps(flavour: str, schedule: Schedule, folder: str, *, system: bool) -> tuple[str, ...]:
-    """The commands that set the written files to work, as they are typed.
-
-    :param folder: where the files are.
-    :param system: whether that is where the system looks for them.
-    """
-    title, names = schedule.title, [f"{folder}/{name}" for name in FLAVOURS[flavour](schedule)]
-    if flavour == "compose":
-        return (shlex.join(["docker", "compose", "-f", names[0], "up", "-d"]),)
-    if flavour == "kubernetes":
-        secrets = [f"--from-file={name}={path}" for name, path in container_settings(schedule)[1].items()]
-        return (
-            shlex.join(["kubectl", "create", "secret", "generic", title, *secrets]),
-            shlex.join(["kubectl", "apply", "-f", names[0]]),
-        )
-    install = shlex.join(["sudo", "install", "-m", "0644", *names, f"{SYSTEM_FOLDERS[flavour]}/"])
-    steps = () if system else (install,)
-    if flavour == "cron":
-        return steps
-    sudo = "" if system else "sudo "
-    unit = f"{title}.{'service' if schedule.celery else 'timer'}"
-    return (*steps, f"{sudo}systemctl daemon-reload", f"{sudo}systemctl enable --now {unit}")
+    return {f"{schedule.title}.yaml": config + job}
 
 
 SYSTEM_FOLDERS = {"systemd": "/etc/systemd/system", "cron": "/etc/cron.d"}
 """Where the system looks for files."""
-FLAVOURS = {"systemd": systemd, "cron": cron, "compose": compose, "kubernetes": kubernetes}
+_FLAVOURS = {"systemd": systemd, "cron": cron, "compose": compose, "kubernetes": kubernetes}
+
+
+def render(flavour: str, schedule: Schedule) -> Files:
+    """The files of a flavour.
+
+    :raises ConfigError: ``schedule-files-differ``, ``schedule-value-unprintable``.
+    """
+    head = f"# Made by `authentik-entra schedule {flavour}`; with --check it says whether this still fits."
+    return {name: f"{head}\n{text.rstrip()}\n" for name, text in _FLAVOURS[flavour](schedule).items()}
+
+
+def next_steps(flavour: str, schedule: Schedule, paths: Sequence[Path]) -> tuple[tuple[str, str], ...]:
+    """The commands that set the written files to work, as they are typed, and what each does.
+
+    :param paths: of the files, the first one first.
+    """
+    title, names = schedule.title, [str(path) for path in paths]
+    if flavour == "compose":
+        return ((shlex.join(["docker", "compose", "-f", names[0], "up", "-d"]), "starts it"),)
+    if flavour == "kubernetes":
+        secrets = [f"--from-file={name}={path}" for name, path in container_settings(schedule)[1].items()]
+        secret = shlex.join(["kubectl", "create", "secret", "generic", title, *secrets])
+        apply = shlex.join(["kubectl", "apply", "-f", names[0]])
+        return (secret, "gives the cluster the secrets"), (apply, "starts it")
+    folder = SYSTEM_FOLDERS[flavour]
+    installed = str(paths[0].absolute().parent) == folder
+    install = shlex.join(["sudo", "install", "-m", "0644", *names, f"{folder}/"])
+    steps = () if installed else ((install, f"puts it where {flavour} looks"),)
+    if flavour == "cron":
+        return steps
+    sudo, unit = "" if installed else "sudo ", f"{title}.{'service' if schedule.celery else 'timer'}"
+    reload = f"{sudo}systemctl daemon-reload", "has systemd read it"
+    return (*steps, reload, (f"{sudo}systemctl enable --now {unit}", "starts it, now and at every boot"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shlex
 from pathlib import Path
 
@@ -38,8 +39,13 @@ def test_the_printed_files_are_the_output_and_the_next_step_writes_them(
     assert printed.code == 0
     assert "rotate --quiet --no-input --connection staff\n" in printed.out
     assert f'TOKEN_FILE="{folder}/token"' in printed.out
-    step = shlex.split(printed.err.splitlines()[-1])
-    assert command(*step[1:-1], "--directory=made").code == 0
+    heading, step = printed.err.splitlines()[-2:]
+    assert heading == "(->) NEXT STEPS:"
+    again = re.sub(r"--directory=\S+", "--directory=made", step.strip().partition("  ")[0])
+    written = command(*shlex.split(again)[1:])
+    assert written.code == 0
+    assert written.err.splitlines()[-2:][0] == "(->) NEXT STEPS:"
+    assert "sudo install -m 0644 made/authentik-entra-rotate-staff /etc/cron.d/  " in written.err
     assert (folder / "made" / "authentik-entra-rotate-staff").read_text() == printed.out
     assert "canary" not in printed.out + printed.err
 
@@ -118,6 +124,18 @@ def test_files_that_the_user_cannot_read_are_named(command: Command, folder: Pat
     assert warned.code == 0
     assert f"{folder}/token is named in the schedule" in warned.err
     assert "no user nobody-here" in command("schedule", "cron", "--user", "nobody-here").err
+
+
+def test_what_a_unit_does_not_see_below_tmp_is_named(
+    command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("authentik_entra_bootstrap.cli.schedule._PRIVATE", (folder,))
+    own = " is named in the schedule, and a unit of systemd has a /tmp and a /var/tmp of its own."
+    warned = command("schedule", "systemd", "--user", ME)
+    assert warned.code == 0
+    for name in ("authentik-entra.toml", "token"):
+        assert f"{folder / name}{own}" in warned.err
+    assert own not in command("schedule", "cron", "--user", ME).err
 
 
 def test_who_may_read_a_file(tmp_path: Path) -> None:

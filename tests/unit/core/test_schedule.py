@@ -12,18 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from authentik_entra_bootstrap.cli.schedule import schedule_of
 from authentik_entra_bootstrap.config import SettingsFile, load_settings
-from authentik_entra_bootstrap.config.job_settings import JobSettings, job_settings
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.output.schedule import (
-    FLAVOURS,
-    Schedule,
-    compose,
-    cron,
-    kubernetes,
-    next_steps,
-    systemd,
-)
+from authentik_entra_bootstrap.output.schedule import Schedule, next_steps, render
 
 TENANT = "11111111-2222-4333-8444-555555555555"
 PLAIN = f"""
@@ -57,13 +49,25 @@ def told(
     environment: Mapping[str, str] | None = None,
     names: tuple[str, ...] = (),
     **flags: object,
-) -> JobSettings:
+) -> Schedule:
     file = SettingsFile(Path("/etc/authentik-entra.toml"), text)
-    return job_settings(file, names or file.connections, environment or {}, flags)
+    return schedule_of("/opt/entra/bin", file, names or file.connections, environment or {}, flags)
 
 
-def schedule(settings: JobSettings | None = None, **fields: Any) -> Schedule:
-    return Schedule("/opt/entra/bin", "/etc/authentik-entra.toml", settings or told(), **fields)
+def schedule(made: Schedule | None = None, **fields: Any) -> Schedule:
+    return replace(made or told(), **{"chosen": (), **fields})
+
+
+def systemd(made: Schedule) -> dict[str, str]:
+    return render("systemd", made)
+
+
+def cron(made: Schedule) -> dict[str, str]:
+    return render("cron", made)
+
+
+def compose(made: Schedule) -> dict[str, str]:
+    return render("compose", made)
 
 
 # --- what a job must be told
@@ -130,7 +134,8 @@ def test_a_secret_in_the_environment_is_refused_with_what_to_do(variables: dict[
 def test_a_secret_that_a_file_stands_in_for_is_left_out_everywhere() -> None:
     found = told(environment={"AUTHENTIK_TOKEN": CANARY, "AZURE_CLIENT_SECRET": CANARY})
     made = schedule(found, user="ada")
-    texts = "".join(text for render in FLAVOURS.values() for text in render(made).values())
+    flavours = ("systemd", "cron", "compose", "kubernetes")
+    texts = "".join(text for flavour in flavours for text in render(flavour, made).values())
     assert CANARY not in f"{found}{texts}"
     assert "/secrets/token" in texts
 
@@ -186,11 +191,11 @@ def test_one_unit_cannot_be_given_several_files_for_one_setting() -> None:
     assert "CERTIFICATE" not in systemd(schedule(told(APART), user="ada"))["authentik-entra-rotate.service"]
 
 
-@pytest.mark.parametrize("render", [systemd, cron])
-def test_a_line_break_does_not_become_a_line_of_a_file(render: Any) -> None:
+@pytest.mark.parametrize("flavour", ["systemd", "cron"])
+def test_a_line_break_does_not_become_a_line_of_a_file(flavour: str) -> None:
     settings = told('[connections.default]\nca_file = "/a\\nUser=root"\n')
     with pytest.raises(ConfigError, match="AUTHENTIK_ENTRA_CA_FILE") as refused:
-        render(schedule(settings, user="ada"))
+        render(flavour, schedule(settings, user="ada"))
     assert refused.value.code == "schedule-value-unprintable"
 
 
@@ -258,7 +263,7 @@ def test_connections_with_different_files_have_different_secrets_in_a_container(
 @pytest.mark.parametrize("celery", [False, True])
 def test_kubernetes_mounts_settings_and_a_secret(celery: bool) -> None:
     made = schedule(celery=celery, chosen=("Part_ners",))
-    (text,) = kubernetes(made).values()
+    (text,) = render("kubernetes", made).values()
     config, job = yaml.safe_load_all(text)
     assert (
         settings_of(config["data"]["authentik-entra.toml"])["staff"].filter_group == 'Staff "$HOME" 100 % ü'
@@ -267,7 +272,7 @@ def test_kubernetes_mounts_settings_and_a_secret(celery: bool) -> None:
     spec = job["spec"] if celery else job["spec"]["jobTemplate"]["spec"]
     volumes = {item["name"]: item for item in spec["template"]["spec"]["volumes"]}
     assert volumes["settings"]["configMap"]["name"] == config["metadata"]["name"] == made.title
-    step = shlex.split(next_steps("kubernetes", made, "here", system=False)[0])
+    step = shlex.split(next_steps("kubernetes", made, [Path("here")])[0][0])
     assert step[:5] == ["kubectl", "create", "secret", "generic", volumes["secrets"]["secret"]["secretName"]]
     given = {word.removeprefix("--from-file=").partition("=")[0] for word in step[5:]}
     mounted = set(
