@@ -74,11 +74,11 @@ def status(options: Options, check_alarms: bool, file: Path | None, within: time
 def verify(options: Options) -> int:
     """Take the proofs now and say which evidence was seen. Changes nothing."""
     from authentik_entra_bootstrap.output.documents import evidence_document
-    from authentik_entra_bootstrap.workflows.monitoring import monitor
+    from authentik_entra_bootstrap.workflows.monitoring import look_narrowly
     from authentik_entra_bootstrap.workflows.verify import judge, verify
 
     async def body(session: Session, terminal: Terminal) -> Result:
-        seen = (await monitor(session.context, session.desired)).prepared
+        seen, _ = await look_narrowly(session.context, session.desired)
         evidence = await verify(session.context, seen.plan, seen.entra, seen.authentik)
         verdict = judge(evidence, shown=True)
         connection = session.desired.connection

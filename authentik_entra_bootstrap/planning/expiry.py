@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Self
 
 from authentik_entra_bootstrap.domain import ApiToken, Application, AuthentikUser, ClientSecret, LicenseInfo
-from authentik_entra_bootstrap.domain.application_tags import read_tags
+from authentik_entra_bootstrap.domain.application_tags import current_key, read_tags
 from authentik_entra_bootstrap.domain.times import in_words
 
 NOTICE = timedelta(days=30)
@@ -20,55 +21,41 @@ SHARE = 1 / 6
 """Share of the lifetime that is left when a renewal is long overdue."""
 
 
-class ExpiryKind(StrEnum):
-    """What expires. The values are labels of the metric and keys of the JSON document."""
-
-    SECRET = "client-secret"  # noqa: S105 - a kind of object
-    CERTIFICATE = "rotator-certificate"
-    ROTATOR_TOKEN = "rotator-token"  # noqa: S105
-    TOKEN = "authentik-token"  # noqa: S105
-    """The token of authentik that this run uses, where it is not the rotator's."""
-    LICENCE = "authentik-licence"
-
-    @property
-    def noun(self) -> str:
-        """For people."""
-        return _NOUNS[self]
-
-    @property
-    def label(self) -> str:
-        """The same in a column of the status."""
-        return _LABELS[self]
-
-    @property
-    def remedy(self) -> str:
-        """What to do about one that expires soon."""
-        return _REMEDIES[self]
-
-
-_NOUNS = {
-    ExpiryKind.SECRET: "client secret",
-    ExpiryKind.CERTIFICATE: "rotator's certificate",
-    ExpiryKind.ROTATOR_TOKEN: "rotator's token",
-    ExpiryKind.TOKEN: "authentik token",
-    ExpiryKind.LICENCE: "authentik licence",
-}
-_LABELS = {
-    ExpiryKind.SECRET: "client secret",
-    ExpiryKind.CERTIFICATE: "certificate",
-    ExpiryKind.ROTATOR_TOKEN: "rotator token",
-    ExpiryKind.TOKEN: "token",
-    ExpiryKind.LICENCE: "licence",
-}
 _LATER = "Give it a later expiry in authentik under Directory > Tokens and App passwords, or make one that does not expire."
-_REMEDIES = {
-    ExpiryKind.SECRET: "Run `authentik-entra rotate`.",
-    ExpiryKind.CERTIFICATE: "Run `authentik-entra rotator renew --to NEW_FILE` as an administrator, and "
-    "give workers that file.",
-    ExpiryKind.ROTATOR_TOKEN: _LATER,
-    ExpiryKind.TOKEN: _LATER,
-    ExpiryKind.LICENCE: "Install a new licence in authentik under Enterprise > Licenses.",
-}
+
+
+class ExpiryKind(StrEnum):
+    """What expires. The values are labels of the metric and keys of the JSON document.
+
+    :param noun: for people.
+    :param label: the same in a column of the status.
+    :param alarm: what the codes of its alarms begin with.
+    :param remedy: what to do about one that expires soon.
+    """
+
+    noun: str
+    label: str
+    alarm: str
+    remedy: str
+
+    def __new__(cls, value: str, noun: str, label: str, alarm: str, remedy: str) -> Self:
+        """A kind with everything that is said of it."""
+        kind = str.__new__(cls, value)
+        kind._value_, kind.noun, kind.label, kind.alarm, kind.remedy = value, noun, label, alarm, remedy
+        return kind
+
+    SECRET = "client-secret", "client secret", "client secret", "secret", "Run `authentik-entra rotate`."
+    CERTIFICATE = (
+        *("rotator-certificate", "rotator's certificate", "certificate", "certificate"),
+        "Run `authentik-entra rotator renew --to NEW_FILE` as an administrator, and give workers that file.",
+    )
+    ROTATOR_TOKEN = "rotator-token", "rotator's token", "rotator token", "token", _LATER
+    TOKEN = "authentik-token", "authentik token", "token", "token", _LATER
+    """The token of authentik that this run uses, where it is not the rotator's."""
+    LICENCE = (
+        *("authentik-licence", "authentik licence", "licence", "licence"),
+        "Install a new licence in authentik under Enterprise > Licenses.",
+    )
 
 
 class ExpiryState(StrEnum):
@@ -139,10 +126,9 @@ def certificate_expiry(rotator: Application | None, *, readable: bool = True) ->
     kind = ExpiryKind.CERTIFICATE
     if not readable:
         return (Expiry(kind, unknown="the operator may not read the rotator's application"),)
-    current = read_tags(rotator.tags).current if rotator else None
-    if rotator is None or current is None:
+    current, key = read_tags(rotator.tags if rotator else ()).current, current_key(rotator)
+    if current is None:
         return ()
-    key = next((item for item in rotator.keys if item.key_id == current.key_id), None)
     if key is None:
         return (Expiry(kind, current.key_id, unknown="the certificate on record is not registered any more"),)
     notice = min(NOTICE, (key.end_date_time - key.start_date_time) * SHARE)

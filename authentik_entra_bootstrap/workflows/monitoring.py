@@ -16,7 +16,6 @@ from typing import Any, TypeVar, cast
 
 from authentik_entra_bootstrap.authentik.port import AuthentikPort
 from authentik_entra_bootstrap.domain import (
-    Application,
     AppObjectId,
     AuthentikApplication,
     Desired,
@@ -68,14 +67,11 @@ async def monitor(context: Context, desired: Desired) -> Monitored:
 
     :raises BootstrapError: what keeps either side from being read.
     """
-    entra, authentik = _Entra(context.entra), _Authentik(context.authentik)
-    narrow = replace(context, entra=cast("EntraPort", entra), authentik=cast("AuthentikPort", authentik))
-    prepared, (rotator, tokens) = await both(
-        _look(narrow, authentik, desired),
-        both(outcome(rotator_expiry(narrow.entra)), outcome(account_expiries(context.authentik))),
+    (prepared, notes), (rotator, tokens) = await both(
+        look_narrowly(context, desired),
+        both(outcome(rotator_expiry(context.entra)), outcome(account_expiries(context.authentik))),
     )
-    expiries = (*rotator(), *tokens(), *licence_expiry(prepared.authentik.license))
-    return Monitored(prepared, expiries, tuple(dict.fromkeys(authentik.notes)))
+    return Monitored(prepared, (*rotator(), *tokens(), *licence_expiry(prepared.authentik.license)), notes)
 
 
 async def rotator_expiry(port: EntraPort) -> tuple[Expiry, ...]:
@@ -123,8 +119,14 @@ def _line(item: Expiry, now: datetime) -> CheckLine:
     return CheckLine(f"expiry of the {item.kind.noun}", level, item.detail(now), remedy)
 
 
-async def _look(narrow: Context, authentik: _Authentik, desired: Desired) -> Prepared:
-    """Look, without those settings whose group or mappings the token may not read."""
+async def look_narrowly(context: Context, desired: Desired) -> tuple[Prepared, tuple[str, ...]]:
+    """Look with the permissions of a rotation, and tell what could not be read.
+
+    Settings are left out whose group or mappings the token may not read.
+
+    :raises BootstrapError: what keeps either side from being read.
+    """
+    authentik = _Authentik(context.authentik)
     if desired.filter_group:
         group = await authentik.read(authentik.find_group(desired.filter_group), "the filter group")
         desired = replace(desired, filter_group=None) if group is Unread.UNREAD else desired
@@ -132,28 +134,22 @@ async def _look(narrow: Context, authentik: _Authentik, desired: Desired) -> Pre
         mappings = await authentik.read(authentik.mappings_by_name(named), "the choice of property mappings")
         if mappings is Unread.UNREAD:
             desired = replace(desired, user_mappings=None, group_mappings=None)
-    return await look(narrow, desired)
+    ports = {"entra": _Entra(context.entra), "authentik": authentik}
+    prepared = await look(replace(context, **cast("dict[str, Any]", ports)), desired)
+    return prepared, tuple(dict.fromkeys(authentik.notes))
 
 
 class _Entra:
-    """The tenant without its policies; the rotator's application is asked for once."""
+    """The tenant without its policies."""
 
     def __init__(self, port: EntraPort) -> None:
         self._port = port
-        self._rotator: asyncio.Future[Application | None] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._port, name)
 
     async def secret_policy(self, _: AppObjectId | None) -> SecretPolicy:
         return SecretPolicy()
-
-    async def find_application(self, unique_name: str) -> Application | None:
-        if unique_name != UNIQUE_NAME:
-            return await self._port.find_application(unique_name)
-        if self._rotator is None:
-            self._rotator = asyncio.ensure_future(self._port.find_application(unique_name))
-        return await self._rotator
 
 
 class _Authentik:

@@ -35,14 +35,6 @@ from authentik_entra_bootstrap.workflows.planning import Prepared
 LATE = 1 / 24
 """Share of a secret's lifetime after which a due run is overdue: 7.5 days of 180, for a weekly timer."""
 
-_ALARMS = {
-    ExpiryKind.SECRET: "secret",
-    ExpiryKind.CERTIFICATE: "certificate",
-    ExpiryKind.ROTATOR_TOKEN: "token",
-    ExpiryKind.TOKEN: "token",
-    ExpiryKind.LICENCE: "licence",
-}
-"""Kind -> what the codes of its alarms begin with."""
 _STOP = "Stopping sync due to error"
 _BEGAN = "Starting full provider sync"
 _SKIPPED = "already running. Skipping"
@@ -242,10 +234,10 @@ def _ends(status: Status, within: timedelta | None) -> list[Alarm]:
         # A client secret is renewed by the next run, unless other alarms tell why not.
         remedy = "" if item.kind is ExpiryKind.SECRET else f". {item.kind.remedy}"
         if state is ExpiryState.EXPIRED:
-            found.append(Alarm(f"{_ALARMS[item.kind]}-ended", f"{what} has expired{remedy}"))
+            found.append(Alarm(f"{item.kind.alarm}-ended", f"{what} has expired{remedy}"))
         elif state is ExpiryState.SOON and item.at is not None:
             left = about(item.at - status.seen_at)
-            found.append(Alarm(f"{_ALARMS[item.kind]}-ends-soon", f"{what} expires in {left}{remedy}"))
+            found.append(Alarm(f"{item.kind.alarm}-ends-soon", f"{what} expires in {left}{remedy}"))
     return found
 
 
