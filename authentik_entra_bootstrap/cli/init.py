@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,6 +28,8 @@ _MISSING = "Set each by its variable or its flag. On a terminal, without --yes a
 """What to do where settings are missing and nothing is asked."""
 _SECRETS = frozenset({"authentik_token", "name"})
 """Settings that are never written: the token is named by its file, the connection by its table."""
+_AS_DEFAULTS = "# Every setting is as in [defaults].\n"
+"""What a table holds that says nothing of its own."""
 
 
 @click.command()
@@ -104,14 +106,15 @@ class _Draft:
         runtime: Runtime,
     ) -> None:
         from authentik_entra_bootstrap.config import DEFAULT_CONNECTION, SettingsFile, given_settings
+        from authentik_entra_bootstrap.workflows import session
 
-        self.terminal, self.runtime = terminal, runtime
+        self.terminal, self.runtime, self.services = terminal, runtime, session
         self.name = options.connection or DEFAULT_CONNECTION
         key = f'"{self.name}"' if "." in self.name else self.name
         table = f"[connections.{key}]" if options.connection else "[defaults]"
         # A file without tables of connections is the settings of the only one, which stays one of them.
         only = file.path is not None and not file.has_table(file.connections[0])
-        kept = f"\n[connections.{DEFAULT_CONNECTION}]\n" if only else ""
+        kept = f"\n[connections.{DEFAULT_CONNECTION}]\n{_AS_DEFAULTS}" if only else ""
         head = f"{file.text.rstrip()}\n{kept}\n" if file.path else ""
         self.head = f"{head}{table}\n"
         self.file = SettingsFile(place, self.head)
@@ -150,7 +153,8 @@ class _Draft:
                 fixed = silent or key in self.flags
                 answer = (proposed or "") if fixed else ask_for(question, proposed, choices)
                 try:
-                    kept, said = check(self, answer.strip())
+                    answer = answer.strip()
+                    kept, said = asyncio.run(check(self, answer)) if check else (answer, "")
                 except BootstrapError as error:
                     if fixed:
                         raise
@@ -178,104 +182,78 @@ class _Draft:
             if key in given and key not in _SECRETS
             if key not in self.in_file or getattr(before, key) != getattr(settings, key)
         ]
-        return self.head + "".join(lines)
+        return self.head + ("".join(lines) or _AS_DEFAULTS)
 
     # --- checks: each returns the value to keep and what was found
 
-    def address(self, answer: str) -> tuple[object, str]:
+    async def address(self, answer: str) -> tuple[object, str]:
         """The server refuses an invalid token in authentik's words, which no other service does."""
         from authentik_entra_bootstrap.domain import SecretText
-        from authentik_entra_bootstrap.workflows.session import open_authentik
 
         settings = self.settings(authentik_url=answer)
-
-        async def look() -> None:
-            async with open_authentik(settings, self.runtime, token=SecretText("none")) as authentik:
-                await authentik.me()
-
         self.terminal.doing("asking authentik")
         try:
-            asyncio.run(look())
+            async with self.services.open_authentik(
+                settings, self.runtime, token=SecretText("none")
+            ) as authentik:
+                await authentik.me()
         except Denied as error:
             if error.code != "authentik-token-invalid":
                 raise
         return settings.authentik_url, f"authentik answers at {settings.authentik_url}"
 
-    def token_file(self, answer: str) -> tuple[object, str]:
+    async def token_file(self, answer: str) -> tuple[object, str]:
         """The file can be read, and authentik accepts the token in it."""
         from authentik_entra_bootstrap.support.private_files import exposure
-        from authentik_entra_bootstrap.workflows.session import open_authentik
 
-        path = Path(answer).expanduser().absolute()
+        path = _file(answer)
         settings = self.settings(authentik_token_file=path)
-
-        async def look() -> tuple[str, str]:
-            async with open_authentik(settings, self.runtime) as authentik:
-                return (await authentik.me()).username, (await authentik.server()).version
-
         self.terminal.doing("trying the token")
-        user, version = asyncio.run(look())
+        async with self.services.open_authentik(settings, self.runtime) as authentik:
+            user, version = (await authentik.me()).username, (await authentik.server()).version
         if why := exposure(path, secret=True):
             self.terminal.warn(f"{path}: {why}. Make it your own: chmod 600 {path}")
         return str(path), f"authentik {version} accepts the token of {user}"
 
-    def tenant(self, answer: str) -> tuple[object, str]:
+    async def tenant(self, answer: str) -> tuple[object, str]:
         """The token service knows the tenant."""
-        from authentik_entra_bootstrap.workflows.session import open_tenant
-
         settings = self.settings()
-
-        async def look() -> str:
-            async with open_tenant(settings, self.runtime) as (entra, _):
-                return await entra.find_tenant(answer)
-
         self.terminal.doing("looking for the tenant")
-        found = asyncio.run(look())
+        async with self.services.open_tenant(settings, self.runtime) as (entra, _):
+            found = await entra.find_tenant(answer)
         return found, f"the tenant is {found}" + (f" ({answer})" if answer.lower() != found else "")
 
-    def login(self, answer: str) -> tuple[object, str]:
+    async def login(self, answer: str) -> tuple[object, str]:
         """The operator can sign in, where that needs no person."""
         from authentik_entra_bootstrap.domain import INTERACTIVE_LOGINS
-        from authentik_entra_bootstrap.workflows.session import open_tenant
 
         settings = self.settings(login=answer)
         if settings.login in INTERACTIVE_LOGINS:
             return answer, ""
-
-        async def look() -> str:
-            async with open_tenant(settings, self.runtime) as (entra, _):
-                return (await entra.operator()).app_id
-
         self.terminal.doing("signing in")
-        return answer, f"signed in to Entra ID as the client {asyncio.run(look())}"
+        async with self.services.open_tenant(settings, self.runtime) as (entra, _):
+            return answer, f"signed in to Entra ID as the client {(await entra.operator()).app_id}"
 
-    def filter_group(self, answer: str) -> tuple[object, str]:
+    async def filter_group(self, answer: str) -> tuple[object, str]:
         """authentik has the group; how many people that means."""
-        from authentik_entra_bootstrap.workflows.session import open_authentik
-
         settings = self.settings(filter_group=answer)
-
-        async def look() -> tuple[str | None, int | None]:
-            async with open_authentik(settings, self.runtime) as authentik:
-                pk = await authentik.find_group(answer) if answer else None
-                excluded = bool(settings.exclude_service_accounts)
-                scope = await authentik.provisioning_scope(filter_group=pk, exclude_service_accounts=excluded)
-                return pk, None if scope.users is None else len(scope.users)
-
         self.terminal.doing("asking authentik")
-        group, users = asyncio.run(look())
-        if answer and group is None:
-            raise ConfigError(
-                "unknown-group",
-                f"authentik has no group {answer!r}.",
-                "Give the group's exact name, or none for all users.",
-            )
+        async with self.services.open_authentik(settings, self.runtime) as authentik:
+            group = await authentik.find_group(answer) if answer else None
+            if answer and group is None:
+                raise ConfigError(
+                    "unknown-group",
+                    f"authentik has no group {answer!r}.",
+                    "Give the group's exact name, or none for all users.",
+                )
+            excluded = bool(settings.exclude_service_accounts)
+            scope = await authentik.provisioning_scope(filter_group=group, exclude_service_accounts=excluded)
         who = f"the members of {answer}" if answer else "all users"
-        return answer, f"{who} are provisioned{'' if users is None else f': {users} now'}"
+        return answer, f"{who} are provisioned{'' if scope.users is None else f': {len(scope.users)} now'}"
 
-    def action(self, answer: str) -> tuple[object, str]:
-        """One of the choices; checked with the whole file."""
-        return answer, ""
+
+def _file(answer: str) -> Path:
+    return Path(answer).expanduser().absolute()
 
 
 def _login() -> str:
@@ -287,17 +265,19 @@ def _login() -> str:
     return "environment" if application and "AZURE_CLIENT_ID" in variables else "browser"
 
 
-_Question = tuple[str, tuple[str, ...], Callable[[_Draft, str], tuple[object, str]]]
+_Question = tuple[
+    str, tuple[str, ...], Callable[[_Draft, str], Coroutine[Any, Any, tuple[object, str]]] | None
+]
 _QUESTIONS: dict[str, _Question] = {
     "authentik_url": ("Address of authentik", (), _Draft.address),
     "authentik_token_file": ("File that holds an API token of authentik", (), _Draft.token_file),
     "tenant_id": ("Tenant: its id, or one of its domains", (), _Draft.tenant),
     "login": ("How you sign in to Entra ID", LOGINS, _Draft.login),
     "filter_group": ("Group whose members are provisioned (empty: all users)", (), _Draft.filter_group),
-    "user_delete_action": ("A user deleted in authentik: its account", _USERS, _Draft.action),
-    "group_delete_action": ("A group deleted in authentik: its group in the tenant", _GROUPS, _Draft.action),
+    "user_delete_action": ("A user deleted in authentik: its account", _USERS, None),
+    "group_delete_action": ("A group deleted in authentik: its group in the tenant", _GROUPS, None),
 }
-"""Setting -> its question, the answers that there are, and its check; asked in this order."""
+"""Setting -> its question, the answers that there are, and its check, if there is one before that of the whole file."""
 _PROPOSED: dict[str, Callable[[], str]] = {
     "login": _login,
     "filter_group": str,

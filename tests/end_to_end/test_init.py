@@ -154,6 +154,9 @@ def test_a_file_is_added_to_and_never_overwritten(
         "default": {},
         "north.1": {"filter_group": "Research", "timeout": 2.0},
     }
+    assert file.read_text().count("\n# Every setting is as in [defaults].\n") == 1
+    assert run.run("init", *answers, "--connection", "same").code == 0
+    assert file.read_text().endswith("\n[connections.same]\n# Every setting is as in [defaults].\n")
     again = run.run("init", *answers, "--connection", "north.1")
     assert (again.code, "the connection north.1 already" in again.err) == (3, True)
     assert run.run("init", *answers, "--connection", "not plain").code == 3
