@@ -61,6 +61,11 @@ def status(options: Options, check_alarms: bool, file: Path | None, within: time
         found = alarms(seen, within)
         if overview is None:
             show_status(terminal, seen, found)
+            if seen.prepared.entra.application is None:
+                terminal.next_steps(
+                    ("authentik-entra plan", "shows what bootstrap will do"),
+                    ("authentik-entra bootstrap", "does it, after a question"),
+                )
         cloud = session.settings.resolved_cloud()
         code = ExitCode.CHANGES_PENDING if check_alarms and found else ExitCode.DONE
         return code, status_document(seen, found, cloud, session.authentik_url)

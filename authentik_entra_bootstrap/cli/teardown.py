@@ -34,6 +34,7 @@ def teardown(options: Options, yes: bool, keep_application: bool, purge: bool) -
     not touched. Running it again finishes what an interrupted run began.
     """
     from authentik_entra_bootstrap.output.plan import show_teardown, show_teardown_plan, teardown_document
+    from authentik_entra_bootstrap.planning.differences import Target
     from authentik_entra_bootstrap.planning.teardown import plan_teardown
     from authentik_entra_bootstrap.workflows.teardown import look_before_teardown, teardown
 
@@ -45,12 +46,15 @@ def teardown(options: Options, yes: bool, keep_application: bool, purge: bool) -
         plan = plan_teardown(session.desired, seen, keep_application=keep_application, purge=purge)
         show_teardown_plan(terminal, plan, session.authentik_url)
         if not plan.steps:
+            terminal.next_steps(("authentik-entra bootstrap", "makes the connection, after a question"))
             return ExitCode.DONE, teardown_document(plan, ())
         question = f"Remove all of this for connection {session.desired.connection}?"
         confirm(options, question, yes=yes, otherwise=ON_A_TERMINAL)
         async with session.alone():
             done = await teardown(session.context, plan, purge=purge)
         show_teardown(terminal, plan, done)
+        if not purge and any(step.target is Target.APPLICATION for step in done):
+            terminal.next_steps(("authentik-entra teardown --purge", "deletes the application permanently"))
         return ExitCode.DONE, teardown_document(plan, done)
 
     return run_connection("teardown", options, body)
