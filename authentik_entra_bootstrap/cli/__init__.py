@@ -39,7 +39,7 @@ _COMMANDS: Mapping[str, str] = {
     "rotator": "the identities that rotation runs with, in Entra ID and in authentik: create, renew, show",
     "schedule": "ready files that rotate unattended: systemd, cron, Docker Compose, Kubernetes",
     "teardown": "remove what this tool created, authentik first; asks once",
-    "explain": "what an error code means, and what to do about it",
+    "explain": "what an error code or an alarm means, and what to do about it",
     "completion": "the completion script for bash, zsh or fish",
 }
 _MODULES = {"plan": "bootstrap", "verify": "status", "explain": "help", "completion": "help"}

@@ -19,6 +19,8 @@ _NUMBER = re.compile(
     re.MULTILINE,
 )
 """A row of the page's table of AADSTS numbers."""
+_ALARM = re.compile(r"^\| `(?P<code>[\w-]+)` \| (?P<when>[^|]+) \| (?P<do>[^|]+) \|$", re.MULTILINE)
+"""A row of the page's table of alarms."""
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 _PROGRAMS = ("authentik-entra", "authentik-entra-bootstrap")
 
@@ -38,6 +40,14 @@ def entries() -> Mapping[str, str]:
     }
 
 
+def alarms() -> Mapping[str, str]:
+    """Every alarm of ``status`` with its row on the page of errors, as plain text."""
+    return {
+        found["code"]: _LINK.sub(r"\1", f"An alarm of `status`: {found['when']}. Do: {found['do']}.")
+        for found in _ALARM.finditer(_page())
+    }
+
+
 def sign_in_numbers() -> Mapping[str, tuple[str, str]]:
     """Number behind AADSTS -> its error codes when the operator signs in, and when the sync identity does."""
     return {
@@ -48,7 +58,7 @@ def sign_in_numbers() -> Mapping[str, tuple[str, str]]:
 
 
 def _complete(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    return [code for code in entries() if code.startswith(incomplete)]
+    return [code for code in {**alarms(), **entries()} if code.startswith(incomplete)]
 
 
 def _tell(text: str) -> None:
@@ -67,11 +77,11 @@ def _tell(text: str) -> None:
 @click.command()
 @click.argument("code", shell_complete=_complete)
 def explain(code: str) -> int:
-    """Print what an error code means and what to do about it.
+    """Print what an error code or an alarm means and what to do about it.
 
-    CODE is in brackets after an error's message. Entra ID's own codes, like AADSTS7000215, are explained, too.
+    CODE is in brackets after an error's message, or an alarm of `status`. Entra ID's own codes, like AADSTS7000215, are explained, too.
     """
-    known = entries()
+    known = {**alarms(), **entries()}
     numbers = sign_in_numbers()
     if codes := numbers.get(code.upper().removeprefix("AADSTS")):
         who = ("the operator", "the sync identity") if codes[0] != codes[1] else ("any identity",)

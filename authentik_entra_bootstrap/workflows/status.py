@@ -60,9 +60,7 @@ KNOWN_FAULT = (
 class Alarm:
     """A condition that monitoring should report to a person.
 
-    :param code: ``secret-ended``, ``secret-ends-soon``, the same of ``certificate``, ``token`` and ``licence``,
-        ``rotation-overdue``, ``too-many-secrets``, ``proof-missing``, ``proof-failed``,
-        ``sync-stopped``, ``sync-repeated``, ``drift`` or ``changes-pending``.
+    :param code: one of ``docs/reference/errors.md#alarms-of-status``.
     """
 
     code: str

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import types
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from authentik_entra_bootstrap import cli
-from authentik_entra_bootstrap.cli.help import entries, sign_in_numbers
+from authentik_entra_bootstrap.cli.help import alarms, entries, sign_in_numbers
 from authentik_entra_bootstrap.entra.token_errors import NUMBERS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -195,3 +197,18 @@ def test_a_number_of_entra_id_is_explained_by_who_signs_in(capsys: pytest.Captur
 def test_every_entry_has_a_text() -> None:
     assert len(entries()) > 100
     assert [code for code, text in entries().items() if not text.startswith("Exit code ")] == []
+
+
+def test_every_alarm_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    schema = json.loads((resources.files("authentik_entra_bootstrap") / "output" / "schema.json").read_text())
+    connection = schema["$defs"]["status"]["properties"]
+    codes = connection["alarms"]["items"]["properties"]["code"]["enum"]
+    assert sorted(alarms()) == sorted(codes)
+    for code in codes:
+        assert cli.run(["explain", code]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith(f"{code}\n\n")
+        assert "\nDo: " in said
+        assert "](" not in said
+    assert cli.run(["explain", "secret-ends-soon"]) == 0
+    assert "Do: run authentik-entra rotate" in capsys.readouterr().out.replace("`", "")
