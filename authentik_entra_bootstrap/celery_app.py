@@ -30,6 +30,9 @@ from authentik_entra_bootstrap.worker.broker import (
 from authentik_entra_bootstrap.worker.settings import Settings, SettingsSource
 from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.concurrent_runs import BUSY
+from authentik_entra_bootstrap.workflows.session import load_adapters
+
+load_adapters()  # before the pool starts its processes, so that each of them has them already
 
 _log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker"))
 TRIES: dict[str, Any] = {

@@ -29,7 +29,7 @@ from authentik_entra_bootstrap.output.lines import (
 from authentik_entra_bootstrap.planning.differences import Target
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.rotation.proof import Evidence
-from authentik_entra_bootstrap.workflows.context import Reporter
+from authentik_entra_bootstrap.workflows.session import Reporter
 
 if TYPE_CHECKING:
     from rich.status import Status

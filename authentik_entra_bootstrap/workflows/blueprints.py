@@ -21,7 +21,7 @@ from authentik_entra_bootstrap.blueprinting import (
 from authentik_entra_bootstrap.domain import BlueprintInstance, Desired, SecretText
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError
 from authentik_entra_bootstrap.support.waiting import CONSUMER
-from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.session import Context
 
 PROVIDER_BLUEPRINT = "entra-provider"
 CUSTOM_MAPPINGS = "custom-mappings-example"

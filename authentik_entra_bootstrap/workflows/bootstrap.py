@@ -40,10 +40,10 @@ from authentik_entra_bootstrap.workflows.concurrent_runs import (
     running_syncs,
     wait_for_other_syncs,
 )
-from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.observe import last_change
 from authentik_entra_bootstrap.workflows.rotation_phases import run_phases
 from authentik_entra_bootstrap.workflows.secret_run import Case, SecretRun
+from authentik_entra_bootstrap.workflows.session import Context, both
 from authentik_entra_bootstrap.workflows.tenant import TenantSide
 
 

@@ -38,13 +38,13 @@ from authentik_entra_bootstrap.planning.permissions import (
 from authentik_entra_bootstrap.planning.preflight import refuse, refuse_tenant, unencrypted
 from authentik_entra_bootstrap.rotator.plan import ROLE
 from authentik_entra_bootstrap.workflows.concurrent_runs import THREADS, threads_for
-from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.observe import (
     connection_application,
     observe_authentik,
     observe_entra,
 )
 from authentik_entra_bootstrap.workflows.planning import match, not_an_owner
+from authentik_entra_bootstrap.workflows.session import Context, both
 
 T = TypeVar("T")
 

@@ -31,7 +31,7 @@ from authentik_entra_bootstrap.errors import (
 )
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.support.waiting import NEW_SECRET, REPLICATION, Backoff
-from authentik_entra_bootstrap.workflows.context import Context, both, outcome
+from authentik_entra_bootstrap.workflows.session import Context, both, outcome
 
 CONFIRMATIONS = 3
 """Consecutive successes before a state that replicas may disagree on is believed."""

@@ -26,8 +26,8 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, read_tags
 from authentik_entra_bootstrap.errors import BootstrapError, Conflict, ReplicationTimeout, Temporary
 from authentik_entra_bootstrap.support.waiting import Backoff
-from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.observe import if_permitted, last_change
+from authentik_entra_bootstrap.workflows.session import Context
 
 ANOTHER_RUN = "another-run-active"
 

@@ -8,8 +8,8 @@ from authentik_entra_bootstrap.planning.consent import ConsentState, consent_req
 from authentik_entra_bootstrap.planning.observation import ObservedEntra
 from authentik_entra_bootstrap.planning.plan import Plan
 from authentik_entra_bootstrap.support.waiting import Backoff
-from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.observe import observe_entra
+from authentik_entra_bootstrap.workflows.session import Context
 
 ADMINISTRATOR = Backoff(budget=3600.0, first=3.0, factor=1.4, ceiling=30.0)
 """For a person to consent."""

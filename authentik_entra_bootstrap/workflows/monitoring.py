@@ -35,10 +35,10 @@ from authentik_entra_bootstrap.planning.expiry import (
 from authentik_entra_bootstrap.rotation.secret_status import SecretStatus, classify_secrets
 from authentik_entra_bootstrap.rotator.plan import TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.workflows.check import CheckLine, Level
-from authentik_entra_bootstrap.workflows.context import Context, both, outcome
 from authentik_entra_bootstrap.workflows.observe import application_by_tags
 from authentik_entra_bootstrap.workflows.planning import Prepared, look
 from authentik_entra_bootstrap.workflows.service_account import NAMES
+from authentik_entra_bootstrap.workflows.session import Context, both, outcome
 
 T = TypeVar("T")
 

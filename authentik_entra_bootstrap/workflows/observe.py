@@ -27,7 +27,7 @@ from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, Ob
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant
 from authentik_entra_bootstrap.rotator.plan import TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.support.waiting import Backoff
-from authentik_entra_bootstrap.workflows.context import both, outcome
+from authentik_entra_bootstrap.workflows.session import both, outcome
 
 T = TypeVar("T")
 Seen = TypeVar("Seen", bound=ObservedProvider)

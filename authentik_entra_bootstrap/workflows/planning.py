@@ -16,7 +16,6 @@ from authentik_entra_bootstrap.planning.plan import Plan, make_plan, secret_obse
 from authentik_entra_bootstrap.planning.preflight import refuse
 from authentik_entra_bootstrap.planning.scope import provider_changes, scope_effects
 from authentik_entra_bootstrap.rotation.decide import refuse_without_place, stale_read_reason
-from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.observe import (
     SETTLING,
     confirmed,
@@ -24,6 +23,7 @@ from authentik_entra_bootstrap.workflows.observe import (
     observe_entra,
     with_history,
 )
+from authentik_entra_bootstrap.workflows.session import Context, both
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from authentik_entra_bootstrap.planning.preview import Preview, SyncRules, sync_
 from authentik_entra_bootstrap.planning.scope import provider_after, provider_changes
 from authentik_entra_bootstrap.planning.user_sync import UserSync
 from authentik_entra_bootstrap.support.waiting import result
-from authentik_entra_bootstrap.workflows.context import Context, Reporter, both
 from authentik_entra_bootstrap.workflows.planning import Prepared
+from authentik_entra_bootstrap.workflows.session import Context, Reporter, both
 
 _SIDE_BY_SIDE = 4
 """Mappings that authentik evaluates at the same time."""

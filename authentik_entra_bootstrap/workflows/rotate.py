@@ -43,7 +43,6 @@ from authentik_entra_bootstrap.rotation.phases import PhaseResult, entry
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotation.secret_status import Attention, attention
 from authentik_entra_bootstrap.workflows.concurrent_runs import wait_for_other_syncs
-from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.observe import (
     SETTLING,
     confirmed,
@@ -56,6 +55,7 @@ from authentik_entra_bootstrap.workflows.planning import refuse_unless_rotation_
 from authentik_entra_bootstrap.workflows.rotation_events import RotationEvents, tell_failure
 from authentik_entra_bootstrap.workflows.rotation_phases import run_phases
 from authentik_entra_bootstrap.workflows.secret_run import Case, SecretRun
+from authentik_entra_bootstrap.workflows.session import Context, both
 from authentik_entra_bootstrap.workflows.verify import not_assigned
 
 

@@ -16,8 +16,8 @@ from authentik_entra_bootstrap.rotation.secret_status import SecretStatus, class
 from authentik_entra_bootstrap.support.logs import Happening, Kind, Listener, SecretDates, record, tell
 from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.concurrent_runs import ANOTHER_RUN, BUSY
-from authentik_entra_bootstrap.workflows.context import Context, outcome
 from authentik_entra_bootstrap.workflows.secret_run import Follower, SecretRun
+from authentik_entra_bootstrap.workflows.session import Context, outcome
 
 ACTIONS: Mapping[Kind, str] = {
     Kind.ROTATED: "secret_rotate",

@@ -14,9 +14,9 @@ from authentik_entra_bootstrap.rotation.decide import places_left, removable_fir
 from authentik_entra_bootstrap.rotation.phases import PROTOCOL, Phase, PhaseResult
 from authentik_entra_bootstrap.rotation.proof import last_sign_in
 from authentik_entra_bootstrap.workflows.client_secrets import SecretCheck, make_secret, remove_secret
-from authentik_entra_bootstrap.workflows.context import both, outcome
 from authentik_entra_bootstrap.workflows.observe import last_change
 from authentik_entra_bootstrap.workflows.secret_run import SecretRun
+from authentik_entra_bootstrap.workflows.session import both, outcome
 from authentik_entra_bootstrap.workflows.verify import NOT_REACHED, consumer_proof
 
 

@@ -41,7 +41,6 @@ from authentik_entra_bootstrap.support.certificates import KeyPair, make_key_pai
 from authentik_entra_bootstrap.support.logs import record
 from authentik_entra_bootstrap.support.private_files import read_secret, refuse_existing, write_new
 from authentik_entra_bootstrap.support.waiting import REPLICATION
-from authentik_entra_bootstrap.workflows.context import both
 from authentik_entra_bootstrap.workflows.observe import SETTLING, connection_application
 from authentik_entra_bootstrap.workflows.rotator_certificates import (
     RotatorContext,
@@ -49,6 +48,7 @@ from authentik_entra_bootstrap.workflows.rotator_certificates import (
     prove_certificate,
     prove_sign_in,
 )
+from authentik_entra_bootstrap.workflows.session import both
 
 _NO_KEY = KeyDecision(KeyAction.NONE, "a federated credential takes its place")
 NOTES = "Made by authentik-entra-bootstrap: the identity that renews client secrets, and nothing else."

@@ -44,7 +44,7 @@ from authentik_entra_bootstrap.support.logs import record
 from authentik_entra_bootstrap.support.private_files import replace_secret, why_not_replaceable
 from authentik_entra_bootstrap.support.waiting import ROLES, Waiter
 from authentik_entra_bootstrap.workflows.client_secrets import CONFIRMATIONS, SIGN_INS
-from authentik_entra_bootstrap.workflows.context import Reporter
+from authentik_entra_bootstrap.workflows.session import Reporter
 
 _NOT_YET = frozenset({"operator-credential-invalid", "application-not-found"})
 """What the token service answers while a new certificate or application is not known everywhere."""

@@ -44,7 +44,7 @@ from authentik_entra_bootstrap.workflows.blueprints import (
     keep_blueprint,
 )
 from authentik_entra_bootstrap.workflows.concurrent_runs import Turn, own_sync_ended, wait_for_other_syncs
-from authentik_entra_bootstrap.workflows.context import Context
+from authentik_entra_bootstrap.workflows.session import Context
 
 _TRIAL_HEAD = "version: 1\nmetadata:\n  name: authentik-entra permissions\nentries:\n"
 _TRIAL = "  - {{model: {model}, conditions: [false], identifiers: {{name: never}}}}\n"

@@ -50,8 +50,8 @@ from authentik_entra_bootstrap.workflows.concurrent_runs import (
     provider_as_observed,
     wait_for_other_syncs,
 )
-from authentik_entra_bootstrap.workflows.context import Context, both, every
 from authentik_entra_bootstrap.workflows.observe import last_change
+from authentik_entra_bootstrap.workflows.session import Context, both, every
 
 TOO_OLD = "secret-too-old-to-deliver"
 

@@ -28,9 +28,9 @@ from authentik_entra_bootstrap.rotation.secret_status import (
     attention,
     classify_secrets,
 )
-from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.monitoring import monitor
 from authentik_entra_bootstrap.workflows.planning import Prepared
+from authentik_entra_bootstrap.workflows.session import Context, both
 
 LATE = 1 / 24
 """Share of a secret's lifetime after which a due run is overdue: 7.5 days of 180, for a weekly timer."""

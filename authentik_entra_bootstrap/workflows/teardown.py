@@ -19,8 +19,8 @@ from authentik_entra_bootstrap.planning.preflight import refuse_tenant
 from authentik_entra_bootstrap.planning.teardown import TeardownPlan, TeardownSeen, our_provider, why_kept
 from authentik_entra_bootstrap.support.logs import record
 from authentik_entra_bootstrap.workflows.client_secrets import remove_secret
-from authentik_entra_bootstrap.workflows.context import Context, both
 from authentik_entra_bootstrap.workflows.observe import SETTLING, connection_application
+from authentik_entra_bootstrap.workflows.session import Context, both
 
 ABSENT = 3
 """Reads in a row that have to show nothing before an object counts as missing, because replicas lag."""

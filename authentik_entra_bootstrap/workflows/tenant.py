@@ -33,7 +33,7 @@ from authentik_entra_bootstrap.planning.preflight import is_this_connections
 from authentik_entra_bootstrap.support.logs import record
 from authentik_entra_bootstrap.support.waiting import REPLICATION
 from authentik_entra_bootstrap.workflows.consent import missing_consent
-from authentik_entra_bootstrap.workflows.context import Context, both, every
+from authentik_entra_bootstrap.workflows.session import Context, both, every
 
 NOTES = "Made by authentik-entra-bootstrap for authentik's Microsoft Entra ID provider."
 

@@ -14,7 +14,7 @@ from authentik_entra_bootstrap.rotation.proof import UNNAMED, Evidence, Reading,
 from authentik_entra_bootstrap.rotation.secret_status import SecretStatus, classify_secrets
 from authentik_entra_bootstrap.support.waiting import CONSUMER
 from authentik_entra_bootstrap.workflows.concurrent_runs import THREADS, running_syncs, threads_for
-from authentik_entra_bootstrap.workflows.context import Context, both
+from authentik_entra_bootstrap.workflows.session import Context, both
 
 T = TypeVar("T")
 NOT_REACHED = "authentik-does-not-reach-microsoft"

@@ -25,8 +25,8 @@ from authentik_entra_bootstrap.errors import BootstrapError, ServiceUnavailable,
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.bootstrap import Outcome, bootstrap
-from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.planning import prepare
+from authentik_entra_bootstrap.workflows.session import Context
 
 DOMAIN = "0d0d0d0d"
 """Runs follow each other here: whoever made a secret before has ended."""

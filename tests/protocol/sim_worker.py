@@ -19,9 +19,9 @@ from authentik_entra_bootstrap.domain import Application, ClientSecret, NewClien
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, Unreachable
 from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.bootstrap import bootstrap
-from authentik_entra_bootstrap.workflows.context import Context, Reporter
 from authentik_entra_bootstrap.workflows.planning import prepare
 from authentik_entra_bootstrap.workflows.rotate import rotate
+from authentik_entra_bootstrap.workflows.session import Context, Reporter
 
 if TYPE_CHECKING:
     from sim_world import World

@@ -88,8 +88,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Adapter]:
         made.append(Adapter(*arguments))
         return made[-1]
 
-    for name in ("EntraAdapter", "AuthentikAdapter"):
-        monkeypatch.setattr(session, name, adapter)
+    monkeypatch.setattr(session, "load_adapters", lambda: (adapter, adapter))
     return made
 
 

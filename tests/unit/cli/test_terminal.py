@@ -324,7 +324,7 @@ def test_the_default_consoles_are_the_standard_streams(capsys: pytest.CaptureFix
 
 
 def _reporters() -> list[Callable[[], Any]]:
-    from authentik_entra_bootstrap.workflows.context import Reporter
+    from authentik_entra_bootstrap.workflows.session import Reporter
 
     return [Reporter, lambda: make()[0]]
 

@@ -28,8 +28,8 @@ from authentik_entra_bootstrap.errors import (
     Unreachable,
 )
 from authentik_entra_bootstrap.workflows.check import CheckLine, Level, check, check_rotation, worst
-from authentik_entra_bootstrap.workflows.context import Context, both, every
 from authentik_entra_bootstrap.workflows.planning import look, prepare
+from authentik_entra_bootstrap.workflows.session import Context, both, every
 
 
 async def _lines(world: World, look: Callable[..., Any] = check) -> dict[str, CheckLine]:

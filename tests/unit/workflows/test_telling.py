@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 from authentik_entra_bootstrap.errors import AdminActionRequired, RequestTrace, Temporary, Unreachable
 from authentik_entra_bootstrap.support.logs import Happening, Kind, Listener
-from authentik_entra_bootstrap.workflows.context import Context
 from authentik_entra_bootstrap.workflows.rotate import rotate
 from authentik_entra_bootstrap.workflows.rotation_events import RotationListener
+from authentik_entra_bootstrap.workflows.session import Context
 
 REFUSED = AdminActionRequired(
     "licence-required",
