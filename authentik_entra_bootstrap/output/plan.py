@@ -18,11 +18,10 @@ from authentik_entra_bootstrap.output.documents import (
     tenant_document,
     values,
 )
-from authentik_entra_bootstrap.output.lines import NAMES
 from authentik_entra_bootstrap.output.preview import show_summary, summary_document
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.planning.differences import Action, Difference
-from authentik_entra_bootstrap.planning.plan import Plan, Step
+from authentik_entra_bootstrap.planning.plan import NAMES, Plan, Step
 from authentik_entra_bootstrap.planning.preview import Preview
 from authentik_entra_bootstrap.planning.scope import ScopeChange, in_short
 from authentik_entra_bootstrap.planning.teardown import PEOPLE_STAY, TeardownPlan

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,19 +16,10 @@ from rich.console import Console
 from rich.text import Text
 
 from authentik_entra_bootstrap.errors import BootstrapError
-from authentik_entra_bootstrap.output.lines import (
-    MARKS,
-    SAY_ALL,
-    VERBS,
-    fit,
-    is_unicode,
-    label,
-    with_detail,
-    wrapped,
-)
-from authentik_entra_bootstrap.planning.differences import Target
+from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.rotation.proof import Evidence
+from authentik_entra_bootstrap.support.logs import clean
 from authentik_entra_bootstrap.workflows.session import Reporter
 
 if TYPE_CHECKING:
@@ -38,6 +29,22 @@ _SHORTEST_WAIT = 2.0
 """Seconds of a wait that is worth a line."""
 _NARROW = 60
 """Columns below which values are not aligned, and tables are lists."""
+MARKS = {
+    "create": ("+", "green"),
+    "change": ("~", "yellow"),
+    "keep": ("=", "dim"),
+    "retire": ("-", "red"),
+    "remove": ("-", "red"),
+    "prove": ("?", "cyan"),
+    "needs-you": ("!", "bold red"),
+}
+"""Symbol and style of each action, of a plan's steps and of differences."""
+VERBS = {
+    Action.CREATE: "creating",
+    Action.CHANGE: "changing",
+    Action.RETIRE: "removing",
+    Action.REMOVE: "removing",
+}
 
 
 class Terminal(Reporter):
@@ -100,12 +107,12 @@ class Terminal(Reporter):
     def begin(self, step: Step) -> None:
         """A step of the plan begins."""
         starts = step.target is Target.FIRST_SYNC
-        self.doing(f"{'starting' if starts else VERBS.get(step.action, 'proving that')} {label(step)}")
+        self.doing(f"{'starting' if starts else VERBS.get(step.action, 'proving that')} {step.label}")
 
     def done(self, step: Step, detail: str) -> None:
         """Print that a step of the plan is done. Proofs are not printed here: they are part of the result."""
         if step.target is not Target.PROOF:
-            self.finished(label(step), detail)
+            self.finished(step.label, detail)
 
     def finished(self, what: str, detail: str = "") -> None:
         """Something is done."""
@@ -203,7 +210,7 @@ class Terminal(Reporter):
     def step(self, step: Step) -> None:
         """One step of a plan with its reason."""
         verb = "start" if step.target is Target.FIRST_SYNC else ""
-        what = f"{SAY_ALL.get(step.target, '')}{label(step)}"
+        what = f"{'that ' if step.target is Target.PROOF else ''}{step.label}"
         self.action(step.action, what, step.reason, verb)
 
     def action(self, action: str, what: str, reason: str, verb: str = "") -> None:
@@ -293,3 +300,42 @@ class Terminal(Reporter):
         """What a recording console has shown, as SVG without references to other hosts."""
         picture = self.out.export_svg(title=title)
         return re.sub(r"@font-face\s*\{[^}]*\}", "", picture)
+
+
+_ID = re.compile(r"\b\w+ id [0-9a-f]{8}-")
+"""A name of an id with its beginning: no line breaks between them."""
+
+
+def is_unicode(console: Console) -> bool:
+    """Whether the console can show every character."""
+    return console.encoding.lower().replace("-", "").startswith("utf")
+
+
+def fit(console: Console, text: str) -> str:
+    """Clean text in which the console's encoding can show everything; what it cannot is shown by number."""
+    shown = clean(text)
+    if is_unicode(console):
+        return shown
+    return shown.encode(console.encoding, "backslashreplace").decode(console.encoding)
+
+
+def with_detail(what: str, detail: str) -> str:
+    """A thing with what is said about it in brackets."""
+    if not detail:
+        return what
+    return f"{what}: {detail}" if what.endswith(")") else f"{what} ({detail})"
+
+
+def wrapped(line: Text, width: int, hang: int) -> Iterator[Text]:
+    """The line in pieces of at most ``width`` columns, broken at spaces; a longer word stays whole, to be copied.
+
+    :param hang: columns by which every piece but the first is indented; half the width at most.
+    """
+    indent, start, end = Text(), 0, 0
+    glued = _ID.sub(lambda found: found[0].replace(" ", "_"), line.plain)
+    for word in re.finditer(r"\s*\S+", glued):
+        if end and cell_len(glued[start : word.end()]) > width - len(indent):
+            yield indent + line[start:end]
+            indent, start = Text(" " * min(hang, width // 2)), word.end() - len(word[0].lstrip())
+        end = word.end()
+    yield indent + line[start:]

@@ -61,7 +61,7 @@ class Target(StrEnum):
     PROOF = "proof"
     FIRST_SYNC = "first-sync"
     DELETED_APPLICATION = "deleted-application"
-    MARKS = "marks"
+    TAGS = "marks"
 
     @property
     def side(self) -> str:

@@ -31,6 +31,21 @@ from authentik_entra_bootstrap.planning.scope import (
 )
 from authentik_entra_bootstrap.rotation.decide import SecretAction, SecretDecision, SecretObservation, decide
 
+NAMES = {
+    Target.APPLICATION: "application",
+    Target.SERVICE_PRINCIPAL: "service principal",
+    Target.ROLE: "permission",
+    Target.SCOPE: "permission",
+    Target.SECRET: "client secret",
+    Target.PROVIDER: "provider",
+    Target.AUTHENTIK_APPLICATION: "application",
+    Target.PROOF: "proof",
+    Target.FIRST_SYNC: "sync",
+    Target.DELETED_APPLICATION: "deleted application",
+    Target.TAGS: "tags on application",
+}
+"""Each target in a sentence."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -46,6 +61,12 @@ class Step:
     subject: str
     reason: str
     key: str = ""
+
+    @property
+    def label(self) -> str:
+        """What the step is about, in a sentence: the subjects of proof and first sync say it all."""
+        named = self.target not in {Target.PROOF, Target.FIRST_SYNC}
+        return f"{NAMES[self.target]} {self.subject}" if named else self.subject
 
 
 def step_about(steps: Sequence[Step], target: Target, key: str = "") -> Step:

@@ -217,7 +217,7 @@ def _entra_steps(
             subject = secret_name(secret)
             yield Step(Action.REMOVE, Target.SECRET, subject, "created by this tool", secret.key_id)
         reason = "our tags; the application stays"
-        yield Step(Action.REMOVE, Target.MARKS, application.display_name, reason, application.app_id)
+        yield Step(Action.REMOVE, Target.TAGS, application.display_name, reason, application.app_id)
         return
     count = len(application.secrets)
     secrets_too = f"{count} client secret{'' if count == 1 else 's'}"

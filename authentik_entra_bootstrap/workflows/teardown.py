@@ -122,7 +122,7 @@ async def _remove(context: Context, plan: TeardownPlan, step: Step, *, purge: bo
             raise AssertionError("only client secrets of this tool are ever removed")
         await remove_secret(context, application, KeyId(step.key))
         return "removed"
-    if step.target is Target.MARKS:
+    if step.target is Target.TAGS:
         # Last of all: until then the next run finds by them what is left to do.
         await entra.update_application(application.app_object_id, tags=plan.tags.foreign)
         return "removed"

@@ -15,8 +15,7 @@ from rich.text import Text
 
 from authentik_entra_bootstrap.errors import Denied, RequestTrace
 from authentik_entra_bootstrap.output.checks import show_check
-from authentik_entra_bootstrap.output.lines import wrapped
-from authentik_entra_bootstrap.output.terminal import Terminal
+from authentik_entra_bootstrap.output.terminal import Terminal, wrapped
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.rotation.proof import Evidence
