@@ -63,6 +63,11 @@ SEEN = TeardownSeen(
 )
 
 
+OF_STAFF = ("authentik-entra", "authentik-entra:connection=staff")
+SECOND = replace(PROVIDER, pk=ProviderPk(4), name="second")
+BRAND, OTHER = Dependent("brand", "1", "Brand", "set_null"), Dependent("provider", "4", "Other", "cascade")
+
+
 def targets(seen: TeardownSeen, **options: Any) -> list[str]:
     return [step.target.value for step in plan_teardown(DESIRED, seen, **options).steps]
 
@@ -85,12 +90,8 @@ def test_nothing_there_is_nothing_to_do() -> None:
 
 def test_secrets_of_others_and_their_tags_survive_keeping() -> None:
     plan = plan_teardown(DESIRED, SEEN, keep_application=True)
-    assert [step.target.value for step in plan.steps] == [
-        "provider",
-        "authentik-application",
-        "client-secret",
-        "marks",
-    ]
+    kept = ["provider", "authentik-application", "client-secret", "marks"]
+    assert [step.target.value for step in plan.steps] == kept
     assert [step.key for step in plan.steps if step.target.value == "client-secret"] == ["k-ours"]
     assert plan.tags.foreign == ("HideApp",)
 
@@ -111,14 +112,8 @@ def test_an_adopted_application_is_kept_in_any_case() -> None:
         ({"authentik_application": replace(HOLDER, meta_launch_url="https://x.example")}, "launch address"),
         ({"bindings": 2}, "2 policy bindings"),
         ({"bindings": None}, "view_policybinding"),
-        (
-            {"application_dependents": (OWN_ENTRY, Dependent("brand", "1", "Brand", "set_null"))},
-            "1 brand (Brand)",
-        ),
-        (
-            {"application_dependents": (Dependent("provider", "4", "Other", "cascade"),)},
-            "1 provider (Other)",
-        ),
+        ({"application_dependents": (OWN_ENTRY, BRAND)}, "1 brand (Brand)"),
+        ({"application_dependents": (OTHER,)}, "1 provider (Other)"),
     ],
 )
 def test_an_application_of_authentik_with_more_on_it_stays(change: dict[str, Any], reason: str) -> None:
@@ -131,22 +126,9 @@ def test_an_application_of_authentik_with_more_on_it_stays(change: dict[str, Any
     ("change", "code"),
     [
         ({"application": replace(APPLICATION, tags=("HideApp",))}, "application-not-ours"),
-        (
-            {
-                "application": replace(
-                    APPLICATION, tags=("authentik-entra", "authentik-entra:connection=staff")
-                )
-            },
-            "application-of-another-connection",
-        ),
-        (
-            {"providers": (PROVIDER, replace(PROVIDER, pk=ProviderPk(4), name="second"))},
-            "application-in-use",
-        ),
-        (
-            {"operator": replace(OPERATOR, roles=frozenset({"Application.Read.All"}))},
-            "entra-permission-missing",
-        ),
+        ({"application": replace(APPLICATION, tags=OF_STAFF)}, "application-of-another-connection"),
+        ({"providers": (PROVIDER, SECOND)}, "application-in-use"),
+        ({"operator": replace(OPERATOR, roles=frozenset({"x"}))}, "entra-permission-missing"),
     ],
 )
 @pytest.mark.parametrize("keep", [False, True])

@@ -69,15 +69,10 @@ def through_the_sdk(name: str, module: str, body: dict[str, Any]) -> Any:
 def test_an_application_reads_the_same_as_through_the_sdk() -> None:
     ours = records.application(APPLICATION)
     theirs = through_the_sdk("Application", "application", APPLICATION)
-    assert (ours.app_object_id, ours.app_id, ours.display_name) == (
-        theirs.id,
-        theirs.app_id,
-        theirs.display_name,
-    )
-    assert (ours.unique_name, ours.sign_in_audience) == (theirs.unique_name, theirs.sign_in_audience)
-    assert ours.tags == tuple(theirs.tags)
-    assert ours.service_management_reference == theirs.service_management_reference
-    assert ours.created_date_time == theirs.created_date_time
+    alike = ("app_id", "display_name", "unique_name", "sign_in_audience", "service_management_reference")
+    for name in (*alike, "created_date_time"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert (ours.app_object_id, ours.tags) == (theirs.id, tuple(theirs.tags))
     assert ours.redirect_uris == (*theirs.web.redirect_uris, *theirs.public_client.redirect_uris)
     assert ours.requested_access == {
         RequestedAccess(AppId(resource.resource_app_id), str(access.id), PermissionKind(access.type))
@@ -94,15 +89,10 @@ def test_an_application_reads_the_same_as_through_the_sdk() -> None:
 
 def test_the_other_records_read_the_same_as_through_the_sdk() -> None:
     body = {"id": "opaque-_id", "appRoleId": ROLE, "principalId": ID, "resourceId": OTHER}
-    ours, theirs = (
-        records.role_assignment(body),
-        through_the_sdk("AppRoleAssignment", "app_role_assignment", body),
-    )
-    assert (ours.app_role_id, ours.principal_id, ours.resource_id) == (
-        str(theirs.app_role_id),
-        str(theirs.principal_id),
-        str(theirs.resource_id),
-    )
+    ours = records.role_assignment(body)
+    theirs = through_the_sdk("AppRoleAssignment", "app_role_assignment", body)
+    for name in ("app_role_id", "principal_id", "resource_id"):
+        assert getattr(ours, name) == str(getattr(theirs, name)), name
     grant = {"id": "x", "clientId": ID, "resourceId": OTHER, "scope": " User.Read  openid"}
     assert records.delegated_grant(grant).scopes == set(
         through_the_sdk("OAuth2PermissionGrant", "o_auth2_permission_grant", grant).scope.split()
@@ -127,14 +117,9 @@ def test_records_survive_missing_and_null_properties() -> None:
     assert nulls == bare
     undated = records.client_secret({"keyId": ID})
     assert not undated.is_live(datetime.now(UTC))
-    for reader in (
-        records.application,
-        records.service_principal,
-        records.organization,
-        records.role_assignment,
-    ):
+    for name in ("application", "service_principal", "organization", "role_assignment"):
         with pytest.raises(UnexpectedAnswer, match="an answer without"):
-            reader({})
+            getattr(records, name)({})
     assert records.deleted_application({"id": ID, "appId": OTHER}).unique_name is None
 
 
@@ -187,7 +172,12 @@ def lifetime(value: str | None, **changes: Any) -> dict[str, Any]:
     return {"restrictionType": "passwordLifetime", "maxLifetime": value} | changes
 
 
+def since(day: str) -> dict[str, str]:
+    return {"restrictForAppsCreatedAfterDateTime": f"{day}T00:00:00Z"}
+
+
 CREATED = datetime(2026, 6, 1, tzinfo=UTC)
+UNKNOWN_RULES = ({"restrictionType": "customPasswordAddition"}, {"restrictionType": "new"})
 
 
 @pytest.mark.parametrize(
@@ -198,28 +188,12 @@ CREATED = datetime(2026, 6, 1, tzinfo=UTC)
         ((lifetime("P90D"), lifetime("P30D")), CREATED, (True, True, 30)),
         ((lifetime("P90D", state="disabled"),), CREATED, (True, True, None)),
         ((lifetime("P90D", state="enabled"),), CREATED, (True, True, 90)),
-        (
-            (lifetime("P90D", restrictForAppsCreatedAfterDateTime="2026-07-01T00:00:00Z"),),
-            CREATED,
-            (True, True, None),
-        ),
-        (
-            (lifetime("P90D", restrictForAppsCreatedAfterDateTime="2026-05-01T00:00:00Z"),),
-            CREATED,
-            (True, True, 90),
-        ),
-        (
-            (lifetime("P90D", restrictForAppsCreatedAfterDateTime="2026-07-01T00:00:00Z"),),
-            None,
-            (True, True, 90),
-        ),
+        ((lifetime("P90D", **since("2026-07-01")),), CREATED, (True, True, None)),
+        ((lifetime("P90D", **since("2026-05-01")),), CREATED, (True, True, 90)),
+        ((lifetime("P90D", **since("2026-07-01")),), None, (True, True, 90)),
         ((lifetime("nonsense"),), CREATED, (False, True, None)),
         (({"restrictionType": "passwordAddition"},), CREATED, (True, False, None)),
-        (
-            ({"restrictionType": "customPasswordAddition"}, {"restrictionType": "new"}),
-            CREATED,
-            (True, True, None),
-        ),
+        (UNKNOWN_RULES, CREATED, (True, True, None)),
     ],
 )
 def test_effective_policy(

@@ -174,26 +174,6 @@ async def test_a_change_by_hand_is_answered_without_waiting_for_entra(working: W
 
 
 @pytest.mark.parametrize(
-    ("field", "there"),
-    [
-        ("filter_group", "somebody-elses-group"),
-        ("exclude_users_service_account", True),
-        ("user_delete_action", "suspend"),
-        ("group_delete_action", "do_nothing"),
-        ("dry_run", True),
-        ("property_mappings", ()),
-        ("property_mappings_group", ("x", "mapping-group")),
-    ],
-)
-async def test_a_field_that_no_setting_names_is_left_alone(working: World, field: str, there: object) -> None:
-    working.server.stored = replace(working.server.provider_now, **{field: there})
-    await working.idle_run()
-    working.tenant.change_app(secrets=())  # the next run saves the provider for the sake of its secret
-    await working.run()
-    assert getattr(working.server.provider_now, field) == there
-
-
-@pytest.mark.parametrize(
     ("setting", "value", "field"),
     [
         ("sync_page_size", 50, "sync_page_size"),

@@ -6,9 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from model_tenant import GRAPH
 from model_world import World
 
-from authentik_entra_bootstrap.errors import AdminActionRequired, BootstrapError, Denied, ServiceUnavailable
+from authentik_entra_bootstrap.errors import (
+    AdminActionRequired,
+    BootstrapError,
+    Denied,
+    ExitCode,
+    ServiceUnavailable,
+)
 from authentik_entra_bootstrap.planning.consent import ConsentRequired
 from authentik_entra_bootstrap.workflows.consent import await_consent, see_consent
 
@@ -21,30 +28,20 @@ async def refused(world: World) -> ConsentRequired:
 
 async def consent(world: World) -> None:
     """An administrator grants everything, now."""
-    from model_tenant import GRAPH
-
     world.tenant.may_consent = True
     principal = world.tenant.truth.principal
     assert principal is not None
+    by = (principal.service_principal_object_id, GRAPH.service_principal_object_id)
     for role_id in GRAPH.app_roles.values():
-        await world.entra.assign_role(
-            principal.service_principal_object_id, GRAPH.service_principal_object_id, role_id
-        )
-    await world.entra.grant_scopes(
-        principal.service_principal_object_id,
-        GRAPH.service_principal_object_id,
-        frozenset({"User.Read", "openid"}),
-        None,
-    )
+        await world.entra.assign_role(*by, role_id)
+    await world.entra.grant_scopes(*by, frozenset({"User.Read", "openid"}), None)
     world.tenant.may_consent = False
 
 
 async def test_without_roles_no_secret_is_ever_made(world: World) -> None:
     world.tenant.may_consent = False
-    world.tenant.operator_claims = replace(
-        world.tenant.operator_claims,
-        roles=world.tenant.operator_claims.roles - {"AppRoleAssignment.ReadWrite.All"},
-    )
+    claims = world.tenant.operator_claims
+    world.tenant.operator_claims = replace(claims, roles=claims.roles - {"AppRoleAssignment.ReadWrite.All"})
     for _ in range(3):
         error = await refused(world)
         assert len(error.state.missing) == 5
@@ -59,10 +56,15 @@ async def test_a_refusal_in_spite_of_every_right_costs_one_secret_once_and_leave
     world.tenant.may_consent = False
     for _ in range(3):
         error = await refused(world)
+        assert (error.code, error.exit_code) == ("consent-required", ExitCode.ADMIN_ACTION)
         assert len(error.state.missing) == 5
         assert world.ours == []
         assert world.marks.pending is None
     assert world.wire.count("entra.add_secret") == 1
+    world.tenant.may_consent = True
+    world.clock.advance(3600)
+    await world.run()
+    world.assert_converged()
 
 
 async def test_a_run_goes_on_after_consent_also_where_replicas_lag(world: World) -> None:

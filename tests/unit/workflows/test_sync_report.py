@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
+from model_world import World
 
 from authentik_entra_bootstrap.authentik.requests import Redactor
 from authentik_entra_bootstrap.authentik.syncs import task as read_task
@@ -18,11 +20,6 @@ from authentik_entra_bootstrap.workflows.status import (
     not_counted,
     read_last_sync,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from model_world import World
 
 ACTORS = "authentik.enterprise.providers.microsoft_entra.tasks."
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
