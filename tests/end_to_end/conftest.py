@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import json
+import logging
 import os
 import ssl
 import sys
@@ -49,6 +51,18 @@ class Ran:
         return json.loads(self.out)
 
 
+@contextlib.contextmanager
+def own_log() -> Iterator[None]:
+    """The log of a command ends with the command, as in a process of its own: the sandbox's servers log on."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
 @dataclass
 class Shell:
     """Runs commands in this process as a person would in a shell of their own.
@@ -73,7 +87,8 @@ class Shell:
         out, err = io.StringIO(), io.StringIO()
         terminal = Terminal(console(out), console(err))
         self.capsys.readouterr()
-        result = cli.main([*arguments], standalone_mode=False, obj=Embedded(terminal, self.runtime()))
+        with own_log():
+            result = cli.main([*arguments], standalone_mode=False, obj=Embedded(terminal, self.runtime()))
         captured = self.capsys.readouterr()
         return Ran(int(result or 0), out.getvalue() + captured.out, err.getvalue() + captured.err)
 
