@@ -13,15 +13,6 @@ MODEL = "authentik_providers_microsoft_entra.microsoftentraprovider"
 APP = {"name": "tx", "slug": "tx"}
 
 
-async def test_refusals_of_a_view_stand_as_they_are(admin: Any) -> None:
-    for path, told in (
-        ("/core/users/?attributes=x", ["filter: failed to parse JSON"]),
-        ("/core/groups/?attributes=[]", ["filter: value must be key:value mapping"]),
-    ):
-        answer = await admin("GET", path)
-        assert (answer.status_code, answer.json()) == (400, told), path
-
-
 async def test_an_import_names_the_entry_it_refuses(robot: Any) -> None:
     caller = await robot("authentik_blueprints.add_blueprintinstance")
     entry = "- model: authentik_core.group\n  identifiers: {name: x}\n"
@@ -68,12 +59,6 @@ async def test_values_the_source_refuses(admin: Any, path: str, body: Any, told:
     assert (answer.status_code, answer.json()) == (400, told)
 
 
-async def test_values_the_source_takes(admin: Any) -> None:
-    for number, address in enumerate(("https://a.b/c", "blank://blank", "http://%(username)s.a.b", "")):
-        app = {"name": "a", "slug": f"a{number}", "meta_launch_url": address}
-        await admin.must("POST", "/core/applications/", app)
-
-
 async def test_who_uses_what(ak: Authentik, admin: Any, provider: Any, robot: Any) -> None:
     mappings = (await admin.must("GET", "/propertymappings/provider/microsoft_entra/"))["results"]
     both = {"property_mappings": [mappings[1]["pk"]], "property_mappings_group": [mappings[0]["pk"]]}
@@ -95,13 +80,6 @@ async def test_who_uses_what(ak: Authentik, admin: Any, provider: Any, robot: An
     assert {one["model_name"] for one in seen} == {"task"}
 
 
-async def test_the_enterprise_edition_says_nothing_of_a_licence(build: Any, caller_of: Any) -> None:
-    for licensed in (True, False):
-        ak = build(licensed=licensed)
-        found = await caller_of(ak, ak.token).must("GET", "/root/config/")
-        assert "is_enterprise" in found["capabilities"]
-
-
 async def test_a_refused_entry_that_names_another_one_by_key_is_a_crash(admin: Any) -> None:
     for key in ("here", "nowhere"):
         content = f"""
@@ -119,24 +97,3 @@ entries:
         answer = await admin("POST", "/managed/blueprints/", body | {"content": found})
         assert answer.status_code == 400
         assert "client_id" in answer.text
-
-
-async def test_filters_by_other_objects(admin: Any, robot: Any) -> None:
-    await robot()
-    for path, told in (
-        ("/core/users/?groups_by_name=no", "no is"),
-        ("/core/groups/?members_by_pk=999", "999 is"),
-    ):
-        answer = await admin("GET", path)
-        (messages,) = answer.json().values()
-        assert messages == [f"Select a valid choice. {told} not one of the available choices."], path
-
-    async def names(query: str) -> list[str]:
-        return [row["name"] for row in (await admin.must("GET", query))["results"]]
-
-    group = (await admin.must("GET", "/core/groups/?name=robots"))["results"][0]
-    assert await names("/core/users/?groups_by_name=robots") == ["robot"]
-    assert await names("/core/groups/?members_by_username=robot") == ["robots"]
-    assert await names(f"/rbac/roles/?users={group['users'][0]}") == []
-    assert await names(f"/rbac/roles/?users={group['users'][0]}&inherited=true") == ["robot"]
-    assert (await admin("GET", "/rbac/roles/?users=x")).json() == {"users": ["Enter a number."]}

@@ -55,10 +55,7 @@ async def test_an_interrupted_rotation_is_finished_by_the_next_run_without_an_ou
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        kind if kind in {"killed-after", "lost"} else pytest.param(kind, marks=pytest.mark.ordeal)
-        for kind in ACCIDENTS
-    ],
+    [kind if kind == "killed-after" else pytest.param(kind, marks=pytest.mark.ordeal) for kind in ACCIDENTS],
 )
 async def test_an_interrupted_retirement_is_finished_by_the_next_run(kind: str) -> None:
     async def overlap_over() -> World:

@@ -20,8 +20,6 @@ from authentik_entra_bootstrap.sandbox.store import Object
 _CALL = re.compile(r"([A-Za-z][\w.]*)\((.*)\)\Z", re.DOTALL)
 _NAMED = re.compile(r"\s*([A-Za-z]\w*)\s*=\s*(.*)\Z", re.DOTALL)
 _QUOTED = re.compile(r"'((?:[^']|'')*)'\Z", re.DOTALL)
-PROPERTY = "{property}"
-"""The last part of a pattern that addresses one property of an object."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +107,11 @@ def find_route(
         keys = match_keys(route.parts, segments)
         if keys is not None:
             candidates.append((tuple(part.startswith("{") for part in route.parts), route, keys))
-    # Whether a last segment is a property at all only its own handler knows: every other route goes before.
-    others = [candidate for candidate in candidates if not candidate[1].pattern.endswith(PROPERTY)]
-    allowed = [candidate for candidate in others or candidates if candidate[1].method == method]
+    allowed = [candidate for candidate in candidates if candidate[1].method == method]
     if allowed:
         _, route, keys = min(allowed, key=lambda candidate: candidate[0])
         return route, keys
-    if others:
+    if candidates:
         message = "Specified HTTP method is not allowed for the request target."
         raise errors.GraphError(405, "Request_BadRequest", message)
     names = [segment for segment in segments if isinstance(segment, str)]

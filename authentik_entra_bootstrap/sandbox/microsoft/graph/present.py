@@ -6,9 +6,8 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from authentik_entra_bootstrap.sandbox.microsoft.graph.address import PROPERTY, Key, Route, no_segment
-from authentik_entra_bootstrap.sandbox.microsoft.graph.call import NO_CONTENT, Call, Reply
-from authentik_entra_bootstrap.sandbox.microsoft.graph.validation import spelling
+from authentik_entra_bootstrap.sandbox.microsoft.graph.address import Key, Route
+from authentik_entra_bootstrap.sandbox.microsoft.graph.call import Call, Reply
 from authentik_entra_bootstrap.sandbox.microsoft.model import DIRECTORY_OBJECT, ENTITIES, EntityType
 from authentik_entra_bootstrap.sandbox.store import Object
 
@@ -44,24 +43,6 @@ def entity_reply(call: Call, entity: EntityType, value: Object, *, status: int =
     """One entity."""
     shown = public(entity, value, call.query.select(entity))
     return Reply(status, {"@odata.context": f"{_context(call, entity, '')}/$entity", **shown})
-
-
-def property_reply(call: Call, entity: EntityType, read: Callable[[], Object]) -> Reply:
-    """One property of an object, addressed by the last segment: ``/servicePrincipals/{id}/appRoles``.
-
-    :param read: gives the object.
-    :raises GraphError: 400 for a segment that is no property.
-    """
-    given = call.keys[-1].value
-    name = spelling(given, entity.props)
-    if name is None or call.keys[-1].name != "id":
-        raise no_segment(given)
-    value = read()
-    shown = public(entity, value, [name]).get(name)
-    if shown is None:
-        return NO_CONTENT
-    context = {"@odata.context": f"{call.base}/$metadata#{entity.path}('{value['id']}')/{name}"}
-    return Reply(200, {**context, **(shown if isinstance(shown, dict) else {"value": shown})})
 
 
 def list_reply(call: Call, entity: EntityType, items: list[Object], *, place: str = "") -> Reply:
@@ -119,5 +100,4 @@ def read_routes(entity: EntityType, read_one: Callable[[Call, Key], Object] | No
     return [
         Route("GET", path, listed),
         Route("GET", one, lambda call: entity_reply(call, entity, read(call))),
-        Route("GET", f"{one}/{PROPERTY}", lambda call: property_reply(call, entity, lambda: read(call))),
     ]
