@@ -173,21 +173,30 @@ class EntraAdapter(Tenant, Applications, ServicePrincipals, Credentials):
     ) -> list[T]:
         """A list by pages of the largest size. Passwords and the like are never asked for."""
         found: list[T] = []
-        query = Query(select=list(properties), top=LISTING_PAGE)
-        async for page in self._graph.each_page(operation, target, query=query, limit=LIST_DEADLINE):
-            found += map(parse, page)
+
+        def keep(page: list[Json]) -> bool:
+            found.extend(map(parse, page))
             seen(len(found))
+            return False
+
+        query = Query(select=list(properties), top=LISTING_PAGE)
+        await self._graph.pages(operation, target, query=query, each=keep, limit=LIST_DEADLINE)
         return found
 
     async def has_member(self, group: str, among: Collection[str]) -> bool:
         """Whether one of these objects is a member; reading ends at the first page that shows it."""
         key = checked_guid(group)
         target = Target(f"the group {key}", lambda graph: graph.groups.by_group_id(key).members)
-        query, operation = Query(select=["id"], top=LISTING_PAGE), operations.READ_MEMBERS
-        async for page in self._graph.each_page(operation, target, query=query, limit=LIST_DEADLINE):
-            if any(item.get("id") in among for item in page):
-                return True
-        return False
+        found = False
+
+        def look(page: list[Json]) -> bool:
+            nonlocal found
+            found = any(item.get("id") in among for item in page)
+            return found
+
+        query = Query(select=["id"], top=LISTING_PAGE)
+        await self._graph.pages(operations.READ_MEMBERS, target, query=query, each=look, limit=LIST_DEADLINE)
+        return found
 
     async def sign_in_as(self, app_id: AppId, secret: SecretText) -> SignedIn:
         """One uncached client-credentials sign-in with the secret; see ``EntraPort``."""

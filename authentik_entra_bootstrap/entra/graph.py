@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -211,37 +211,37 @@ class Graph:
         return answer
 
     async def pages(
-        self, operation: Operation, target: Target, *, query: Query | None = None, exists: bool = False
-    ) -> list[Json]:
-        """Every entry of a collection."""
-        pages = self.each_page(operation, target, query=query, exists=exists)
-        return [entry async for page in pages for entry in page]
-
-    async def each_page(
         self,
         operation: Operation,
         target: Target,
         *,
         query: Query | None = None,
         exists: bool = False,
+        each: Callable[[list[Json]], bool] | None = None,
         limit: float = REQUEST_DEADLINE,
-    ) -> AsyncIterator[list[Json]]:
-        """The entries of a collection, page by page.
+    ) -> list[Json]:
+        """Every entry of a collection, page by page.
 
         The SDK's own page iterator stops at an empty page and maps no errors.
 
+        :param each: is given the entries of each page, which are not kept then; ``True`` ends the reading.
         :param limit: seconds to read them all, scaled like every budget.
         :raises UnexpectedAnswer: the list does not end.
         """
         started = self.waiter.monotonic()
+        found: list[Json] = []
         followed: set[str] = set()
         page = target
         while True:
             body = await self.call(operation, "get", page, query=query, exists=exists)
             items = body.get("value")
-            yield [Json(item) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-            if not body.get("@odata.nextLink"):
-                return
+            entries = (
+                [Json(item) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+            )
+            if each is None:
+                found += entries
+            if (each is not None and each(entries)) or not body.get("@odata.nextLink"):
+                return found
             link = str(body["@odata.nextLink"])
             self._check(link, followed, started, limit)
             followed.add(link)
