@@ -106,7 +106,7 @@ class Blueprints(Server):
 
         :raises Conflict: ``blueprint-refused``.
         """
-        found = await self._named(name)
+        found = await self._stored(name)
         body = {"name": name, "content": content, "context": {}, "enabled": True}
         try:
             if found is not None:
@@ -119,7 +119,7 @@ class Blueprints(Server):
                 raise
             raise _blueprinting().refusal([error.message]) from None
         except Temporary as error:
-            made = await self._named(name) if found is None and may_have_happened(error) else None
+            made = await self._stored(name) if found is None and may_have_happened(error) else None
             if made is None:
                 raise
             return made
@@ -164,7 +164,7 @@ class Blueprints(Server):
             return None
         return any(all(entry.get(field) == value for field, value in conditions) for entry in found)
 
-    async def _named(self, name: str) -> BlueprintInstance | None:
+    async def _stored(self, name: str) -> BlueprintInstance | None:
         return await self._api.first(
             BLUEPRINTS, _instance, lambda found: found.name == name, (("name", name),)
         )

@@ -15,6 +15,7 @@ import threading
 import time
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import urllib3
 from authentik_client.api_client import ApiClient
@@ -23,7 +24,8 @@ from authentik_client.configuration import Configuration
 from authentik_entra_bootstrap.authentik.api_errors import broken, too_slow, unexpected
 from authentik_entra_bootstrap.authentik.requests import Call, Redactor, Reply
 from authentik_entra_bootstrap.domain import Network, SecretText
-from authentik_entra_bootstrap.errors import BootstrapError
+from authentik_entra_bootstrap.errors import BootstrapError, ConfigError
+from authentik_entra_bootstrap.support.addresses import AddressError, authentik_address, is_loopback
 from authentik_entra_bootstrap.support.network import (
     ANSWER_LIMIT,
     REQUEST_DEADLINE,
@@ -38,12 +40,13 @@ CONNECTIONS = 16
 KEEP_ALIVE = 30.0
 """Seconds after which an idle connection is not used again: a proxy in between may have dropped it silently."""
 _CHUNK = 1 << 14
+API_PATH = "/api/v3"
 
 
 class Connection:
     """Connections to one authentik, with one token.
 
-    :param base: base of the API, from :func:`~authentik_entra_bootstrap.authentik.adapter.api_base`.
+    :param base: base of the API, from :func:`api_base`.
     :param token: API token.
     :param network: CA file, proxy, timeouts, user agent.
     :param waiter: its scale is that of the deadline.
@@ -231,3 +234,32 @@ def _whole(raw: Any) -> bytes | None:
             raw.close()
             return None
     return bytes(body)
+
+
+def api_base(url: str, *, allow_plain_http: bool = False) -> str:
+    """The base of authentik's API, without trailing slash, e.g. ``https://id.example.com/sso/api/v3``.
+
+    Takes the address with or without ``/api/v3``, with a trailing slash, below a sub-path, or copied from the
+    browser (``…/if/admin/#/core/providers``).
+
+    :param allow_plain_http: accept ``http://`` to another machine.
+    :raises ConfigError: ``authentik-url-invalid``, ``authentik-url-insecure``.
+    """
+    try:
+        parts = urlsplit(authentik_address(url, assume=""))
+    except AddressError as error:
+        raise ConfigError(
+            "authentik-url-invalid",
+            f"The authentik address cannot be used: {error}.",
+            "Give the address that people open in the browser, e.g. https://authentik.example.com.",
+        ) from None
+    host = parts.hostname or ""
+    if parts.scheme == "http" and not is_loopback(host) and not allow_plain_http:
+        raise ConfigError(
+            "authentik-url-insecure",
+            f"The authentik address uses http:// to {host}: the API token and the client secret would travel readable.",
+            "Use the https:// address of authentik. Where a private network guards the way, e.g. between containers of one "
+            "machine, set allow_plain_http = true.",
+        )
+    path = parts.path.removesuffix(API_PATH).removesuffix("/api").rstrip("/")
+    return urlunsplit((parts.scheme, parts.netloc, path + API_PATH, "", ""))

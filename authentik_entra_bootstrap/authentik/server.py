@@ -1,42 +1,49 @@
-"""The server: its version, the provider's fields, licence and time, the token's user, and the audit trail."""
+"""The server: its version, the provider's fields, licence and time; the token's user, and which permissions it holds.
+
+Permissions are found without changing anything. Reads are tried. For writes, ``OPTIONS`` lists an action only if the
+token may do it. Where it lists none, this module sends a request that authentik must refuse: an empty POST, or a PATCH
+of a blank name. The status tells: authentik checks permissions before values, so 403 means missing and 400 means held.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from authentik_client.models.event_request import EventRequest
-
-from authentik_entra_bootstrap.authentik.api_errors import not_an_api
-from authentik_entra_bootstrap.authentik.client import Part
+from authentik_entra_bootstrap.authentik.api_errors import not_an_api, permitted
+from authentik_entra_bootstrap.authentik.client import Client, Part
 from authentik_entra_bootstrap.authentik.requests import (
+    APPLICATIONS,
     EVENTS,
+    GROUPS,
+    MAPPINGS,
     PROVIDERS,
+    TASKS,
+    USERS,
     Call,
+    Resource,
     child,
     flag,
+    items,
     mapping,
     moment,
     needed_number,
     needed_text,
     text,
-    typed,
 )
 from authentik_entra_bootstrap.domain import (
     AuthentikUser,
     LicenseInfo,
-    OwnEvent,
-    ProviderChange,
-    ProviderPk,
+    PermissionCheck,
     ServerInfo,
 )
 from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.errors import (
     BootstrapError,
+    ConfigError,
     Denied,
     NotFound,
     UnexpectedAnswer,
@@ -45,16 +52,61 @@ from authentik_entra_bootstrap.errors import (
 from authentik_entra_bootstrap.support.addresses import is_loopback
 from authentik_entra_bootstrap.support.waiting import result
 
-_log = logging.getLogger(__name__)
-
 _SCHEMA_TIMEOUT = 120.0
 """Seconds. The schema has 2 MB, and authentik may have to generate it."""
-EVENT_APP = "authentik_entra_bootstrap"
-OWN_ACTIONS = ("secret_rotate", "configuration_error", "configuration_warning")
-"""authentik's actions that fit what we tell; it takes no others."""
-_CHANGES = {"model_created", "model_updated"}
-_FEW = 20
-_FEW_PAGES = 5
+ROLE_PERMISSIONS = Resource("/rbac/permissions/", "authentik_rbac.role")
+_BOTH = ("rotation", "bootstrap")
+_ABSENT_SLUG = "authentik-entra-does-not-exist"
+_REFUSED: Mapping[Resource, Mapping[str, object]] = {
+    PROVIDERS: {"name": "", "user_delete_action": "not-a-choice"},
+    APPLICATIONS: {"name": "", "backchannel_providers": None},
+}
+"""PATCH bodies that no server accepts, for two reasons each."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One permission, what needs it, and for which purposes."""
+
+    resource: Resource
+    verb: str
+    needed_for: str
+    purposes: tuple[str, ...] = _BOTH
+
+    @property
+    def permission(self) -> str:
+        """authentik's name of it."""
+        return self.resource.permission(self.verb)
+
+
+_WANTED = (
+    Wanted(PROVIDERS, "view", "reading the provider and its sync status"),
+    Wanted(PROVIDERS, "add", "making authentik prove the secret that it stores"),
+    Wanted(PROVIDERS, "change", "delivering a new secret"),
+    Wanted(TASKS, "view", "reading the proof and the sync's log"),
+    Wanted(EVENTS, "view", "telling who changed the provider last"),
+    Wanted(EVENTS, "add", "writing to authentik's audit trail", ("rotation",)),
+    Wanted(MAPPINGS, "view", "choosing the property mappings", ("bootstrap",)),
+    Wanted(APPLICATIONS, "view", "finding the application", ("bootstrap",)),
+    Wanted(APPLICATIONS, "add", "creating the application", ("bootstrap",)),
+    Wanted(APPLICATIONS, "change", "assigning the provider to an application that exists", ("bootstrap",)),
+    Wanted(GROUPS, "view", "finding the filter group and counting groups", ("bootstrap",)),
+    Wanted(USERS, "view", "counting the users that will be provisioned", ("bootstrap",)),
+)
+"""The one table of what each purpose needs; the roles that are made by command or by blueprint agree with it."""
+
+
+def wanted_for(purpose: str) -> tuple[Wanted, ...]:
+    """The permissions that a purpose needs.
+
+    :param purpose: ``bootstrap`` or ``rotation``.
+    :raises ConfigError: ``authentik-value-invalid`` for another word.
+    """
+    if purpose not in _BOTH:
+        raise ConfigError(
+            "authentik-value-invalid", f"There is no purpose {purpose!r} to ask permissions for."
+        )
+    return tuple(item for item in _WANTED if purpose in item.purposes)
 
 
 class Server(Part):
@@ -134,63 +186,93 @@ class Server(Part):
         return self._api.read(await self._api.repeat(call), mapping)
 
 
-class AuditTrail(Part):
-    """Reads and writes authentik's events. authentik ignores filters that it does not know: each event is looked at."""
+class Permissions(Part):
+    """Asks a server which permissions the token holds."""
 
-    async def last_change(self, pk: ProviderPk) -> ProviderChange | None:
-        """The newest event that created or changed the provider.
+    async def permissions(self, purpose: str) -> tuple[PermissionCheck, ...]:
+        """Each permission, held, missing, or ``None`` where nothing short of a change would tell."""
+        wanted = wanted_for(purpose)
+        caller = await self._api.get("/core/users/me/", lambda body: child(mapping(body), "user"))
+        held = {item: flag(caller, "is_superuser") or await self._held(item) for item in wanted}
+        if None in held.values() and (listed := await self._listed(caller)) is not None:
+            held = {
+                item: item.permission in listed if found is None else found for item, found in held.items()
+            }
+        return tuple(PermissionCheck(item.permission, held[item], item.needed_for) for item in wanted)
 
-        :raises Denied: ``authentik-permission-missing``.
-        """
-        app, _, model = PROVIDERS.label.partition(".")
-
-        def of_provider(event: object) -> ProviderChange | None:
-            about = child(child(mapping(event), "context"), "model")
-            same = (str(about.get("pk")), about.get("app"), about.get("model_name")) == (str(pk), app, model)
-            return change(event) if same and text(mapping(event), "action") in _CHANGES else None
-
-        query = (
-            ("context_model_app", app),
-            ("context_model_name", model),
-            ("context_model_pk", str(pk)),
-            ("ordering", "-created"),
-        )
-        found = await self._api.pages(
-            EVENTS, of_provider, query, page_size=_FEW, max_pages=_FEW_PAGES, done=bool
-        )
-        changes = sorted(found, key=lambda entry: entry.created, reverse=True)
-        if not changes:
+    async def _held(self, item: Wanted) -> bool | None:
+        resource, verb = item.resource, item.verb
+        if verb == "view" and resource is APPLICATIONS:
+            # The list answers everybody. A single slug is refused without the permission, even one that does not exist.
+            return await self._allowed(resource.call("GET", _ABSENT_SLUG), absent=True)
+        if verb == "view":
+            return await self._allowed(resource.call("GET", query=(("page_size", "1"),)))
+        if verb == "add":
+            return await self._offers(resource.call("OPTIONS"), "POST") or await self._allowed(
+                resource.call("POST", body={})
+            )
+        key = await self._any_key(resource)
+        if key is None:
             return None
-        return replace(changes[0], earlier=tuple(entry.request_id for entry in changes[1:]))
+        return await self._offers(resource.call("OPTIONS", key), "PUT") or await self._allowed(
+            resource.call("PATCH", key, body=_REFUSED[resource])
+        )
 
-    async def emit_event(self, action: str, context: Mapping[str, object]) -> None:
-        """Write an event, best effort.
+    async def _allowed(self, call: Call, *, absent: bool | None = None) -> bool | None:
+        """Whether the permission check lets a call pass.
 
-        :raises Denied: the token may not.
+        :param absent: what an answer means that there is no such object.
         """
         try:
-            body = typed(EventRequest, {"action": action, "app": EVENT_APP, "context": dict(context)})
-            await self._api.once(EVENTS.call("POST", body=body))
-        except Denied:
-            raise
+            return await permitted(self._api.repeat(call)) is not None
+        except NotFound:
+            return absent
         except BootstrapError as error:
-            _log.debug("audit event %s not written: %s", action, error.code)
-
-    async def own_events(self, connection: str) -> tuple[OwnEvent, ...]:
-        """The newest events of our own about a connection, newest first.
-
-        :raises Denied: ``authentik-permission-missing``.
-        """
-
-        def own(event: object) -> OwnEvent | None:
-            fields = mapping(event)
-            context, created = child(fields, "context"), moment(fields, "created")
-            if fields.get("app") != EVENT_APP or context.get("connection") != connection or created is None:
+            # An answer that comes after the permission check: of the values, or the licence's.
+            if error.trace and error.trace.status == 400:
+                return True
+            if isinstance(error, UnexpectedAnswer):
                 return None
-            return OwnEvent(text(context, "happened") or "", created, text(context, "code") or "")
+            raise
 
-        query = (*(("actions", action) for action in OWN_ACTIONS), ("ordering", "-created"))
-        return tuple(await self._api.pages(EVENTS, own, query, page_size=_FEW, max_pages=1))
+    async def _offers(self, call: Call, method: str) -> bool:
+        try:
+            reply = await permitted(self._api.repeat(call))
+            return reply is not None and method in child(self._api.read(reply, mapping), "actions")
+        except (NotFound, UnexpectedAnswer):
+            return False
+
+    async def _any_key(self, resource: Resource) -> str | None:
+        """The key of some object of the list; ``None`` if none is visible."""
+        # superuser_full_list: the applications' list is otherwise only what the caller may open.
+        query = (("superuser_full_list", "true"),)
+        try:
+            found = await permitted(self._api.page(resource, mapping, query, size=1))
+        except NotFound:
+            return None
+        return (
+            next((str(entry[resource.key]) for entry in found.entries if resource.key in entry), None)
+            if found
+            else None
+        )
+
+    async def _listed(self, caller: Mapping[str, object]) -> frozenset[str] | None:
+        """Permissions of the caller's roles by authentik's own listing; ``None`` where it may not be read."""
+        roles = [pk for role in items(caller, "roles") if (pk := text(mapping(role), "pk"))]
+        try:
+            found = [await role_permissions(self._api, pk) for pk in roles]
+        except (Denied, NotFound, UnexpectedAnswer):
+            return None
+        return frozenset().union(*found) if found else None
+
+
+async def role_permissions(api: Client, pk: str) -> frozenset[str]:
+    """The permissions that a role gives on everything, by authentik's names.
+
+    :raises Denied: the caller may not look.
+    """
+    entries = await api.pages(ROLE_PERMISSIONS, mapping, (("role", pk),))
+    return frozenset(f"{entry.get('app_label')}.{entry.get('codename')}" for entry in entries)
 
 
 def options_fields(body: object) -> frozenset[str]:
@@ -229,20 +311,4 @@ def user(body: object) -> AuthentikUser:
     fields = child(mapping(body), "user")
     return AuthentikUser(
         needed_number(fields, "pk"), needed_text(fields, "username"), flag(fields, "is_superuser")
-    )
-
-
-def change(event: object) -> ProviderChange | None:
-    """An event as a change of an object; ``None`` for one without a time."""
-    fields = mapping(event)
-    created = moment(fields, "created")
-    if created is None:
-        return None
-    request = child(child(fields, "context"), "http_request")
-    return ProviderChange(
-        request_id=text(request, "request_id") or None,
-        action=text(fields, "action") or "",
-        created=created,
-        user=text(child(fields, "user"), "username"),
-        user_agent=text(request, "user_agent") or None,
     )

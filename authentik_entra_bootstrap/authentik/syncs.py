@@ -1,24 +1,29 @@
-"""authentik's worker: making it prove its secret, and the tasks, syncs and linked users that it tells of."""
+"""What authentik did: the proof of its secret, its tasks, syncs and linked users, and the events of its audit trail."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from authentik_client.models.event_request import EventRequest
 from authentik_client.models.sync_object_request import SyncObjectRequest
 
 from authentik_entra_bootstrap.authentik.api_errors import may_have_happened
 from authentik_entra_bootstrap.authentik.client import Part
 from authentik_entra_bootstrap.authentik.providers import provider
 from authentik_entra_bootstrap.authentik.requests import (
+    EVENTS,
     HIDDEN,
     PROVIDERS,
     TASKS,
     Query,
     Redactor,
     Resource,
+    child,
     flag,
     holds_secret,
     items,
@@ -28,8 +33,18 @@ from authentik_entra_bootstrap.authentik.requests import (
     text,
     typed,
 )
-from authentik_entra_bootstrap.domain import ProviderPk, SyncStatus, TaskRecord
-from authentik_entra_bootstrap.errors import Temporary
+from authentik_entra_bootstrap.domain import (
+    OwnEvent,
+    ProviderChange,
+    ProviderPk,
+    SyncStatus,
+    TaskRecord,
+)
+from authentik_entra_bootstrap.errors import (
+    BootstrapError,
+    Denied,
+    Temporary,
+)
 from authentik_entra_bootstrap.support.waiting import result
 
 USER_MODEL = "authentik.core.models.User"
@@ -43,6 +58,13 @@ _NEWEST = 20
 _NEWEST_OF_ALL = 100
 _PROOF_PAGES = 10
 _LONGEST_ATTRIBUTES = 600
+EVENT_APP = "authentik_entra_bootstrap"
+OWN_ACTIONS = ("secret_rotate", "configuration_error", "configuration_warning")
+"""authentik's actions that fit what we tell; it takes no others."""
+_CHANGES = {"model_created", "model_updated"}
+_FEW = 20
+_FEW_PAGES = 5
+_log = logging.getLogger(__name__)
 
 
 class Syncs(Part):
@@ -145,6 +167,65 @@ class Syncs(Part):
         return tuple(await self._api.pages(TASKS, own, query, page_size=_NEWEST_OF_ALL, max_pages=1))
 
 
+class AuditTrail(Part):
+    """Reads and writes authentik's events. authentik ignores filters that it does not know: each event is looked at."""
+
+    async def last_change(self, pk: ProviderPk) -> ProviderChange | None:
+        """The newest event that created or changed the provider.
+
+        :raises Denied: ``authentik-permission-missing``.
+        """
+        app, _, model = PROVIDERS.label.partition(".")
+
+        def of_provider(event: object) -> ProviderChange | None:
+            about = child(child(mapping(event), "context"), "model")
+            same = (str(about.get("pk")), about.get("app"), about.get("model_name")) == (str(pk), app, model)
+            return change(event) if same and text(mapping(event), "action") in _CHANGES else None
+
+        query = (
+            ("context_model_app", app),
+            ("context_model_name", model),
+            ("context_model_pk", str(pk)),
+            ("ordering", "-created"),
+        )
+        found = await self._api.pages(
+            EVENTS, of_provider, query, page_size=_FEW, max_pages=_FEW_PAGES, done=bool
+        )
+        changes = sorted(found, key=lambda entry: entry.created, reverse=True)
+        if not changes:
+            return None
+        return replace(changes[0], earlier=tuple(entry.request_id for entry in changes[1:]))
+
+    async def emit_event(self, action: str, context: Mapping[str, object]) -> None:
+        """Write an event, best effort.
+
+        :raises Denied: the token may not.
+        """
+        try:
+            body = typed(EventRequest, {"action": action, "app": EVENT_APP, "context": dict(context)})
+            await self._api.once(EVENTS.call("POST", body=body))
+        except Denied:
+            raise
+        except BootstrapError as error:
+            _log.debug("audit event %s not written: %s", action, error.code)
+
+    async def own_events(self, connection: str) -> tuple[OwnEvent, ...]:
+        """The newest events of our own about a connection, newest first.
+
+        :raises Denied: ``authentik-permission-missing``.
+        """
+
+        def own(event: object) -> OwnEvent | None:
+            fields = mapping(event)
+            context, created = child(fields, "context"), moment(fields, "created")
+            if fields.get("app") != EVENT_APP or context.get("connection") != connection or created is None:
+                return None
+            return OwnEvent(text(context, "happened") or "", created, text(context, "code") or "")
+
+        query = (*(("actions", action) for action in OWN_ACTIONS), ("ordering", "-created"))
+        return tuple(await self._api.pages(EVENTS, own, query, page_size=_FEW, max_pages=1))
+
+
 def tasks_of(resource: Resource, pk: str | int) -> Query:
     """Filters of the tasks list for those of one object, newest first."""
     app, _, model = resource.label.partition(".")
@@ -205,3 +286,19 @@ def _without_secrets(value: object) -> object:
             key: HIDDEN if holds_secret(str(key)) else _without_secrets(entry) for key, entry in value.items()
         }
     return [_without_secrets(entry) for entry in value] if isinstance(value, list) else value
+
+
+def change(event: object) -> ProviderChange | None:
+    """An event as a change of an object; ``None`` for one without a time."""
+    fields = mapping(event)
+    created = moment(fields, "created")
+    if created is None:
+        return None
+    request = child(child(fields, "context"), "http_request")
+    return ProviderChange(
+        request_id=text(request, "request_id") or None,
+        action=text(fields, "action") or "",
+        created=created,
+        user=text(child(fields, "user"), "username"),
+        user_agent=text(request, "user_agent") or None,
+    )

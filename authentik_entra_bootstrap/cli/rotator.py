@@ -274,7 +274,7 @@ def token(options: Options, file: Path, purpose: str, yes: bool) -> int:
             refuse_existing(file)
         terminal.doing("reading authentik")
         async with open_authentik(settings, runtime) as authentik:
-            seen = await service_account.observe_account(authentik.accounts, purpose)
+            seen = await service_account.observe_account(authentik, purpose)
             steps = service_account.account_steps(seen)
             show_account_plan(terminal.note if to_stdout or options.json else terminal.say, seen, steps)
             for text in service_account.account_warnings(seen):
@@ -282,7 +282,7 @@ def token(options: Options, file: Path, purpose: str, yes: bool) -> int:
             where = "standard output" if to_stdout else str(file)
             question = f"Make this, and write the token's key to {where}?"
             confirm(options, question, yes=yes, otherwise=ON_A_TERMINAL)
-            key = await service_account.make_account(authentik.accounts, seen, terminal.finished)
+            key = await service_account.make_account(authentik, seen, terminal.finished)
         if to_stdout:
             terminal.stop()
             click.echo(key.reveal())

@@ -18,13 +18,12 @@ from authentik_entra_bootstrap.authentik.api_errors import refusal
 from authentik_entra_bootstrap.authentik.providers import application, provider
 from authentik_entra_bootstrap.authentik.requests import PROVIDERS, Call, Redactor, Reply
 from authentik_entra_bootstrap.authentik.server import (
-    change,
     license_info,
     options_fields,
     posted_fields,
     user,
 )
-from authentik_entra_bootstrap.authentik.syncs import sync_status, task
+from authentik_entra_bootstrap.authentik.syncs import change, sync_status, task
 from authentik_entra_bootstrap.domain import Network, ProviderPk, SecretText
 from authentik_entra_bootstrap.support.waiting import Waiter
 

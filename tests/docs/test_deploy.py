@@ -20,7 +20,7 @@ import yaml
 from celery.bin.celery import celery as celery_cli
 from jsonschema import Draft7Validator, Draft202012Validator
 
-from authentik_entra_bootstrap.authentik.adapter import api_base
+from authentik_entra_bootstrap.authentik.connection import api_base
 from authentik_entra_bootstrap.cli import cli
 from authentik_entra_bootstrap.config import SettingsFile, WorkerSettings, load_settings
 from authentik_entra_bootstrap.config.sources import ENV_PREFIX, ConnectionSettings

@@ -12,7 +12,7 @@ import sys
 import click
 import httpx
 
-from authentik_entra_bootstrap.authentik.permissions import wanted_for
+from authentik_entra_bootstrap.authentik.server import wanted_for
 from authentik_entra_bootstrap.sandbox import Sandbox
 from authentik_entra_bootstrap.sandbox.microsoft.seed import operator_holds
 

@@ -47,14 +47,13 @@ async def test_a_token_that_may_only_look_and_then_do_just_enough(
     adapter: AuthentikAdapter, sandbox: Sandbox
 ) -> None:
     """The service account is made by the adapter, too."""
-    accounts = adapter.accounts
-    needed = await accounts.needed("bootstrap")
+    needed = await adapter.needed("bootstrap")
     missing = [permission for permission in needed if permission not in LOOKING]
-    role = await accounts.create_role(NAME)
-    await accounts.assign(role, LOOKING)
-    group, account = await accounts.create_group(NAME, role), await accounts.create_account(NAME)
-    await accounts.add_member(group, account)
-    token = await accounts.token_key((await accounts.create_token(NAME, account)).identifier)
+    role = await adapter.create_role(NAME)
+    await adapter.assign(role, LOOKING)
+    group, account = await adapter.create_group(NAME, role), await adapter.create_account(NAME)
+    await adapter.add_member(group, account)
+    token = await adapter.token_key((await adapter.create_token(NAME, account)).identifier)
     spec = ProviderSpec("Entra", "client", sandbox.operator.tenant_id, (), (), dry_run=True)
     pk = (await adapter.create_provider(spec, SecretText(WRONG))).value.pk
     await adapter.create_application(slug=NAME, name="Entra", backchannel_provider_pks=[pk])
@@ -85,7 +84,7 @@ async def test_a_token_that_may_only_look_and_then_do_just_enough(
                 await call
             assert caught.value.facts["missing_permission"].endswith(f".{permission}")
 
-        await accounts.assign(role, missing)
+        await adapter.assign(role, missing)
         before = sandbox.world.log.last_seq
         checks = {check.permission: check.held for check in await limited.permissions("bootstrap")}
         assert checks == dict.fromkeys(needed, True)

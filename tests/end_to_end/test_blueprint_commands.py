@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from authentik_entra_bootstrap.authentik.permissions import wanted_for
+from authentik_entra_bootstrap.authentik.server import wanted_for
 from authentik_entra_bootstrap.blueprinting import check, load, shipped_blueprints
 from authentik_entra_bootstrap.sandbox.authentik.profiles import PROFILES
 from authentik_entra_bootstrap.sandbox.authentik.worker.notifications import notify

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter, api_base
+from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
+from authentik_entra_bootstrap.authentik.connection import api_base
 from authentik_entra_bootstrap.authentik.requests import Call, Reply
 from authentik_entra_bootstrap.config import ConnectionSettings
 from authentik_entra_bootstrap.domain import Network, SecretText
