@@ -36,9 +36,8 @@ from authentik_entra_bootstrap.errors import (
     Unreachable,
     error_of,
 )
-from authentik_entra_bootstrap.support.addresses import host_and_port
-from authentik_entra_bootstrap.support.network import proxy_for
-from authentik_entra_bootstrap.support.network_errors import causes, proxy_refusal, status_from_proxy
+from authentik_entra_bootstrap.support.addresses import host_and_port, proxy_for
+from authentik_entra_bootstrap.support.network import causes, proxy_refusal, status_from_proxy
 from authentik_entra_bootstrap.support.waiting import retry_after
 
 T = TypeVar("T")

@@ -25,14 +25,13 @@ from authentik_entra_bootstrap.authentik.api_errors import broken, too_slow, une
 from authentik_entra_bootstrap.authentik.requests import Call, Redactor, Reply
 from authentik_entra_bootstrap.domain import Network, SecretText
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError
-from authentik_entra_bootstrap.support.addresses import AddressError, authentik_address, is_loopback
-from authentik_entra_bootstrap.support.network import (
-    ANSWER_LIMIT,
-    REQUEST_DEADLINE,
-    bundle,
-    client_context,
+from authentik_entra_bootstrap.support.addresses import (
+    AddressError,
+    authentik_address,
+    is_loopback,
     proxy_for,
 )
+from authentik_entra_bootstrap.support.network import ANSWER_LIMIT, REQUEST_DEADLINE, bundle, client_context
 from authentik_entra_bootstrap.support.waiting import Waiter
 
 CONNECTIONS = 16

@@ -15,8 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 from authentik_entra_bootstrap.domain import MaintenanceWindow
 from authentik_entra_bootstrap.domain.times import read_span, read_window
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.support.addresses import authentik_address, read_origin
-from authentik_entra_bootstrap.support.network import read_proxy
+from authentik_entra_bootstrap.support.addresses import authentik_address, read_origin, read_proxy
 from authentik_entra_bootstrap.support.private_files import exposure
 
 STRICT = ConfigDict(

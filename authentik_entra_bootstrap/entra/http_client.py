@@ -22,16 +22,12 @@ from authentik_entra_bootstrap.entra.error_codes import fault
 from authentik_entra_bootstrap.entra.records import json_of
 from authentik_entra_bootstrap.entra.token_errors import SignIn, token_fault
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace
-from authentik_entra_bootstrap.support.addresses import host_and_port
+from authentik_entra_bootstrap.support.addresses import Proxy, host_and_port, proxy_for
 from authentik_entra_bootstrap.support.network import (
     ANSWER_LIMIT,
     TOKEN_LIMIT,
-    Proxy,
-    client_context,
-    proxy_for,
-)
-from authentik_entra_bootstrap.support.network_errors import (
     causes,
+    client_context,
     not_trusted,
     proxy_refusal,
     status_from_proxy,

@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.entra.error_codes import GRAPH, fault
 from authentik_entra_bootstrap.entra.records import json_of
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary
 from authentik_entra_bootstrap.planning.permissions import RULES, Lack, Rule
-from authentik_entra_bootstrap.support.network_errors import proxy_refusal
+from authentik_entra_bootstrap.support.network import proxy_refusal
 from authentik_entra_bootstrap.support.waiting import retry_after
 
 

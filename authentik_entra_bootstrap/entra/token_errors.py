@@ -18,7 +18,7 @@ from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.entra.error_codes import LOGIN_SERVICE, fault
 from authentik_entra_bootstrap.entra.records import json_of
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary
-from authentik_entra_bootstrap.support.network_errors import proxy_refusal
+from authentik_entra_bootstrap.support.network import proxy_refusal
 from authentik_entra_bootstrap.support.waiting import retry_after
 
 Identity = Literal["operator", "sync"]

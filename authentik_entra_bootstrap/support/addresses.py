@@ -1,4 +1,4 @@
-"""Addresses that people set: of authentik, brokers, leases and proxies. Pure.
+"""Addresses that people set: of authentik, brokers, leases and proxies; and which proxy a request takes. Pure.
 
 Everything that comes from outside passes :func:`read_address` before a library sees it: libraries quote what they
 cannot read, passwords included. No error here holds any part of an address but its host and port.
@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from authentik_entra_bootstrap.domain import SecretText
+from authentik_entra_bootstrap.errors import ConfigError
 
 PORTS = {
     "http": 80,
@@ -181,3 +186,137 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+# --- proxies
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """An HTTP proxy.
+
+    :param url: ``scheme://host[:port]``, without user name and password.
+    :param user_info: user name and password as in an address, percent-encoded.
+    """
+
+    url: str
+    user_info: SecretText = field(default=SecretText(""), repr=False)
+
+    @property
+    def where(self) -> str:
+        """``host:port``, for messages."""
+        return host_and_port(self.url)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """``Proxy-Authorization``, where a user name is set. It holds the password: for the request alone."""
+        text = self.user_info.reveal()
+        if not text:
+            return {}
+        user, _, password = text.partition(":")
+        pair = f"{unquote(user)}:{unquote(password)}".encode()
+        return {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"}
+
+
+def read_proxy(text: str) -> Proxy:
+    """The proxy at an address; one without a scheme is an ``http://`` one.
+
+    :raises AddressError: it cannot be used, or it is a SOCKS proxy: the libraries underneath know none.
+    """
+    if re.match(r"socks\w*://", unquoted(text), re.IGNORECASE):
+        raise AddressError("SOCKS proxies are not supported; name an HTTP proxy")
+    parts = read_address(text, ("http", "https"), assume="http")
+    if parts.query or parts.fragment or parts.path not in {"", "/"}:
+        raise AddressError(f"the address of a proxy is http://host:port; {ESCAPING}")
+    user_info, _, where = parts.netloc.rpartition("@")
+    return Proxy(f"{parts.scheme}://{where}", SecretText(user_info))
+
+
+def proxy_for(url: str, setting: str | None, environ: Mapping[str, str]) -> Proxy | None:
+    """The proxy of a request; both services use this one rule.
+
+    The setting wins over the environment and holds for every host. Without it: ``HTTPS_PROXY`` or ``HTTP_PROXY`` by the
+    address's scheme, then ``ALL_PROXY``, unless ``NO_PROXY`` names the host. The lower-case spelling of a variable wins,
+    also where it is empty.
+
+    :param url: the address that is asked.
+    :param setting: the setting ``proxy``.
+    :raises ConfigError: ``proxy-invalid``.
+    """
+    if setting:
+        return _proxy_of("The setting proxy", setting)
+    parts = urlsplit(url)
+    if bypasses_proxy(
+        parts.hostname or "", parts.port or PORTS.get(parts.scheme), _variable("no_proxy", environ)[1]
+    ):
+        return None
+    for name in (f"{parts.scheme}_proxy", "all_proxy"):
+        spelling, value = _variable(name, environ)
+        if value.strip():
+            return _proxy_of(f"The environment variable {spelling}", value)
+    return None
+
+
+def _variable(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    spelling = name if name in environ else name.upper()
+    return spelling, environ.get(spelling, "")
+
+
+def _proxy_of(origin: str, text: str) -> Proxy:
+    try:
+        return read_proxy(text)
+    except AddressError as error:
+        raise ConfigError(
+            "proxy-invalid",
+            f"{origin} holds no usable proxy: {error}.",
+            "Set it to http://host:port, or http://USER:PASSWORD@host:port.",
+        ) from None
+
+
+def bypasses_proxy(host: str, port: int | None, no_proxy: str) -> bool:
+    """Whether ``NO_PROXY`` names a host.
+
+    Commas or blanks separate entries: ``*``, a host name, an address, or a network (``10.0.0.0/8``). A host name
+    includes its subdomains, with or without a leading dot or ``*.``. All but a network may have a port. Names are
+    not resolved.
+    """
+    host = host.lower().rstrip(".").strip("[]")
+    address = _address(host)
+    return any(
+        _names(entry, host, address, port)
+        for entry in re.split(r"[\s,]+", unquoted(no_proxy).lower())
+        if entry
+    )
+
+
+def _names(
+    entry: str, host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, port: int | None
+) -> bool:
+    if entry == "*":
+        return True
+    if "/" in entry:
+        try:
+            return address is not None and address in ipaddress.ip_network(
+                entry.replace("[", "").replace("]", ""), strict=False
+            )
+        except ValueError:
+            return False
+    if _address(entry) is None:
+        bare, colon, number = entry.rpartition(":")
+        if colon and number.isdigit():
+            if int(number) != port:
+                return False
+            entry = bare
+    entry = entry.strip("[]")
+    if address is not None:
+        return _address(entry) == address
+    name = entry.removeprefix("*").strip(".")
+    return bool(name) and (host == name or host.endswith(f".{name}"))
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found

@@ -10,8 +10,12 @@ from typing import Any
 
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Unreachable
 from authentik_entra_bootstrap.support.addresses import host_and_port
-from authentik_entra_bootstrap.support.network import postgresql_options, redis_options
-from authentik_entra_bootstrap.support.network_errors import not_trusted, untrusted
+from authentik_entra_bootstrap.support.network import (
+    not_trusted,
+    postgresql_options,
+    redis_options,
+    untrusted,
+)
 
 KEY = "authentik-entra:lease:"
 LIFETIME = 60.0

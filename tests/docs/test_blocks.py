@@ -21,8 +21,8 @@ import pytest
 
 from authentik_entra_bootstrap.sandbox.microsoft.objects import application, iso, service_principal
 from authentik_entra_bootstrap.sandbox.microsoft.seed import operator_holds, seed_tenant
+from authentik_entra_bootstrap.support.addresses import bypasses_proxy, proxy_for
 from authentik_entra_bootstrap.support.certificates import make_key_pair
-from authentik_entra_bootstrap.support.network import bypasses_proxy, proxy_for
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN_TESTS = {

@@ -12,13 +12,15 @@ from authentik_entra_bootstrap.errors import ConfigError, Denied, ExitCode, Unre
 from authentik_entra_bootstrap.support.addresses import (
     AddressError,
     authentik_address,
+    bypasses_proxy,
     holds_password,
     host_and_port,
+    proxy_for,
     read_address,
     read_broker,
+    read_proxy,
 )
-from authentik_entra_bootstrap.support.network import bypasses_proxy, proxy_for, read_proxy
-from authentik_entra_bootstrap.support.network_errors import proxy_refusal, status_from_proxy
+from authentik_entra_bootstrap.support.network import proxy_refusal, status_from_proxy
 
 CANARY = "canary9d1"
 BROKERS = ("redis", "rediss", "amqp", "amqps", "postgresql", "http", "https")

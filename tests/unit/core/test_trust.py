@@ -12,7 +12,7 @@ import trustme
 
 from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.errors import ConfigError
-from authentik_entra_bootstrap.support import network, network_errors
+from authentik_entra_bootstrap.support import network
 
 BUNDLE = Path(certifi.where()).read_bytes()
 
@@ -138,9 +138,9 @@ def test_an_untrusted_certificate_is_found_inside_any_exception() -> None:
     certificate.verify_message = "self-signed certificate"
     for outer in (ValueError("x", certificate), ValueError("x")):
         outer.__context__ = certificate
-        assert network_errors.untrusted(outer) == "self-signed certificate"
+        assert network.untrusted(outer) == "self-signed certificate"
     loop = ValueError("x")
     loop.__context__ = loop
-    assert network_errors.untrusted(loop) is None
-    error = network_errors.not_trusted("h.example:443", "self-signed certificate")
+    assert network.untrusted(loop) is None
+    error = network.not_trusted("h.example:443", "self-signed certificate")
     assert error.message == "The certificate of h.example:443 is not trusted: self-signed certificate."
