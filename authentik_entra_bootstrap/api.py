@@ -12,12 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from authentik_entra_bootstrap.config import (
-    ConnectionSettings,
-    SettingsFile,
-    load_settings,
-    load_worker_settings,
-)
+from authentik_entra_bootstrap.config import SettingsFile, load_settings, load_worker_settings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.workflows.bootstrap import Outcome
 from authentik_entra_bootstrap.workflows.bootstrap import bootstrap as apply_plan
 from authentik_entra_bootstrap.workflows.planning import Prepared, look, prepare, refuse_scope_change

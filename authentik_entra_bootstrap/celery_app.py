@@ -20,6 +20,7 @@ from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
 
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Temporary, Throttled, unexpected
 from authentik_entra_bootstrap.support.logs import configure_worker_logging
+from authentik_entra_bootstrap.worker import Settings, SettingsSource
 from authentik_entra_bootstrap.worker import sweep as sweeps
 from authentik_entra_bootstrap.worker.broker import (
     LONGEST_WAIT,
@@ -27,7 +28,6 @@ from authentik_entra_bootstrap.worker.broker import (
     end_with,
     remove_half_messages,
 )
-from authentik_entra_bootstrap.worker.settings import Settings, SettingsSource
 from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.concurrent_runs import BUSY
 from authentik_entra_bootstrap.workflows.session import load_adapters

@@ -24,8 +24,9 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from authentik_entra_bootstrap.cli import cli
-from authentik_entra_bootstrap.config import ENV_PREFIX, ConnectionSettings, WorkerSettings
-from authentik_entra_bootstrap.config.sources import FOREIGN_VARIABLES
+from authentik_entra_bootstrap.config import ENV_PREFIX, FOREIGN_VARIABLES
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
+from authentik_entra_bootstrap.config.worker import WorkerSettings
 from authentik_entra_bootstrap.domain import MaintenanceWindow
 from authentik_entra_bootstrap.entra.token_errors import NUMBERS, OF_SYNC_IDENTITY
 from authentik_entra_bootstrap.errors import ExitCode

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
+from authentik_entra_bootstrap.authentik import AuthentikAccounts, AuthentikPort
 from authentik_entra_bootstrap.authentik.blueprints import Blueprints
 from authentik_entra_bootstrap.authentik.client import Client, Part
 from authentik_entra_bootstrap.authentik.connection import api_base
 from authentik_entra_bootstrap.authentik.people import People
-from authentik_entra_bootstrap.authentik.port import Account, AuthentikAccounts, AuthentikPort, Group, Role
 from authentik_entra_bootstrap.authentik.providers import Providers
 from authentik_entra_bootstrap.authentik.requests import (
     BRIEF_GROUP,
@@ -32,7 +32,15 @@ from authentik_entra_bootstrap.authentik.requests import (
 )
 from authentik_entra_bootstrap.authentik.server import Permissions, role_permissions, wanted_for
 from authentik_entra_bootstrap.authentik.syncs import AuditTrail, Syncs
-from authentik_entra_bootstrap.domain import ApiToken, Network, PropertyMapping, SecretText
+from authentik_entra_bootstrap.domain import (
+    Account,
+    ApiToken,
+    Group,
+    Network,
+    PropertyMapping,
+    Role,
+    SecretText,
+)
 from authentik_entra_bootstrap.errors import AlreadyExists, ConfigError, UnexpectedAnswer
 from authentik_entra_bootstrap.support.waiting import Waiter
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 
 from authentik_client.models.blueprint_instance_request import BlueprintInstanceRequest
 from authentik_client.models.patched_blueprint_instance_request import PatchedBlueprintInstanceRequest
@@ -79,7 +78,9 @@ class Blueprints(Server):
         if self._takes_context:
             upload = {"file": SecretText(content), "context": SecretText(to_json(whole).decode())}
         else:
-            upload = {"file": SecretText(_blueprinting().filled(content, whole))}
+            from authentik_entra_bootstrap.blueprinting import filled
+
+            upload = {"file": SecretText(filled(content, whole))}
         call = Call(
             "POST",
             IMPORT,
@@ -117,7 +118,9 @@ class Blueprints(Server):
         except UnexpectedAnswer as error:
             if error.code != "authentik-validation-failed" or "content" not in error.facts.get("fields", ""):
                 raise
-            raise _blueprinting().refusal([error.message]) from None
+            from authentik_entra_bootstrap.blueprinting.check import refusal
+
+            raise refusal([error.message]) from None
         except Temporary as error:
             made = await self._stored(name) if found is None and may_have_happened(error) else None
             if made is None:
@@ -174,16 +177,12 @@ class Blueprints(Server):
         return BlueprintResult(flag(fields, "success"), _reasons(items(fields, "logs"), self._api.redactor))
 
 
-def _blueprinting() -> ModuleType:
-    # With it come a YAML reader and the blueprints themselves, which most commands never need.
-    from authentik_entra_bootstrap import blueprinting
-
-    return blueprinting
-
-
 def _import_permissions(content: str) -> str:
     """What an import needs: the three rights on every model in it (authentik, ``check_blueprint_perms``)."""
-    models = dict.fromkeys(str(entry["model"]) for entry in _blueprinting().load(content).get("entries", ()))
+    # With it comes a YAML reader, which most commands never need.
+    from authentik_entra_bootstrap.blueprinting import load
+
+    models = dict.fromkeys(str(entry["model"]) for entry in load(content).get("entries", ()))
     pairs = [model.partition(".") for model in models]
     return ", ".join(f"{app}.{verb}_{name}" for app, _, name in pairs for verb in ("add", "change", "delete"))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from authentik_entra_bootstrap.blueprinting.document import Tag, walk
+from authentik_entra_bootstrap.blueprinting import Tag, walk
 from authentik_entra_bootstrap.errors import AdminActionRequired, AlreadyExists, BootstrapError, Conflict
 
 TAGS: Mapping[str, tuple[int, int]] = {

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from authentik_entra_bootstrap.blueprinting.document import Tag, dump, load
+from authentik_entra_bootstrap.blueprinting import Tag, dump, load
 from authentik_entra_bootstrap.domain import (
     PROVIDER_OPTIONS,
     AuthentikApplication,

@@ -12,7 +12,7 @@ from authentik_entra_bootstrap.cli.runner import Result, run_connection
 from authentik_entra_bootstrap.errors import BootstrapError, ExitCode
 
 if TYPE_CHECKING:
-    from authentik_entra_bootstrap.config import ConnectionSettings
+    from authentik_entra_bootstrap.config.connection import ConnectionSettings
     from authentik_entra_bootstrap.output.terminal import Terminal
     from authentik_entra_bootstrap.workflows.check import CheckLine
     from authentik_entra_bootstrap.workflows.session import Session
@@ -58,7 +58,7 @@ def check(options: Options, purpose: str | None) -> int:
 
 def _exposed_files(options: Options, settings: ConnectionSettings) -> Iterator[CheckLine]:
     """A warning for each file of the settings that other users can read or change."""
-    from authentik_entra_bootstrap.config import exposed_files
+    from authentik_entra_bootstrap.config.values import exposed_files
     from authentik_entra_bootstrap.workflows.check import CheckLine, Level
 
     remedy = "Make it this user's own: chown it, and chmod go-rwx."

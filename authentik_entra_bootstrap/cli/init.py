@@ -18,7 +18,8 @@ from authentik_entra_bootstrap.cli.runner import Result, run_reported
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied, ExitCode
 
 if TYPE_CHECKING:
-    from authentik_entra_bootstrap.config import ConnectionSettings, Origins, SettingsFile
+    from authentik_entra_bootstrap.config import Origins, SettingsFile
+    from authentik_entra_bootstrap.config.connection import ConnectionSettings
     from authentik_entra_bootstrap.output.terminal import Terminal
     from authentik_entra_bootstrap.workflows.session import Runtime
 
@@ -105,7 +106,8 @@ class _Draft:
         terminal: Terminal,
         runtime: Runtime,
     ) -> None:
-        from authentik_entra_bootstrap.config import DEFAULT_CONNECTION, SettingsFile, given_settings
+        from authentik_entra_bootstrap.config import SettingsFile, given_settings
+        from authentik_entra_bootstrap.config.connection import DEFAULT_CONNECTION
         from authentik_entra_bootstrap.workflows import session
 
         self.terminal, self.runtime, self.services = terminal, runtime, session

@@ -18,7 +18,8 @@ from authentik_entra_bootstrap.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from authentik_entra_bootstrap.config import ConnectionSettings, SettingsFile
+    from authentik_entra_bootstrap.config import SettingsFile
+    from authentik_entra_bootstrap.config.connection import ConnectionSettings
 
 
 @dataclass(frozen=True)

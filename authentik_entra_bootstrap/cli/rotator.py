@@ -17,7 +17,8 @@ from authentik_entra_bootstrap.cli.runner import Result, run_reported
 from authentik_entra_bootstrap.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
-    from authentik_entra_bootstrap.config import ConnectionSettings, SettingsFile
+    from authentik_entra_bootstrap.config import SettingsFile
+    from authentik_entra_bootstrap.config.connection import ConnectionSettings
     from authentik_entra_bootstrap.output.terminal import Terminal
     from authentik_entra_bootstrap.workflows.rotator import Wanted
     from authentik_entra_bootstrap.workflows.rotator_certificates import RotatorContext

@@ -149,7 +149,7 @@ def schedule_of(
 
     :raises ConfigError: ``schedule-secret-in-environment``; those of :func:`load_settings`.
     """
-    from authentik_entra_bootstrap.config.sources import ENV_PREFIX, given_worker_settings
+    from authentik_entra_bootstrap.config import ENV_PREFIX, given_worker_settings
     from authentik_entra_bootstrap.output.schedule import Schedule
     from authentik_entra_bootstrap.support.addresses import holds_password
 

@@ -1,6 +1,7 @@
 """The words of this project as types. No I/O; every record is immutable; times are aware UTC."""
 
 from authentik_entra_bootstrap.domain.authentik import (
+    Account,
     ApiToken,
     AuthentikApplication,
     AuthentikPeople,
@@ -8,6 +9,7 @@ from authentik_entra_bootstrap.domain.authentik import (
     BlueprintInstance,
     BlueprintResult,
     Dependent,
+    Group,
     LicenseInfo,
     Link,
     OwnEvent,
@@ -19,6 +21,7 @@ from authentik_entra_bootstrap.domain.authentik import (
     ProviderChange,
     ProviderSpec,
     ProvisioningScope,
+    Role,
     ServerInfo,
     SyncStatus,
     TaskRecord,
@@ -78,6 +81,7 @@ __all__ = [
     "MICROSOFT_GRAPH_APP_ID",
     "PROVIDER_OPTIONS",
     "USER_AGENT",
+    "Account",
     "ApiToken",
     "AppId",
     "AppObjectId",
@@ -97,6 +101,7 @@ __all__ = [
     "Desired",
     "FederatedCredential",
     "Granted",
+    "Group",
     "KeyCredential",
     "KeyId",
     "LicenseInfo",
@@ -121,6 +126,7 @@ __all__ = [
     "Renewal",
     "RequestedAccess",
     "ResourcePrincipal",
+    "Role",
     "SecretPolicy",
     "SecretText",
     "ServerInfo",

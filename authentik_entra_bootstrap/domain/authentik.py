@@ -284,3 +284,34 @@ class OwnEvent:
     happened: str
     created: datetime
     code: str = ""
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role with the permissions that it gives on everything."""
+
+    pk: str
+    name: str
+    permissions: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group with its roles and members."""
+
+    pk: str
+    name: str
+    roles: tuple[str, ...] = ()
+    users: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user of authentik, as far as its rights go."""
+
+    pk: int
+    username: str
+    kind: str
+    is_superuser: bool = False
+    groups: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The tenant behind :class:`~authentik_entra_bootstrap.entra.port.EntraPort`.
+"""The tenant behind :class:`~authentik_entra_bootstrap.entra.EntraPort`.
 
 Heavy (azure-identity, httpx, msgraph; half a second): imported when a session opens.
 """
@@ -30,14 +30,13 @@ from authentik_entra_bootstrap.domain import (
     TenantUser,
     TokenClaims,
 )
-from authentik_entra_bootstrap.entra import operations
+from authentik_entra_bootstrap.entra import EntraIdentities, EntraPort, operations
 from authentik_entra_bootstrap.entra.applications import LISTING_PAGE, Applications, Tenant
 from authentik_entra_bootstrap.entra.credentials import Credentials
 from authentik_entra_bootstrap.entra.error_codes import fault
 from authentik_entra_bootstrap.entra.graph import Graph, Query, Target, checked_guid
 from authentik_entra_bootstrap.entra.http_client import TokenService, http_client
 from authentik_entra_bootstrap.entra.operations import Operation
-from authentik_entra_bootstrap.entra.port import EntraIdentities, EntraPort
 from authentik_entra_bootstrap.entra.records import Json, read_claims
 from authentik_entra_bootstrap.entra.service_principals import ServicePrincipals
 from authentik_entra_bootstrap.entra.sign_in import OneToken, OperatorTokens, find_tenant, fresh_token

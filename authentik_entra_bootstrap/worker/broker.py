@@ -34,7 +34,7 @@ from kombu.transport import filesystem
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.support.network import rabbitmq_options, redis_options
 from authentik_entra_bootstrap.support.private_files import own_file, private_folder
-from authentik_entra_bootstrap.worker.settings import Settings
+from authentik_entra_bootstrap.worker import Settings
 
 _log = logging.getLogger("authentik_entra_bootstrap.worker")
 RUN_LIMIT = timedelta(minutes=15)

@@ -8,16 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from authentik_entra_bootstrap.blueprinting import (
-    check,
-    connection_values,
-    export_connection,
-    filled,
-    load,
-    references,
-    refusal,
-    shipped,
-)
+from authentik_entra_bootstrap.blueprinting import filled, load, shipped
+from authentik_entra_bootstrap.blueprinting.check import check, references, refusal
+from authentik_entra_bootstrap.blueprinting.provider import connection_values, export_connection
 from authentik_entra_bootstrap.domain import BlueprintInstance, Desired, SecretText
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError
 from authentik_entra_bootstrap.support.waiting import CONSUMER

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Protocol
 
-from authentik_entra_bootstrap.authentik.port import AuthentikPort
+from authentik_entra_bootstrap.authentik import AuthentikPort
 from authentik_entra_bootstrap.domain import (
     Application,
     AuthentikApplication,

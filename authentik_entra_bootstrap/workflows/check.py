@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 
-from authentik_entra_bootstrap.authentik.port import AuthentikPort
+from authentik_entra_bootstrap.authentik import AuthentikPort
 from authentik_entra_bootstrap.domain import (
     AuthentikUser,
     Desired,

@@ -19,7 +19,7 @@ from authentik_entra_bootstrap.domain import (
     PermissionKind,
 )
 from authentik_entra_bootstrap.domain.application_tags import secret_display_name
-from authentik_entra_bootstrap.entra.port import SyncSession
+from authentik_entra_bootstrap.entra import SyncSession
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     BootstrapError,

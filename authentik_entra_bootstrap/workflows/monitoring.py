@@ -14,14 +14,14 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar, cast
 
-from authentik_entra_bootstrap.authentik.port import AuthentikPort
+from authentik_entra_bootstrap.authentik import AuthentikPort
 from authentik_entra_bootstrap.domain import (
     AppObjectId,
     AuthentikApplication,
     Desired,
     SecretPolicy,
 )
-from authentik_entra_bootstrap.entra.port import EntraPort
+from authentik_entra_bootstrap.entra import EntraPort
 from authentik_entra_bootstrap.errors import BootstrapError, Denied
 from authentik_entra_bootstrap.planning.expiry import (
     Expiry,

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from authentik_entra_bootstrap.authentik.port import AuthentikPort
+from authentik_entra_bootstrap.authentik import AuthentikPort
 from authentik_entra_bootstrap.domain import (
     AppId,
     Application,
@@ -21,7 +21,7 @@ from authentik_entra_bootstrap.domain import (
     TokenClaims,
 )
 from authentik_entra_bootstrap.domain.application_tags import connection_tag, read_tags
-from authentik_entra_bootstrap.entra.port import EntraPort
+from authentik_entra_bootstrap.entra import EntraPort
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Conflict, Denied, Temporary
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra, ObservedProvider
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from authentik_entra_bootstrap.authentik.port import AuthentikPort
+from authentik_entra_bootstrap.authentik import AuthentikPort
 from authentik_entra_bootstrap.domain import Application, Desired, PermissionCheck
 from authentik_entra_bootstrap.errors import ConfigError, Denied, ReplicationTimeout
 from authentik_entra_bootstrap.planning.adoption import adopting, belongs, resolve_names

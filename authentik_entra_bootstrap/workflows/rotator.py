@@ -19,7 +19,7 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipal,
 )
 from authentik_entra_bootstrap.domain.application_tags import current_key, read_tags
-from authentik_entra_bootstrap.entra.port import EntraPort
+from authentik_entra_bootstrap.entra import EntraPort
 from authentik_entra_bootstrap.errors import AlreadyExists, Conflict
 from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant

@@ -19,7 +19,7 @@ from authentik_entra_bootstrap.domain.application_tags import (
     current_key,
     read_tags,
 )
-from authentik_entra_bootstrap.entra.port import EntraIdentities
+from authentik_entra_bootstrap.entra import EntraIdentities
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     BootstrapError,

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from authentik_entra_bootstrap.blueprinting import (
+from authentik_entra_bootstrap.blueprinting import shipped
+from authentik_entra_bootstrap.blueprinting.provider import (
     attaching,
     creating,
     keeping,
     placeholder_for,
-    shipped,
     spec_values,
     without_secret,
 )

@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from authentik_entra_bootstrap.authentik.port import (
-    Account,
-    AuthentikAccounts,
-    AuthentikPort,
-    Group,
-    Role,
-)
-from authentik_entra_bootstrap.domain import ApiToken, SecretText
+from authentik_entra_bootstrap.authentik import AuthentikAccounts, AuthentikPort
+from authentik_entra_bootstrap.domain import Account, ApiToken, Group, Role, SecretText
 from authentik_entra_bootstrap.errors import Conflict, VerificationFailed
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.support.logs import record

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from authentik_entra_bootstrap._version import __version__
-from authentik_entra_bootstrap.authentik.port import AuthentikPort
-from authentik_entra_bootstrap.config import NO_LEASE, ConnectionSettings
+from authentik_entra_bootstrap.authentik import AuthentikPort
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
+from authentik_entra_bootstrap.config.worker import NO_LEASE
 from authentik_entra_bootstrap.domain import AppId, Application, Desired, KeyId, Network, SecretText, TenantId
 from authentik_entra_bootstrap.domain.application_tags import made_in, rotation_id
-from authentik_entra_bootstrap.entra.port import EntraIdentities, EntraPort
+from authentik_entra_bootstrap.entra import EntraIdentities, EntraPort
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.support.leases import Hold, delivery_lease_name, hold, lease_name, open_lease
 from authentik_entra_bootstrap.support.logs import Listener

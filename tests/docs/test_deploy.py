@@ -22,8 +22,9 @@ from jsonschema import Draft7Validator, Draft202012Validator
 
 from authentik_entra_bootstrap.authentik.connection import api_base
 from authentik_entra_bootstrap.cli import cli
-from authentik_entra_bootstrap.config import SettingsFile, WorkerSettings, load_settings
-from authentik_entra_bootstrap.config.sources import ENV_PREFIX, ConnectionSettings
+from authentik_entra_bootstrap.config import ENV_PREFIX, SettingsFile, load_settings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
+from authentik_entra_bootstrap.config.worker import WorkerSettings
 from authentik_entra_bootstrap.output.schedule import CONTAINER_USER, IMAGE
 
 ROOT = Path(__file__).resolve().parents[2]

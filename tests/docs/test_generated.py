@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from authentik_entra_bootstrap import errors
-from authentik_entra_bootstrap.config import WorkerSettings
+from authentik_entra_bootstrap.config.worker import WorkerSettings
 from authentik_entra_bootstrap.errors import ExitCode
 from authentik_entra_bootstrap.rotation.decide import State
 from authentik_entra_bootstrap.rotation.phases import PROTOCOL, Phase

@@ -12,14 +12,9 @@ from pathlib import Path
 import pytest
 
 from authentik_entra_bootstrap.cli.runner import SANDBOX as SANDBOX_VARIABLE
-from authentik_entra_bootstrap.config import (
-    ENV_PREFIX,
-    ConnectionSettings,
-    SettingsFile,
-    WorkerSettings,
-    load_settings,
-    load_worker_settings,
-)
+from authentik_entra_bootstrap.config import ENV_PREFIX, SettingsFile, load_settings, load_worker_settings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
+from authentik_entra_bootstrap.config.worker import WorkerSettings
 from authentik_entra_bootstrap.support.logs import FORMAT_VARIABLE
 
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")

@@ -18,7 +18,7 @@ from model_line import Clock, Killed
 from model_server import Server
 from model_tenant import Tenant
 
-from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.domain import ClientSecret, Desired
 from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, is_ours
 from authentik_entra_bootstrap.errors import BootstrapError, ServiceUnavailable, Unreachable

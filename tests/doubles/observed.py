@@ -9,7 +9,7 @@ from typing import Any
 from model_server import FIELDS
 from model_tenant import ALL_RIGHTS, TENANT
 
-from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.domain import (
     MICROSOFT_GRAPH_APP_ID,
     AppId,

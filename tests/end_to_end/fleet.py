@@ -18,13 +18,13 @@ from on_sandbox import clean_environment
 from ordeal import Ordeal, hash_secret, iso, read_tags, wait_for
 
 from authentik_entra_bootstrap.celery_app import App
-from authentik_entra_bootstrap.config import NO_LEASE
+from authentik_entra_bootstrap.config.worker import NO_LEASE
 from authentik_entra_bootstrap.domain import TenantId
 from authentik_entra_bootstrap.domain.policy import stray_rest
 from authentik_entra_bootstrap.errors import Temporary
 from authentik_entra_bootstrap.sandbox import Sandbox
 from authentik_entra_bootstrap.support.leases import hold, lease_name, open_lease
-from authentik_entra_bootstrap.worker.settings import read_settings
+from authentik_entra_bootstrap.worker import read_settings
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

@@ -17,7 +17,7 @@ from on_sandbox import console, runtime_on
 
 from authentik_entra_bootstrap.cli import run as run_command
 from authentik_entra_bootstrap.cli.runner import Embedded
-from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.domain import Network
 from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.output.terminal import Terminal

@@ -13,7 +13,8 @@ import jsonschema
 import pytest
 
 from authentik_entra_bootstrap.authentik.server import wanted_for
-from authentik_entra_bootstrap.blueprinting import check, load, shipped_blueprints
+from authentik_entra_bootstrap.blueprinting import load, shipped_blueprints
+from authentik_entra_bootstrap.blueprinting.check import check
 from authentik_entra_bootstrap.sandbox.authentik.profiles import PROFILES
 from authentik_entra_bootstrap.sandbox.authentik.worker.notifications import notify
 

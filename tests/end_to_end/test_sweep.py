@@ -14,13 +14,13 @@ from made_before import application_of_ours
 from on_sandbox import runtime_on
 
 from authentik_entra_bootstrap.cli import run
-from authentik_entra_bootstrap.config import WorkerSettings
+from authentik_entra_bootstrap.config.worker import WorkerSettings
 from authentik_entra_bootstrap.domain import Network, TenantId
 from authentik_entra_bootstrap.errors import BootstrapError
 from authentik_entra_bootstrap.sandbox import Sandbox
 from authentik_entra_bootstrap.support.leases import hold, lease_name, open_lease
+from authentik_entra_bootstrap.worker import Settings, read_settings
 from authentik_entra_bootstrap.worker import sweep as sweeps
-from authentik_entra_bootstrap.worker.settings import Settings, read_settings
 from authentik_entra_bootstrap.worker.sweep import Due
 from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.session import Runtime

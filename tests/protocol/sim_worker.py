@@ -14,7 +14,7 @@ from model_line import Killed
 from sim_loop import StillLoop
 from sim_watch import EXCLUSIVE
 
-from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.domain import Application, ClientSecret, NewClientSecret, TaskRecord
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, Unreachable
 from authentik_entra_bootstrap.support.waiting import Waiter

@@ -9,7 +9,7 @@ import pytest
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.authentik.connection import api_base
 from authentik_entra_bootstrap.authentik.requests import Call, Reply
-from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.domain import Network, SecretText
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.support.waiting import Waiter

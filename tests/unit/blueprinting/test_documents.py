@@ -11,25 +11,22 @@ import jsonschema
 import pytest
 
 from authentik_entra_bootstrap.blueprinting import (
-    Reference,
     Shipped,
     Tag,
-    attaching,
-    check,
-    creating,
     dump,
-    export_connection,
     filled,
-    keeping,
     load,
-    references,
-    refusal,
     shipped,
     shipped_blueprints,
+)
+from authentik_entra_bootstrap.blueprinting.check import TAGS, Reference, check, references, refusal
+from authentik_entra_bootstrap.blueprinting.provider import (
+    attaching,
+    creating,
+    export_connection,
+    keeping,
     without_secret,
 )
-from authentik_entra_bootstrap.blueprinting import shipped as shipped_module
-from authentik_entra_bootstrap.blueprinting.check import TAGS
 from authentik_entra_bootstrap.domain import (
     AuthentikApplication,
     PropertyMapping,
@@ -64,7 +61,7 @@ def test_the_files_of_the_repository_are_those_that_are_shipped() -> None:
 def test_in_the_wheel_they_lie_beside_the_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "blueprints").mkdir()
     (tmp_path / "blueprints" / "one.yaml").write_text(HEAD)
-    module = __import__("sys").modules[shipped_module.__module__]
+    module = __import__("sys").modules[shipped.__module__]
     monkeypatch.setattr(
         module, "files", lambda package: tmp_path if package == module.PACKAGE else files(package)
     )

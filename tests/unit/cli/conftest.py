@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from model_world import World
 
 from authentik_entra_bootstrap.cli import run
-from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
 
 Valid = Callable[[dict[str, Any], str], None]
 

@@ -18,7 +18,7 @@ from model_world import World
 
 from authentik_entra_bootstrap import cli
 from authentik_entra_bootstrap._version import __version__
-from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.errors import Denied, RequestTrace, Throttled
 
 from .conftest import Command, Valid

@@ -10,7 +10,7 @@ import pytest
 from model_world import World
 
 from authentik_entra_bootstrap._version import __version__
-from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.errors import ConfigError, Temporary
 from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows import session

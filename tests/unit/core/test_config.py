@@ -11,14 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authentik_entra_bootstrap.config import (
-    ConnectionSettings,
-    SettingsFile,
-    WorkerSettings,
-    load_settings,
-    sources,
-)
-from authentik_entra_bootstrap.config.sources import ENV_PREFIX
+from authentik_entra_bootstrap import config
+from authentik_entra_bootstrap.config import ENV_PREFIX, SettingsFile, load_settings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
+from authentik_entra_bootstrap.config.worker import WorkerSettings
 from authentik_entra_bootstrap.errors import ConfigError
 
 HOME = "11111111-1111-4111-8111-111111111111"
@@ -144,7 +140,7 @@ def test_the_file_is_looked_for_in_five_places_and_the_first_wins(
     here, home, etc = tmp_path / "here", tmp_path / "home", tmp_path / "etc" / "authentik-entra"
     here.mkdir()
     monkeypatch.chdir(here)
-    monkeypatch.setattr(sources, "SYSTEM_FOLDER", etc)
+    monkeypatch.setattr(config, "SYSTEM_FOLDER", etc)
     environment = {"HOME": str(home), f"{ENV_PREFIX}CONFIG": str(tmp_path / "named.toml")}
     unnamed = {"HOME": str(home)}
     assert SettingsFile.load(None, unnamed).place is None

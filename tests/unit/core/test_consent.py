@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.domain import (
     CLOUDS,
     MICROSOFT_GRAPH_APP_ID,

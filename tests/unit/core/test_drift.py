@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from observed import DESIRED, NOW, TENANT, observed_authentik, observed_entra
 
-from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.domain import (
     AppId,
     Application,

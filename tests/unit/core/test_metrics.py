@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.domain import AppId, Application, AppObjectId, ClientSecret, KeyId
 from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered
 from authentik_entra_bootstrap.errors import ConfigError

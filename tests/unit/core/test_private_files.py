@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from authentik_entra_bootstrap.config import ConnectionSettings, SettingsFile, exposed_files, load_settings
+from authentik_entra_bootstrap.config import SettingsFile, load_settings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
+from authentik_entra_bootstrap.config.values import exposed_files
 from authentik_entra_bootstrap.config.worker import WorkerSettings
 from authentik_entra_bootstrap.domain import SecretText
 from authentik_entra_bootstrap.errors import ConfigError

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from observed import observed_authentik
 
-from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.domain import Person, Provider, ProviderPk, ProvisioningScope
 from authentik_entra_bootstrap.planning.scope import Effect, ScopeChange, provider_changes, scope_change
 

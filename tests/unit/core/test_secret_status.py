@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.domain import AppId, Application, AppObjectId, ClientSecret, KeyId
 from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered, Previous
 from authentik_entra_bootstrap.domain.policy import renew_at

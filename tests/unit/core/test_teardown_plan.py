@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.domain import (
     AppId,
     Application,

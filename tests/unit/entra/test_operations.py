@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from authentik_entra_bootstrap.domain import AppId, TokenClaims
-from authentik_entra_bootstrap.entra import CODES, operations
+from authentik_entra_bootstrap.entra import operations
 from authentik_entra_bootstrap.entra.adapter import EntraAdapter
-from authentik_entra_bootstrap.entra.error_codes import fault
+from authentik_entra_bootstrap.entra.error_codes import CODES, fault
 from authentik_entra_bootstrap.entra.token_errors import NUMBERS, OF_SYNC_IDENTITY
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,

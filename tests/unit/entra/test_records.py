@@ -212,7 +212,7 @@ def test_importing_the_codes_loads_nothing_heavy() -> None:
     import sys
 
     code = (
-        "import sys; from authentik_entra_bootstrap.entra import CODES; "
+        "import sys; from authentik_entra_bootstrap.entra.error_codes import CODES; "
         "print([name for name in ('azure.identity', 'msal', 'msgraph', 'httpx', 'pydantic') if name in sys.modules])"
     )
     command = [sys.executable, "-c", code]

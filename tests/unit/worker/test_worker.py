@@ -25,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu import Exchange, Queue
 
+import authentik_entra_bootstrap.worker as settings_module
 from authentik_entra_bootstrap import celery_app
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
@@ -34,10 +35,8 @@ from authentik_entra_bootstrap.errors import (
     Temporary,
     Throttled,
 )
-from authentik_entra_bootstrap.worker import broker, redis_broker
-from authentik_entra_bootstrap.worker import settings as settings_module
+from authentik_entra_bootstrap.worker import SettingsSource, broker, read_settings, redis_broker
 from authentik_entra_bootstrap.worker import sweep as sweeps
-from authentik_entra_bootstrap.worker.settings import SettingsSource, read_settings
 from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.session import Runtime
 

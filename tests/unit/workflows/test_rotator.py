@@ -15,7 +15,7 @@ from model_rotator import RotatorWorld, key_of
 from model_tenant import OPERATOR
 from model_world import ACCIDENTS, at_each_call
 
-from authentik_entra_bootstrap.config import ConnectionSettings
+from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.domain import FederatedCredential, KeyCredential, SecretText
 from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.errors import (
