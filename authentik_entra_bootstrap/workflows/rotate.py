@@ -25,13 +25,12 @@ from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     BootstrapError,
     ConfigError,
-    Conflict,
 )
 from authentik_entra_bootstrap.planning.adoption import belongs
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.observation import ObservedProvider
 from authentik_entra_bootstrap.planning.plan import PROOF_STEP, Step, secret_observation, secret_steps
-from authentik_entra_bootstrap.planning.preflight import refuse_tenant, refuse_unlicensed
+from authentik_entra_bootstrap.planning.preflight import refuse_foreign, refuse_tenant, refuse_unlicensed
 from authentik_entra_bootstrap.rotation.decide import (
     SecretAction,
     SecretDecision,
@@ -254,14 +253,9 @@ async def observe_connection(context: Context, desired: Desired) -> ObservedConn
         both(port.server(), both(port.license(), named_provider(port, desired))),
     )
     refuse_tenant(desired, operator)
-    tags = read_tags(application.tags)
-    if not tags.managed or tags.connection not in {None, desired.connection}:
-        raise Conflict(
-            "application-not-ours",
-            f"The application {application.app_id} does not carry this connection's tags.",
-            "Check unique_name, or run `authentik-entra bootstrap` first.",
-            facts={"app_id": application.app_id},
-        )
+    refuse_foreign(
+        desired, application, remedy="Check unique_name, or run `authentik-entra bootstrap` first."
+    )
     provider = seen.provider
     if provider is None or not belongs(provider, application, operator.tenant_id):
         found = await port.providers()

@@ -112,7 +112,7 @@ HINDRANCES: list[tuple[Callable[[World], object], str, ExitCode]] = [
     (lambda world: operator_with(world, "User.Read.All"), "entra-permission-missing", ExitCode.DENIED),
     (lambda world: world.tenant.change(owners=frozenset({"else"})), "entra-not-an-owner", ExitCode.DENIED),
     (lambda world: world.tenant.change_app(enabled=False), "application-disabled", ExitCode.ADMIN_ACTION),
-    (of_another_connection, "application-not-ours", ExitCode.ADMIN_ACTION),
+    (of_another_connection, "application-of-another-connection", ExitCode.ADMIN_ACTION),
     (lambda world: world.tenant.change_app(tags=("theirs",)), "application-not-ours", ExitCode.ADMIN_ACTION),
     (
         lambda world: vars(world.tenant).update(policy=SecretPolicy(True, addition_allowed=False)),
