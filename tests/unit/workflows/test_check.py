@@ -374,11 +374,16 @@ async def test_a_contradiction_is_believed_after_a_while(working: World) -> None
     assert "Entra ID to show the application that authentik knows" in working.reporter.waits
 
 
-async def test_looking_at_another_tenants_provider_does_not_wait(working: World) -> None:
-    working.server.stored = replace(working.server.provider_now, tenant_id="another")
+@pytest.mark.parametrize("field", ["tenant_id", "client_id"])
+async def test_looking_at_a_provider_of_another_tenant_or_application_does_not_wait(
+    working: World, field: str
+) -> None:
+    working.server.stored = replace(working.server.provider_now, **{field: "another"})
     slept = len(working.clock.slept)
-    await look(working.context(), working.desired)
+    seen = await look(working.context(), working.desired)
     assert len(working.clock.slept) == slept
+    if field == "client_id":
+        assert seen.plan.secret.reason == "the provider holds another application's client id"
 
 
 # --- side by side
