@@ -29,11 +29,6 @@ class LicenseInfo:
     ``limit_exceeded_admin``, ``read_only`` or a word newer than this code."""
     valid_until: datetime | None = None
 
-    @property
-    def allows_saving(self) -> bool:
-        """Whether the Microsoft Entra provider can be created and saved (every save needs a licence)."""
-        return self.status in {"valid", "expiry_soon", "limit_exceeded_user", "limit_exceeded_admin"}
-
 
 @dataclass(frozen=True)
 class Provider:
@@ -57,10 +52,6 @@ class Provider:
     """Slug of the application it is a backchannel provider of."""
     secret_hint: str | None = None
     """First three characters of the stored client secret, where the server gives it back (to early 2026)."""
-
-    def page(self, authentik_url: str) -> str:
-        """The provider in authentik's admin interface."""
-        return f"{authentik_url}/if/admin/#/core/providers/{self.pk}"
 
 
 @dataclass(frozen=True)

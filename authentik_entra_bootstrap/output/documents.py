@@ -101,13 +101,18 @@ def application_document(application: Application, cloud: Cloud) -> Document:
     return {**values(application, "app_id", "app_object_id"), "url": url}
 
 
+def provider_page(provider: Provider, authentik_url: str) -> str:
+    """A provider's page in authentik's admin interface."""
+    return f"{authentik_url}/if/admin/#/core/providers/{provider.pk}"
+
+
 def provider_document(provider: Provider, application_slug: str | None, authentik_url: str) -> Document:
     """A provider, and its page in authentik's admin interface."""
     return {
         "pk": int(provider.pk),
         "name": provider.name,
         "application_slug": application_slug,
-        "url": provider.page(authentik_url),
+        "url": provider_page(provider, authentik_url),
     }
 
 

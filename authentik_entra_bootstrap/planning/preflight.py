@@ -115,12 +115,17 @@ def is_this_connections(desired: Desired, deleted: DeletedApplication) -> bool:
     return tags.managed and tags.connection == desired.connection
 
 
+def allows_saving(licence: LicenseInfo) -> bool:
+    """Whether the Microsoft Entra provider can be created and saved: every save needs a licence."""
+    return licence.status in {"valid", "expiry_soon", "limit_exceeded_user", "limit_exceeded_admin"}
+
+
 def refuse_unlicensed(licence: LicenseInfo) -> None:
     """Refuse a server on which no provider can be saved.
 
     :raises AdminActionRequired: ``licence-required``.
     """
-    if not licence.allows_saving:
+    if not allows_saving(licence):
         raise AdminActionRequired(
             "licence-required",
             f"authentik's enterprise licence is {licence.status}; the Microsoft Entra ID provider cannot "

@@ -35,7 +35,7 @@ from authentik_entra_bootstrap.planning.permissions import (
     needs_ownership,
     resolve,
 )
-from authentik_entra_bootstrap.planning.preflight import refuse, refuse_tenant, unencrypted
+from authentik_entra_bootstrap.planning.preflight import allows_saving, refuse, refuse_tenant, unencrypted
 from authentik_entra_bootstrap.rotator.plan import ROLE
 from authentik_entra_bootstrap.workflows.concurrent_runs import THREADS, threads_for
 from authentik_entra_bootstrap.workflows.observe import (
@@ -304,7 +304,7 @@ def _server_lines(server: ServerInfo, licence: LicenseInfo, user: AuthentikUser)
     if licence.status == "valid":
         return [*lines, _ok("licence", licence.status)]
     remedy = "See Enterprise > Licenses in authentik."
-    if licence.allows_saving:
+    if allows_saving(licence):
         return [*lines, _warning("licence", licence.status, remedy)]
     return [*lines, _failure("licence", AdminActionRequired("licence-required", licence.status, remedy))]
 

@@ -35,6 +35,7 @@ from authentik_entra_bootstrap.domain import (
     Written,
 )
 from authentik_entra_bootstrap.errors import AdminActionRequired, AlreadyExists, Denied
+from authentik_entra_bootstrap.planning.preflight import allows_saving
 
 
 class Authentik:
@@ -163,7 +164,7 @@ class Authentik:
         return self.model.holder
 
     def _licensed(self) -> None:
-        if not self.model.licence.allows_saving:
+        if not allows_saving(self.model.licence):
             raise AdminActionRequired(
                 "licence-required", "Enterprise is required to create/update this object."
             )

@@ -13,6 +13,7 @@ import pytest
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.domain import CLOUDS, AppId, Provider, ProviderPk, TenantId
 from authentik_entra_bootstrap.errors import BootstrapError, ExitCode, RequestTrace
+from authentik_entra_bootstrap.output.documents import provider_page
 
 TRACE = RequestTrace("graph", "POST", "/applications", 403, "Authorization_RequestDenied", "r-1", "c-1")
 
@@ -87,7 +88,7 @@ def test_addresses_for_people() -> None:
     assert china.consent_page(TenantId("t"), AppId("a b&c")) == (
         "https://login.partner.microsoftonline.cn/t/adminconsent?client_id=a+b%26c"
     )
-    assert Provider(ProviderPk(3), "p", "c", "t").page("https://ak.example/sub") == (
+    assert provider_page(Provider(ProviderPk(3), "p", "c", "t"), "https://ak.example/sub") == (
         "https://ak.example/sub/if/admin/#/core/providers/3"
     )
     assert china.graph_scope == "https://microsoftgraph.chinacloudapi.cn/.default"
