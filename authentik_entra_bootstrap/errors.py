@@ -93,18 +93,27 @@ def error_of(
     *,
     trace: RequestTrace | None = None,
     facts: Mapping[str, str] | None = None,
+    retry_after: float | None = None,
+    sent: bool = True,
     **words: object,
 ) -> BootstrapError:
     """The error of a code, its texts filled with ``words``.
 
     :param table: the errors of one service.
     :param facts: machine-readable facts for JSON output; never secrets.
+    :param retry_after: seconds that the service asked to wait, for a :class:`Temporary` error.
+    :param sent: whether the service may have received the request, for an :class:`Unreachable` one.
     :raises KeyError: for a code that is not in the table.
     """
     row = table[code]
     blanks = _Blanks({name: _one_line(value) for name, value in words.items()})
     message, remedy = row.message.format_map(blanks), row.remedy.format_map(blanks)
-    return row.kind(code, message, remedy, trace=trace, facts=dict(facts or {}))
+    error = row.kind(code, message, remedy, trace=trace, facts=dict(facts or {}))
+    if isinstance(error, Temporary):
+        error.retry_after = retry_after
+    if isinstance(error, Unreachable):
+        error.sent = sent
+    return error
 
 
 class _Blanks(dict[str, str]):

@@ -13,7 +13,7 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from urllib3 import exceptions
@@ -30,7 +30,6 @@ from authentik_entra_bootstrap.errors import (
     NotFound,
     RequestTrace,
     ServiceUnavailable,
-    Temporary,
     Throttled,
     UnexpectedAnswer,
     Unreachable,
@@ -124,7 +123,7 @@ _HARMLESS_SECRET_TEXTS = (
 
 
 def _error(
-    code: str, trace: RequestTrace, facts: dict[str, str] | None = None, **values: object
+    code: str, trace: RequestTrace, facts: dict[str, str] | None = None, **values: Any
 ) -> BootstrapError:
     values |= {"method": trace.method, "path": trace.path, "status": trace.status}
     return error_of(CODES, code, trace=trace, facts=facts, **values)
@@ -150,10 +149,8 @@ def refusal(reply: Reply, permission: str, redactor: Redactor) -> BootstrapError
     if status == 400 and body is not None:
         return _validation(reply, body, redactor)
     if status == 429 or is_server_error(reply):
-        error = _error("authentik-throttled" if status == 429 else "authentik-server-error", trace)
-        if isinstance(error, Temporary):
-            error.retry_after = retry_after(reply.headers.get("retry-after"))
-        return error
+        code = "authentik-throttled" if status == 429 else "authentik-server-error"
+        return _error(code, trace, retry_after=retry_after(reply.headers.get("retry-after")))
     return unexpected(reply, f"status {status}" + (f", {redactor.text(detail)[:200]}" if detail else ""))
 
 
@@ -292,10 +289,7 @@ def too_slow(call: Call, base: str, seconds: float, *, connected: bool) -> Boots
 def _unreachable(
     what: str, call: Call, code: str = "authentik-unreachable", *, sent: bool = False
 ) -> BootstrapError:
-    error = _error(code, call.trace(), what=what)
-    if isinstance(error, Unreachable):
-        error.sent = sent
-    return error
+    return _error(code, call.trace(), what=what, sent=sent)
 
 
 def _any(causes: list[BaseException], *kinds: type[BaseException]) -> bool:

@@ -37,7 +37,7 @@ from authentik_entra_bootstrap.entra.error_codes import fault
 from authentik_entra_bootstrap.entra.graph import Graph, Query, Target, checked_guid
 from authentik_entra_bootstrap.entra.http_client import TokenService, http_client
 from authentik_entra_bootstrap.entra.operations import Operation
-from authentik_entra_bootstrap.entra.records import Json, read_claims
+from authentik_entra_bootstrap.entra.records import Json, read_claims, text_of
 from authentik_entra_bootstrap.entra.service_principals import ServicePrincipals
 from authentik_entra_bootstrap.entra.sign_in import OneToken, OperatorTokens, find_tenant, fresh_token
 from authentik_entra_bootstrap.entra.token_errors import Identity, SignIn
@@ -228,25 +228,20 @@ def _account(item: Json, *, full: bool) -> TenantUser:
     """An account; without what is not asked for where only the basic properties may be read."""
     enabled = item.get("accountEnabled")
     return TenantUser(
-        _text(item, "id"),
-        _text(item, "userPrincipalName"),
-        _text(item, "displayName"),
-        _text(item, "mail"),
-        _text(item, "mailNickname") if full else None,
+        text_of(item, "id"),
+        text_of(item, "userPrincipalName"),
+        text_of(item, "displayName"),
+        text_of(item, "mail"),
+        text_of(item, "mailNickname") if full else None,
         enabled if isinstance(enabled, bool) else None,
-        _text(item, "onPremisesImmutableId") if full else None,
+        text_of(item, "onPremisesImmutableId") if full else None,
         item.get("onPremisesSyncEnabled") is True,
     )
 
 
 def _group(item: Json) -> TenantGroup:
-    names: list[str] = [_text(item, name) for name in GROUP_PROPERTIES]
+    names: list[str] = [text_of(item, name) for name in GROUP_PROPERTIES]
     return TenantGroup(*names)
-
-
-def _text(item: Json, name: str) -> str:
-    value = item.get(name)
-    return value if isinstance(value, str) else ""
 
 
 class SignedIn(Tenant):

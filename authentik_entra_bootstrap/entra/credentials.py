@@ -171,8 +171,10 @@ class Credentials(OnGraph):
         else:
             return
         # Graph has one code for both kinds of credentials.
+        facts = refused.facts
+        policy_id = facts.get("policy_id", "?")
         raise fault(
-            "certificate-lifetime-exceeds-policy", trace=refused.trace, facts=refused.facts, **refused.facts
+            "certificate-lifetime-exceeds-policy", trace=refused.trace, facts=facts, policy_id=policy_id
         )
 
     # --- federated identity credentials

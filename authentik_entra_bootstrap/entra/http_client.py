@@ -92,9 +92,7 @@ def connection_fault(error: httpx.RequestError, network: Network, trace: Request
     if not sent and (proxy := _proxy(url, network)):
         # It, and not the host, is what could not be reached.
         where = f"{where} through the proxy {proxy.where}"
-    failure = fault(code, trace=trace, host=where, reason=reason, facts={"host": host})
-    failure.sent = sent  # type: ignore[attr-defined]  # each of these codes is an Unreachable
-    return failure
+    return fault(code, trace=trace, host=where, reason=reason, facts={"host": host}, sent=sent)
 
 
 def _proxy(url: str, network: Network) -> Proxy | None:

@@ -14,8 +14,8 @@ import httpx
 
 from authentik_entra_bootstrap.domain import TokenClaims
 from authentik_entra_bootstrap.entra.error_codes import GRAPH, fault
-from authentik_entra_bootstrap.entra.records import json_of
-from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary
+from authentik_entra_bootstrap.entra.records import json_of, text_of
+from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace
 from authentik_entra_bootstrap.planning.permissions import RULES, Lack, Rule
 from authentik_entra_bootstrap.support.network import proxy_refusal
 from authentik_entra_bootstrap.support.waiting import retry_after
@@ -176,10 +176,10 @@ def graph_fault(
     details = error.get("details")
     refused = _Refusal(
         response.status_code,
-        _text(error, "code"),
-        _text(error, "message"),
+        text_of(error, "code"),
+        text_of(error, "message"),
         tuple(
-            (_text(item, "code"), _text(item, "target"))
+            (text_of(item, "code"), text_of(item, "target"))
             for item in (details if isinstance(details, list) else ())
             if isinstance(item, Mapping)
         ),
@@ -188,9 +188,9 @@ def graph_fault(
     trace = replace(
         trace,
         service_code=refused.code or None,
-        request_id=trace.request_id or _text(inner, "request-id") or None,
+        request_id=trace.request_id or text_of(inner, "request-id") or None,
         correlation_id=headers.get("client-request-id")
-        or _text(inner, "client-request-id")
+        or text_of(inner, "client-request-id")
         or trace.correlation_id,
     )
     if refused.status == 407:
@@ -198,7 +198,7 @@ def graph_fault(
     code, status = _code(operation, refused), f"HTTP {refused.status}"
     reason = refused.message or refused.code or "no reason given"
     facts: dict[str, str] = {}
-    words: dict[str, str] = {}
+    words: dict[str, Any] = {}
     if code == "unexpected-answer":
         kind = headers.get("content-type") or "no content type"
         reason = (
@@ -217,10 +217,8 @@ def graph_fault(
     elif "policy" in code and (found := _POLICY_ID.search(refused.message)):
         facts = {"policy_id": found.group(1)}
     words |= {"service": GRAPH, "status": status, "reason": reason, "what": what}
-    failure = fault(code, trace=trace, facts=facts, policy_id=facts.get("policy_id", ""), **words)
-    if isinstance(failure, Temporary):
-        failure.retry_after = retry_after(headers.get("retry-after"))
-    return failure
+    words |= {"policy_id": facts.get("policy_id", "")}
+    return fault(code, trace=trace, facts=facts, retry_after=retry_after(headers.get("retry-after")), **words)
 
 
 def _code(operation: Operation, refused: _Refusal) -> str:
@@ -274,8 +272,3 @@ def exists_already(error: BaseException) -> bool:
 def _mapping(body: object, name: str) -> Mapping[str, Any]:
     value = body.get(name) if isinstance(body, Mapping) else None
     return value if isinstance(value, Mapping) else {}
-
-
-def _text(body: Mapping[str, Any], name: str) -> str:
-    value = body.get(name)
-    return value if isinstance(value, str) else ""

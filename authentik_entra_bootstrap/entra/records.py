@@ -245,14 +245,15 @@ def read_claims(token: str) -> TokenClaims:
     expires = claims.get("exp")
     return TokenClaims(
         tenant_id=TenantId(tenant),
-        object_id=_text(claims.get("oid")) or "",
-        app_id=AppId(_text(claims.get("appid")) or _text(claims.get("azp")) or ""),
+        object_id=text_of(claims, "oid"),
+        app_id=AppId(text_of(claims, "appid") or text_of(claims, "azp")),
         roles=_set(claims.get("roles")),
         scopes=_set(claims.get("scp")),
         directory_roles=_set(claims.get("wids")),
-        user_principal_name=_text(claims.get("upn"))
-        or _text(claims.get("preferred_username"))
-        or _text(claims.get("unique_name")),
+        user_principal_name=text_of(claims, "upn")
+        or text_of(claims, "preferred_username")
+        or text_of(claims, "unique_name")
+        or None,
         expires_on=datetime.fromtimestamp(expires, UTC) if isinstance(expires, int | float) else None,
     )
 
@@ -314,8 +315,10 @@ def _payload(token: str) -> dict[str, object] | None:
     return value if isinstance(value, dict) else None
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+def text_of(body: Fields, name: str) -> str:
+    """A text; empty where it is missing or something else."""
+    value = body.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _set(value: object) -> frozenset[str]:

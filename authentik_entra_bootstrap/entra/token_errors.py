@@ -17,7 +17,7 @@ import httpx
 from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.entra.error_codes import LOGIN_SERVICE, fault
 from authentik_entra_bootstrap.entra.records import json_of
-from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace, Temporary
+from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace
 from authentik_entra_bootstrap.support.network import proxy_refusal
 from authentik_entra_bootstrap.support.waiting import retry_after
 
@@ -118,10 +118,8 @@ def token_fault(sign_in: SignIn, response: httpx.Response, *, now: datetime | No
         code = "operator-credential-invalid"
     words = _words(sign_in, str(refused.get("error_description") or "").partition("\n")[0].strip() or error)
     facts = {"aadsts": str(numbers[0])} if numbers else {}
-    failure = fault(code, trace=trace, status=f"HTTP {status}", facts=facts, off=off, **words)
-    if isinstance(failure, Temporary):
-        failure.retry_after = retry_after(headers.get("retry-after"))
-    return failure
+    wait = retry_after(headers.get("retry-after"))
+    return fault(code, trace=trace, status=f"HTTP {status}", facts=facts, retry_after=wait, off=off, **words)
 
 
 def clock_off(told: datetime | None, now: datetime) -> str:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from authentik_entra_bootstrap.domain import SecretText
@@ -226,22 +226,29 @@ def write_new(path: Path, secret: SecretText) -> None:
     """
     refuse_existing(path)
     try:
-        # mkstemp creates it with mode 0600. The hard link fails if the file was created meanwhile.
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secret.reveal().encode())
-                file.flush()
-                os.fsync(file.fileno())
-            _link_or_replace(Path(name), path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                Path(name).unlink()
+        # The hard link fails if the file was created meanwhile.
+        with _written_beside(path, secret) as made:
+            _link_or_replace(made, path)
     except FileExistsError:
         refuse_existing(path)
         raise
     except OSError as error:
         raise unwritable(path, error.strerror or type(error).__name__) from None
+
+
+@contextlib.contextmanager
+def _written_beside(place: Path, secret: SecretText, mode: int = 0o600) -> Iterator[Path]:
+    """A new file in the same folder that holds a secret; removed where the body leaves it there."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
+            file.write(secret.reveal().encode())
+            file.flush()
+            os.fsync(file.fileno())
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def _link_or_replace(made: Path, path: Path) -> None:
@@ -276,17 +283,8 @@ def replace_secret(path: Path, secret: SecretText) -> None:
     """
     place = path.resolve()
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(descriptor, stat.S_IMODE(place.stat().st_mode))
-                file.write(secret.reveal().encode())
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(place)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                Path(name).unlink()
+        with _written_beside(place, secret, stat.S_IMODE(place.stat().st_mode)) as made:
+            made.replace(place)
         folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
