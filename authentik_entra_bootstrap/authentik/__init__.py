@@ -156,6 +156,7 @@ class AuthentikPort(Protocol):
         """Make authentik sign in with the secret it stores by syncing a user that does not exist.
 
         :returns: request id of the call. Its answer proves nothing; read :meth:`proof_task`.
+        :raises NotFound: no such provider.
         """
 
     async def proof_task(self, pk: ProviderPk, provider_name: str, probe_id: int) -> TaskRecord | None:
@@ -178,7 +179,10 @@ class AuthentikPort(Protocol):
         """
 
     async def sync_status(self, pk: ProviderPk) -> SyncStatus:
-        """authentik's own view of its last sync."""
+        """authentik's own view of its last sync.
+
+        :raises NotFound: no such provider.
+        """
 
     async def last_change(self, pk: ProviderPk) -> ProviderChange | None:
         """The newest audit event that created or changed the provider.

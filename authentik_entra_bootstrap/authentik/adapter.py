@@ -151,10 +151,7 @@ class Accounts(Part):
         return await self._named(USERS, "username", username, _account)
 
     async def create_account(self, username: str) -> Account:
-        """Make a service account.
-
-        By the users' own list: ``service_account/`` would also make an app password, one credential more.
-        """
+        """Make a service account by the users' own list: ``service_account/`` would also make an app password."""
         body = {"username": username, "name": username, "type": "service_account", "groups": []}
         body["path"] = SERVICE_ACCOUNTS_PATH
         return await self._make(USERS, body, _account, lambda: self.account(username))

@@ -103,10 +103,7 @@ class Blueprints(Server):
         return Written(self._api.read(reply, self._result), reply.request_id)
 
     async def save_blueprint(self, name: str, content: str) -> BlueprintInstance:
-        """Create the instance, or give the one of that name this content.
-
-        :raises Conflict: ``blueprint-refused``.
-        """
+        """Create the instance, or give the one of that name this content."""
         found = await self._stored(name)
         body = {"name": name, "content": content, "context": {}, "enabled": True}
         try:

@@ -124,10 +124,7 @@ class Providers(Server):
     async def update_provider(
         self, pk: ProviderPk, changes: Mapping[str, object], secret: SecretText | None = None
     ) -> Written[Provider]:
-        """Change fields and, where given, the secret. Repeated on lost answers: once more changes nothing.
-
-        :raises NotFound: no such provider.
-        """
+        """Change fields and, where given, the secret. Repeated on lost answers: once more changes nothing."""
         body = provider_body(changes, await self._known_server())
         secrets = {} if secret is None else {"client_secret": secret}
         return await self._api.write(PROVIDERS.call("PATCH", pk, body=body, secrets=secrets), provider)

@@ -15,10 +15,10 @@ from pydantic_core import to_jsonable_python
 from authentik_entra_bootstrap.domain import SecretText
 from authentik_entra_bootstrap.domain.times import read_time
 from authentik_entra_bootstrap.errors import ConfigError, RequestTrace
+from authentik_entra_bootstrap.support.network import read_json
 
 Query = Sequence[tuple[str, str]]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _VERBS = {"GET": "view", "OPTIONS": "view", "POST": "add", "PATCH": "change", "DELETE": "delete"}
 
 
@@ -149,15 +149,10 @@ class Reply:
 
         :raises Malformed: it is none.
         """
-        # By itself, json would let halves of surrogate pairs through, which nothing can print or send.
-        text = self.data.decode("utf-8", "replace")
         try:
-            parsed: object = json.loads(text, parse_constant=_refuse)
-            if _SURROGATE.search(text):
-                parsed = json.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
-        except (ValueError, RecursionError):
+            return read_json(self.data)
+        except ValueError:
             raise Malformed("its body is no JSON") from None
-        return parsed
 
     def json_or_none(self) -> object:
         """The body as JSON if it says so and is; ``None`` otherwise."""
@@ -165,10 +160,6 @@ class Reply:
             return self.json() if self.is_json else None
         except Malformed:
             return None
-
-
-def _refuse(constant: str) -> object:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def typed(model: Any, values: Mapping[str, object]) -> dict[str, object]:

@@ -115,12 +115,7 @@ class Server(Part):
     _reading: asyncio.Future[ServerInfo] | None = None
 
     async def server(self) -> ServerInfo:
-        """Version and the provider's fields, by ``OPTIONS``, or by the schema where the token may not create.
-
-        :raises Denied: ``authentik-token-invalid``.
-        :raises ConfigError: ``authentik-not-found-at-url``.
-        :raises UnsupportedServer: ``unsupported-authentik-shape``.
-        """
+        """Version and the provider's fields, by ``OPTIONS``, or by the schema where the token may not create."""
         self._reading = asyncio.ensure_future(self._read_server())
         return await self._reading
 

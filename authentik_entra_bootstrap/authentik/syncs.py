@@ -71,11 +71,7 @@ class Syncs(Part):
     """Sync calls, tasks and linked users of one provider."""
 
     async def request_proof(self, pk: ProviderPk, probe_id: int) -> str | None:
-        """Ask for the sync of a user that does not exist. The answer proves nothing.
-
-        :raises Denied: ``authentik-permission-missing``.
-        :raises NotFound: no such provider.
-        """
+        """Ask for the sync of a user that does not exist. The answer proves nothing."""
         wanted = {"sync_object_model": USER_MODEL, "sync_object_id": str(probe_id)}
         call = PROVIDERS.call(
             "POST",
@@ -135,10 +131,7 @@ class Syncs(Part):
         return tuple(item.name for item, state in states if state.is_running)
 
     async def sync_status(self, pk: ProviderPk) -> SyncStatus:
-        """authentik's own view of the last sync.
-
-        :raises NotFound: no such provider.
-        """
+        """authentik's own view of the last sync."""
         reply = await self._api.repeat(PROVIDERS.call("GET", pk, "sync/status/"))
         return self._api.read(reply, sync_status)
 
@@ -171,10 +164,7 @@ class AuditTrail(Part):
     """Reads and writes authentik's events. authentik ignores filters that it does not know: each event is looked at."""
 
     async def last_change(self, pk: ProviderPk) -> ProviderChange | None:
-        """The newest event that created or changed the provider.
-
-        :raises Denied: ``authentik-permission-missing``.
-        """
+        """The newest event that created or changed the provider."""
         app, _, model = PROVIDERS.label.partition(".")
 
         def of_provider(event: object) -> ProviderChange | None:
@@ -197,10 +187,7 @@ class AuditTrail(Part):
         return replace(changes[0], earlier=tuple(entry.request_id for entry in changes[1:]))
 
     async def emit_event(self, action: str, context: Mapping[str, object]) -> None:
-        """Write an event, best effort.
-
-        :raises Denied: the token may not.
-        """
+        """Write an event, best effort."""
         try:
             body = typed(EventRequest, {"action": action, "app": EVENT_APP, "context": dict(context)})
             await self._api.once(EVENTS.call("POST", body=body))
@@ -210,10 +197,7 @@ class AuditTrail(Part):
             _log.debug("audit event %s not written: %s", action, error.code)
 
     async def own_events(self, connection: str) -> tuple[OwnEvent, ...]:
-        """The newest events of our own about a connection, newest first.
-
-        :raises Denied: ``authentik-permission-missing``.
-        """
+        """The newest events of our own about a connection, newest first."""
 
         def own(event: object) -> OwnEvent | None:
             fields = mapping(event)

@@ -40,6 +40,7 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.domain.times import http_date, read_time
 from authentik_entra_bootstrap.entra.error_codes import GRAPH, LOGIN_SERVICE, fault
 from authentik_entra_bootstrap.errors import BootstrapError, RequestTrace
+from authentik_entra_bootstrap.support.network import read_json
 
 Fields = Mapping[str, Any]
 
@@ -91,17 +92,11 @@ def answered(response: httpx.Response, trace: RequestTrace) -> Json:
 
 
 def json_of(content: bytes) -> object:
-    """What JSON text stands for; ``None`` for everything that is none, or nested too deeply to be read.
-
-    Halves of surrogate pairs, which nothing can write again, become question marks.
-    """
+    """What JSON text stands for; ``None`` for everything else."""
     try:
-        value: object = json.loads(content.decode("utf-8-sig"))
-        if b"\\u" in content:
-            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
-    except (ValueError, RecursionError):
+        return read_json(content)
+    except ValueError:
         return None
-    return value
 
 
 def application(body: Fields) -> Application:

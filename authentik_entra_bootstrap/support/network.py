@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import ssl
@@ -34,6 +35,8 @@ _SYSTEM = (
     "/etc/ssl/ca-bundle.pem",  # openSUSE
     "/etc/ssl/cert.pem",  # macOS, BSD
 )
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 Stamp = tuple[int, int, int]
 
@@ -151,6 +154,27 @@ def stamp(file: str | Path) -> Stamp:
     """
     status = Path(file).stat()
     return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+# --- answers
+
+
+def read_json(content: bytes) -> object:
+    """What JSON text stands for. Halves of surrogate pairs, which nothing can print or send, become question marks.
+
+    :raises ValueError: it is none, or nested too deeply to be read.
+    """
+    try:
+        value: object = json.loads(content.decode("utf-8-sig", "replace"), parse_constant=_refuse)
+        if _SURROGATE.search(content):
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON")
 
 
 # --- why a connection failed, for both services, brokers and leases
