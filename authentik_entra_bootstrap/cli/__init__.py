@@ -42,7 +42,15 @@ _COMMANDS: Mapping[str, str] = {
     "explain": "what an error code or an alarm means, and what to do about it",
     "completion": "the completion script for bash, zsh or fish",
 }
-_MODULES = {"plan": "bootstrap", "verify": "status", "explain": "help", "completion": "help"}
+_MODULES = {
+    "plan": "bootstrap",
+    "consent": "bootstrap",
+    "teardown": "bootstrap",
+    "check": "status",
+    "verify": "status",
+    "explain": "help",
+    "completion": "help",
+}
 """Of the commands that share a module; the others have one of their name."""
 
 

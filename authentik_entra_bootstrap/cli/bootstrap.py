@@ -1,4 +1,7 @@
-"""``authentik-entra plan`` and ``authentik-entra bootstrap``: show the plan, ask once, apply it, prove it."""
+"""``authentik-entra plan``, ``bootstrap``, ``consent`` and ``teardown``: make a connection, and remove it.
+
+Each shows its plan first, and asks once before it changes anything.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,13 @@ from authentik_entra_bootstrap.cli.options import (
     provisioning,
     yes_option,
 )
-from authentik_entra_bootstrap.cli.prompts import ON_A_TERMINAL, Declined, confirm, confirm_scope
+from authentik_entra_bootstrap.cli.prompts import (
+    ON_A_TERMINAL,
+    Declined,
+    check_answerable,
+    confirm,
+    confirm_scope,
+)
 from authentik_entra_bootstrap.cli.runner import Result, run_connection
 from authentik_entra_bootstrap.errors import ExitCode
 
@@ -178,3 +187,96 @@ def report_missing_consent(session: Session, terminal: Terminal, error: ConsentR
     show_consent_request(terminal, error.state, cloud)
     terminal.error(error)
     return error.exit_code, {"error": error_document(error), **consent_document(error.state, cloud)}
+
+
+@click.command()
+@common
+@click.option("--url", "url_only", is_flag=True, help="Print the admin consent address and nothing else.")
+@click.option("--wait", is_flag=True, help="Wait until everything is granted, then continue with bootstrap.")
+@click.option("-y", "--yes", is_flag=True, help="With --wait: apply without asking.")
+@accept_scope_option
+def consent(options: Options, url_only: bool, wait: bool, yes: bool, accept_scope_change: bool) -> int:
+    """Show which permissions are granted, and what to send to an administrator for the others.
+
+    Exit code 0 when nothing is missing, else 5. Changes nothing without --wait.
+    """
+    from authentik_entra_bootstrap.output import checks
+    from authentik_entra_bootstrap.planning.consent import ConsentRequired, consent_required
+    from authentik_entra_bootstrap.workflows.consent import await_consent, see_consent
+
+    if url_only and (wait or options.json):
+        raise click.UsageError("--url goes with neither --wait nor --output json.")
+    if (yes or accept_scope_change) and not wait:
+        raise click.UsageError(f"{'--yes' if yes else '--accept-scope-change'} goes with --wait only.")
+
+    async def body(session: Session, terminal: Terminal) -> Result:
+        seen = await see_consent(session.context, session.desired)
+        cloud = session.settings.resolved_cloud()
+        if url_only:
+            terminal.copyable(checks.consent_url(seen, cloud))
+            return ExitCode.DONE, {}
+        if not wait:
+            checks.show_consent(terminal, seen, cloud)
+            if not seen.complete:
+                return report_missing_consent(session, terminal, consent_required(seen))
+            return ExitCode.DONE, checks.consent_document(seen, cloud)
+        if not seen.complete:
+            # Said now, not after the wait.
+            check_answerable(options, yes=yes)
+            # A wait for a person is never silent, whatever reads our standard output.
+            terminal.quiet = False
+            checks.show_consent(terminal, seen, cloud)
+            checks.show_consent_request(terminal, seen, cloud, announce=True)
+            count = f"{len(seen.missing)} of {len(seen.permissions)}"
+            terminal.announce(f"Waiting for an administrator to grant {count} permissions.")
+            try:
+                await await_consent(session.context, session.desired, seen)
+            except ConsentRequired as error:
+                return report_missing_consent(session, terminal, error)
+        return await apply(session, terminal, options, yes=yes, accept_scope_change=accept_scope_change)
+
+    return run_connection("consent", options, body)
+
+
+@click.command()
+@common
+@click.option("-y", "--yes", is_flag=True, help="Remove without asking.")
+@click.option(
+    "--keep-application",
+    is_flag=True,
+    help="Leave the application in Entra ID; remove only our client secrets and tags from it.",
+)
+@click.option(
+    "--purge", is_flag=True, help="Delete the application permanently instead of leaving it restorable."
+)
+def teardown(options: Options, yes: bool, keep_application: bool, purge: bool) -> int:
+    """Remove a connection from both sides: only what this tool created, authentik first.
+
+    Shows what is deleted, what is deleted with it and what is kept, and asks once. Provisioned users and groups are
+    not touched. Running it again finishes what an interrupted run began.
+    """
+    from authentik_entra_bootstrap.output.plan import show_teardown, show_teardown_plan, teardown_document
+    from authentik_entra_bootstrap.planning.differences import Target
+    from authentik_entra_bootstrap.planning.teardown import plan_teardown
+    from authentik_entra_bootstrap.workflows.teardown import look_before_teardown, teardown
+
+    if keep_application and purge:
+        raise click.UsageError("--keep-application and --purge exclude each other.")
+
+    async def body(session: Session, terminal: Terminal) -> Result:
+        seen = await look_before_teardown(session.context, session.desired)
+        plan = plan_teardown(session.desired, seen, keep_application=keep_application, purge=purge)
+        show_teardown_plan(terminal, plan, session.authentik_url)
+        if not plan.steps:
+            terminal.next_steps(("authentik-entra bootstrap", "makes the connection, after a question"))
+            return ExitCode.DONE, teardown_document(plan, ())
+        question = f"Remove all of this for connection {session.desired.connection}?"
+        confirm(options, question, yes=yes, otherwise=ON_A_TERMINAL)
+        async with session.alone():
+            done = await teardown(session.context, plan, purge=purge)
+        show_teardown(terminal, plan, done)
+        if not purge and any(step.target is Target.APPLICATION for step in done):
+            terminal.next_steps(("authentik-entra teardown --purge", "deletes the application permanently"))
+        return ExitCode.DONE, teardown_document(plan, done)
+
+    return run_connection("teardown", options, body)

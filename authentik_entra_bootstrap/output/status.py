@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from authentik_entra_bootstrap.domain import Cloud, Renewal
+from authentik_entra_bootstrap.domain.application_tags import ClassifiedSecret, SecretStatus
 from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.domain.times import parse_time
 from authentik_entra_bootstrap.output.documents import (
@@ -26,7 +27,6 @@ from authentik_entra_bootstrap.output.plan import drift_document, show_drift
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.output.timeline import PLAIN, UNICODE, WIDTH, Scale, bar
 from authentik_entra_bootstrap.rotation.proof import Evidence
-from authentik_entra_bootstrap.rotation.secret_status import ClassifiedSecret, SecretStatus
 from authentik_entra_bootstrap.workflows.metrics import CREDENTIALS, EXPIRY, HEALTHY, PROOF, RENEW, ROTATION
 from authentik_entra_bootstrap.workflows.status import Alarm, Status, about
 

@@ -22,14 +22,12 @@ from authentik_entra_bootstrap.domain import (
     Provider,
     TokenClaims,
 )
-from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, read_tags
+from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, classify_secrets, read_tags
 from authentik_entra_bootstrap.errors import Conflict
-from authentik_entra_bootstrap.planning.adoption import belongs
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.permissions import REMOVE
 from authentik_entra_bootstrap.planning.plan import Step, secret_name
-from authentik_entra_bootstrap.planning.preflight import is_this_connections, refuse_foreign
-from authentik_entra_bootstrap.rotation.secret_status import classify_secrets
+from authentik_entra_bootstrap.planning.preflight import belongs, is_this_connections, refuse_foreign
 
 PEOPLE_STAY = (
     "Users and groups that authentik provisioned into the tenant stay as they are. "

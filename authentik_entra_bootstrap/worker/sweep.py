@@ -17,11 +17,10 @@ import structlog
 
 from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.domain import INTERACTIVE_LOGINS, Application, Desired
-from authentik_entra_bootstrap.domain.application_tags import read_tags
+from authentik_entra_bootstrap.domain.application_tags import attention, read_tags, urgency
 from authentik_entra_bootstrap.entra import EntraPort
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Denied, Temporary
 from authentik_entra_bootstrap.rotation.decide import SecretAction
-from authentik_entra_bootstrap.rotation.secret_status import attention, urgency
 from authentik_entra_bootstrap.support.waiting import run_limit
 from authentik_entra_bootstrap.worker import Settings
 from authentik_entra_bootstrap.worker.broker import RUN_LIMIT

@@ -18,10 +18,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, ParamSpec
 
 from authentik_entra_bootstrap.domain import Application, Desired
+from authentik_entra_bootstrap.domain.application_tags import SecretStatus, classify_secrets
 from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.errors import ConfigError
 from authentik_entra_bootstrap.planning.expiry import Expiry, ExpiryKind
-from authentik_entra_bootstrap.rotation.secret_status import SecretStatus, classify_secrets
 from authentik_entra_bootstrap.support.logs import Happening, Kind, SecretDates, record
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from authentik_entra_bootstrap.domain import (
     Desired,
     SecretPolicy,
 )
+from authentik_entra_bootstrap.domain.application_tags import SecretStatus, classify_secrets
 from authentik_entra_bootstrap.entra import EntraPort
 from authentik_entra_bootstrap.errors import BootstrapError, Denied
 from authentik_entra_bootstrap.planning.expiry import (
@@ -32,7 +33,6 @@ from authentik_entra_bootstrap.planning.expiry import (
     secret_expiries,
     token_expiries,
 )
-from authentik_entra_bootstrap.rotation.secret_status import SecretStatus, classify_secrets
 from authentik_entra_bootstrap.rotator.plan import TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.workflows.check import CheckLine, Level
 from authentik_entra_bootstrap.workflows.observe import application_by_tags

@@ -19,18 +19,22 @@ from authentik_entra_bootstrap.domain import (
     ProviderChange,
     TokenClaims,
 )
-from authentik_entra_bootstrap.domain.application_tags import read_tags
+from authentik_entra_bootstrap.domain.application_tags import Attention, attention, read_tags
 from authentik_entra_bootstrap.domain.policy import grantable_end
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     BootstrapError,
     ConfigError,
 )
-from authentik_entra_bootstrap.planning.adoption import belongs
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.observation import ObservedProvider
 from authentik_entra_bootstrap.planning.plan import PROOF_STEP, Step, secret_observation, secret_steps
-from authentik_entra_bootstrap.planning.preflight import refuse_foreign, refuse_tenant, refuse_unlicensed
+from authentik_entra_bootstrap.planning.preflight import (
+    belongs,
+    refuse_foreign,
+    refuse_tenant,
+    refuse_unlicensed,
+)
 from authentik_entra_bootstrap.rotation.decide import (
     SecretAction,
     SecretDecision,
@@ -40,7 +44,6 @@ from authentik_entra_bootstrap.rotation.decide import (
 )
 from authentik_entra_bootstrap.rotation.phases import PhaseResult, entry
 from authentik_entra_bootstrap.rotation.proof import Evidence
-from authentik_entra_bootstrap.rotation.secret_status import Attention, attention
 from authentik_entra_bootstrap.workflows.concurrent_runs import wait_for_other_syncs
 from authentik_entra_bootstrap.workflows.observe import (
     SETTLING,

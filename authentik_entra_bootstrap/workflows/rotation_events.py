@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from authentik_entra_bootstrap.domain import Application, ClientSecret, Desired, OwnEvent
+from authentik_entra_bootstrap.domain.application_tags import SecretStatus, classify_secrets
 from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.domain.times import in_words
 from authentik_entra_bootstrap.errors import BootstrapError, Denied, Temporary
 from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotation.decide import State
 from authentik_entra_bootstrap.rotation.phases import Phase
-from authentik_entra_bootstrap.rotation.secret_status import SecretStatus, classify_secrets
 from authentik_entra_bootstrap.support.logs import Happening, Kind, Listener, SecretDates, record, tell
 from authentik_entra_bootstrap.workflows import metrics
 from authentik_entra_bootstrap.workflows.concurrent_runs import ANOTHER_RUN, BUSY

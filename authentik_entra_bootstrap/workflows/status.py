@@ -7,6 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from authentik_entra_bootstrap.domain import ClientSecret, Desired, KeyId, SyncStatus, TaskRecord
+from authentik_entra_bootstrap.domain.application_tags import (
+    Attention,
+    ClassifiedSecret,
+    SecretStatus,
+    attention,
+    classify_secrets,
+)
 from authentik_entra_bootstrap.domain.times import in_words
 from authentik_entra_bootstrap.errors import Denied
 from authentik_entra_bootstrap.planning.differences import Difference
@@ -20,13 +27,6 @@ from authentik_entra_bootstrap.rotation.proof import (
     is_full_sync,
     last_failure,
     last_sign_in,
-)
-from authentik_entra_bootstrap.rotation.secret_status import (
-    Attention,
-    ClassifiedSecret,
-    SecretStatus,
-    attention,
-    classify_secrets,
 )
 from authentik_entra_bootstrap.workflows.monitoring import monitor
 from authentik_entra_bootstrap.workflows.planning import Prepared

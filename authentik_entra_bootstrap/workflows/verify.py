@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from authentik_entra_bootstrap.domain import Provider
+from authentik_entra_bootstrap.domain.application_tags import SecretStatus, classify_secrets
 from authentik_entra_bootstrap.errors import BootstrapError, Temporary, VerificationFailed
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.plan import Plan, secret_name
 from authentik_entra_bootstrap.rotation.proof import UNNAMED, Evidence, Reading, Verdict, read_task
-from authentik_entra_bootstrap.rotation.secret_status import SecretStatus, classify_secrets
 from authentik_entra_bootstrap.support.waiting import CONSUMER
 from authentik_entra_bootstrap.workflows.concurrent_runs import THREADS, running_syncs, threads_for
 from authentik_entra_bootstrap.workflows.session import Context, both

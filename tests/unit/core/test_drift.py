@@ -33,12 +33,11 @@ from authentik_entra_bootstrap.domain import (
 )
 from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.errors import Conflict
-from authentik_entra_bootstrap.planning.adoption import resolve_names
 from authentik_entra_bootstrap.planning.differences import Action, Difference, Target
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.permissions import resolve
 from authentik_entra_bootstrap.planning.plan import Plan, make_plan
-from authentik_entra_bootstrap.planning.preflight import refuse
+from authentik_entra_bootstrap.planning.preflight import refuse, resolve_names
 
 Pair = tuple[ObservedEntra, ObservedAuthentik]
 Change = Callable[[ObservedEntra, ObservedAuthentik], Pair]

@@ -9,14 +9,16 @@ import pytest
 
 from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.domain import AppId, Application, AppObjectId, ClientSecret, KeyId
-from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, Delivered, Previous
-from authentik_entra_bootstrap.domain.policy import renew_at
-from authentik_entra_bootstrap.rotation.secret_status import (
+from authentik_entra_bootstrap.domain.application_tags import (
+    ApplicationTags,
+    Delivered,
+    Previous,
     SecretStatus,
     attention,
     classify_secrets,
     urgency,
 )
+from authentik_entra_bootstrap.domain.policy import renew_at
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DESIRED = ConnectionSettings().desired()

@@ -21,13 +21,13 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipal,
     ServicePrincipalObjectId,
 )
+from authentik_entra_bootstrap.domain.application_tags import SecretStatus
 from authentik_entra_bootstrap.errors import (
     AdminActionRequired,
     AlreadyExists,
     ConfigError,
 )
 from authentik_entra_bootstrap.planning.differences import Action
-from authentik_entra_bootstrap.rotation.secret_status import SecretStatus
 from authentik_entra_bootstrap.workflows.planning import prepare
 from authentik_entra_bootstrap.workflows.status import look_at_status
 
