@@ -338,4 +338,4 @@ def wrapped(line: Text, width: int, hang: int) -> Iterator[Text]:
             yield indent + line[start:end]
             indent, start = Text(" " * min(hang, width // 2)), word.end() - len(word[0].lstrip())
         end = word.end()
-    yield indent + line[start:]
+    yield indent + line[start:end]
