@@ -1,7 +1,8 @@
 """Signing in through azure-identity: the operator by any of its credentials, an application by its secret or key.
 
 Heavy (azure-identity, MSAL). Applications sign in by the asynchronous credentials, people by the synchronous ones in a
-thread of their own; both on azure-core's own transports.
+thread of their own. Both send by this program's HTTP client: one deadline, one size limit, one list of connection
+errors.
 """
 
 from __future__ import annotations
