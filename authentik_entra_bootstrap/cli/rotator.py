@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from authentik_entra_bootstrap.config import SettingsFile
     from authentik_entra_bootstrap.config.connection import ConnectionSettings
     from authentik_entra_bootstrap.output.terminal import Terminal
-    from authentik_entra_bootstrap.workflows.rotator import Wanted
     from authentik_entra_bootstrap.workflows.rotator_certificates import RotatorContext
     from authentik_entra_bootstrap.workflows.session import Runtime
 
@@ -63,9 +61,7 @@ def create(options: Options, certificate_file: Path | None, lifetime: timedelta,
 
     Running it again resumes; it also makes the rotator owner of connections that came later.
     """
-    from authentik_entra_bootstrap.workflows.rotator import Wanted
-
-    return _apply("rotator create", options, Wanted(key_file=certificate_file, lifetime=lifetime), yes=yes)
+    return _apply("rotator create", options, yes, key_file=certificate_file, lifetime=lifetime)
 
 
 @rotator.command(short_help="roll its certificate: add, prove, later remove the old one")
@@ -96,10 +92,13 @@ def renew(
     Name a file that does not exist yet for a new key. Named with the present file, a run proves that certificate and
     removes replaced ones whose overlap is over.
     """
-    from authentik_entra_bootstrap.workflows.rotator import Wanted
-
-    wanted = Wanted(key_file=certificate_file, lifetime=lifetime, overlap=key_overlap, force=now)
-    return _apply("rotator renew", options, wanted, yes=yes, renew=True)
+    return _apply(
+        *("rotator renew", options, yes),
+        key_file=certificate_file,
+        lifetime=lifetime,
+        overlap=key_overlap,
+        force=now,
+    )
 
 
 @rotator.command(short_help="sign in with tokens of Kubernetes or GitHub instead of a certificate")
@@ -127,9 +126,7 @@ def federate(options: Options, token_file: Path | None, yes: bool, **words: str 
 
     Makes the application, its permission and its ownerships where they are missing, as `create` does.
     """
-    from authentik_entra_bootstrap.workflows.rotator import Wanted
-
-    return _apply("rotator federate", options, Wanted(assertion_file=token_file), yes=yes, words=words)
+    return _apply("rotator federate", options, yes, words, assertion_file=token_file)
 
 
 @rotator.command(short_help="show its permission, certificates and owned applications")
@@ -154,18 +151,12 @@ def show(options: Options, check: bool) -> int:
 
 
 def _apply(
-    command: str,
-    options: Options,
-    wanted: Wanted,
-    *,
-    yes: bool,
-    renew: bool = False,
-    words: Mapping[str, str | None] | None = None,
+    command: str, options: Options, yes: bool, words: Mapping[str, str | None] | None = None, **asked: Any
 ) -> int:
     """Show the plan, ask once, carry it out, prove it.
 
-    :param renew: refuse where there is no rotator yet.
     :param words: what ``federate`` was told; ``None`` for the others.
+    :param asked: fields of :class:`Wanted`.
     """
     from authentik_entra_bootstrap.output.rotator import (
         rotator_outcome_document,
@@ -174,32 +165,31 @@ def _apply(
         show_rotator_steps,
     )
     from authentik_entra_bootstrap.rotator.credentials import check_key_lifetime, federated_credential
-    from authentik_entra_bootstrap.workflows.rotator import apply_rotator, prepare_rotator
+    from authentik_entra_bootstrap.workflows.rotator import RotatorRun, Wanted
 
     async def body(
         settings: tuple[ConnectionSettings, ...], terminal: Terminal, context: RotatorContext
     ) -> Result:
         cloud = settings[0].resolved_cloud()
-        asked = wanted
-        if words is not None:
-            asked = replace(wanted, federated=federated_credential(cloud.name, **words))
-        check_key_lifetime(asked.lifetime)
-        desired = [item.desired() for item in settings]
-        prepared = await prepare_rotator(context, desired, asked)
-        if renew and prepared.seen.application is None:
+        federated = None if words is None else federated_credential(cloud.name, **words)
+        wanted = Wanted(federated=federated, **asked)
+        check_key_lifetime(wanted.lifetime)
+        run = RotatorRun(context, [item.desired() for item in settings], wanted)
+        plan = await run.prepare()
+        if command == "rotator renew" and run.seen.application is None:
             raise ConfigError(
                 "rotator-missing",
                 "There is no rotator in this tenant to renew the certificate of.",
                 "Make it first: `authentik-entra rotator create`.",
             )
-        show_rotator_plan(terminal, prepared.plan, prepared.seen)
-        if prepared.plan.changes:
+        show_rotator_plan(terminal, plan, run.seen)
+        if plan.changes:
             confirm(options, "Apply this plan?", yes=yes, otherwise=ON_A_TERMINAL)
-        outcome = await apply_rotator(context, desired, prepared, asked)
-        show_rotator_outcome(terminal, outcome, prepared.plan, cloud, asked)
-        if command == "rotator create" and prepared.plan.changes:
+        evidence = await run.apply()
+        show_rotator_outcome(terminal, run, evidence, cloud)
+        if command == "rotator create" and plan.changes:
             show_rotator_steps(terminal)
-        return ExitCode.DONE, rotator_outcome_document(outcome, prepared.plan, cloud, context.now(), asked)
+        return ExitCode.DONE, rotator_outcome_document(run, evidence, cloud, context.now())
 
     return _run(command, options, body)
 
@@ -300,15 +290,13 @@ def token(options: Options, file: Path, purpose: str, yes: bool) -> int:
             terminal.evidence(evidence)
             terminal.say(f"  For {purpose}:")
             terminal.copyable(f"  export AUTHENTIK_TOKEN_FILE={place}")
-            as_rotation = " --as rotation" if purpose == "rotation" else ""
-            schedule = (
-                "authentik-entra schedule systemd",
-                "files that rotate unattended",
-            )
-            terminal.next_steps(
-                (f"authentik-entra check{as_rotation}", f"looks at what {purpose} needs"),
-                *([schedule] if as_rotation else []),
-            )
+            if purpose == "rotation":
+                terminal.next_steps(
+                    ("authentik-entra check --as rotation", "looks at what rotation needs"),
+                    ("authentik-entra schedule systemd", "files that rotate unattended"),
+                )
+            else:
+                terminal.next_steps(("authentik-entra check", "looks at what bootstrap needs"))
         return ExitCode.DONE, account_document(seen, steps, evidence, file)
 
     def job(settings_file: SettingsFile, terminal: Terminal, runtime: Runtime) -> Result:

@@ -21,11 +21,17 @@ from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotator.credentials import KEY_NAME, renew_key_at
-from authentik_entra_bootstrap.rotator.plan import UNIQUE_NAME, RotatorPlan, RotatorSeen, shortcomings
-from authentik_entra_bootstrap.workflows.service_account import AccountSeen, AccountStep
+from authentik_entra_bootstrap.rotator.plan import (
+    UNIQUE_NAME,
+    RotatorPlan,
+    RotatorSeen,
+    RotatorStep,
+    shortcomings,
+)
+from authentik_entra_bootstrap.workflows.service_account import AccountSeen
 
 if TYPE_CHECKING:
-    from authentik_entra_bootstrap.workflows.rotator import RotatorOutcome, Wanted
+    from authentik_entra_bootstrap.workflows.rotator import RotatorRun
 
 
 def show_rotator_plan(terminal: Terminal, plan: RotatorPlan, seen: RotatorSeen) -> None:
@@ -41,21 +47,21 @@ def show_rotator_plan(terminal: Terminal, plan: RotatorPlan, seen: RotatorSeen) 
 
 
 def show_rotator_outcome(
-    terminal: Terminal, outcome: RotatorOutcome, plan: RotatorPlan, cloud: Cloud, wanted: Wanted
+    terminal: Terminal, run: RotatorRun, evidence: Sequence[Evidence], cloud: Cloud
 ) -> None:
     """The end of a run, and what a worker needs to sign in as the rotator."""
-    application = outcome.seen.application
+    application, plan = run.seen.application, run.plan
     assert application is not None  # the run made it or found it
     did = "ready" if plan.changes else "healthy, nothing was changed"
     terminal.headline("rotator", did, "bold green", news=bool(plan.changes))
-    terminal.evidence(outcome.evidence)
+    terminal.evidence(evidence)
     terminal.rows(
         [
             ("application", f"{application.display_name} (client id {application.app_id})"),
             ("", cloud.application_page(application.app_id)),
         ]
     )
-    settings = sign_in_settings(outcome.seen, plan, wanted)
+    settings = sign_in_settings(run)
     terminal.say("  Commands run as the rotator with these variables, or with the settings of the same name:")
     unsaid = "AZURE_FEDERATED_TOKEN_FILE", "names the file with the workload's own token"
     if plan.federated is None:
@@ -105,14 +111,14 @@ def show_rotator(terminal: Terminal, seen: RotatorSeen, cloud: Cloud, now: datet
     terminal.warnings([f"{text[0].upper()}{text[1:]}." for text in lacks])
 
 
-def sign_in_settings(seen: RotatorSeen, plan: RotatorPlan, wanted: Wanted) -> dict[str, str]:
+def sign_in_settings(run: RotatorRun) -> dict[str, str]:
     """Settings, or for a federated credential variables, with which a worker signs in as the rotator.
 
     A file is named only if this run signed in with it.
     """
-    application = seen.application
-    app_id = application.app_id if application else ""
-    if plan.federated is not None:
+    seen, wanted = run.seen, run.wanted
+    app_id = seen.application.app_id if seen.application else ""
+    if run.plan.federated is not None:
         variables = {
             "AUTHENTIK_ENTRA_LOGIN": "workload-identity",
             "AZURE_TENANT_ID": seen.tenant_id,
@@ -122,7 +128,7 @@ def sign_in_settings(seen: RotatorSeen, plan: RotatorPlan, wanted: Wanted) -> di
             variables["AZURE_FEDERATED_TOKEN_FILE"] = str(wanted.assertion_file.absolute())
         return variables
     settings = {"tenant_id": seen.tenant_id, "operator_client_id": app_id}
-    if plan.key.proves and wanted.key_file is not None:
+    if run.plan.key.proves and wanted.key_file is not None:
         settings["operator_certificate_file"] = str(wanted.key_file.absolute())
     return settings
 
@@ -168,15 +174,15 @@ def rotator_document(seen: RotatorSeen, cloud: Cloud, now: datetime) -> Document
 
 
 def rotator_outcome_document(
-    outcome: RotatorOutcome, plan: RotatorPlan, cloud: Cloud, now: datetime, wanted: Wanted
+    run: RotatorRun, evidence: Sequence[Evidence], cloud: Cloud, now: datetime
 ) -> Document:
     """The rotator after a run, the changes, the proof, and how a worker signs in."""
     return {
-        **rotator_document(outcome.seen, cloud, now),
-        "changed": [values(step, "action", "target", "subject", "reason") for step in outcome.changed],
-        "warnings": list(plan.warnings),
-        "evidence": evidence_document(outcome.evidence),
-        "sign_in": sign_in_settings(outcome.seen, plan, wanted),
+        **rotator_document(run.seen, cloud, now),
+        "changed": [values(step, "action", "target", "subject", "reason") for step in run.plan.changes],
+        "warnings": list(run.plan.warnings),
+        "evidence": evidence_document(evidence),
+        "sign_in": sign_in_settings(run),
     }
 
 
@@ -193,7 +199,7 @@ def _state(seen: RotatorSeen, key: KeyCredential) -> str:
 
 
 def show_account_plan(
-    say: Callable[[str, str], None], seen: AccountSeen, steps: Sequence[AccountStep]
+    say: Callable[[str, str], None], seen: AccountSeen, steps: Sequence[RotatorStep]
 ) -> None:
     """What will be made, and the permissions of the role.
 
@@ -209,7 +215,7 @@ def show_account_plan(
 
 
 def account_document(
-    seen: AccountSeen, steps: Sequence[AccountStep], evidence: Sequence[Evidence], file: Path
+    seen: AccountSeen, steps: Sequence[RotatorStep], evidence: Sequence[Evidence], file: Path
 ) -> Document:
     """What was made, without the key."""
     return {

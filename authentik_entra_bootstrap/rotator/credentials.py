@@ -232,38 +232,30 @@ def federated_credential(
     :param github: ``OWNER/REPOSITORY``, with ``branch`` or ``environment``.
     :raises ConfigError: ``federation-unclear`` for words that name no identity, or more than one.
     """
+    kind = "federated"
     if kubernetes is not None:
-        namespace, _, account = kubernetes.partition("/")
+        kind, (namespace, _, account) = "kubernetes", kubernetes.partition("/")
         _demand(bool(namespace and account) and "/" not in account, "--kubernetes takes NAMESPACE/ACCOUNT")
-        _demand(
-            bool(issuer) and not (subject or github), "--kubernetes goes with --issuer alone, the cluster's"
-        )
-        subject, kind = f"system:serviceaccount:{namespace}:{account}", "kubernetes"
+        alone = bool(issuer) and not (subject or github)
+        _demand(alone, "--kubernetes goes with --issuer alone, the cluster's")
+        subject = f"system:serviceaccount:{namespace}:{account}"
     elif github is not None:
-        owner, _, repository = github.partition("/")
+        kind, (owner, _, repository) = "github", github.partition("/")
         _demand(bool(owner and repository) and "/" not in repository, "--github takes OWNER/REPOSITORY")
         _demand(bool(branch) != bool(environment), "--github goes with one of --branch and --environment")
         _demand(not (issuer or subject), "--github says issuer and subject itself")
-        issuer, kind = GITHUB_ISSUER, "github"
         place = f"ref:refs/heads/{branch}" if branch else f"environment:{environment}"
-        subject = f"repo:{github}:{place}"
-    else:
-        kind = "federated"
+        issuer, subject = GITHUB_ISSUER, f"repo:{github}:{place}"
     _demand(github is not None or not (branch or environment), "--branch and --environment go with --github")
-    if not issuer or not subject:
-        raise _unclear("say who signs in: --kubernetes, --github, or --issuer and --subject")
-    _demand(issuer.startswith("https://"), "an issuer is an https:// address")
-    return FederatedCredential(name or kind, issuer, subject, AUDIENCES[cloud])
+    _demand(bool(issuer and subject), "say who signs in: --kubernetes, --github, or --issuer and --subject")
+    _demand(str(issuer).startswith("https://"), "an issuer is an https:// address")
+    return FederatedCredential(name or kind, str(issuer), str(subject), AUDIENCES[cloud])
 
 
 def _demand(holds: bool, words: str) -> None:
     if not holds:
-        raise _unclear(words)
-
-
-def _unclear(words: str) -> ConfigError:
-    return ConfigError(
-        "federation-unclear",
-        f"The federated credential is not clear: {words}.",
-        "See docs/how-to/rotator-identity.md for each kind.",
-    )
+        raise ConfigError(
+            "federation-unclear",
+            f"The federated credential is not clear: {words}.",
+            "See docs/how-to/rotator-identity.md for each kind.",
+        )

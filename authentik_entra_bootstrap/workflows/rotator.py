@@ -33,7 +33,6 @@ from authentik_entra_bootstrap.rotator.plan import (
     ConnectionSeen,
     RotatorPlan,
     RotatorSeen,
-    RotatorStep,
     make_rotator_plan,
     refuse_rotator,
 )
@@ -71,24 +70,6 @@ class Wanted:
     assertion_file: Path | None = None
 
 
-@dataclass(frozen=True)
-class RotatorPrepared:
-    """A plan with what it was made from."""
-
-    plan: RotatorPlan
-    seen: RotatorSeen
-    pair: KeyPair | None
-
-
-@dataclass(frozen=True)
-class RotatorOutcome:
-    """The result of a run."""
-
-    seen: RotatorSeen
-    changed: tuple[RotatorStep, ...]
-    evidence: tuple[Evidence, ...]
-
-
 async def observe_rotator(context: RotatorContext, connections: Iterable[Desired]) -> RotatorSeen:
     """Read the rotator's application and who owns the connections' ones.
 
@@ -124,96 +105,83 @@ async def _connection(entra: EntraPort, desired: Desired, seen: RotatorSeen) -> 
     return ConnectionSeen(desired.connection, application, owned)
 
 
-async def prepare_rotator(
-    context: RotatorContext, connections: Iterable[Desired], wanted: Wanted
-) -> RotatorPrepared:
-    """Look, refuse what cannot work before the first write, and plan.
+class RotatorRun:
+    """One run: it prepares a plan, and carries it out.
 
-    :raises ConfigError: about the key file.
-    :raises Conflict: another application has the unique name.
-    :raises Denied: the operator lacks what a missing step needs.
+    :param connections: those whose applications the rotator is to own.
     """
-    wanted_by = tuple(connections)
-    return await context.waiter.retry(
-        lambda: _prepare(context, wanted_by, wanted),
-        what="Entra ID to show the key file's certificate",
-        # A run may have registered it a moment ago.
-        when=lambda error: getattr(error, "code", "") == "certificate-not-registered",
-        backoff=SETTLING,
-    )
 
+    seen: RotatorSeen
+    """What was read last."""
+    plan: RotatorPlan
 
-async def _prepare(
-    context: RotatorContext, connections: Iterable[Desired], wanted: Wanted
-) -> RotatorPrepared:
-    path = wanted.key_file
-    there = path is not None and (path.exists() or path.is_symlink())
-    pair = read_key_pair(path) if path is not None and there else None
-    seen = await observe_rotator(context, connections)
-    federated = path is None and wanted.federated is not None
-    refuse_rotator(seen, certificate=not federated)
-    if federated:
-        key = _NO_KEY
-    else:
-        key = decide_key(
-            seen.application,
-            context.now(),
-            file=pair.public if pair else None,
-            named=path is not None,
-            force=wanted.force,
-        )
-    if key.action is KeyAction.MAKE and path is not None:
-        refuse_existing(path)
-    plan = make_rotator_plan(seen, key, context.now(), federated=wanted.federated, overlap=wanted.overlap)
-    return RotatorPrepared(plan, seen, pair)
-
-
-async def apply_rotator(
-    context: RotatorContext, connections: Iterable[Desired], prepared: RotatorPrepared, wanted: Wanted
-) -> RotatorOutcome:
-    """Carry out the plan and prove it; what was done stays, and the next run continues.
-
-    :raises BootstrapError: the first step that failed.
-    """
-    run = _Run(context, prepared, wanted)
-    evidence = await run.carry_out()
-    seen = prepared.seen
-    if prepared.plan.changes:
-        seen = await _observe_result(context, tuple(connections), prepared.plan, run.pair)
-    return RotatorOutcome(seen, prepared.plan.changes, evidence)
-
-
-async def _observe_result(
-    context: RotatorContext, connections: Iterable[Desired], plan: RotatorPlan, pair: KeyPair | None
-) -> RotatorSeen:
-    """What a replica shows that knows of all that was done; after a while, what any of them shows."""
-    retired = {step.subject for step in plan.changes if step.action is Action.RETIRE}
-    wait = context.waiter.begin(SETTLING)
-    while True:
-        seen = await observe_rotator(context, connections)
-        left = make_rotator_plan(seen, _NO_KEY, context.now(), federated=plan.federated)
-        current = current_key(seen.application)
-        proven = not plan.key.proves or (pair and current and current.key_id == pair.public.key_id)
-        keys = {item.key_id for item in (seen.application.keys if seen.application else ())}
-        shown = proven and not left.changes and not retired & keys
-        if shown or not await wait.pause("Entra ID to show what was done"):
-            wait.over()
-            return seen
-
-
-class _Run:
-    """One application of a plan."""
-
-    def __init__(self, context: RotatorContext, prepared: RotatorPrepared, wanted: Wanted) -> None:
+    def __init__(self, context: RotatorContext, connections: Iterable[Desired], wanted: Wanted) -> None:
         self.context = context
         self.entra = context.entra
-        self.plan = prepared.plan
-        self.seen = prepared.seen
-        self.pair = prepared.pair
+        self.connections = tuple(connections)
         self.wanted = wanted
+        self.pair: KeyPair | None = None
         self.done = context.reporter.finished
 
-    async def carry_out(self) -> tuple[Evidence, ...]:
+    async def prepare(self) -> RotatorPlan:
+        """Look, refuse what cannot work before the first write, and plan.
+
+        :raises ConfigError: about the key file.
+        :raises Conflict: another application has the unique name.
+        :raises Denied: the operator lacks what a missing step needs.
+        """
+        self.plan = await self.context.waiter.retry(
+            self._prepare,
+            what="Entra ID to show the key file's certificate",
+            # A run may have registered it a moment ago.
+            when=lambda error: getattr(error, "code", "") == "certificate-not-registered",
+            backoff=SETTLING,
+        )
+        return self.plan
+
+    async def _prepare(self) -> RotatorPlan:
+        path, wanted, now = self.wanted.key_file, self.wanted, self.context.now()
+        if path is not None and (path.exists() or path.is_symlink()):
+            self.pair = read_key_pair(path)
+        self.seen = await observe_rotator(self.context, self.connections)
+        federated = path is None and wanted.federated is not None
+        refuse_rotator(self.seen, certificate=not federated)
+        key = _NO_KEY
+        if not federated:
+            file, named = self.pair.public if self.pair else None, path is not None
+            key = decide_key(self.seen.application, now, file=file, named=named, force=wanted.force)
+        if key.action is KeyAction.MAKE and path is not None:
+            refuse_existing(path)
+        return make_rotator_plan(self.seen, key, now, federated=wanted.federated, overlap=wanted.overlap)
+
+    async def apply(self) -> tuple[Evidence, ...]:
+        """Carry out the plan and prove it; what was done stays, and the next run continues.
+
+        :raises BootstrapError: the first step that failed.
+        """
+        evidence = await self._carry_out()
+        if self.plan.changes:
+            await self._observe_result()
+        return evidence
+
+    async def _observe_result(self) -> None:
+        """Read what a replica shows that knows of all that was done; after a while, what any of them shows."""
+        plan, pair = self.plan, self.pair
+        retired = {step.subject for step in plan.changes if step.action is Action.RETIRE}
+        wait = self.context.waiter.begin(SETTLING)
+        while True:
+            self.seen = await observe_rotator(self.context, self.connections)
+            left = make_rotator_plan(self.seen, _NO_KEY, self.context.now(), federated=plan.federated)
+            application = self.seen.application
+            current = current_key(application)
+            proven = not plan.key.proves or (pair and current and current.key_id == pair.public.key_id)
+            keys = {item.key_id for item in (application.keys if application else ())}
+            shown = proven and not left.changes and not retired & keys
+            if shown or not await wait.pause("Entra ID to show what was done"):
+                wait.over()
+                return
+
+    async def _carry_out(self) -> tuple[Evidence, ...]:
         """Every step in order. The certificate is registered last but for its proof: before that nothing can sign in."""
         key = self.plan.key
         if key.action is KeyAction.MAKE:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from authentik_entra_bootstrap.authentik import AuthentikAccounts, AuthentikPort
 from authentik_entra_bootstrap.domain import Account, ApiToken, Group, Role, SecretText
 from authentik_entra_bootstrap.errors import Conflict, VerificationFailed
+from authentik_entra_bootstrap.planning.differences import Action
 from authentik_entra_bootstrap.rotation.proof import Evidence
+from authentik_entra_bootstrap.rotator.plan import RotatorStep
 from authentik_entra_bootstrap.support.logs import record
 
 SERVICE_ACCOUNT = "service_account"
@@ -55,15 +58,6 @@ class AccountSeen:
         return tuple(name for name in self.needed if name not in held)
 
 
-@dataclass(frozen=True)
-class AccountStep:
-    """One object to create or change."""
-
-    target: str
-    subject: str
-    reason: str
-
-
 async def observe_account(accounts: AuthentikAccounts, purpose: str) -> AccountSeen:
     """Look, and refuse what is not ours.
 
@@ -97,22 +91,23 @@ async def observe_account(accounts: AuthentikAccounts, purpose: str) -> AccountS
     )
 
 
-def account_steps(seen: AccountSeen) -> tuple[AccountStep, ...]:
+def account_steps(seen: AccountSeen) -> tuple[RotatorStep, ...]:
     """The missing objects, in the order of their creation. Pure."""
     names, role, group, account = seen.names, seen.role, seen.group, seen.account
+    create = partial(RotatorStep, Action.CREATE)
     found = []
     if role is None:
-        found.append(AccountStep("role", names.role, f"{len(seen.needed)} permissions"))
+        found.append(create("role", names.role, f"{len(seen.needed)} permissions"))
     elif seen.missing:
-        found.append(AccountStep("role", names.role, f"lacks {', '.join(seen.missing)}"))
+        found.append(create("role", names.role, f"lacks {', '.join(seen.missing)}"))
     if group is None or role is None or role.pk not in group.roles:
-        found.append(AccountStep("group", names.role, "gives its members the role"))
+        found.append(create("group", names.role, "gives its members the role"))
     if account is None:
-        found.append(AccountStep("service account", names.account, "a user for programs, without password"))
+        found.append(create("service account", names.account, "a user for programs, without password"))
     if account is None or group is None or account.pk not in group.users:
-        found.append(AccountStep("member", names.account, f"of the group {names.role}"))
+        found.append(create("member", names.account, f"of the group {names.role}"))
     if seen.token is None:
-        found.append(AccountStep("token", names.account, "intent API, does not expire"))
+        found.append(create("token", names.account, "intent API, does not expire"))
     return tuple(found)
 
 

@@ -27,12 +27,7 @@ from authentik_entra_bootstrap.errors import (
 from authentik_entra_bootstrap.rotator.credentials import KEY_NAME
 from authentik_entra_bootstrap.rotator.plan import TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.support import certificates
-from authentik_entra_bootstrap.workflows.rotator import (
-    RotatorOutcome,
-    Wanted,
-    apply_rotator,
-    prepare_rotator,
-)
+from authentik_entra_bootstrap.workflows.rotator import RotatorRun, Wanted
 
 FOREIGN = KeyCredential("foreign", "somebody's", START, START + timedelta(days=9999))
 DESIRED = ConnectionSettings().desired()
@@ -54,11 +49,12 @@ class World(RotatorWorld):
         if self.worker is not None and not self.entra.takes(self.worker):
             self.locked_out.append(after)
 
-    async def run(self, name: str = "key.pem", **wanted: Any) -> RotatorOutcome:
+    async def run(self, name: str = "key.pem", **wanted: Any) -> RotatorRun:
         asked = Wanted(key_file=self.folder / name, **wanted)
-        context = self.context()
-        prepared = await prepare_rotator(context, [DESIRED], asked)
-        return await apply_rotator(context, [DESIRED], prepared, asked)
+        run = RotatorRun(self.context(), [DESIRED], asked)
+        await run.prepare()
+        await run.apply()
+        return run
 
     def pem(self, name: str = "key.pem") -> SecretText:
         return certificates.read_key_pair(self.folder / name).pem
@@ -182,7 +178,7 @@ async def test_without_overlap_the_old_one_goes_at_once_and_only_ours(world: Wor
     before = len(world.wire.calls)
     outcome = await world.run("new.pem", force=True, overlap=timedelta())
     assert world.keys == {"foreign", key_of(world.pem("new.pem"))}
-    assert [step.target for step in outcome.changed] == ["certificate", "certificate"]
+    assert [step.target for step in outcome.plan.changes] == ["certificate", "certificate"]
     assert world.wire.writes(before).count("identities.replace_keys") == 2
 
 
@@ -235,11 +231,10 @@ async def test_a_federated_credential_takes_the_place_of_a_certificate(world: Wo
     )
     asked = Wanted(federated=wanted)
     for expected in (5, 0):
-        context = world.context()
-        prepared = await prepare_rotator(context, [DESIRED], asked)
-        assert len(prepared.plan.changes) == expected
-        outcome = await apply_rotator(context, [DESIRED], prepared, asked)
-        assert outcome.seen.federated == (wanted,)
+        run = RotatorRun(world.context(), [DESIRED], asked)
+        assert len((await run.prepare()).changes) == expected
+        await run.apply()
+        assert run.seen.federated == (wanted,)
     assert world.tenant.app.keys == ()
     with pytest.raises(ConfigError, match="certificate-file-missing"):
-        await prepare_rotator(world.context(), [DESIRED], Wanted())
+        await RotatorRun(world.context(), [DESIRED], Wanted()).prepare()
