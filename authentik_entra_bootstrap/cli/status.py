@@ -33,7 +33,7 @@ def check(options: Options, purpose: str | None) -> int:
     """Look at everything that bootstrap will need, or a rotation. Read-only; each line says what to do."""
     from authentik_entra_bootstrap.output.checks import check_document, show_check
     from authentik_entra_bootstrap.workflows.check import Level, check, check_rotation, worst
-    from authentik_entra_bootstrap.workflows.monitoring import check_expiries
+    from authentik_entra_bootstrap.workflows.status import check_expiries
 
     async def body(session: Session, terminal: Terminal) -> Result:
         look = check_rotation if purpose == "rotation" else check
@@ -147,8 +147,7 @@ def status(options: Options, check_alarms: bool, file: Path | None, within: time
 def verify(options: Options) -> int:
     """Take the proofs now and say which evidence was seen. Changes nothing."""
     from authentik_entra_bootstrap.output.documents import evidence_document
-    from authentik_entra_bootstrap.workflows.monitoring import look_narrowly
-    from authentik_entra_bootstrap.workflows.verify import judge, verify
+    from authentik_entra_bootstrap.workflows.verify import judge, look_narrowly, verify
 
     async def body(session: Session, terminal: Terminal) -> Result:
         seen, _ = await look_narrowly(session.context, session.desired)

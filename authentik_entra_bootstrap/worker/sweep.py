@@ -25,11 +25,11 @@ from authentik_entra_bootstrap.support.waiting import run_limit
 from authentik_entra_bootstrap.worker import Settings
 from authentik_entra_bootstrap.worker.broker import RUN_LIMIT
 from authentik_entra_bootstrap.workflows import metrics
-from authentik_entra_bootstrap.workflows.monitoring import monitor
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome, rotate
 from authentik_entra_bootstrap.workflows.rotation_events import RotationListener
 from authentik_entra_bootstrap.workflows.rotator_certificates import RotatorContext, renew_own_certificate
 from authentik_entra_bootstrap.workflows.session import Runtime, Session, open_session, open_tenant
+from authentik_entra_bootstrap.workflows.status import monitor
 from authentik_entra_bootstrap.workflows.verify import judge, verify
 
 _log = structlog.wrap_logger(logging.getLogger("authentik_entra_bootstrap.worker"))
@@ -220,9 +220,8 @@ async def verify_connection(
         secret on record is gone, or authentik cannot sign in.
     """
     async with run_limit(RUN_LIMIT.total_seconds()), _session(settings, connection, runtime) as session:
-        monitored = await monitor(session.context, session.desired)
-        seen = monitored.prepared
-        metrics.expiring(connection, monitored.expiries)
+        seen, expiries, _ = await monitor(session.context, session.desired)
+        metrics.expiring(connection, expiries)
         evidence = await verify(session.context, seen.plan, seen.entra, seen.authentik)
     sign_in = next((item for item in evidence if item.name == "authentik-signs-in"), None)
     if sign_in is not None and sign_in.ok and sign_in.seen_at is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import re
+import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from authentik_entra_bootstrap.authentik import AuthentikPort
 from authentik_entra_bootstrap.domain import ClientSecret, Desired, KeyId, SyncStatus, TaskRecord
 from authentik_entra_bootstrap.domain.application_tags import (
     Attention,
@@ -15,45 +17,38 @@ from authentik_entra_bootstrap.domain.application_tags import (
     classify_secrets,
 )
 from authentik_entra_bootstrap.domain.times import in_words
-from authentik_entra_bootstrap.errors import Denied
+from authentik_entra_bootstrap.entra import EntraPort
+from authentik_entra_bootstrap.errors import BootstrapError, Denied
 from authentik_entra_bootstrap.planning.differences import Difference
-from authentik_entra_bootstrap.planning.expiry import Expiry, ExpiryKind, ExpiryState, secret_expiries
+from authentik_entra_bootstrap.planning.expiry import (
+    Expiry,
+    ExpiryKind,
+    ExpiryState,
+    certificate_expiry,
+    licence_expiry,
+    secret_expiries,
+    token_expiries,
+)
 from authentik_entra_bootstrap.planning.plan import secret_name
 from authentik_entra_bootstrap.rotation.decide import too_many_secrets, without_place_for_the_next
 from authentik_entra_bootstrap.rotation.proof import (
-    RETRIED,
-    ROUTINE,
     Evidence,
-    is_full_sync,
+    SyncReport,
     last_failure,
     last_sign_in,
+    not_counted,
+    read_last_sync,
 )
-from authentik_entra_bootstrap.workflows.monitoring import monitor
+from authentik_entra_bootstrap.rotator.plan import TAG, UNIQUE_NAME
+from authentik_entra_bootstrap.workflows.check import CheckLine, Level
+from authentik_entra_bootstrap.workflows.observe import connection_application
 from authentik_entra_bootstrap.workflows.planning import Prepared
-from authentik_entra_bootstrap.workflows.session import Context, both
+from authentik_entra_bootstrap.workflows.service_account import NAMES
+from authentik_entra_bootstrap.workflows.session import Context, both, outcome
+from authentik_entra_bootstrap.workflows.verify import NarrowEntra, look_narrowly
 
 LATE = 1 / 24
 """Share of a secret's lifetime after which a due run is overdue: 7.5 days of 180, for a weekly timer."""
-
-_STOP = "Stopping sync due to error"
-_BEGAN = "Starting full provider sync"
-_SKIPPED = "already running. Skipping"
-_KNOWN_STOP = "added object references already exist"
-"""From the second full sync on, every tenant's first group that has one of its members already stops its page."""
-_KNOWN_FAULT = "scim_id"
-"""The clean-up of 2026.2 and 2026.5 fails for whom it should remove."""
-_PAGE = re.compile(r"(?P<actor>[^:]+):(?P<provider>.+):(?P<kind>user|group):(?P<page>\d+)")
-_LONGEST = 240
-KNOWN_STOP = (
-    "authentik's last full sync stopped in its {pages} at a member that is in the group already. Every tenant has that from "
-    "the second sync on. Changes made in authentik still arrive. Later groups of the page, and further members, are synced "
-    "only when they change."
-)
-KNOWN_FAULT = (
-    "authentik {version} repeats its full sync, because its clean-up of users or groups that left the scope fails "
-    "({words}). This is a fault of authentik, not of the connection. Until a release fixes it, these users and groups stay "
-    "unchanged in the tenant, and the sync status shows an older sync."
-)
 
 
 @dataclass(frozen=True)
@@ -65,20 +60,6 @@ class Alarm:
 
     code: str
     message: str
-
-
-@dataclass(frozen=True)
-class SyncReport:
-    """What stopped or repeats the last full sync.
-
-    :param stops: for alarms: what was not synced, with authentik's own words.
-    :param repeats: for an alarm: the words with which a full sync fails that authentik repeats; empty where none does.
-    :param notes: what is known to be harmless, or a fault of authentik, each once.
-    """
-
-    stops: tuple[str, ...] = ()
-    repeats: str = ""
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,10 +117,67 @@ class Status:
         return self.current.start_date_time if self.current else None
 
 
+async def monitor(context: Context, desired: Desired) -> tuple[Prepared, tuple[Expiry, ...], tuple[str, ...]]:
+    """Look at both sides with the permissions of a rotation, and at everything else that expires.
+
+    :returns: what both sides show; the expiries of everything but client secrets; what could not be read, for people.
+    :raises BootstrapError: what keeps either side from being read.
+    """
+    entra = NarrowEntra(context.entra)
+    (prepared, notes), (rotator, tokens) = await both(
+        look_narrowly(context, desired, entra),
+        both(outcome(rotator_expiry(entra)), outcome(account_expiries(context.authentik))),
+    )
+    return prepared, (*rotator(), *tokens(), *licence_expiry(prepared.authentik.license)), notes
+
+
+async def rotator_expiry(port: EntraPort | NarrowEntra) -> tuple[Expiry, ...]:
+    """The certificate of our rotator in this tenant, where there is one."""
+    try:
+        found = await port.find_application(UNIQUE_NAME)
+    except Denied:
+        return certificate_expiry(None, readable=False)
+    return certificate_expiry(found if found and TAG in found.tags else None)
+
+
+async def account_expiries(port: AuthentikPort) -> tuple[Expiry, ...]:
+    """The token of authentik that this run uses, and the rotator's where it may be seen."""
+    names = NAMES["rotation"]
+    try:
+        user, tokens = await both(port.me(), port.api_tokens())
+    except Denied as error:
+        return (Expiry(ExpiryKind.TOKEN, unknown=error.message),)
+    return token_expiries(user, tokens, names.account, names.account)
+
+
+async def check_expiries(context: Context, desired: Desired) -> tuple[CheckLine, ...]:
+    """A line of ``check`` for each thing that expires; none where a service does not answer, which other lines tell."""
+
+    async def secret() -> tuple[Expiry, ...]:
+        found = await connection_application(context.entra, desired)
+        known = classify_secrets(found) if found else ()
+        return secret_expiries(item.secret for item in known if item.status is SecretStatus.CURRENT)
+
+    async def licence() -> tuple[Expiry, ...]:
+        return licence_expiry(await context.authentik.license())
+
+    jobs = (secret(), rotator_expiry(context.entra), account_expiries(context.authentik), licence())
+    lines: list[CheckLine] = []
+    for result in await asyncio.gather(*map(outcome, jobs)):
+        with contextlib.suppress(BootstrapError):
+            lines += [_line(item, context.now()) for item in result()]
+    return tuple(lines)
+
+
+def _line(item: Expiry, now: datetime) -> CheckLine:
+    near = item.state(now) in {ExpiryState.SOON, ExpiryState.EXPIRED}
+    level, remedy = (Level.WARNING, item.kind.remedy) if near else (Level.OK, "")
+    return CheckLine(f"expiry of the {item.kind.noun}", level, item.detail(now), remedy)
+
+
 async def look_at_status(context: Context, desired: Desired) -> Status:
     """Read both services. :raises BootstrapError: one of them could not be read."""
-    monitored = await monitor(context, desired)
-    seen = monitored.prepared
+    seen, expiries, unread = await monitor(context, desired)
     provider, change, now = seen.authentik.provider, seen.authentik.last_change, context.now()
     sync, tasks, notes = None, seen.authentik.sync_tasks, []
     if provider is not None:
@@ -171,8 +209,8 @@ async def look_at_status(context: Context, desired: Desired) -> Status:
         now,
         (*notes, *report.notes),
         report,
-        monitored.expiries,
-        monitored.notes,
+        expiries,
+        unread,
     )
 
 
@@ -254,86 +292,3 @@ def _overdue(status: Status) -> list[Alarm]:
 def about(span: timedelta) -> str:
     """A span in words, without hours where there are days: ``149 days``, ``5 hours 30 minutes``."""
     return in_words(timedelta(days=span.days) if span.days else span)
-
-
-def not_counted(pages: tuple[TaskRecord, ...], status: SyncStatus) -> bool:
-    """Whether pages were synced that no successful sync counts, although none runs: then the full syncs tell why.
-
-    :param pages: page syncs of a provider, newest first.
-    """
-    newest = next((page.mtime for page in pages if page.mtime is not None), None)
-    if newest is None or status.is_running:
-        return False
-    return status.last_successful_sync is None or newest > status.last_successful_sync
-
-
-def read_last_sync(tasks: tuple[TaskRecord, ...], version: str) -> SyncReport:
-    """Read the tasks of a provider's last full sync.
-
-    ``sync/status`` calls a sync done although a page of it stopped, and still shows an older one while a
-    sync is repeated. Only the logs of the tasks tell (recorded on 2025.12.4 and 2026.5.0-rc1).
-
-    :param tasks: of one provider, newest first.
-    :param version: of authentik.
-    """
-    stops: list[str] = []
-    known: list[str] = []
-    for task, kind, page in _pages(tasks):
-        words = next((line for line in task.log_lines if _STOP in line), "")
-        if _KNOWN_STOP in words:
-            known.append(f"page {page} of the {kind}s")
-        elif words:
-            stops.append(
-                f"page {page} of the {kind}s stopped, and its {kind}s after that one were not synced: {_cut(words)}"
-            )
-    notes = [KNOWN_STOP.format(pages=" and ".join(known))] if known else []
-    whole = next((task for task in tasks if is_full_sync(task) and _counts(task)), None)
-    repeats = _repeated(whole) if whole else ""
-    if _KNOWN_FAULT in repeats:
-        notes.append(KNOWN_FAULT.format(version=version, words=repeats))
-        repeats = ""
-    return SyncReport(tuple(stops), repeats, tuple(notes))
-
-
-def _pages(tasks: tuple[TaskRecord, ...]) -> list[tuple[TaskRecord, str, int]]:
-    """The newest task of each page of the last full sync, users first.
-
-    Each full sync syncs all pages of users and then all pages of groups: the last one ends where, going back, pages of
-    groups come before its users.
-    """
-    newest: dict[tuple[str, int], TaskRecord] = {}
-    users = False
-    for task in tasks:
-        found = _PAGE.fullmatch(task.uid)
-        if not found:
-            continue
-        users = users or found["kind"] == "user"
-        if users and found["kind"] == "group":
-            break
-        newest.setdefault((found["kind"], int(found["page"])), task)
-    ordered = sorted(newest.items(), key=lambda item: (item[0][0] != "user", item[0][1]))
-    return [(task, kind, page) for (kind, page), task in ordered]
-
-
-def _counts(task: TaskRecord) -> bool:
-    return _has(task, _BEGAN) and not _has(task, _SKIPPED)
-
-
-def _repeated(task: TaskRecord) -> str:
-    """The words with which a full sync failed that is to be repeated; empty where it is not."""
-    if task.state in {"done", "rejected"} or not _has(task, RETRIED):
-        return ""
-    words = [
-        line for line in task.log_lines if _BEGAN not in line and not any(word in line for word in ROUTINE)
-    ]
-    return _cut(words[-1]) if words else "it names no reason"
-
-
-def _has(task: TaskRecord, words: str) -> bool:
-    return any(words in line for line in task.log_lines)
-
-
-def _cut(words: str) -> str:
-    """One line of printable characters, not too long."""
-    clean = " ".join("".join(char if char.isprintable() else " " for char in words).split())
-    return clean if len(clean) <= _LONGEST else f"{clean[: _LONGEST - 1]}…"

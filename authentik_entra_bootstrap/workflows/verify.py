@@ -1,19 +1,33 @@
-"""Takes the proofs: what each saw, and when."""
+"""Takes the proofs: what each saw, and when. Reads both services with the rights of a rotation."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from enum import Enum
+from typing import Any, TypeVar, cast
 
-from authentik_entra_bootstrap.domain import Provider
+from authentik_entra_bootstrap.authentik import AuthentikPort
+from authentik_entra_bootstrap.domain import (
+    Application,
+    AppObjectId,
+    AuthentikApplication,
+    Desired,
+    Provider,
+    SecretPolicy,
+)
 from authentik_entra_bootstrap.domain.application_tags import SecretStatus, classify_secrets
-from authentik_entra_bootstrap.errors import BootstrapError, Temporary, VerificationFailed
+from authentik_entra_bootstrap.entra import EntraPort
+from authentik_entra_bootstrap.errors import BootstrapError, Denied, Temporary, VerificationFailed
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.plan import Plan, secret_name
 from authentik_entra_bootstrap.rotation.proof import UNNAMED, Evidence, Reading, Verdict, read_task
+from authentik_entra_bootstrap.rotator.plan import UNIQUE_NAME
 from authentik_entra_bootstrap.support.waiting import CONSUMER
 from authentik_entra_bootstrap.workflows.concurrent_runs import THREADS, running_syncs, threads_for
+from authentik_entra_bootstrap.workflows.planning import Prepared, look
 from authentik_entra_bootstrap.workflows.session import Context, both
 
 T = TypeVar("T")
@@ -171,3 +185,111 @@ def judge(evidence: tuple[Evidence, ...], *, shown: bool = False) -> BootstrapEr
             message = f"Not available now: {item.name}." if shown else item.detail
             return Temporary("proof-not-available", message, "Run `authentik-entra verify` again later.")
     return None
+
+
+# --- looking with the permissions of a rotation: the rotator's identities are enough, and what they may not read is unknown.
+# A port is wrapped by another one that asks less, so that looking is the same code as for bootstrap. What only a run needs
+# that makes something is not asked for: the tenant's policy, the default mappings.
+
+
+class Unread(Enum):
+    """Marks a value that the token may not read."""
+
+    UNREAD = 0
+
+
+async def look_narrowly(
+    context: Context, desired: Desired, entra: NarrowEntra | None = None
+) -> tuple[Prepared, tuple[str, ...]]:
+    """Look with the permissions of a rotation, and tell what could not be read.
+
+    Settings are left out whose group or mappings the token may not read.
+
+    :raises BootstrapError: what keeps either side from being read.
+    """
+    authentik = _Authentik(context.authentik)
+    if desired.filter_group:
+        group = await authentik.read(authentik.find_group(desired.filter_group), "the filter group")
+        desired = replace(desired, filter_group=None) if group is Unread.UNREAD else desired
+    if named := (*(desired.user_mappings or ()), *(desired.group_mappings or ())):
+        mappings = await authentik.read(authentik.mappings_by_name(named), "the choice of property mappings")
+        if mappings is Unread.UNREAD:
+            desired = replace(desired, user_mappings=None, group_mappings=None)
+    ports = {"entra": entra or NarrowEntra(context.entra), "authentik": authentik}
+    prepared = await look(replace(context, **cast("dict[str, Any]", ports)), desired)
+    return prepared, tuple(dict.fromkeys(authentik.notes))
+
+
+class NarrowEntra:
+    """The tenant without its policies; the rotator's application is asked for once."""
+
+    def __init__(self, port: EntraPort) -> None:
+        self._port = port
+        self._rotator: asyncio.Future[Application | None] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    async def secret_policy(self, _: AppObjectId | None) -> SecretPolicy:
+        """Unknown limits; only a new client secret needs them."""
+        return SecretPolicy()
+
+    async def find_application(self, unique_name: str) -> Application | None:
+        """The application by ``uniqueName``."""
+        if unique_name != UNIQUE_NAME:
+            return await self._port.find_application(unique_name)
+        if self._rotator is None:
+            self._rotator = asyncio.ensure_future(self._port.find_application(unique_name))
+        return await self._rotator
+
+
+class _Authentik:
+    """authentik as a token sees it that has the permissions of a rotation."""
+
+    def __init__(self, port: AuthentikPort) -> None:
+        self._port = port
+        self._groups: dict[str, str | None] = {}
+        self._mappings: dict[tuple[str, ...], Mapping[str, str]] = {}
+        self.notes: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    async def read(self, job: Awaitable[T], what: str) -> T | Unread:
+        """What a read returns; where the token lacks the permission, it is noted."""
+        try:
+            return await job
+        except Denied as error:
+            if error.code != "authentik-permission-missing":
+                raise
+            missing = error.facts.get("missing_permission", "a permission")
+            self.notes.append(f"{what} is unknown: authentik's token lacks {missing}.")
+            return Unread.UNREAD
+
+    async def default_mappings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        # Only a provider that is created gets them.
+        return ("not read",), ("not read",)
+
+    async def find_group(self, name: str) -> str | None:
+        if name not in self._groups:
+            self._groups[name] = await self._port.find_group(name)
+        return self._groups[name]
+
+    async def mappings_by_name(self, names: Sequence[str]) -> Mapping[str, str]:
+        key = tuple(names)
+        if key not in self._mappings:
+            self._mappings[key] = await self._port.mappings_by_name(names)
+        return self._mappings[key]
+
+    async def group_name(self, pk: str) -> str | None:
+        found = await self.read(self._port.group_name(pk), "the filter group's name")
+        return None if found is Unread.UNREAD else found
+
+    async def find_application(self, slug: str) -> AuthentikApplication | None:
+        what = "authentik's application, but for its holding the provider,"
+        found = await self.read(self._port.find_application(slug), what)
+        if found is not Unread.UNREAD:
+            return found
+        # Each provider tells the application that it is assigned to.
+        held = [int(item.pk) for item in await self._port.providers() if item.application_slug == slug]
+        return AuthentikApplication("", slug, slug, backchannel_provider_pks=tuple(held))

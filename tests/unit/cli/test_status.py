@@ -131,6 +131,13 @@ def test_what_else_expires_is_an_alarm_a_metric_and_a_warning_of_check(
         assert "does not expire" in command("status").out
 
 
+def test_verify_reads_no_expiries(command: Command, made: World) -> None:
+    for name, reads in (("status", True), ("verify", False)):
+        before = len(made.wire.calls)
+        assert command(name).code == 0
+        assert ("authentik.api_tokens" in {call.name for call in made.wire.calls[before:]}) is reads
+
+
 def test_a_proof_that_is_missing_or_failed_is_an_alarm(command: Command, made: World) -> None:
     healthy = command.document("status").json
     assert (healthy["last_proof"]["by"], healthy["last_failure"]) == ("sync", None)

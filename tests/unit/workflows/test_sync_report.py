@@ -13,13 +13,8 @@ from model_world import World
 from authentik_entra_bootstrap.authentik.requests import Redactor
 from authentik_entra_bootstrap.authentik.syncs import task as read_task
 from authentik_entra_bootstrap.domain import SyncStatus, TaskRecord
-from authentik_entra_bootstrap.workflows.status import (
-    SyncReport,
-    alarms,
-    look_at_status,
-    not_counted,
-    read_last_sync,
-)
+from authentik_entra_bootstrap.rotation.proof import SyncReport, not_counted, read_last_sync
+from authentik_entra_bootstrap.workflows.status import alarms, look_at_status
 
 ACTORS = "authentik.enterprise.providers.microsoft_entra.tasks."
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
