@@ -58,13 +58,13 @@ _values = click.option(
 
 @click.group(cls=Commands)
 def blueprint() -> None:
-    """Blueprints: list, render and apply those that come with this program; export a connection as one."""
+    """List, render and apply this program's blueprints; export a connection as a blueprint."""
 
 
 @blueprint.command("list")
 @output_option
 def list_command(output: str) -> int:
-    """The blueprints that come with this program."""
+    """List this program's blueprints."""
     from authentik_entra_bootstrap.blueprinting import shipped_blueprints
     from authentik_entra_bootstrap.output.documents import envelope
 
@@ -83,9 +83,9 @@ def list_command(output: str) -> int:
 @_values
 @to_option
 def render_command(options: Options, name: str, given: dict[str, str], file: Path | None) -> int:
-    """Print a blueprint; with --connection NAME (or "default") filled in for that connection.
+    """Print a blueprint; --connection NAME (also "default") fills it in for that connection.
 
-    A secret is never in it. Both sides are read for a connection's client id and for the variant that fits the server.
+    It never contains a secret. For a connection, both services are read: the client id, and the server's version of the blueprint.
     """
     from authentik_entra_bootstrap.blueprinting import filled, shipped
     from authentik_entra_bootstrap.workflows.blueprints import render
@@ -106,11 +106,11 @@ def render_command(options: Options, name: str, given: dict[str, str], file: Pat
 @click.argument("name")
 @common
 @yes_option
-@click.option("--keep", is_flag=True, help="Also store it as an instance, which authentik applies again.")
+@click.option("--keep", is_flag=True, help="Also store it as an instance, which authentik applies regularly.")
 @click.option(
     "--secret-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File with the client secret of a provider that does not exist yet. It is tried first.",
+    help="File with the client secret of a new provider. The secret is tested first.",
 )
 @_values
 def apply_command(
@@ -121,7 +121,7 @@ def apply_command(
     secret_file: Path | None,
     given: dict[str, str],
 ) -> int:
-    """Apply a blueprint to authentik: imported at once where the server can, else by an instance for a moment.
+    """Apply a blueprint to authentik: by an import, or on older servers by a temporary instance.
 
     Existing objects are kept, or changed as the blueprint says. Their client secret is never changed.
     """
@@ -154,7 +154,7 @@ def apply_command(
 def export_command(options: Options, file: Path | None) -> int:
     """Print the connection's provider and application as a blueprint for another authentik.
 
-    Names instead of primary keys, and no secret.
+    It has names instead of primary keys, and no secret.
     """
     from authentik_entra_bootstrap.workflows.blueprints import export
 

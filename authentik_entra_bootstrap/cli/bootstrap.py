@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @provisioning
 @adopt_option
 def plan(options: Options, adopt: UUID | None) -> int:
-    """Show what bootstrap would do, with reasons. Exit code 2 when there are changes to make."""
+    """Show what bootstrap would do, with reasons. Exit code 2 if there are changes to make."""
     from authentik_entra_bootstrap.output.plan import plan_document, show_plan
     from authentik_entra_bootstrap.workflows.planning import prepare
     from authentik_entra_bootstrap.workflows.preview import preview_of_sync
@@ -70,9 +70,9 @@ def plan(options: Options, adopt: UUID | None) -> int:
     type=click.Choice(["api", "blueprint"]),
     default="api",
     show_default=True,
-    help="How provider and application are made in authentik. The result is the same.",
+    help="How provider and application are created in authentik. The result is the same.",
 )
-@click.option("--restore", is_flag=True, help="First bring back the connection's deleted application.")
+@click.option("--restore", is_flag=True, help="First restore the connection's deleted application.")
 @click.option(
     "--purge-deleted", is_flag=True, help="First delete the connection's deleted application permanently."
 )
@@ -85,9 +85,9 @@ def bootstrap(
     restore: bool,
     purge_deleted: bool,
 ) -> int:
-    """Show the plan, ask once, apply it on both sides, and prove that authentik can sign in.
+    """Show the plan, ask once, apply it to both services, and prove that authentik can sign in.
 
-    Running it again resumes: what exists is kept, what is missing is created.
+    Run it again to resume: it keeps what exists and creates what is missing.
     """
     from authentik_entra_bootstrap.output.plan import show_scope_change
     from authentik_entra_bootstrap.workflows.planning import look

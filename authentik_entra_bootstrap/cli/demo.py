@@ -46,10 +46,10 @@ _BUSY = frozenset({"queued", "preprocess", "running", "postprocess"})
 @click.command()
 @switches(_TYPICAL)
 @click.option(
-    "--svg", type=click.Path(path_type=Path), metavar="FILE", help="Also save what was shown as a picture."
+    "--svg", type=click.Path(path_type=Path), metavar="FILE", help="Also save the output as a picture."
 )
 def demo(authentik_profile: str, seed: int, switch_values: dict[str, Any], svg: Path | None) -> int:
-    """Show the life of a connection on an embedded tenant and authentik. Offline; nothing is kept."""
+    """Show the life of a connection offline, on an embedded tenant and authentik. Keeps nothing."""
     terminal = _terminal(svg)
     sandbox = make_sandbox(profile=authentik_profile, seed=seed, switch_values=switch_values)
     with sandbox, _environment({**sandbox.environment(), **PEOPLE_ONLY}):

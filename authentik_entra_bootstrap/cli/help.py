@@ -107,7 +107,7 @@ def explain(code: str) -> int:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> int:
-    """Print the script with which a shell completes commands, options and the names of connections.
+    """Print a script with which your shell completes commands, options and names of connections.
 
     The script calls this program at every completion, which reads the settings file and sends no request.
     bash from 4.4 on.

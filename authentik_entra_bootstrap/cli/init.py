@@ -35,22 +35,19 @@ _AS_DEFAULTS = "# Every setting is as in [defaults].\n"
 
 @click.command()
 @one_connection
-@click.option(
-    "--filter-group", metavar="NAME", help='Group whose members alone are provisioned; "" for all users.'
-)
+@click.option("--filter-group", metavar="NAME", help='Group whose members are provisioned; "" for all users.')
 @click.option(
     "--user-delete-action",
     type=click.Choice(_USERS),
-    help="What becomes of a user's account in the tenant when the user is deleted in authentik.",
+    help="What happens to the account in the tenant if the user is deleted in authentik.",
 )
 @click.option("--group-delete-action", type=click.Choice(_GROUPS), help="The same for groups.")
 @yes_option
 def init(options: Options, yes: bool, **answers: str | None) -> int:
-    """Ask for the settings of a connection, check each at once, and write the settings file.
+    """Ask for the settings of a connection, check each answer, and write the settings file.
 
-    The file is the one of --config, else authentik-entra.toml in your configuration folder. A file that exists is
-    never overwritten: --connection NAME adds a connection to it. Settings of the environment are written, too; secrets
-    never are, only the names of their files. With --yes nothing is asked: what no flag says is as proposed.
+    The file is that of --config, or authentik-entra.toml in your configuration folder. An existing file is never overwritten: --connection NAME adds a
+    connection to it. Settings of the environment are written, too; of secrets only the names of their files. --yes accepts every proposed value.
     """
     from authentik_entra_bootstrap.config import SettingsFile, settings_path, user_file
 

@@ -189,7 +189,7 @@ adopt_option = click.option(
 accept_scope_option = click.option(
     "--accept-scope-change",
     is_flag=True,
-    help="Beside --yes: also change who is provisioned, and what is deleted in the tenant.",
+    help="With --yes: also change who is provisioned, and what is deleted in the tenant.",
 )
 yes_option = click.option("-y", "--yes", is_flag=True, help="Apply without asking.")
 output_option = click.option(
@@ -214,13 +214,12 @@ def provisioning(function: Callable[..., int]) -> Callable[..., int]:
     @click.option(
         "--filter-group",
         metavar="NAME",
-        help='Group whose members alone are provisioned; "" removes the filter. Left out: as the settings say, else '
-        "as it is.",
+        help='Group whose members are provisioned; "" removes the filter. Default: the settings, else unchanged.',
     )
     @click.option(
         "--dry-run-sync/--no-dry-run-sync",
         default=None,
-        help="authentik's own dry run, on or off. Left out: as the settings say, else as it is.",
+        help="authentik's own dry run, on or off. Default: the settings, else unchanged.",
     )
     @functools.wraps(function)
     def wrapped(
@@ -243,14 +242,14 @@ _SHARED = {
         metavar="NAME",
         multiple=True,
         shell_complete=_complete_connection,
-        help="Which connection of the settings file. Repeatable.",
+        help="Connection of the settings file. Repeatable.",
     ),
     "all_connections": click.option(
         "--all", "all_connections", is_flag=True, help="Every connection of the settings file, in turn."
     ),
     "output": output_option,
     "quiet": click.option(
-        "-q", "--quiet", is_flag=True, help="Print nothing when nothing was done and nothing is wrong."
+        "-q", "--quiet", is_flag=True, help="Print nothing if nothing was done and nothing is wrong."
     ),
     "no_input": click.option("--no-input", is_flag=True, help="Never ask; fail instead."),
     "verbose": click.option(
@@ -273,9 +272,7 @@ _SETTINGS = {
     "login": click.option(
         "--login", type=click.Choice(LOGINS), help="How the operator signs in to Entra ID."
     ),
-    "timeout": click.option(
-        "--timeout", type=float, metavar="FACTOR", help="Multiplies every waiting budget."
-    ),
+    "timeout": click.option("--timeout", type=float, metavar="FACTOR", help="Multiplies every time limit."),
     **{
         name: click.option(
             f"--{name.replace('_', '-')}", metavar=metavar, help=text, shell_complete=_complete_setting
@@ -284,8 +281,8 @@ _SETTINGS = {
             ("tenant_id", "GUID", "Directory (tenant) ID."),
             ("authentik_url", "URL", "Address of authentik."),
             ("authentik_token_file", "FILE", "File that holds authentik's API token."),
-            ("ca_file", "FILE", "PEM file with the CAs to trust, for both sides."),
-            ("proxy", "URL", "HTTP(S) proxy for both sides."),
+            ("ca_file", "FILE", "PEM file with the CAs to trust, for both services."),
+            ("proxy", "URL", "HTTP proxy for both services."),
             ("cloud", "NAME", "global, usgov, usgov-dod or china."),
         )
     },

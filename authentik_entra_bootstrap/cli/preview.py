@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     "--limit",
     type=click.IntRange(min=0),
     metavar="NUMBER",
-    help="How many users and groups of each kind are named. Left out: 20 as text, all as JSON or CSV.",
+    help="How many users and groups of each kind are listed. Default: 20 as text, all as JSON or CSV.",
 )
 @click.option(
     "--evaluate-mappings",
     is_flag=True,
-    help="Ask authentik what property mappings of your own make of users that are not linked. The token needs the "
+    help="Let authentik evaluate your own property mappings for users that are not linked. The token needs the "
     "right to add mappings.",
 )
 def preview(options: Options, adopt: UUID | None, limit: int | None, evaluate_mappings: bool) -> int:

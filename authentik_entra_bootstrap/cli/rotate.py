@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @common
-@click.option("--now", "force", is_flag=True, help="Make a new client secret although none is due.")
+@click.option("--now", "force", is_flag=True, help="Create a new client secret even if none is due.")
 @click.option(
-    "--dry-run", is_flag=True, help="Look and decide; change nothing. Exit code 2 when there are changes."
+    "--dry-run", is_flag=True, help="Show what is due; change nothing. Exit code 2 if there are changes."
 )
 def rotate(options: Options, force: bool, dry_run: bool) -> int:
-    """Replace the client secret if it is due, prove it, and remove the one before after its overlap.
+    """Replace the client secret if it is due, prove the new one, and remove the old one after its overlap.
 
-    Does not ask: nothing is removed before authentik has signed in with the new secret. Running it again resumes.
-    With nothing due it changes nothing.
+    Never asks, because it removes nothing before authentik has signed in with the
+    new secret. Run it again to resume. If nothing is due, it changes nothing.
     """
     from authentik_entra_bootstrap.output.plan import (
         rotation_document,

@@ -29,7 +29,7 @@ _certificate = click.option(
     "certificate_file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Private key and certificate in PEM. Made with mode 0600; a file that exists is never overwritten.",
+    help="New file for private key and certificate in PEM, with mode 0600. Never overwritten.",
 )
 _lifetime = click.option(
     "--lifetime",
@@ -43,32 +43,33 @@ _lifetime = click.option(
 
 @click.group(cls=Commands)
 def rotator() -> None:
-    """The identities with which rotation runs: all that it needs, and nothing else.
+    """Create and renew the identities for rotation, with only the permissions that it needs.
 
-    In Entra ID an application that owns the connections' applications, with a certificate or a federated
-    credential; in authentik a service account with a token. Without --connection every connection of the settings
-    file is meant.
+    In Entra ID: an application that owns the connections' applications, with a certificate or a federated
+    credential. In authentik: a service account with a token. Default: for every connection of the settings file.
     """
 
 
-@rotator.command(short_help="make the rotator in Entra ID: application, certificate, permission, ownerships")
+@rotator.command(
+    short_help="create the rotator in Entra ID: application, certificate, permission, ownerships"
+)
 @common
 @_certificate
 @_lifetime
 @yes_option
 def create(options: Options, certificate_file: Path | None, lifetime: timedelta, yes: bool) -> int:
-    """Make the application, its certificate, its one permission and its ownerships. Asks once.
+    """Create the application with its certificate, permission and ownerships. Asks once.
 
-    Running it again resumes; it also makes the rotator owner of connections that came later.
+    Run it again to resume, or to make the rotator an owner of new connections.
     """
     return _apply("rotator create", options, yes, key_file=certificate_file, lifetime=lifetime)
 
 
-@rotator.command(short_help="roll its certificate: add, prove, later remove the old one")
+@rotator.command(short_help="renew its certificate")
 @common
 @_certificate
 @_lifetime
-@click.option("--now", is_flag=True, help="Make a new certificate although none is due.")
+@click.option("--now", is_flag=True, help="Create a new certificate even if none is due.")
 @click.option(
     "--overlap",
     "key_overlap",
@@ -87,10 +88,10 @@ def renew(
     key_overlap: timedelta,
     yes: bool,
 ) -> int:
-    """Roll the certificate once two thirds of its life have passed: add, prove, later remove the old one.
+    """Renew the certificate if it is due: add a new one, prove it, later remove the old one.
 
-    Name a file that does not exist yet for a new key. Named with the present file, a run proves that certificate and
-    removes replaced ones whose overlap is over.
+    A new --to file gets a new key. With the present file,
+    the command proves its certificate, and removes replaced ones after their overlap.
     """
     return _apply(
         *("rotator renew", options, yes),
@@ -101,14 +102,16 @@ def renew(
     )
 
 
-@rotator.command(short_help="sign in with tokens of Kubernetes or GitHub instead of a certificate")
+@rotator.command(short_help="use tokens of Kubernetes or GitHub instead of a certificate")
 @common
 @click.option("--issuer", metavar="URL", help="Issuer of the tokens: the cluster's, for Kubernetes.")
 @click.option("--subject", metavar="TEXT", help="Subject of the tokens.")
 @click.option(
-    "--kubernetes", metavar="NAMESPACE/ACCOUNT", help="A service account of a cluster; with --issuer."
+    "--kubernetes", metavar="NAMESPACE/ACCOUNT", help="Service account of a cluster; with --issuer."
 )
-@click.option("--github", metavar="OWNER/REPOSITORY", help="A workflow of GitHub; with one of the next two.")
+@click.option(
+    "--github", metavar="OWNER/REPOSITORY", help="Workflow of GitHub; with --branch or --environment."
+)
 @click.option("--branch", metavar="NAME", help="Of that repository.")
 @click.option("--environment", metavar="NAME", help="Of that repository.")
 @click.option(
@@ -118,20 +121,20 @@ def renew(
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="A token of that identity, to prove that it signs in.",
+    help="Token of that identity, to prove that it signs in.",
 )
 @yes_option
 def federate(options: Options, token_file: Path | None, yes: bool, **words: str | None) -> int:
     """Let a workload of Kubernetes or GitHub sign in as the rotator, without any certificate.
 
-    Makes the application, its permission and its ownerships where they are missing, as `create` does.
+    Creates the application, its permission and its ownerships if they are missing.
     """
     return _apply("rotator federate", options, yes, words, assertion_file=token_file)
 
 
 @rotator.command(short_help="show its permission, certificates and owned applications")
 @common
-@click.option("--check", is_flag=True, help="Exit with 2 when something is missing or due.")
+@click.option("--check", is_flag=True, help="Exit code 2 if something is missing or due.")
 def show(options: Options, check: bool) -> int:
     """Show the rotator: permission, certificates and when they are due, owned applications."""
     from authentik_entra_bootstrap.output.rotator import rotator_document, show_rotator
@@ -225,7 +228,7 @@ def _run(command: str, options: Options, body: Body) -> int:
     return run_reported(command, options, job)
 
 
-@rotator.command(short_help="make the service account in authentik and its API token")
+@rotator.command(short_help="create the service account in authentik and its API token")
 @common
 @click.option(
     "--to",
@@ -233,7 +236,7 @@ def _run(command: str, options: Options, body: Body) -> int:
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     metavar="FILE",
     required=True,
-    help='File for the token\'s key, made with mode 0600; one that exists is never overwritten. "-": standard output.',
+    help='New file for the token\'s key, with mode 0600. Never overwritten. "-": standard output.',
 )
 @click.option(
     "--for",
@@ -241,13 +244,13 @@ def _run(command: str, options: Options, body: Body) -> int:
     type=click.Choice(["rotation", "bootstrap"]),
     default="rotation",
     show_default=True,
-    help="Which task the token must be able to do.",
+    help="Task of the token.",
 )
 @yes_option
 def token(options: Options, file: Path, purpose: str, yes: bool) -> int:
-    """Make in authentik the service account, its role and its API token, whose key goes to a file.
+    """Create the service account in authentik, its role and its API token, and write the token's key to a file.
 
-    Runs with an administrator's token. Nothing else keeps the key.
+    Needs an administrator's token.
     """
     import asyncio
 

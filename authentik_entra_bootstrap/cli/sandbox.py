@@ -214,23 +214,26 @@ def _not_running(address: str, reason: str) -> ConfigError:
 @switches({})
 @click.option("--faults", metavar="JSON|@FILE", help="Faults to inject, as a JSON list.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Of Entra ID and Microsoft Graph; 0: a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port of Entra ID and Microsoft Graph; 0: any free port.",
 )
 @click.option(
-    "--authentik-port", type=click.IntRange(0, 65535), default=0, help="Of authentik; 0: a free one."
+    "--authentik-port", type=click.IntRange(0, 65535), default=0, help="Port of authentik; 0: any free port."
 )
 @output_option
 @click.option(
     "--advance",
     callback=span,
     metavar="SPAN",
-    help="Start nothing: move the clock of the running sandbox on, like 125d or 12h.",
+    help="Move the clock of the running sandbox forward, like 125d or 12h. Starts nothing.",
 )
 def sandbox(authentik_profile: str, output: str, advance: timedelta | None, **rest: Any) -> int:
     """Run an embedded Entra ID tenant and an embedded authentik until interrupted.
 
     Prints their addresses, the CA file and the variables that point every command (and any other client)
-    at them. Commands with these variables go by the sandbox's clock. Both servers have a control API under /_sandbox/.
+    at them. With these variables, commands use the sandbox's clock. Both servers have a control API under /_sandbox/.
     """
     if advance is not None:
         now = datetime.fromisoformat(

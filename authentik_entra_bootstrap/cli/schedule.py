@@ -42,19 +42,17 @@ _SIGN_IN = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE")
 @click.option(
     "--directory",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write the files there instead of printing them; with --check, look at those there.",
+    help="Write the files there instead of printing them; with --check, compare those there.",
 )
 @click.option(
     "--celery", is_flag=True, help="Run Celery's worker and schedule instead of `rotate` by a timer."
 )
-@click.option(
-    "--check", is_flag=True, help="Exit with 2 when the installed files no longer fit, and show why."
-)
+@click.option("--check", is_flag=True, help="Exit code 2 if the installed files differ; shows how.")
 @click.option("--replace", "overwrite", is_flag=True, help="Replace files that differ.")
 @click.option(
     "--user",
     metavar="NAME",
-    help="Who runs it (systemd, cron), with all files where they are.  [default: you; in systemd for root, a user of the "
+    help="User who runs it (systemd, cron).  [default: you; in systemd for root, a user of the "
     "unit's own, who is given the files]",
 )
 @click.option(
@@ -74,10 +72,10 @@ def schedule(
     user: str | None,
     image: str,
 ) -> int:
-    """Print or write ready files that rotate client secrets unattended, for FLAVOUR.
+    """Print or write files that rotate client secrets unattended.
 
-    Units of systemd, a crontab, a project of Docker Compose, or manifests of Kubernetes. They name this machine's
-    settings and files, and hold no secret. Without --connection every connection of the settings file is meant.
+    They name this machine's settings and files, and contain
+    no secret. Default: for every connection of the settings file.
     """
     from authentik_entra_bootstrap.output.schedule import SYSTEM_FOLDERS, next_steps, render
     from authentik_entra_bootstrap.output.terminal import Terminal

@@ -93,23 +93,23 @@ def _providers_beside(options: Options, settings: ConnectionSettings) -> frozens
     "--check",
     "check_alarms",
     is_flag=True,
-    help="For monitoring: exit code 2 when a secret, the rotator's certificate, a token or the licence expires soon, "
-    "authentik's proof is missing or failed, or there is drift.",
+    help="For monitoring: exit code 2 if there is an alarm. A secret, certificate, token or licence expires soon, "
+    "a proof is missing or failed, or there is drift.",
 )
 @to_option
 @click.option(
     "--within",
     callback=span,
     metavar="SPAN",
-    help='What "soon" is, like 14d or 12h. Left out: a sixth of the client secret\'s lifetime; 30 days of everything else.',
+    help='Meaning of "soon", like 14d or 12h. Default: a sixth of the client secret\'s lifetime; 30 days for everything else.',
 )
 def status(options: Options, check_alarms: bool, file: Path | None, within: timedelta | None) -> int:
     """Show the connection: secrets, expiry, last proof, authentik's last sync, drift.
 
     --all prints a table. --connection or -v prints the details.
 
-    --output html makes a page of all connections of the run, with their timeline. --output prometheus makes
-    metrics for node_exporter's textfile collector. --to replaces its file in one step, so no reader sees half of it.
+    --output html writes a page of all connections, with a timeline. --output prometheus
+    writes metrics for node_exporter's textfile collector. --to replaces its file in one step.
     """
     from authentik_entra_bootstrap.output.status import (
         exposition,
@@ -145,7 +145,7 @@ def status(options: Options, check_alarms: bool, file: Path | None, within: time
 @click.command()
 @common
 def verify(options: Options) -> int:
-    """Take the proofs now and say which evidence was seen. Changes nothing."""
+    """Prove that the connection works, and show the evidence. Changes nothing."""
     from authentik_entra_bootstrap.output.documents import evidence_document
     from authentik_entra_bootstrap.workflows.verify import judge, look_narrowly, verify
 
