@@ -143,8 +143,8 @@ def unexpected(error: BaseException) -> BootstrapError:
     words = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
     return BootstrapError(
         "unexpected",
-        f"Something unexpected happened: {type(error).__name__}{words}{place}.",
-        "Run it again with --debug to see the traceback, and report it.",
+        f"An unexpected error occurred: {type(error).__name__}{words}{place}.",
+        "Run the command again with --debug to see the traceback, and report it.",
     )
 
 
@@ -186,7 +186,7 @@ class AdminActionRequired(BootstrapError):
 
 
 class Conflict(BootstrapError):
-    """Something that is not ours stands where ours would go."""
+    """An object that this program did not create has the name or place of one that it needs."""
 
     exit_code = ExitCode.ADMIN_ACTION
 
@@ -240,4 +240,4 @@ class NotFound(BootstrapError):
 
 
 class AlreadyExists(BootstrapError):
-    """The service holds an object with that key already; re-read it before believing it is ours."""
+    """The service holds an object with that key already; read it again before treating it as this program's."""

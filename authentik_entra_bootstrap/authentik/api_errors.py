@@ -55,7 +55,7 @@ CODES: Mapping[str, ErrorRow] = {
     ),
     "authentik-refused-by-proxy": ErrorRow(
         Denied,
-        "Something in front of authentik refused the request (403 without authentik's answer).",
+        "A proxy in front of authentik refused the request (403 without authentik's answer).",
         "Allow this machine to reach /api/v3 in the proxy or firewall in front of authentik.",
     ),
     "authentik-not-found": ErrorRow(NotFound, "authentik knows no {path}."),
@@ -70,10 +70,10 @@ CODES: Mapping[str, ErrorRow] = {
         "Install or renew the licence in authentik (Admin interface, Enterprise, Licenses).",
     ),
     "authentik-validation-failed": ErrorRow(
-        UnexpectedAnswer, "authentik refused {method} {path}: {reasons}", "Check the settings named."
+        UnexpectedAnswer, "authentik refused {method} {path}: {reasons}", "Check the named settings."
     ),
     "authentik-throttled": ErrorRow(
-        Throttled, "authentik asked to slow down.", "Run the same command again later."
+        Throttled, "authentik throttles the requests.", "Run the same command again later."
     ),
     "authentik-server-error": ErrorRow(
         ServiceUnavailable,
@@ -88,17 +88,17 @@ CODES: Mapping[str, ErrorRow] = {
     "authentik-certificate-not-trusted": ErrorRow(
         ConfigError,
         "authentik's TLS certificate is not trusted ({where}): {why}.",
-        "Give the CA's certificate as ca_file, or use the host name the certificate is made for.",
+        "Set ca_file to the CA's certificate, or use the host name of the certificate.",
     ),
     "authentik-tls-failed": ErrorRow(
         ConfigError,
-        "The authentik address does not answer with TLS; something else listens there.",
+        "The server at the authentik address does not speak TLS.",
         "Check the port and the scheme of the authentik address.",
     ),
     "authentik-url-invalid": ErrorRow(
         ConfigError,
-        "The authentik address is not usable: it cannot be parsed.",
-        "Give the address that people open in the browser, e.g. https://authentik.example.com.",
+        "The authentik address is invalid: it cannot be parsed.",
+        "Use the address that people open in the browser, for example https://authentik.example.com.",
     ),
     "authentik-host-not-found": ErrorRow(Unreachable, "{what}", _CHECK_NETWORK),
     "authentik-unreachable": ErrorRow(Unreachable, "{what}", _CHECK_NETWORK),
@@ -106,7 +106,7 @@ CODES: Mapping[str, ErrorRow] = {
     "authentik-connection-lost": ErrorRow(Unreachable, "{what}", _CHECK_NETWORK),
     "authentik-client-failed": ErrorRow(
         UnexpectedAnswer,
-        "The request could not be made: the authentik client library raised {kind}.",
+        "The request could not be sent: the authentik client library raised {kind}.",
         "Report this with the versions of authentik-client and urllib3.",
     ),
 }
@@ -177,7 +177,7 @@ def unexpected(reply: Reply, why: str) -> BootstrapError:
 
 def not_an_api(trace: RequestTrace) -> BootstrapError:
     """Another server, or a login page in front of authentik, where the API should answer."""
-    what = f"Something other than authentik's API answered {trace.path} (status {trace.status})."
+    what = f"A server other than authentik's API answered {trace.path} (status {trace.status})."
     return _error("authentik-not-found-at-url", trace, what=what)
 
 
@@ -205,7 +205,7 @@ def _validation(reply: Reply, body: Mapping[object, object], redactor: Redactor)
             return AlreadyExists(
                 f"authentik-{field.replace('_', '-')}-taken",
                 f"authentik has an object with that {field} already: {shown}",
-                "Choose another, or adopt what exists.",
+                "Choose another one, or adopt the existing object.",
                 trace,
                 {"field": field},
             )

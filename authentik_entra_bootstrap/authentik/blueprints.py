@@ -95,8 +95,9 @@ class Blueprints(Server):
                 raise
             raise UnexpectedAnswer(
                 "blueprint-import-crashed",
-                "authentik failed while it imported the blueprint, and named no reason (405 with an empty answer). It does "
-                "so over an entry that it refuses, such as a provider without a client secret, and over unreadable YAML.",
+                "authentik failed to import the blueprint and gave no reason (405 with an empty "
+                "answer). It does so for an entry that it refuses, such as a provider without a client "
+                "secret, and for unreadable YAML.",
                 "Look for the request id in authentik's log. Check the context values and secrets that the blueprint needs.",
                 error.trace,
             ) from None

@@ -112,7 +112,7 @@ class Providers(Server):
                 raise AlreadyExists(
                     "authentik-name-taken",
                     f"authentik has a provider named {found.name} already, with other settings.",
-                    "Choose another name, or adopt what exists.",
+                    "Choose another name, or adopt the existing provider.",
                     call.trace(),
                     {"field": "name"},
                 )
@@ -170,7 +170,7 @@ class Providers(Server):
                 raise AlreadyExists(
                     "authentik-slug-taken",
                     f"authentik has an application with the slug {slug} already, with other settings.",
-                    "Choose another slug, or adopt what exists.",
+                    "Choose another slug, or adopt the existing application.",
                     call.trace(),
                     {"field": "slug"},
                 )
@@ -205,7 +205,7 @@ def _check_slug(slug: str) -> None:
     if not _SLUG.fullmatch(slug):
         raise ConfigError(
             "authentik-slug-invalid",
-            f"{slug!r} is no slug: only letters, digits, hyphens and underscores may be used.",
+            f"{slug!r} is not a slug: only letters, digits, hyphens and underscores are allowed.",
             "Choose another slug for the authentik application.",
         )
 

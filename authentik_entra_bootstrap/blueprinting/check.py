@@ -249,12 +249,12 @@ def refusal(lines: Sequence[str]) -> BootstrapError:
     if "already exists" in text.lower() or "object exists already" in text.lower():
         return AlreadyExists(
             "blueprint-object-exists",
-            f"The blueprint makes something that exists in authentik already: {text}",
-            "Run the same command again; it looks at what exists.",
+            f"The blueprint creates an object that already exists in authentik: {text}",
+            "Run the same command again.",
         )
     return Conflict(
         "blueprint-refused",
         f"authentik refused the blueprint, and nothing of it was applied: {text}",
-        "Correct what the lines name. Secrets and the entries' attributes are left out of them.",
+        "Correct the entries that the lines name. Secrets and attributes were removed from the lines.",
         facts={"lines": text},
     )

@@ -52,7 +52,7 @@ class Previous:
 
 @dataclass(frozen=True)
 class ApplicationTags:
-    """Our tags on an application, and the tags that are not ours (kept as they are)."""
+    """This program's tags on an application, and the other tags, which are kept."""
 
     connection: str | None = None
     pending: Delivered | None = None
@@ -61,7 +61,7 @@ class ApplicationTags:
     foreign: tuple[str, ...] = ()
     managed: bool = False
     adopted: str | None = None
-    """Day on which the application was taken over; ``None`` for one that we made."""
+    """Day on which the application was taken over; ``None`` for one that this program created."""
 
     def texts(self) -> tuple[str, ...]:
         """The whole list to write: the service replaces tags as one."""

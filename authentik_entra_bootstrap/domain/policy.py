@@ -54,7 +54,7 @@ def grantable_end(now: datetime, asked: timedelta, policy: SecretPolicy) -> Gran
     if limit < MINIMUM_LIFETIME:
         raise AdminActionRequired(
             "secret-lifetime-too-short",
-            f"The tenant's policy allows client secrets of {in_words(limit)} at most; less than an hour cannot be kept fresh.",
+            f"The tenant's policy allows client secrets of {in_words(limit)} at most. The program needs at least an hour.",
             "Ask an administrator to allow longer client secrets for this application.",
         )
     # A limit that equals the asked lifetime still needs the margin.

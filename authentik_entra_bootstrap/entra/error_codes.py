@@ -26,9 +26,7 @@ LOGIN_SERVICE = "The token service"
 _AGAIN = "Run the same command again; it continues where this run stopped."
 
 CODES: Mapping[str, ErrorRow] = {
-    "entra-login-unknown": ErrorRow(
-        ConfigError, "There is no way of signing in called {login!r}.", "Use one of: {known}."
-    ),
+    "entra-login-unknown": ErrorRow(ConfigError, "There is no login {login!r}.", "Use one of: {known}."),
     "unique-name-invalid": ErrorRow(
         ConfigError,
         "The unique name {name!r} cannot be used as a key in Microsoft Graph.",
@@ -36,8 +34,8 @@ CODES: Mapping[str, ErrorRow] = {
     ),
     "id-invalid": ErrorRow(
         ConfigError,
-        "{what} {value!r} is no GUID.",
-        "Copy the id from the Entra portal; client id and object id are different ones.",
+        "{what} {value!r} is not a GUID.",
+        "Copy the id from the Entra portal; client id and object id are different.",
     ),
     "host-not-found": ErrorRow(
         Unreachable, "The name {host} cannot be resolved.", "Check the network, DNS and the proxy."
@@ -48,7 +46,7 @@ CODES: Mapping[str, ErrorRow] = {
         "Check the network and the proxy setting, then run the same command again.",
     ),
     "entra-reply-lost": ErrorRow(
-        Unreachable, "The connection to {host} broke before an answer came: {reason}.", _AGAIN
+        Unreachable, "The connection to {host} broke before the answer arrived: {reason}.", _AGAIN
     ),
     "secret-reply-lost": ErrorRow(
         Unreachable,
@@ -58,10 +56,8 @@ CODES: Mapping[str, ErrorRow] = {
         ),
         _AGAIN,
     ),
-    "entra-throttled": ErrorRow(Throttled, "{service} asks to slow down.", _AGAIN),
-    "entra-unavailable": ErrorRow(
-        ServiceUnavailable, "{service} is not available at the moment ({status}).", _AGAIN
-    ),
+    "entra-throttled": ErrorRow(Throttled, "{service} throttles the requests.", _AGAIN),
+    "entra-unavailable": ErrorRow(ServiceUnavailable, "{service} is not available ({status}).", _AGAIN),
     "entra-concurrent-change": ErrorRow(
         ServiceUnavailable,
         "Microsoft Graph refuses the change while another change of the tenant is in progress.",
@@ -69,8 +65,8 @@ CODES: Mapping[str, ErrorRow] = {
     ),
     "unexpected-answer": ErrorRow(
         UnexpectedAnswer,
-        "{service} gave an answer that is not understood: {reason}.",
-        "If a proxy is in between, look at its answer. Otherwise report this with the request id.",
+        "{service} gave an unexpected answer: {reason}.",
+        "Check the proxy, if there is one. Otherwise report this with the request id.",
     ),
     "no-operator-identity": ErrorRow(
         Denied,
@@ -84,8 +80,8 @@ CODES: Mapping[str, ErrorRow] = {
     ),
     "wrong-tenant": ErrorRow(
         Denied,
-        "The operator is signed in to tenant {found}, wanted is {wanted}.",
-        "Sign in to the wanted tenant (AZURE_TENANT_ID, or `az login --tenant`), or change tenant_id.",
+        "The operator is signed in to tenant {found}, but the settings name {wanted}.",
+        "Sign in to the right tenant (AZURE_TENANT_ID, or `az login --tenant`), or change tenant_id.",
     ),
     "operator-secret-wrong": ErrorRow(
         Denied,
@@ -95,7 +91,7 @@ CODES: Mapping[str, ErrorRow] = {
     "operator-secret-expired": ErrorRow(
         Denied,
         "The operator's client secret has expired.",
-        "Make a new one for the operator's application, or better use a certificate or workload identity.",
+        "Create a new one for the operator's application. A certificate or workload identity is better.",
     ),
     "operator-credential-invalid": ErrorRow(
         Denied,
@@ -170,7 +166,7 @@ CODES: Mapping[str, ErrorRow] = {
     "secret-not-accepted": ErrorRow(
         Denied,
         "The token service does not accept the client secret of application {app_id} (yet).",
-        "A new secret takes seconds to minutes to work; if it never does, make another one.",
+        "A new secret works after seconds to minutes. If it never does, create another one.",
     ),
     "secret-expired": ErrorRow(
         Denied, "The client secret of application {app_id} has expired.", "Rotate it."
@@ -181,11 +177,11 @@ CODES: Mapping[str, ErrorRow] = {
         "Grant admin consent for the application's permissions; new grants take a while to work.",
     ),
     "entra-permission-missing": ErrorRow(
-        Denied, "The operator may not {purpose}: {lack}.", "The smallest that would do: {enough}."
+        Denied, "The operator may not {purpose}: {lack}.", "The smallest that is enough: {enough}."
     ),
     "assignment-required": ErrorRow(
         AdminActionRequired,
-        "The application {app_id} lets in only who is assigned to it: {reason}.",
+        "Only assigned identities may use the application {app_id}: {reason}.",
         (
             "Have an administrator assign the identity under Enterprise applications > Users and groups, or turn off "
             '"Assignment required" there.'
@@ -203,11 +199,11 @@ CODES: Mapping[str, ErrorRow] = {
     "quota-exceeded": ErrorRow(
         AdminActionRequired,
         "The operator has created as many directory objects as the tenant allows it; deleted ones count.",
-        "Have an administrator raise the quota or purge deleted objects, or use a role that has none.",
+        "Have an administrator raise the quota or purge deleted objects, or use a role without a quota.",
     ),
     "service-management-reference-required": ErrorRow(
         AdminActionRequired,
-        "The tenant wants a service management reference for every application.",
+        "The tenant demands a service management reference for every application.",
         "Set service_management_reference to the id that your organisation uses.",
     ),
     "tenant-policy-forbids": ErrorRow(
@@ -222,37 +218,38 @@ CODES: Mapping[str, ErrorRow] = {
     ),
     "secret-lifetime-exceeds-policy": ErrorRow(
         AdminActionRequired,
-        "The client secret asked for until {asked_end} lives longer than the tenant's policy {policy_id} allows.",
+        "The requested client secret until {asked_end} is valid for longer than the tenant's policy {policy_id} allows.",
         "Choose a shorter secret lifetime.",
     ),
     "certificate-lifetime-exceeds-policy": ErrorRow(
         AdminActionRequired,
-        "The certificate lives longer than the tenant's policy {policy_id} allows.",
+        "The certificate is valid for longer than the tenant's policy {policy_id} allows.",
         "Choose a shorter --lifetime, and name another file for its key.",
     ),
     "too-many-secrets": ErrorRow(
         AdminActionRequired,
-        "Microsoft Graph makes no further client secret: the application holds as many credentials as it may.",
+        "Microsoft Graph creates no further client secret: the application holds as many credentials as it may.",
         (
-            "Remove unused client secrets in the portal under Certificates & secrets. An application that personal "
-            "accounts can sign in to holds two; the audience of authentik's is one tenant (signInAudience AzureADMyOrg)."
+            "Remove unused client secrets in the portal under Certificates & secrets. An application "
+            "for personal accounts can hold only two. authentik needs an application for one tenant "
+            "(signInAudience AzureADMyOrg)."
         ),
     ),
     "unique-name-taken": ErrorRow(
         AlreadyExists,
         "The unique name {unique_name} is taken by a live or deleted application.",
-        "Look the application up before using it; a deleted one keeps the name for up to 30 days.",
+        "Find that application first. A deleted one keeps the name for up to 30 days.",
     ),
-    "object-exists": ErrorRow(AlreadyExists, "Microsoft Graph holds such an object already."),
+    "object-exists": ErrorRow(AlreadyExists, "Microsoft Graph already has such an object."),
     "entra-object-not-found": ErrorRow(
         NotFound,
         "Microsoft Graph does not know {what} (yet).",
-        "What was just made takes a while to be known everywhere; otherwise it was deleted meanwhile.",
+        "A new object takes a while to be known everywhere. Otherwise it was deleted.",
     ),
     "secret-not-found": ErrorRow(
         NotFound,
         "Microsoft Graph knows no client secret with that key id (any more, or yet).",
-        "Read the application again; a removed secret and one that is not replicated yet look the same.",
+        "Run the same command again: a removed secret and a secret that is not replicated yet look the same.",
     ),
     "permission-not-offered": ErrorRow(
         NotFound,
@@ -261,12 +258,14 @@ CODES: Mapping[str, ErrorRow] = {
     ),
     "entra-conflict": ErrorRow(Conflict, "Microsoft Graph refuses the change: {reason}"),
     "service-principal-not-visible": ErrorRow(
-        ReplicationTimeout, "The service principal exists but does not become visible.", _AGAIN
+        ReplicationTimeout, "The service principal exists, but Microsoft Graph does not show it.", _AGAIN
     ),
     "application-not-gone": ErrorRow(
-        ReplicationTimeout, "The application was deleted, yet reads still show it.", _AGAIN
+        ReplicationTimeout, "The application was deleted, but reads still show it.", _AGAIN
     ),
-    "grant-not-visible": ErrorRow(ReplicationTimeout, "A grant exists but does not become visible.", _AGAIN),
+    "grant-not-visible": ErrorRow(
+        ReplicationTimeout, "A grant exists, but Microsoft Graph does not show it.", _AGAIN
+    ),
 }
 """Every error of the tenant and the token service, by its code."""
 

@@ -264,5 +264,5 @@ def _unusable(where: str, reason: str) -> ConfigError:
     return ConfigError(
         "operator-credential-unusable",
         f"{where} cannot be used for signing in: {reason}.",
-        "Correct it; nothing was asked yet.",
+        "Correct it. No request was sent.",
     )

@@ -52,7 +52,7 @@ class Operation:
         if claims is not None:
             found = rule.lack(claims, lenient=False)
             if found is None:
-                held = f"the token shows everything it takes ({rule.enough}), yet Microsoft Graph refuses"
+                held = f"the token shows every needed permission ({rule.enough}), but Microsoft Graph refuses"
                 return held, smallest
             lack = found
             if claims.is_app_only and rule.lack(claims) is None:

@@ -102,7 +102,7 @@ def show_plan(
     counts = ", ".join(f"{plan.count(action)} to {verb}" for action, verb in verbs if plan.count(action))
     terminal.headline(
         plan.desired.connection,
-        counts or "nothing to do, everything is as the settings say",
+        counts or "nothing to do, everything matches the settings",
         news=bool(plan.changes),
     )
     terminal.source()
@@ -184,7 +184,7 @@ def show_outcome(terminal: Terminal, outcome: Outcome, plan: Plan, cloud: Cloud,
     """The end of a bootstrap: the verdict, the proofs, addresses, dates, next steps."""
     proven = any(item.name == "authentik-signs-in" and item.ok for item in outcome.evidence)
     if outcome.consent is not None:
-        did = "brought up to date, and some consent is left to an administrator"
+        did = "brought up to date, but an administrator has to grant the remaining consent"
     elif not outcome.changed:
         did = f"healthy, nothing was changed, next rotation {outcome.renew_at:%Y-%m-%d}"
     elif proven:
@@ -211,7 +211,7 @@ def show_outcome(terminal: Terminal, outcome: Outcome, plan: Plan, cloud: Cloud,
                 "authentik-entra rotator create --to rotator.pem",
                 "an identity for rotation",
             ),
-            ("authentik-entra schedule systemd", "files that rotate unattended"),
+            ("authentik-entra schedule systemd", "files for unattended rotation"),
             ("authentik-entra status", "when its secret is due"),
         )
 
@@ -301,7 +301,7 @@ def teardown_document(plan: TeardownPlan, done: Sequence[Step]) -> Document:
 
 def show_teardown_plan(terminal: Terminal, plan: TeardownPlan, authentik_url: str) -> None:
     """Every step in its order, what is deleted with it, what is kept."""
-    what = f"{len(plan.steps)} to remove" if plan.steps else "nothing to do, nothing of it is left"
+    what = f"{len(plan.steps)} to remove" if plan.steps else "nothing to do, the connection does not exist"
     terminal.headline(plan.desired.connection, what, news=bool(plan.steps))
     titles = _titles(plan.seen.organization, authentik_url)
     for side, steps in groupby(plan.steps, lambda step: step.target.side):
@@ -319,5 +319,7 @@ def show_teardown_plan(terminal: Terminal, plan: TeardownPlan, authentik_url: st
 def show_teardown(terminal: Terminal, plan: TeardownPlan, done: Sequence[Step]) -> None:
     """The end of a teardown that had something to do."""
     left = any(step not in done for step in plan.steps)
-    what, style = ("taken down but for the above", "bold yellow") if left else ("taken down", "bold green")
+    what, style = (
+        ("taken down, except for the steps above", "bold yellow") if left else ("taken down", "bold green")
+    )
     terminal.headline(plan.desired.connection, what, style)

@@ -74,7 +74,7 @@ def _numbers(items: Sequence[Foretold], words: Mapping[str, tuple[Fate, ...]]) -
 def summary(preview: Preview) -> str:
     """The numbers in one line; zeros are left out, but for the number of users in the scope."""
     if preview.unreadable:
-        return "what authentik's next sync does cannot be told"
+        return "what authentik's next sync does is unknown"
     told = _counted(sum(item.fate is not Fate.LEAVES for item in preview.users), "user{s}")
     if users := _numbers(preview.users, _USERS):
         told += f": {users}"

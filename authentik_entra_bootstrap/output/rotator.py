@@ -68,7 +68,7 @@ def show_rotator_outcome(
         settings = {f"{ENV_PREFIX}{name.upper()}": value for name, value in settings.items()}
         unsaid = (
             f"{ENV_PREFIX}OPERATOR_CERTIFICATE_FILE",
-            "stays as it is: the certificate was not replaced",
+            "is unchanged: the certificate was not replaced",
         )
     for name, value in settings.items():
         terminal.copyable(f"  export {name}={shlex.quote(value)}")

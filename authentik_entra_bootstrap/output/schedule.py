@@ -117,9 +117,9 @@ def _common_files(schedule: Schedule) -> Files:
         elif not schedule.user:
             raise ConfigError(
                 "schedule-files-differ",
-                f"The connections name different files for {key}; one unit of systemd is given one file for each setting.",
-                "Schedule each connection alone with --connection NAME, or add --user NAME: a user who may read all of them "
-                "where they are.",
+                f"The connections name different files for {key}; a systemd unit gets one file for each setting.",
+                "Schedule each connection alone with --connection NAME, or add --user NAME: a user who "
+                "may read all of them.",
             )
     return common
 
@@ -137,7 +137,7 @@ def _variables(schedule: Schedule, files: Files) -> Files:
         if not value.isprintable():
             raise ConfigError(
                 "schedule-value-unprintable",
-                f"The value of {name} holds a line break or another character that no line of a file can hold.",
+                f"The value of {name} contains a line break or a control character, which a line of a file cannot contain.",
                 "Change it, or rename the file.",
             )
     return variables
@@ -166,7 +166,7 @@ def systemd(schedule: Schedule) -> Files:
             credentials[f"{ENV_PREFIX}{key.upper()}"] = f"%d/{name}"
             lines.append(f"LoadCredential={name}:{path.replace('%', '%%')}")
     elif certificate := files.get("operator_certificate_file"):
-        lines.append("# Where the file stands, the rotator can renew its certificate.")
+        lines.append("# The rotator can renew its certificate in this file.")
         lines.append(f'ReadWritePaths="-{_quoted(str(PurePosixPath(certificate).parent))}"')
     credentials[f"{ENV_PREFIX}STATE_DIR"] = "%S/authentik-entra"
     for name, value in {**variables, **credentials}.items():
@@ -304,7 +304,7 @@ def render(flavour: str, schedule: Schedule) -> Files:
 
     :raises ConfigError: ``schedule-files-differ``, ``schedule-value-unprintable``.
     """
-    head = f"# Made by `authentik-entra schedule {flavour}`; with --check it says whether this still fits."
+    head = f"# Made by `authentik-entra schedule {flavour}`; --check compares it with the settings."
     return {name: f"{head}\n{text.rstrip()}\n" for name, text in _FLAVOURS[flavour](schedule).items()}
 
 

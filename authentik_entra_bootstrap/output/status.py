@@ -33,7 +33,7 @@ from authentik_entra_bootstrap.workflows.status import Alarm, Status, about
 _BESIDE_A_BAR = 63
 """Columns of the texts beside a bar."""
 _SHORTEST_BAR = 12
-BY = {"sync": "authentik's own sync", "probe": "a probe that was asked for"}
+BY = {"sync": "authentik's own sync", "probe": "a probe of this program"}
 _STYLES = {
     SecretStatus.CURRENT: "green",
     SecretStatus.PREVIOUS: "dim",

@@ -136,12 +136,14 @@ def _application(desired: Desired, entra: ObservedEntra, application: Applicatio
     tags = read_tags(application.tags)
     if (name := application.display_name) != desired.application_name:
         yield differ("displayName", desired.application_name, name, Action.CHANGE, "renamed")
-    wanted = f"our tags of the connection {desired.connection}"
+    wanted = f"this program's tags of the connection {desired.connection}"
     tagged = f"tags of the connection {tags.connection}" if tags.connection else None
     if tags.connection not in {None, desired.connection}:
         yield differ("tags", wanted, tagged, Action.NEEDS_YOU, "it belongs to another connection")
     elif not tags.managed or tags.connection is None:
-        yield differ("tags", wanted, tagged, Action.CHANGE, "our tags are added; all others are kept")
+        yield differ(
+            "tags", wanted, tagged, Action.CHANGE, "this program's tags are added; all others are kept"
+        )
     if application.unique_name is None and adopted(desired, application):
         reason = "later runs find the application by it; it can be set once"
         yield differ("uniqueName", desired.unique_name, None, Action.CHANGE, reason)

@@ -147,18 +147,18 @@ def refuse_tenant(desired: Desired, operator: TokenClaims) -> None:
 
 
 def refuse_foreign(desired: Desired, application: Application, *, remedy: str, adopt: bool = False) -> None:
-    """Refuse an application without our tags, or with another connection's.
+    """Refuse an application without this program's tags, or with another connection's.
 
     :param remedy: for one without our tags.
-    :param adopt: accept one without our tags.
+    :param adopt: accept one without this program's tags.
     :raises Conflict: ``application-not-ours``, ``application-of-another-connection``.
     """
     tags, facts = read_tags(application.tags), {"app_id": str(application.app_id)}
     if not tags.managed and not adopt:
         raise Conflict(
             "application-not-ours",
-            f"The application {application.app_id} has the unique name {desired.unique_name}, but does not carry "
-            "our tags. Nothing was changed.",
+            f"The application {application.app_id} has the unique name {desired.unique_name}, but not "
+            "this program's tags. Nothing was changed.",
             remedy,
             facts=facts,
         )

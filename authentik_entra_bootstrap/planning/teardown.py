@@ -91,7 +91,7 @@ class TeardownPlan:
 def our_provider(desired: Desired, seen: TeardownSeen) -> tuple[Provider | None, tuple[Provider, ...]]:
     """The connection's provider, and the others that sign in as the same application.
 
-    A renamed provider is still ours: it signs in as our application, with our client secret.
+    A renamed provider still belongs to the connection: it signs in as its application, with its client secret.
     """
     mine = _our_application(desired, seen)
     users = [item for item in seen.providers if mine and belongs(item, mine, seen.operator.tenant_id)]
@@ -142,9 +142,9 @@ def why_kept(
 def plan_teardown(
     desired: Desired, seen: TeardownSeen, *, keep_application: bool = False, purge: bool = False
 ) -> TeardownPlan:
-    """Decide what goes and what stays.
+    """Decide what is removed and what is kept.
 
-    :param keep_application: leave the application in Entra ID, without our client secrets and tags.
+    :param keep_application: leave the application in Entra ID, without this program's client secrets and tags.
     :param purge: delete it permanently, also one that an earlier teardown left among the deleted items.
     :raises Conflict: ``application-not-ours``, ``application-of-another-connection``, ``application-in-use``.
     :raises Denied: ``entra-permission-missing``.
@@ -214,7 +214,7 @@ def _entra_steps(
         for secret in secrets:
             subject = secret_name(secret)
             yield Step(Action.REMOVE, Target.SECRET, subject, "created by this tool", secret.key_id)
-        reason = "our tags; the application stays"
+        reason = "this program's tags; the application stays"
         yield Step(Action.REMOVE, Target.TAGS, application.display_name, reason, application.app_id)
         return
     count = len(application.secrets)
@@ -236,14 +236,14 @@ def _what_stays(
             "Client secrets that this tool did not create stay, too"
         )
     elif application is None and deleted is not None and not is_this_connections(desired, deleted):
-        yield f"deleted application {deleted.app_id}, which holds the unique name: it does not carry our tags"
+        yield f"deleted application {deleted.app_id}, which has the unique name: it does not carry this program's tags"
     elif (application or deleted) and not purge:
         yield RESTORABLE
     mine = application or deleted
     for item in seen.providers:
         ours = mine is not None and item.client_id.lower() == mine.app_id.lower()
         if item.name == desired.provider_name and not ours:
-            yield f"provider {item.name} in authentik: it signs in as {item.client_id}, which is not ours"
+            yield f"provider {item.name} in authentik: it signs in as {item.client_id}, which is not this connection's application"
 
 
 def _with(dependents: tuple[Dependent, ...], what: str) -> Iterator[str]:

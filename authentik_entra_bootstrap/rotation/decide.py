@@ -33,7 +33,7 @@ SECRETS_WITH_PERSONAL_ACCOUNTS = 2
 (hashicorp/terraform-provider-azuread#640). For others only the size of the whole object counts."""
 PERSONAL_AUDIENCES = frozenset({"AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount"})
 _INTERRUPTED = "no delivered secret is on record: an earlier run was interrupted"
-_TAKEN_OVER = "the application is taken over; authentik holds a secret that is not ours"
+_TAKEN_OVER = "the application is taken over; authentik holds a secret that this program did not create"
 _CHANGED = "the provider was changed in authentik since the secret was delivered"
 
 

@@ -23,7 +23,7 @@ class Phase(StrEnum):
     MARK = "mark"
     """The tag ``pending=KEY_ID``, before the secret is delivered."""
     TEST = "test"
-    """[testSecret] Sign in with it from our side, several times in a row."""
+    """[testSecret] Sign in with it several times in a row."""
     CUT_OVER = "cut-over"
     """[setSecret] Save the provider with it, unless another process has changed the provider."""
     PROVE = "prove"

@@ -138,7 +138,7 @@ def refuse_rotator(seen: RotatorSeen, *, certificate: bool = True) -> None:
     if application is not None and TAG not in application.tags:
         raise Conflict(
             "rotator-name-taken",
-            f"The application {application.app_id} has the unique name {UNIQUE_NAME} and not our tags.",
+            f"The application {application.app_id} has the unique name {UNIQUE_NAME} but not this program's tags.",
             f"This tool did not create it. Rename or delete it; the rotator is found by the tag {TAG}.",
         )
     if application is None and seen.deleted is not None:

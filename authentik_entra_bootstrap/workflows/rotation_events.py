@@ -57,7 +57,7 @@ class RotationListener(Listener):
             self._report(error)
 
     async def failing(self, connection: str) -> bool:
-        """Whether the newest event of our own about a connection is a failure."""
+        """Whether this program's newest event about a connection is a failure."""
         before = await self._before(connection)
         return bool(before) and before[0].happened in {Kind.FAILED, Kind.EXPIRING}
 

@@ -246,7 +246,7 @@ class RotatorRun:
         return made
 
     async def _made_already(self) -> Application:
-        """The reply to an earlier try was lost, or another run made it: ours if it carries our tags."""
+        """The reply to an earlier try was lost, or another run made it: it is this program's if it carries its tags."""
         found = await self.context.waiter.until(
             lambda: self.entra.find_application(UNIQUE_NAME),
             what="Entra ID to show the application that holds the unique name",

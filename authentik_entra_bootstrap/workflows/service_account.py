@@ -59,7 +59,7 @@ class AccountSeen:
 
 
 async def observe_account(accounts: AuthentikAccounts, purpose: str) -> AccountSeen:
-    """Look, and refuse what is not ours.
+    """Read, and refuse objects that this program did not create.
 
     :raises Conflict: ``service-account-not-ours``, ``authentik-token-not-ours``.
     """

@@ -55,7 +55,7 @@ def test_from_check_to_verify_in_text(command: Command, world: World) -> None:
     world.assert_converged()
     again = command("bootstrap")
     assert again.code == 0
-    assert again.out.startswith("default: nothing to do, everything is as the settings say\n")
+    assert again.out.startswith("default: nothing to do, everything matches the settings\n")
     assert "\ndefault: healthy, nothing was changed, next rotation 2026-" in again.out
     assert "NEXT STEPS" not in again.out
     status = command("status")

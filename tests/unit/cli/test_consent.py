@@ -39,7 +39,9 @@ def test_a_scope_that_is_left_to_an_administrator_is_no_success(command: Command
     said = command("bootstrap", "--yes")
     assert said.code == 5
     assert "working and proven" not in said.out
-    assert "\ndefault: brought up to date, and some consent is left to an administrator\n" in said.out
+    assert (
+        "\ndefault: brought up to date, but an administrator has to grant the remaining consent\n" in said.out
+    )
 
 
 def test_waiting_where_nobody_can_be_asked_says_so_before_the_wait(command: Command, world: World) -> None:

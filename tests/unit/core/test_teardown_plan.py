@@ -158,4 +158,4 @@ def test_a_deleted_application_of_a_stranger_is_never_purged() -> None:
     seen = replace(SEEN, application=None, deleted=replace(DELETED, tags=()), providers=())
     plan = plan_teardown(DESIRED, seen, purge=True)
     assert plan.steps == ()
-    assert any("does not carry our tags" in text for text in plan.stays)
+    assert any("does not carry this program's tags" in text for text in plan.stays)
