@@ -183,7 +183,7 @@ class _Handshake:
 
 
 class TokenService:
-    """One cloud's token service as this machine reaches it.
+    """One cloud's token service.
 
     :param deadline: seconds from connecting to the last byte of an answer.
     :param transport: replaces the network, for tests; its owner closes it.
@@ -202,11 +202,11 @@ class TokenService:
         self.deadline = deadline
         self.transport = transport
         self.reached = False
-        """Whether it has answered anything yet."""
+        """Whether it has answered any request."""
 
 
 class CredentialTransport(AsyncHttpTransport[Any, Any]):
-    """What one credential of ``azure.identity.aio`` sends its requests by.
+    """The transport of one credential of ``azure.identity.aio``.
 
     Each request has a connection of its own, so that several sign-ins in a row meet several replicas.
     """
@@ -265,14 +265,14 @@ class CredentialTransport(AsyncHttpTransport[Any, Any]):
 
 
 def succeeded(response: httpx.Response) -> bool:
-    """Whether the token service answered with metadata or, where one was asked for, with a token."""
+    """Whether the token service answered with metadata, or with a requested token."""
     body = json_of(response.content) if response.status_code < 300 else None
     wants_token = response.request.url.path.endswith("/oauth2/v2.0/token")
     return isinstance(body, dict) and (not wants_token or isinstance(body.get("access_token"), str))
 
 
 class BlockingTransport(HttpTransport[Any, Any]):
-    """The same for a credential of ``azure.identity``, which works in a thread beside the loop."""
+    """The same for a credential of ``azure.identity``, which runs in a thread."""
 
     def __init__(self, transport: CredentialTransport) -> None:
         self._transport = transport
@@ -293,7 +293,7 @@ class BlockingTransport(HttpTransport[Any, Any]):
 
 
 class _Answer(HttpResponse):
-    """An answer of httpx as azure-core takes it."""
+    """An answer of httpx in the form of azure-core."""
 
     def __init__(self, request: Any, response: httpx.Response) -> None:
         super().__init__(request, response)

@@ -59,7 +59,7 @@ def _sends_chain() -> bool:
 
 
 def _service_fabric() -> bool:
-    """Its endpoint has a certificate of its own, which only the synchronous credential checks."""
+    """Its endpoint has its own certificate, which only the synchronous credential checks."""
     return bool(os.environ.get("IDENTITY_SERVER_THUMBPRINT"))
 
 
@@ -160,7 +160,7 @@ _INSTEAD_OF_A_SECRET = ("AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_
 
 
 def check_environment(login: str, environ: MutableMapping[str, str]) -> None:
-    """Refuse variables that azure-identity could only fail with, and unset the empty ones, which it takes for set.
+    """Refuse variables with which azure-identity can only fail, and unset empty ones, which it treats as set.
 
     :param environ: the process's own, which azure-identity reads.
     :raises ConfigError: ``operator-credential-unusable``.
@@ -195,7 +195,7 @@ def check_environment(login: str, environ: MutableMapping[str, str]) -> None:
 
 
 def operator_proof(operator: OperatorIdentity) -> dict[str, Any]:
-    """What the operator's application signs in with, as azure-identity's options. Holds secrets.
+    """The credentials of the operator's application as azure-identity's options. Contains secrets.
 
     :raises ConfigError: ``operator-credential-unusable``.
     """

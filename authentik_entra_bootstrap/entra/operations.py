@@ -1,6 +1,6 @@
-"""What we ask of Microsoft Graph: what each operation needs, and what a refusal of it means.
+"""The operations on Microsoft Graph: the permissions that each needs, and the meaning of its refusals.
 
-Codes decide; texts only where Graph has but one code for all.
+Codes decide; texts only if Graph has one code for everything.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Operation:
 
     @property
     def rule(self) -> Rule:
-        """What the request needs."""
+        """The permissions that the request needs."""
         return RULES[self.rule_key]
 
     def lack(self, claims: TokenClaims | None) -> tuple[str, str]:
-        """Why the request was refused, in words, and the bare name of the permission or role to ask for.
+        """Why the request was refused, and the name of the permission or role to ask for.
 
         :param claims: the refused token's claims, where known.
         """
@@ -118,7 +118,7 @@ _BY_CODE: Mapping[str, str] = {
     "NoBackingApplicationObject": "entra-object-not-found",
     "Request_MultipleObjectsWithSameKeyValue": "object-exists",
 }
-"""Graph's code, of the error or one of its details -> ours."""
+"""Graph's code, of the error or one of its details -> this program's code."""
 _BY_TEXT: Mapping[str, str] = {
     "does not reference a valid application object": "entra-object-not-found",
     "does not exist or one of its queried reference-property objects are not present": "entra-object-not-found",
@@ -130,7 +130,7 @@ _BY_TEXT: Mapping[str, str] = {
     "maximum of 2": "too-many-secrets",
     "credential limit has been reached": "too-many-secrets",
 }
-"""Text of 400 Request_BadRequest, in lower case -> our code."""
+"""Text of 400 Request_BadRequest, in lower case -> this program's code."""
 _NAME_TAKEN = ("same value for property uniquename already exists", "unique-name-taken")
 _BY_OPERATION: Mapping[Operation, tuple[str, str]] = {
     CREATE_APPLICATION: _NAME_TAKEN,
@@ -164,7 +164,7 @@ def graph_fault(
     claims: TokenClaims | None,
     what: str,
 ) -> BootstrapError:
-    """The error of an answer that is no success.
+    """The error of a failed request.
 
     :param trace: of its request; gets Graph's code, and ids that are only in the body.
     :param claims: of the token that was refused, to name what it lacks.
@@ -258,7 +258,7 @@ def _by_text(operation: Operation, refused: _Refusal) -> str:
 
 
 def not_replicated(error: BaseException) -> bool:
-    """Whether the replica asked does not know an object yet that the request needs, in each of Graph's ways to say so."""
+    """Whether this replica does not know a needed object yet, in each form of Graph's answer."""
     return isinstance(error, BootstrapError) and (
         error.code == "entra-object-not-found" or error.facts.get("backing_application") == "unknown"
     )

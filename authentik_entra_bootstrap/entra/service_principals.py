@@ -1,4 +1,4 @@
-"""Service principals and what is granted to them."""
+"""Service principals and their grants."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class ServicePrincipals(OnGraph):
         return records.service_principal(answer)
 
     async def enable_service_principal(self, principal: ServicePrincipalObjectId) -> None:
-        """Let it sign in again."""
+        """Enable its sign-in."""
         body = ServicePrincipalModel(account_enabled=True)
         target = principal_target(principal)
         await self._graph.call(operations.UPDATE_SERVICE_PRINCIPAL, "patch", target, body, exists=True)
@@ -244,7 +244,7 @@ def _client_id_unknown(read: object) -> bool:
 def _for_all(
     found: list[Json], client_id: str | None, resource: ServicePrincipalObjectId
 ) -> DelegatedGrant | None:
-    """The grant for all principals among some; a filter that was not understood is made up for."""
+    """The grant for all principals among some; also if the service ignored the filter."""
     for item in found:
         if item.get("consentType") != ALL_PRINCIPALS:
             continue

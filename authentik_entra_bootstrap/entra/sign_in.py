@@ -58,7 +58,7 @@ T = TypeVar("T")
 FRESH = 300.0
 """Seconds of validity below which a token is replaced before it is used."""
 SIGN_IN = Backoff(budget=60.0)
-"""For a token service that is busy or not reached; shorter than for Graph, because nothing has begun yet."""
+"""Time limit for a busy or unreachable token service; shorter than for Graph, because nothing has begun yet."""
 
 
 async def fresh_token(
@@ -133,7 +133,7 @@ def _token_options(claims: str | None = None) -> dict[str, Any]:
 
 
 async def _with_our_errors(transport: CredentialTransport, ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask, and give failures as ours.
+    """Get a token; failures become this program's errors.
 
     They are raised outside the handlers, so that no library exception, whose request may hold the secret, stays
     attached to them.
@@ -155,7 +155,7 @@ async def _with_our_errors(transport: CredentialTransport, ask: Callable[[], Awa
 
 
 async def _in_daemon_thread(call: Callable[[], T]) -> T:
-    """Like ``asyncio.to_thread``, but an interrupt does not wait for a person who never signs in."""
+    """Like ``asyncio.to_thread``, but an interrupt does not wait for the person to sign in."""
     future: Future[T] = Future()
 
     def work() -> None:
@@ -172,7 +172,7 @@ async def _in_daemon_thread(call: Callable[[], T]) -> T:
 
 
 class OneToken:
-    """A token that was got already, for kiota. Never renewed: the session is one sign-in."""
+    """An existing token, for kiota. Never renewed: the session is one sign-in."""
 
     def __init__(self, token: AccessToken) -> None:
         self._token = SecretText(token.token)
@@ -184,11 +184,11 @@ class OneToken:
         return AccessToken(self._token.reveal(), self._expires_on)
 
     def forget(self) -> None:
-        """Nothing can be done about a refusal."""
+        """A refusal cannot be solved here."""
 
 
 class OperatorTokens:
-    """Access tokens of the operator identity; what kiota takes for a credential.
+    """Access tokens of the operator identity; kiota's credential.
 
     Keeps one token until it is about to expire, and checks that it is the wanted tenant's.
 
@@ -226,7 +226,7 @@ class OperatorTokens:
         self._lock = asyncio.Lock()
 
     def check(self) -> None:
-        """Look at the variables and files of the sign-in before anything is sent.
+        """Check the variables and files of the sign-in before any request.
 
         :raises ConfigError: ``operator-credential-unusable``.
         """
@@ -236,7 +236,7 @@ class OperatorTokens:
             check_environment(self._login, os.environ)
 
     async def claims(self) -> TokenClaims:
-        """Sign in where necessary and tell who we are.
+        """Sign in if necessary and return the operator's identity.
 
         :raises Denied: no credential, or not accepted, or ``wrong-tenant``.
         """

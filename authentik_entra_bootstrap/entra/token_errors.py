@@ -1,4 +1,4 @@
-"""What the answers of the token service mean: AADSTS numbers and OAuth's words become our errors.
+"""The meaning of the token service's answers: AADSTS numbers and OAuth's codes become errors.
 
 azure-identity's exceptions keep only a text, and MSAL's not even that, so answers are judged where they arrive. Numbers
 and codes decide; texts are only shown.
@@ -51,14 +51,14 @@ NUMBERS: Mapping[str, tuple[int, ...]] = {
     "sign-in-expired": (70019, 70020),
     "tenant-not-found": (90002, 900021, 900023),
 }
-"""Code -> the numbers behind AADSTS that it stands for. Source: Entra's table of authentication error codes; texts and
+"""Error code -> its numbers behind AADSTS. Source: Entra's table of authentication error codes; texts and
 statuses as seen in the field. 50196 (a loop of requests) comes with status 400 and passes by itself."""
 
 OF_SYNC_IDENTITY: Mapping[str, str] = {
     "operator-secret-expired": "secret-expired",
     "operator-secret-wrong": "secret-not-accepted",
 }
-"""Codes that are others when the sync identity signs in."""
+"""Error codes that differ when the sync identity signs in."""
 
 OAUTH: Mapping[str, str] = {
     "authorization_declined": "sign-in-declined",
@@ -75,7 +75,7 @@ _AADSTS = re.compile(r"AADSTS(\d+)")
 
 @dataclass(frozen=True)
 class SignIn:
-    """What is being signed in, for the words of an error."""
+    """Who signs in, for the text of an error."""
 
     identity: Identity
     tenant: str
@@ -123,7 +123,7 @@ def token_fault(sign_in: SignIn, response: httpx.Response, *, now: datetime | No
 
 
 def clock_off(told: datetime | None, now: datetime) -> str:
-    """How far this machine's clock is off, in words; empty below a minute, or where the service told no time.
+    """How far this machine's clock is off, as text; empty below a minute, or if the service gave no time.
 
     :param told: the ``Date`` of a fresh reply.
     """

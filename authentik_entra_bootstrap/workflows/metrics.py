@@ -1,4 +1,4 @@
-"""Prometheus metrics of a worker: of no effect until :func:`serve` or :func:`enable` was called.
+"""Prometheus metrics of a worker: without effect before :func:`serve` or :func:`enable` is called.
 
 The library is imported then and not before: a worker of several processes writes its values to a folder whose name
 the library reads when it is imported (``PROMETHEUS_MULTIPROC_DIR``). It is the extra
@@ -68,7 +68,7 @@ _instruments: _Instruments | None = None
 
 
 def enable(registry: CollectorRegistry | None = None) -> None:
-    """Collect from now on, into the host's own registry; for hosts that expose one themselves. Once is enough.
+    """Collect into the registry of a host that exposes its own. Call it once.
 
     :param registry: the library's default one when left out.
     :raises ConfigError: ``metrics-library-missing``.
@@ -143,7 +143,7 @@ def serve(port: int, address: str = "127.0.0.1") -> Callable[[], None]:
 
 
 def _harmless(collect: Callable[P, None]) -> Callable[P, None]:
-    """Keep what goes wrong while values are written (a full disk, say) away from the run that they are about."""
+    """Ignore errors while values are written, such as a full disk, so that the run does not fail."""
 
     @functools.wraps(collect)
     def kept(*arguments: P.args, **named: P.kwargs) -> None:
@@ -157,7 +157,7 @@ def _harmless(collect: Callable[P, None]) -> Callable[P, None]:
 
 @_harmless
 def seen(application: Application, desired: Desired) -> None:
-    """What one look at a connection's application shows, e.g. in a sweep: the dates of the secret on record."""
+    """One observation of a connection's application, for example in a sweep: the dates of the recorded secret."""
     if _instruments is None:
         return
     for item in classify_secrets(application):
@@ -169,7 +169,7 @@ def seen(application: Application, desired: Desired) -> None:
 
 @_harmless
 def expiring(connection: str, expiries: Iterable[Expiry]) -> None:
-    """What a look at a connection shows of everything that expires."""
+    """One observation of everything that expires."""
     if _instruments is None:
         return
     for item in expiries:
@@ -201,7 +201,7 @@ def proven(connection: str, at: datetime) -> None:
 
 @_harmless
 def stepped(step: str, seconds: float) -> None:
-    """A phase of a rotation took so long."""
+    """The duration of a phase of a rotation."""
     if _instruments is not None:
         _instruments.steps.labels(step).observe(seconds)
 

@@ -1,4 +1,4 @@
-"""Reads each side: the tenant with the connection's application, authentik with its provider and what it remembers of it."""
+"""Reads both services: the tenant with the connection's application, authentik with the provider and its history."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Seen = TypeVar("Seen", bound=ObservedProvider)
 MAPPINGS_BLUEPRINT = "System - Microsoft Entra Provider - Mappings"
 """The blueprint by which authentik's worker creates its default mappings."""
 SETTLING = Backoff(budget=20.0, first=0.4, factor=1.5, ceiling=2.0)
-"""How long Graph is asked again where its answers contradict each other or authentik's records."""
+"""How long to read Graph again if its answers contradict each other or authentik's records."""
 
 
 async def observe_entra(port: EntraPort, desired: Desired) -> ObservedEntra:
@@ -73,7 +73,7 @@ async def observe_entra(port: EntraPort, desired: Desired) -> ObservedEntra:
 
 
 async def _rotator(port: EntraPort) -> str | None:
-    """Object id of our rotator's service principal; ``None`` if there is none, or it may not be read."""
+    """Object id of the rotator's service principal; ``None`` if there is none, or it may not be read."""
     try:
         application = await port.find_application(UNIQUE_NAME)
         if application is None or TAG not in application.tags:
@@ -107,9 +107,9 @@ def _organization(
 
 
 _Rest = tuple[DeletedApplication | None, SecretPolicy]
-"""What a tenant without the application is looked at for."""
+"""What to read in a tenant without the application."""
 _Found = tuple[Application | None, str, _Rest]
-"""The application, how it was found, and what else matters where there is none."""
+"""The application, how it was found, and what else matters if it does not exist."""
 
 
 async def _application(port: EntraPort, desired: Desired) -> _Found:
@@ -280,13 +280,13 @@ async def _group(port: AuthentikPort, desired: Desired) -> str | None:
 
 
 async def named_provider(port: AuthentikPort, desired: Desired) -> ObservedProvider:
-    """The provider of the connection's name, and at once its history: it is nearly always the right one."""
+    """The provider of the connection's name, with its history, because it is nearly always the right one."""
     found = await port.find_provider(desired.provider_name)
     return ObservedProvider() if found is None else await with_history(port, found)
 
 
 async def with_history(port: AuthentikPort, provider: Provider) -> ObservedProvider:
-    """A provider that was just read, with what authentik remembers of it."""
+    """A provider that was just read, with its history."""
     (change, readable), tasks = await both(
         last_change(port, provider.pk), if_permitted(port.sync_tasks(provider.pk), ())
     )
@@ -322,7 +322,7 @@ async def confirmed(port: AuthentikPort, seen: Seen, application: Application) -
 
 
 async def last_change(port: AuthentikPort, pk: ProviderPk) -> tuple[ProviderChange | None, bool]:
-    """authentik's last change of a provider, and whether that may be read at all."""
+    """authentik's last change of a provider, and whether the token may read that."""
 
     async def read() -> tuple[ProviderChange | None, bool]:
         return await port.last_change(pk), True
@@ -331,7 +331,7 @@ async def last_change(port: AuthentikPort, pk: ProviderPk) -> tuple[ProviderChan
 
 
 async def if_permitted(read: Awaitable[T], otherwise: T) -> T:
-    """What a read of authentik returns, or ``otherwise`` where the token may not read it."""
+    """The result of a read of authentik, or ``otherwise`` if the token may not read it."""
     try:
         return await read
     except Denied as error:

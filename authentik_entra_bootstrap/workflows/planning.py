@@ -1,4 +1,4 @@
-"""Observe, refuse what cannot work, plan. What an identity may not do is found before the first write."""
+"""Observe, refuse what cannot work, plan. Missing permissions are found before the first write."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from authentik_entra_bootstrap.workflows.session import Context, both
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan with the observations that it was made from."""
+    """A plan with its observations."""
 
     plan: Plan
     entra: ObservedEntra
@@ -113,7 +113,7 @@ async def match(
 async def _what_changes_mean(
     port: AuthentikPort, desired: Desired, authentik: ObservedAuthentik
 ) -> ObservedAuthentik:
-    """The observation with what it takes to tell people about changes of an existing provider: names, people, links."""
+    """The observation with the names, people and links that describe changes of an existing provider."""
     provider = authentik.provider
     changes = provider_changes(desired, authentik)
     if provider is None or not changes:
@@ -143,7 +143,7 @@ async def _what_changes_mean(
 def out_of_date(
     desired: Desired, entra: ObservedEntra, authentik: ObservedAuthentik, context: Context
 ) -> str | None:
-    """Why Entra's answer may come from a replica that lags behind; ``None`` when nothing contradicts it."""
+    """Why Entra's answer may come from a replica that lags behind; ``None`` if nothing contradicts it."""
     provider = authentik.provider
     if provider is None or provider.tenant_id.lower() != entra.operator.tenant_id.lower():
         return None
@@ -165,16 +165,16 @@ def out_of_date(
 
 
 async def look(context: Context, desired: Desired) -> Prepared:
-    """Observe and plan, for looking only: conflicts are no reason to stop.
+    """Observe and plan without applying: conflicts are reported, not raised.
 
-    :raises BootstrapError: what keeps both sides from being read.
+    :raises BootstrapError: a service could not be read.
     """
     entra, authentik = await observe(context, desired)
     return _prepared(context, desired, entra, authentik)
 
 
 async def prepare(context: Context, desired: Desired) -> Prepared:
-    """Observe, refuse before the first write whatever can be known to fail, and plan.
+    """Observe, refuse a run that is known to fail, and plan.
 
     :raises BootstrapError: from observation, preflight and planning.
     """
@@ -208,7 +208,7 @@ _NEEDED: tuple[tuple[str, Target, Action], ...] = (
 async def refuse_missing_permissions(
     context: Context, plan: Plan, known: tuple[PermissionCheck, ...] | None = None
 ) -> None:
-    """Ask authentik which permissions the token holds, where the plan has steps that need one.
+    """Ask authentik which permissions the token holds, if steps of the plan need one.
 
     :param known: its answer, where it was asked before.
     :raises Denied: ``authentik-permission-missing``, naming the missing ones.
@@ -246,7 +246,7 @@ async def refuse_missing_for_rotation(context: Context) -> None:
 
 
 async def refuse_missing_rotation_rights(context: Context, application: Application) -> None:
-    """Whether the operator may make and remove client secrets of this application, by its token and the owners.
+    """Check by token and owners that the operator may create and remove client secrets of this application.
 
     :raises Denied: ``entra-permission-missing``, ``entra-not-an-owner``.
     """
@@ -273,7 +273,7 @@ async def refuse_missing_rotation_rights(context: Context, application: Applicat
 
 
 def not_an_owner(application: Application) -> Denied:
-    """The error of an operator that reaches only what it owns, and does not own this."""
+    """The error of an operator that may change only its own applications, and does not own this one."""
     return Denied(
         "entra-not-an-owner",
         f"The operator's permission reaches only applications that it owns, and it does not own {application.app_id}.",

@@ -63,7 +63,7 @@ from authentik_entra_bootstrap.workflows.verify import not_assigned
 
 @dataclass(frozen=True, kw_only=True)
 class ObservedConnection(ObservedProvider):
-    """What a rotation reads of both sides."""
+    """What a rotation reads from both services."""
 
     operator: TokenClaims
     license: LicenseInfo
@@ -89,7 +89,7 @@ class RotationPlan:
 
 @dataclass(frozen=True)
 class RotationOutcome:
-    """What came of a run.
+    """The result of a run.
 
     :param secret: the client secret that authentik holds now.
     :param rotated: whether it is another one than before.
@@ -107,12 +107,12 @@ class RotationOutcome:
 
     @property
     def due_at(self) -> datetime:
-        """When the connection wants the next run, aware UTC."""
+        """When the connection's next run is due, aware UTC."""
         return self.attention.at
 
 
 class ProviderUpdate:
-    """Delivers into the provider that is there, and changes nothing else of it."""
+    """Delivers into the existing provider, and changes nothing else of it."""
 
     async def cut_over(self, run: SecretRun) -> PhaseResult:
         """Save the provider with the new secret."""
@@ -126,12 +126,12 @@ class ProviderUpdate:
         return change
 
     async def before_record(self, run: SecretRun) -> bool:
-        """There is always something to record, and nothing to be done before."""
+        """There is always something to record, without further steps."""
         return True
 
 
 async def rotate(context: Context, desired: Desired, *, force: bool = False) -> RotationOutcome:
-    """Look, decide, and do what is due: a new secret, a missing proof, a retirement, or nothing.
+    """Read, decide, and do what is due: a new secret, a missing proof, a retirement, or nothing.
 
     :param force: make a new secret although none is due.
     :raises Temporary: run again later; what was begun is finished or undone by the next run.
@@ -141,7 +141,7 @@ async def rotate(context: Context, desired: Desired, *, force: bool = False) -> 
 
 
 async def plan_rotation(context: Context, desired: Desired, *, force: bool = False) -> RotationPlan:
-    """Look at both sides and decide. Nothing is changed.
+    """Read both services and decide. Changes nothing.
 
     :raises ConfigError: ``connection-not-bootstrapped``.
     :raises BootstrapError: what keeps either side from being read, or a rotation from succeeding; it is told.
@@ -191,7 +191,7 @@ async def _decided(
 
 
 async def carry_out(context: Context, plan: RotationPlan, *, at_once: bool = False) -> RotationOutcome:
-    """Do what a plan says.
+    """Carry out a plan.
 
     :param at_once: the plan was made this very moment, so another run is not looked for again before the secret is
         made; before it is delivered, it is.

@@ -1,4 +1,4 @@
-"""Tells what a rotation did, wherever it ran: to the log, to authentik's audit trail, to the metrics."""
+"""Reports what a rotation did: to the log, to authentik's audit trail, to the metrics."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ ACTIONS: Mapping[Kind, str] = {
     Kind.EXPIRING: "configuration_warning",
     Kind.RECOVERED: "configuration_warning",
 }
-"""authentik's action for each; it accepts no others than its own. What is not here is not written."""
+"""authentik's action for each kind; it accepts only its own actions. Other kinds are not written."""
 QUIET = timedelta(hours=24)
-"""A failure that repeats itself is not written again for so long: a run every few minutes would fill the trail."""
+"""For this long a repeated failure is not written again: a run every few minutes would fill the trail."""
 ENDS_SOON = 1 / 6
-"""Share of a secret's lifetime that is left when a failure is also a warning about its end."""
+"""If less than this share of a secret's lifetime is left, a failure is also a warning about its expiry."""
 
 
 class RotationListener(Listener):
@@ -44,7 +44,7 @@ class RotationListener(Listener):
         metrics.stepped(step, seconds)
 
     async def happened(self, what: Happening) -> None:
-        """Write the event, unless it repeats a failure that the audit trail holds already."""
+        """Write the event, unless it repeats a failure that is already in the audit trail."""
         metrics.happened(what)
         action = ACTIONS.get(what.kind)
         if action is None or not what.reachable:
@@ -87,7 +87,7 @@ class RotationListener(Listener):
 
 
 class RotationEvents(Follower):
-    """Follows a run of ``rotate``: times its phases, and tells what it did."""
+    """Follows a run of ``rotate``: times its phases, and reports what it did."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -95,23 +95,23 @@ class RotationEvents(Follower):
         self._told = False
 
     def stepped(self, phase: Phase, seconds: float) -> None:
-        """Tell how long a phase took."""
+        """Report the duration of a phase."""
         self._context.listener.stepped(phase.value, seconds)
 
     async def proving(self, run: SecretRun) -> None:
-        """Ask the trail meanwhile whether the run before failed."""
+        """Read in parallel whether the previous run failed."""
         self._failing = await outcome(self._was_failing(run))
 
     async def recording(self, run: SecretRun) -> None:
-        """Tell it at once where nothing is left to be removed.
+        """Report now if nothing is left to be removed.
 
-        Where the record cannot be written, the failure is told after it.
+        If the record cannot be written, that failure is reported afterwards.
         """
         if not any(step.action is Action.RETIRE for step in run.case.steps):
             await self.tell(run)
 
     async def tell(self, run: SecretRun) -> None:
-        """Tell what the run did, once; and that it was the first success after a failure, or finished another."""
+        """Report once what the run did, and whether it was the first success after a failure or finished another run."""
         if self._told:
             return
         self._told = True
@@ -216,7 +216,7 @@ def _key_ids(run: SecretRun | None, held: ClientSecret | None) -> dict[str, list
 
 
 def _request_ids(run: SecretRun | None) -> tuple[str, ...]:
-    """Of the writes that may have delivered the secret; an interrupted run's is known by its tag."""
+    """Request ids of the writes that may have delivered the secret; that of an interrupted run is in its tag."""
     if run is None:
         return ()
     delivered = [run.delivered.request_id] if run.delivered else []

@@ -23,7 +23,7 @@ from authentik_entra_bootstrap.workflows.verify import NOT_REACHED, consumer_pro
 async def run_phases(run: SecretRun, phase: Phase) -> None:
     """Run from a phase to the end.
 
-    :raises BootstrapError: the first failure, after what the protocol does about it.
+    :raises BootstrapError: the first failure, after the phases that handle it.
     """
     handlers: Mapping[Phase, Callable[[SecretRun], Awaitable[PhaseResult]]] = {
         Phase.PREFLIGHT: preflight,
@@ -58,7 +58,7 @@ async def run_phases(run: SecretRun, phase: Phase) -> None:
 
 
 async def preflight(run: SecretRun) -> PhaseResult:
-    """What can be known to fail was refused when both sides were read; the lease is looked at, authentik's taken."""
+    """Known failures were refused when both services were read. Check the lease, and take authentik's lease."""
     run.context.guard()
     await run.turn.begin()
     return PhaseResult.GOOD
@@ -71,7 +71,7 @@ async def create(run: SecretRun) -> PhaseResult:
 
 
 async def _create(run: SecretRun) -> None:
-    """Make the secret; one whose answer is lost is found by its display name and removed."""
+    """Create the secret. If the reply is lost, find it by its display name and remove it."""
     assert run.case.end_date_time is not None  # the decision was to make one
     run.context.reporter.begin(run.step(Target.SECRET))
     if not run.known_alone:
@@ -84,7 +84,7 @@ async def _create(run: SecretRun) -> None:
 
 
 async def _make_place(run: SecretRun) -> None:
-    """Retire what may go before the new secret is made, where there is no place for it otherwise.
+    """Remove old secrets before the new one is created, if there is no room for it.
 
     :raises AdminActionRequired: ``too-many-secrets``.
     """
@@ -114,7 +114,7 @@ async def mark(run: SecretRun) -> PhaseResult:
 
 
 async def test(run: SecretRun) -> PhaseResult:
-    """Prove the new secret from our side, and look in the same moment whether it may be delivered."""
+    """Test the new secret, and check at the same time whether it may be delivered."""
     run.context.reporter.doing("signing in with the new client secret")
     check = run.tested()
     run.evidence += await check.prove(run.look_around)
@@ -123,7 +123,7 @@ async def test(run: SecretRun) -> PhaseResult:
 
 
 async def prove(run: SecretRun) -> PhaseResult:
-    """Make authentik sign in with what it stores."""
+    """Make authentik sign in with the secret that it stores."""
     step = run.step(Target.PROOF)
     run.context.reporter.begin(step)
     (proof, run.change_now), _ = await both(
@@ -141,7 +141,7 @@ async def prove(run: SecretRun) -> PhaseResult:
 
 
 async def finish(run: SecretRun) -> PhaseResult:
-    """Record what was delivered and proven, and until when the one before stays."""
+    """Record the delivered and proven secret, and until when the previous one stays."""
     if not await run.delivery.before_record(run):
         return PhaseResult.GOOD
     delivered = await run.as_recorded()
@@ -165,7 +165,7 @@ async def finish(run: SecretRun) -> PhaseResult:
 
 
 async def write_record(run: SecretRun) -> None:
-    """Write what was delivered and proven."""
+    """Write the record of the delivered and proven secret."""
     await both(run.write_tags(), run.follower.recording(run))
 
 
@@ -227,7 +227,7 @@ async def _requests_over(run: SecretRun) -> None:
 
 
 async def _proven(run: SecretRun) -> bool:
-    """Whether authentik signs in with what it stores; it is asked where nothing shows it yet."""
+    """Whether authentik signs in with the secret that it stores; it is asked to, if nothing shows that yet."""
     if any(item.name == "authentik-signs-in" and item.ok for item in run.evidence):
         return True
     seen = run.case.seen
@@ -243,9 +243,9 @@ async def _proven(run: SecretRun) -> bool:
 
 
 async def _changed(run: SecretRun) -> bool:
-    """Whether another run or a person changed the provider meanwhile: it may hold an older secret again.
+    """Whether another run or a person has changed the provider, which may hold an older secret again.
 
-    False where the token may not read audit events.
+    False if the token may not read audit events.
     """
     if not run.case.seen.last_change_readable:
         return False
@@ -277,7 +277,7 @@ async def discard(run: SecretRun) -> PhaseResult:
 
 
 async def note_delivered(run: SecretRun) -> PhaseResult:
-    """Tag the secret as delivered: nothing speaks against it, and the next run only takes the proof again."""
+    """Tag the secret as delivered: the next run only takes the proof again."""
     run.tags = run.tags.with_pending(await run.as_recorded())
     await run.write_tags()
     return PhaseResult.GOOD
