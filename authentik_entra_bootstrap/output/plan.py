@@ -128,7 +128,7 @@ def show_plan(
     terminal.warnings(plan.warnings)
     # What is missing altogether stands in the steps.
     if differing := [item for item in plan.differences if item.property != "exists"]:
-        terminal.say("  What differs from the settings:", "bold")
+        terminal.say("  Differences from the settings:", "bold")
         _show_differences(terminal, differing)
 
 
@@ -140,7 +140,7 @@ def show_scope_change(terminal: Terminal, change: ScopeChange) -> None:
 
 
 def show_drift(terminal: Terminal, drift: Sequence[Difference]) -> None:
-    """What differs, line by line: found, wanted, what is done, why."""
+    """The differences, one per line: found, wanted, action, reason."""
     if any(item.action is not Action.KEEP for item in drift):
         terminal.say("  drift:", "yellow")
     else:

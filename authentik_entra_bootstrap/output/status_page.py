@@ -164,7 +164,7 @@ def _connection(item: Document) -> str:
 def _secrets(name: str, secrets: Sequence[Document]) -> str:
     if not secrets:
         return ""
-    heads = ("Standing", "Key id", "Name", "From", "Until", "Renew from", "May be removed from")
+    heads = ("Status", "Key id", "Name", "From", "Until", "Renew from", "May be removed from")
     rows = []
     for secret in secrets:
         standing = secret["standing"]
@@ -188,19 +188,19 @@ def _expiries(name: str, expiries: Sequence[Document]) -> str:
         for each in expiries
         if each["kind"] != "client-secret"
     ]
-    return _table(f"What else of {name} expires", heads, rows) if rows else ""
+    return _table(f"Other expiries of {name}", heads, rows) if rows else ""
 
 
 def _drift(name: str, drift: Sequence[Document]) -> str:
     if not drift:
         return ""
-    heads = ("What differs", "Found", "Wanted", "What is done", "Why")
+    heads = ("Difference", "Found", "Wanted", "Action", "Reason")
     rows = []
     for item in drift:
         what = f"{escape(item['side'])} {escape(item['object'])} {_code(item['property'])}"
         cells = (what, *(_text(item[key]) for key in ("found", "wanted", "action", "reason")))
         rows.append(_cells(heads, cells))
-    return _table(f"What differs from the settings of {name}", heads, rows)
+    return _table(f"Differences from the settings of {name}", heads, rows)
 
 
 def _cells(heads: Sequence[str], cells: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Read both sides by pages, and foretell what authentik's next full sync does to the tenant. Nothing is kept or changed."""
+"""Read both services by pages, and predict what authentik's next full sync does to the tenant. Stores and changes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SIDE_BY_SIDE = 4
 
 
 def _progress(reporter: Reporter) -> Callable[[str, int], None]:
-    """Tells how much of the lists is read, in one line for all of them."""
+    """Shows the progress of reading, in one line for all lists."""
     read: dict[str, int] = {}
 
     def seen(what: str, number: int) -> None:
@@ -34,7 +34,7 @@ def _progress(reporter: Reporter) -> Callable[[str, int], None]:
 
 
 async def preview_of_sync(context: Context, prepared: Prepared) -> Preview | None:
-    """What the sync does that a plan starts; ``None`` where it starts none. Each save of the provider starts one."""
+    """The effect of the sync that a plan starts; ``None`` if it starts none. Each save of the provider starts one."""
     plan = prepared.plan
     saves = plan.has(Target.PROVIDER, Action.CREATE, Action.CHANGE) or plan.has(
         Target.FIRST_SYNC, Action.CHANGE
@@ -43,7 +43,7 @@ async def preview_of_sync(context: Context, prepared: Prepared) -> Preview | Non
 
 
 async def foretell(context: Context, prepared: Prepared, *, evaluate: bool = False) -> Preview:
-    """What the first full sync does after a plan is applied.
+    """The effect of the first full sync after a plan is applied.
 
     If an identity may not read users or groups, the preview says so; that is no error.
 
@@ -89,7 +89,7 @@ async def foretell(context: Context, prepared: Prepared, *, evaluate: bool = Fal
 
 
 async def _mapped(context: Context, provider: Provider, users: Sequence[int]) -> dict[int, TenantUser | None]:
-    """What a provider's mappings make of users.
+    """The result of a provider's mappings for users.
 
     :raises Denied: ``authentik-permission-missing``.
     """

@@ -122,7 +122,7 @@ def test_what_else_expires_is_an_alarm_a_metric_and_a_warning_of_check(
     name = 'authentik_entra_credential_expires_timestamp{connection="default",kind='
     kinds = [line.partition(name)[2].split('"')[1] for line in metrics.splitlines() if name in line]
     assert sorted(kinds) == sorted(kind for kind, at in shown.items() if at)
-    assert "What else of default expires" in command("status", "--output", "html").out
+    assert "Other expiries of default" in command("status", "--output", "html").out
     lines = command.document("check").json["lines"]
     warned = [item for item in lines if item["name"].startswith("expiry of ") and item["level"] == "warning"]
     assert len(warned) == len(expected)
