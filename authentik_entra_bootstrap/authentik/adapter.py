@@ -260,7 +260,7 @@ class AuthentikAdapter(Providers, Syncs, AuditTrail, Directory, People, Permissi
         if not text or not text.isascii() or any(character <= " " for character in text):
             raise ConfigError(
                 "authentik-token-malformed",
-                "The authentik API token is empty or holds white space or characters that no token has.",
+                "The authentik API token is empty, or contains white space or characters that no token has.",
                 "Copy the token again from authentik (Directory, Tokens and App passwords).",
             )
         super().__init__(Client(base, token, network, waiter))

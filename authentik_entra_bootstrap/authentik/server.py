@@ -81,10 +81,10 @@ class Wanted:
 
 _WANTED = (
     Wanted(PROVIDERS, "view", "reading the provider and its sync status"),
-    Wanted(PROVIDERS, "add", "making authentik prove the secret that it stores"),
+    Wanted(PROVIDERS, "add", "letting authentik prove the secret that it stores"),
     Wanted(PROVIDERS, "change", "delivering a new secret"),
     Wanted(TASKS, "view", "reading the proof and the sync's log"),
-    Wanted(EVENTS, "view", "telling who changed the provider last"),
+    Wanted(EVENTS, "view", "reading who changed the provider last"),
     Wanted(EVENTS, "add", "writing to authentik's audit trail", ("rotation",)),
     Wanted(MAPPINGS, "view", "choosing the property mappings", ("bootstrap",)),
     Wanted(APPLICATIONS, "view", "finding the application", ("bootstrap",)),

@@ -191,14 +191,14 @@ def report_missing_consent(session: Session, terminal: Terminal, error: ConsentR
 
 @click.command()
 @common
-@click.option("--url", "url_only", is_flag=True, help="Print the admin consent address and nothing else.")
+@click.option("--url", "url_only", is_flag=True, help="Print only the admin consent address.")
 @click.option("--wait", is_flag=True, help="Wait until everything is granted, then continue with bootstrap.")
 @click.option("-y", "--yes", is_flag=True, help="With --wait: apply without asking.")
 @accept_scope_option
 def consent(options: Options, url_only: bool, wait: bool, yes: bool, accept_scope_change: bool) -> int:
     """Show which permissions are granted, and what to send to an administrator for the others.
 
-    Exit code 0 when nothing is missing, else 5. Changes nothing without --wait.
+    Exit code 0 if nothing is missing, else 5. Changes nothing without --wait.
     """
     from authentik_entra_bootstrap.output import checks
     from authentik_entra_bootstrap.planning.consent import ConsentRequired, consent_required
@@ -250,10 +250,10 @@ def consent(options: Options, url_only: bool, wait: bool, yes: bool, accept_scop
     "--purge", is_flag=True, help="Delete the application permanently instead of leaving it restorable."
 )
 def teardown(options: Options, yes: bool, keep_application: bool, purge: bool) -> int:
-    """Remove a connection from both sides: only what this tool created, authentik first.
+    """Remove a connection: only what this program created, authentik first.
 
-    Shows what is deleted, what is deleted with it and what is kept, and asks once. Provisioned users and groups are
-    not touched. Running it again finishes what an interrupted run began.
+    Shows what is deleted and kept, and asks once. Provisioned
+    users and groups are kept. Run it again to resume.
     """
     from authentik_entra_bootstrap.output.plan import show_teardown, show_teardown_plan, teardown_document
     from authentik_entra_bootstrap.planning.differences import Target

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     "--as",
     "purpose",
     type=click.Choice(["bootstrap", "rotation"]),
-    help="Which task the identities must be able to do, with each permission on a line.  [default: bootstrap]",
+    help="The task for which the permissions are checked, one per line.  [default: bootstrap]",
 )
 def check(options: Options, purpose: str | None) -> int:
-    """Look at everything that bootstrap will need, or a rotation. Read-only; each line says what to do."""
+    """Check everything that bootstrap or a rotation needs. Changes nothing; each line has a remedy."""
     from authentik_entra_bootstrap.output.checks import check_document, show_check
     from authentik_entra_bootstrap.workflows.check import Level, check, check_rotation, worst
     from authentik_entra_bootstrap.workflows.status import check_expiries
@@ -49,7 +49,7 @@ def check(options: Options, purpose: str | None) -> int:
                 ("authentik-entra bootstrap", "does it, after a question"),
             )
         if purpose == "rotation" and all(line.level is Level.OK for line in lines):
-            terminal.next_steps(("authentik-entra schedule systemd", "files that rotate unattended"))
+            terminal.next_steps(("authentik-entra schedule systemd", "files for unattended rotation"))
         return worst(lines), {
             "connection": session.desired.connection,
             "purpose": purpose or "bootstrap",

@@ -165,7 +165,7 @@ async def _names_lines(
     refuse(desired, entra, authentik)
     application, provider = authentik.application, authentik.provider
     if application is None or (provider is not None and provider.application_slug == application.slug):
-        return [_ok("names", "the names of application, provider and slug are free or this connection's")]
+        return [_ok("names", "application, provider and slug are free or this connection's")]
     detail = (
         f"the slug {application.slug} belongs to the authentik application “{application.name}”, which keeps what it "
         "has and gets the provider added"
@@ -176,11 +176,7 @@ async def _names_lines(
             f"has the slug {application.slug}"
         )
     remedy = "If that is not meant, set authentik_application_slug to another slug."
-    return [
-        _warning(
-            "names", f"the names of application and provider are free or this connection's; {detail}", remedy
-        )
-    ]
+    return [_warning("names", f"application and provider are free or this connection's; {detail}", remedy)]
 
 
 def _operator_lines(operator: TokenClaims, tenant: str = "") -> list[CheckLine]:

@@ -52,9 +52,7 @@ async def test_everything_in_order(world: World) -> None:
     assert lines["clock: Entra ID"].detail == "agrees with Entra ID's"
     assert lines["clock: authentik"].detail == "agrees with authentik's"
     assert lines["secret policy"].detail == "allows 180 days"
-    assert (
-        lines["names"].detail == "the names of application, provider and slug are free or this connection's"
-    )
+    assert lines["names"].detail == "application, provider and slug are free or this connection's"
     assert _code(lines) is ExitCode.DONE
 
 
