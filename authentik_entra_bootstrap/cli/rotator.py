@@ -296,7 +296,7 @@ def token(options: Options, file: Path, purpose: str, yes: bool) -> int:
             if purpose == "rotation":
                 terminal.next_steps(
                     ("authentik-entra check --as rotation", "looks at what rotation needs"),
-                    ("authentik-entra schedule systemd", "files that rotate unattended"),
+                    ("authentik-entra schedule systemd", "files for unattended rotation"),
                 )
             else:
                 terminal.next_steps(("authentik-entra check", "looks at what bootstrap needs"))
