@@ -136,7 +136,7 @@ def _cards() -> Iterator[str]:
     about = sentences(State)
     for action in SecretAction:
         states = [state for state, decided in DECIDED.items() if decided is action]
-        entry = ENTRY[action]
+        entry = ENTRY[action, False]
         lines = {state: textwrap.wrap(about[state.value], 46) for state in states}
         height = 40 + sum(22 + 14 * len(text) for text in lines.values())
         y = _y(entry) + (_HEIGHT - height) // 2 if action is not SecretAction.MAKE else _y(entry)

@@ -17,7 +17,7 @@ from authentik_entra_bootstrap.domain import (
     ProviderSpec,
 )
 
-SECRET_VALUE = "client_secret"  # noqa: S105 - the name of a context value
+SECRET_VALUE = "client_secret"
 PROVIDER_MODEL = "authentik_providers_microsoft_entra.microsoftentraprovider"
 _APPLICATION_MODEL = "authentik_core.application"
 _MAPPING_MODEL = "authentik_providers_microsoft_entra.microsoftentraprovidermapping"

@@ -49,13 +49,15 @@ def rotate(options: Options, force: bool, dry_run: bool) -> int:
                 terminal.note(f"{session.desired.connection}: {due}")
             outcome = await carry_out(session.context, plan, at_once=True)
         show_rotation(terminal, plan, outcome)
-        await _renew_certificate(session, terminal)
+        operator = session.settings.operator()
+        if operator is not None and operator.certificate_file:
+            await _renew_certificate(session, operator.certificate_file, terminal)
         return ExitCode.DONE, rotation_document(plan, outcome)
 
     return run_connection("rotate", options, body)
 
 
-async def _renew_certificate(session: Session, terminal: Terminal) -> None:
+async def _renew_certificate(session: Session, path: str, terminal: Terminal) -> None:
     """Let the rotator look after its own certificate. The rotation is done: what fails here is a warning."""
     from authentik_entra_bootstrap.errors import BootstrapError
     from authentik_entra_bootstrap.support.logs import record
@@ -64,13 +66,14 @@ async def _renew_certificate(session: Session, terminal: Terminal) -> None:
         renew_own_certificate,
     )
 
-    operator, context = session.settings.operator(), session.context
-    renewal = RotatorContext(session.identities, context.waiter, context.now)
+    context = session.context
     try:
-        renewed = await renew_own_certificate(renewal, operator.certificate_file if operator else None)
+        renewed = await renew_own_certificate(
+            RotatorContext(session.identities, context.waiter, context.now), path
+        )
     except BootstrapError as error:
         record("certificate-not-renewed", code=error.code, message=error.message, what_to_do=error.remedy)
         terminal.warn(f"{error.message} {error.remedy}".rstrip())
         return
-    if renewed is not None and operator is not None:
-        terminal.note(f"The rotator's certificate in {operator.certificate_file}: key id {renewed.key_id}.")
+    if renewed is not None:
+        terminal.note(f"The rotator's certificate in {path}: key id {renewed.key_id}.")

@@ -111,8 +111,8 @@ def status(options: Options, check_alarms: bool, file: Path | None, within: time
     --output html writes a page of all connections, with a timeline. --output prometheus
     writes metrics for node_exporter's textfile collector. --to replaces its file in one step.
     """
+    from authentik_entra_bootstrap.output.documents import exposition
     from authentik_entra_bootstrap.output.status import (
-        exposition,
         show_overview,
         show_status,
         status_document,

@@ -1,8 +1,11 @@
-"""What the JSON documents of several commands hold. Keys are stable: ``docs/reference/json-output.md``."""
+"""What the JSON documents of several commands hold, and the Prometheus metrics made from the document of ``status``.
+
+Keys are stable: ``docs/reference/json-output.md``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,11 +19,12 @@ from authentik_entra_bootstrap.domain import (
 )
 from authentik_entra_bootstrap.domain.application_tags import is_ours
 from authentik_entra_bootstrap.domain.policy import renew_at
-from authentik_entra_bootstrap.domain.times import write_time
+from authentik_entra_bootstrap.domain.times import parse_time, write_time
 from authentik_entra_bootstrap.errors import BootstrapError
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.rotation.decide import SecretDecision
 from authentik_entra_bootstrap.rotation.proof import Evidence
+from authentik_entra_bootstrap.workflows.metrics import CREDENTIALS, EXPIRY, HEALTHY, PROOF, RENEW, ROTATION
 
 SCHEMA_VERSION = 1
 ERRORS_PAGE = "docs/reference/errors.md"
@@ -119,3 +123,50 @@ def provider_document(provider: Provider, application_slug: str | None, authenti
 def tenant_document(organization: Organization) -> Document:
     """Directory (tenant) ID and name."""
     return {"id": organization.tenant_id, "name": organization.display_name}
+
+
+# --- metrics made from the document of status
+
+
+def exposition(document: Document) -> str:
+    """The gauges of every connection; one that could not be looked at has only that it is not healthy.
+
+    :param document: what ``status --output json`` prints.
+    """
+    sources: Mapping[tuple[str, str], Callable[[Document], float | None]] = {
+        EXPIRY: lambda item: _moment(item.get("current_secret"), "end"),
+        RENEW: lambda item: _moment(item.get("current_secret"), "renew_at"),
+        ROTATION: lambda item: _moment(item, "last_rotation"),
+        PROOF: lambda item: _moment(item.get("last_proof"), "seen_at"),
+        HEALTHY: lambda item: float(item.get("healthy", False)),
+    }
+    lines = []
+    for (name, meaning), value_of in sources.items():
+        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
+        for item in connections_of(document):
+            value = value_of(item)
+            if value is not None:
+                lines.append(f"{name}{{{_connection(item)}}} {value:.0f}")
+    name, meaning = CREDENTIALS
+    lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
+    for item in connections_of(document):
+        # Of several of one kind the first to expire counts.
+        ends = sorted(
+            (parse_time(each["at"]), each["kind"]) for each in item.get("expiries") or () if each["at"]
+        )
+        for kind, at in {kind: at for at, kind in reversed(ends)}.items():
+            lines.append(f'{name}{{{_connection(item)},kind="{kind}"}} {at.timestamp():.0f}')
+    return "\n".join(lines) + "\n"
+
+
+def _connection(item: Document) -> str:
+    return f'connection="{_label(item.get("connection") or "")}"'
+
+
+def _moment(item: Mapping[str, Any] | None, key: str) -> float | None:
+    value = (item or {}).get(key)
+    return parse_time(value).timestamp() if value else None
+
+
+def _label(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

@@ -1,20 +1,18 @@
-"""The status of a connection: as text, as JSON, and as Prometheus metrics made from the JSON document."""
+"""The status of a connection: as text with a timeline, and as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 from authentik_entra_bootstrap.domain import Cloud, Renewal
 from authentik_entra_bootstrap.domain.application_tags import ClassifiedSecret, SecretStatus
 from authentik_entra_bootstrap.domain.policy import renew_at
-from authentik_entra_bootstrap.domain.times import parse_time
 from authentik_entra_bootstrap.output.documents import (
     Document,
     application_document,
-    connections_of,
     decision_document,
     evidence_document,
     moment,
@@ -25,13 +23,14 @@ from authentik_entra_bootstrap.output.documents import (
 )
 from authentik_entra_bootstrap.output.plan import drift_document, show_drift
 from authentik_entra_bootstrap.output.terminal import Terminal
-from authentik_entra_bootstrap.output.timeline import PLAIN, UNICODE, WIDTH, Scale, bar
+from authentik_entra_bootstrap.planning.expiry import TEXTS
 from authentik_entra_bootstrap.rotation.proof import Evidence
-from authentik_entra_bootstrap.workflows.metrics import CREDENTIALS, EXPIRY, HEALTHY, PROOF, RENEW, ROTATION
 from authentik_entra_bootstrap.workflows.status import Alarm, Status, about
 
 _BESIDE_A_BAR = 63
 """Columns of the texts beside a bar."""
+WIDTH = 28
+"""Columns of a bar."""
 _SHORTEST_BAR = 12
 BY = {"sync": "authentik's own sync", "probe": "a probe of this program"}
 _STYLES = {
@@ -147,7 +146,7 @@ def show_status(terminal: Terminal, status: Status, found: Sequence[Alarm]) -> N
         rows.append(
             ("last sync", f"{dated(at) if at else 'never'}, {status.sync.last_sync_status or 'no status'}")
         )
-    rows += [(item.kind.label, item.detail(status.seen_at)) for item in status.further_expiries]
+    rows += [(TEXTS[item.kind].label, item.detail(status.seen_at)) for item in status.further_expiries]
     terminal.rows(rows)
     _show_secrets(terminal, status)
     show_drift(terminal, status.prepared.plan.differences)
@@ -241,45 +240,78 @@ def _dated(at: datetime, now: datetime) -> str:
 # --- metrics
 
 
-def exposition(document: Document) -> str:
-    """The gauges of every connection; one that could not be looked at has only that it is not healthy.
+# --- bars of the timeline
 
-    :param document: what ``status --output json`` prints.
+
+@dataclass(frozen=True)
+class Scale:
+    """A line of time.
+
+    :param start: its left end, ``end`` its right one; aware UTC.
     """
-    sources: Mapping[tuple[str, str], Callable[[Document], float | None]] = {
-        EXPIRY: lambda item: _moment(item.get("current_secret"), "end"),
-        RENEW: lambda item: _moment(item.get("current_secret"), "renew_at"),
-        ROTATION: lambda item: _moment(item, "last_rotation"),
-        PROOF: lambda item: _moment(item.get("last_proof"), "seen_at"),
-        HEALTHY: lambda item: float(item.get("healthy", False)),
-    }
-    lines = []
-    for (name, meaning), value_of in sources.items():
-        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
-        for item in connections_of(document):
-            value = value_of(item)
-            if value is not None:
-                lines.append(f"{name}{{{_connection(item)}}} {value:.0f}")
-    name, meaning = CREDENTIALS
-    lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
-    for item in connections_of(document):
-        # Of several of one kind the first to expire counts.
-        ends = sorted(
-            (parse_time(each["at"]), each["kind"]) for each in item.get("expiries") or () if each["at"]
+
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def over(cls, moments: Sequence[datetime]) -> Scale:
+        """The line that holds all of these moments; at least an hour long."""
+        start, end = min(moments), max(moments)
+        return cls(start, max(end, start + timedelta(hours=1)))
+
+    def share(self, moment: datetime) -> float:
+        """How far along the line a moment lies, from 0 to 1; beyond the ends it is taken as the end."""
+        return min(max((moment - self.start) / (self.end - self.start), 0.0), 1.0)
+
+    def column(self, moment: datetime, width: int = WIDTH) -> int:
+        """The column of a bar in which a moment lies, from 0."""
+        return min(int(self.share(moment) * width), width - 1)
+
+
+@dataclass(frozen=True)
+class Signs:
+    """The characters of a bar: each means something by its shape, none by its colour."""
+
+    start: str
+    end: str
+    lived: str
+    left: str
+    now: str
+    renew: str
+
+    def legend(self) -> str:
+        """What they mean, on one line."""
+        return (
+            f"{self.start}{self.end} start and end   {self.lived} lived   {self.left} to come   "
+            f"{self.now} now   {self.renew} renew from"
         )
-        for kind, at in {kind: at for at, kind in reversed(ends)}.items():
-            lines.append(f'{name}{{{_connection(item)},kind="{kind}"}} {at.timestamp():.0f}')
-    return "\n".join(lines) + "\n"
 
 
-def _connection(item: Document) -> str:
-    return f'connection="{_label(item.get("connection") or "")}"'
+UNICODE = Signs("├", "┤", "━", "─", "│", "◆")
+PLAIN = Signs("[", "]", "=", "-", "|", "R")
 
 
-def _moment(item: Mapping[str, Any] | None, key: str) -> float | None:
-    value = (item or {}).get(key)
-    return parse_time(value).timestamp() if value else None
+def bar(
+    scale: Scale,
+    start: datetime,
+    end: datetime,
+    now: datetime,
+    renew_at: datetime | None,
+    signs: Signs,
+    width: int = WIDTH,
+) -> str:
+    """One secret as a line of exactly ``width`` characters over the scale.
 
-
-def _label(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+    :param renew_at: ``None`` for a secret that is not renewed.
+    """
+    first, last, today = (scale.column(moment, width) for moment in (start, end, now))
+    cells = [
+        " " if not first <= column <= last else signs.lived if column < today else signs.left
+        for column in range(width)
+    ]
+    cells[last], cells[first] = signs.end, signs.start
+    if renew_at is not None and start <= renew_at <= end:
+        cells[scale.column(renew_at, width)] = signs.renew
+    # Last, so that it is seen on every line: what lies under it is a column away at the most.
+    cells[today] = signs.now
+    return "".join(cells)

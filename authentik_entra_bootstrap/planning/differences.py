@@ -54,7 +54,7 @@ class Target(StrEnum):
     SERVICE_PRINCIPAL = "service-principal"
     ROLE = "application-permission"
     SCOPE = "delegated-permission"
-    SECRET = "client-secret"  # noqa: S105 - a kind of object
+    SECRET = "client-secret"
     PROVIDER = "provider"
     AUTHENTIK_APPLICATION = "authentik-application"
     PROOF = "proof"

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Self
 
 from authentik_entra_bootstrap.domain import ApiToken, Application, AuthentikUser, ClientSecret, LicenseInfo
 from authentik_entra_bootstrap.domain.application_tags import current_key, read_tags
@@ -20,12 +19,23 @@ NOTICE = timedelta(days=30)
 SHARE = 1 / 6
 """Share of the lifetime that is left when a renewal is long overdue."""
 
-
 _LATER = "Give it a later expiry in authentik under Directory > Tokens and App passwords, or make one that does not expire."
 
 
 class ExpiryKind(StrEnum):
-    """What expires. The values are labels of the metric and keys of the JSON document.
+    """What expires. The values are labels of the metric and keys of the JSON document."""
+
+    SECRET = "client-secret"
+    CERTIFICATE = "rotator-certificate"
+    ROTATOR_TOKEN = "rotator-token"
+    TOKEN = "authentik-token"
+    """The token of authentik that this run uses, where it is not the rotator's."""
+    LICENCE = "authentik-licence"
+
+
+@dataclass(frozen=True)
+class KindTexts:
+    """Everything that is said of a kind.
 
     :param noun: for people.
     :param label: the same in a column of the status.
@@ -38,24 +48,24 @@ class ExpiryKind(StrEnum):
     alarm: str
     remedy: str
 
-    def __new__(cls, value: str, noun: str, label: str, alarm: str, remedy: str) -> Self:
-        """A kind with everything that is said of it."""
-        kind = str.__new__(cls, value)
-        kind._value_, kind.noun, kind.label, kind.alarm, kind.remedy = value, noun, label, alarm, remedy
-        return kind
 
-    SECRET = "client-secret", "client secret", "client secret", "secret", "Run `authentik-entra rotate`."
-    CERTIFICATE = (
-        *("rotator-certificate", "rotator's certificate", "certificate", "certificate"),
+TEXTS = {
+    ExpiryKind.SECRET: KindTexts("client secret", "client secret", "secret", "Run `authentik-entra rotate`."),
+    ExpiryKind.CERTIFICATE: KindTexts(
+        "rotator's certificate",
+        "certificate",
+        "certificate",
         "Run `authentik-entra rotator renew --to NEW_FILE` as an administrator, and give workers that file.",
-    )
-    ROTATOR_TOKEN = "rotator-token", "rotator's token", "rotator token", "token", _LATER
-    TOKEN = "authentik-token", "authentik token", "token", "token", _LATER
-    """The token of authentik that this run uses, where it is not the rotator's."""
-    LICENCE = (
-        *("authentik-licence", "authentik licence", "licence", "licence"),
+    ),
+    ExpiryKind.ROTATOR_TOKEN: KindTexts("rotator's token", "rotator token", "token", _LATER),
+    ExpiryKind.TOKEN: KindTexts("authentik token", "token", "token", _LATER),
+    ExpiryKind.LICENCE: KindTexts(
+        "authentik licence",
+        "licence",
+        "licence",
         "Install a new licence in authentik under Enterprise > Licenses.",
-    )
+    ),
+}
 
 
 class ExpiryState(StrEnum):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from authentik_entra_bootstrap.rotation.decide import SecretAction, SecretDecision
+from authentik_entra_bootstrap.rotation.decide import SecretAction
 
 
 class Phase(StrEnum):
@@ -86,19 +86,12 @@ PROTOCOL: Mapping[tuple[Phase, PhaseResult], Phase] = {
 }
 """What follows a phase, by how it ended."""
 
-ENTRY: Mapping[SecretAction, Phase] = {
-    SecretAction.MAKE: Phase.PREFLIGHT,
-    SecretAction.PROVE: Phase.PROVE,
-    SecretAction.KEEP: Phase.RETIRE,
+ENTRY: Mapping[tuple[SecretAction, bool], Phase] = {
+    (SecretAction.MAKE, False): Phase.PREFLIGHT,
+    (SecretAction.PROVE, False): Phase.PROVE,
+    (SecretAction.KEEP, False): Phase.RETIRE,
+    (SecretAction.MAKE, True): Phase.PREFLIGHT,
+    (SecretAction.PROVE, True): Phase.CUT_OVER,
+    (SecretAction.KEEP, True): Phase.CUT_OVER,
 }
-"""Where a decision begins."""
-
-
-def entry(decision: SecretDecision, *, saves_provider: bool = False) -> Phase:
-    """The first phase of a decision.
-
-    :param saves_provider: the run may change other fields of the provider, too (bootstrap does).
-    """
-    if saves_provider and decision.action is not SecretAction.MAKE:
-        return Phase.CUT_OVER
-    return ENTRY[decision.action]
+"""Where a decision begins, by whether the run may change other fields of the provider, too (bootstrap does)."""

@@ -142,11 +142,9 @@ async def _due_in_tenant(
     async with open_tenant(first, runtime) as (entra, waiter):
         applications = await _applications(entra, wanted.values())
         operator = first.operator()
-        await _renew_certificate(
-            RotatorContext(entra, waiter, runtime.now),
-            operator.certificate_file if operator else None,
-            group,
-        )
+        if operator is not None and operator.certificate_file:
+            context = RotatorContext(entra, waiter, runtime.now)
+            await _renew_certificate(context, operator.certificate_file, group)
     by_name = {application.unique_name: application for application in applications}
     tags = [(read_tags(application.tags), application) for application in applications]
     adopted = {mark.connection: application for mark, application in tags if mark.adopted}
@@ -166,7 +164,7 @@ async def _due_in_tenant(
     return choose(found, settings.worker.rotations_per_sweep)
 
 
-async def _renew_certificate(context: RotatorContext, path: str | None, group: Sequence[str]) -> None:
+async def _renew_certificate(context: RotatorContext, path: str, group: Sequence[str]) -> None:
     """Let the rotator look after its own certificate; what fails here holds up no rotation."""
     try:
         await renew_own_certificate(context, path)

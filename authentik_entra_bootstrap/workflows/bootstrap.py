@@ -31,7 +31,7 @@ from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, Ob
 from authentik_entra_bootstrap.planning.plan import Plan, Step
 from authentik_entra_bootstrap.planning.scope import provider_spec
 from authentik_entra_bootstrap.rotation.decide import SecretAction
-from authentik_entra_bootstrap.rotation.phases import Phase, PhaseResult, entry
+from authentik_entra_bootstrap.rotation.phases import ENTRY, Phase, PhaseResult
 from authentik_entra_bootstrap.rotation.proof import Evidence, last_sign_in, proven_at_delivery
 from authentik_entra_bootstrap.workflows.concurrent_runs import (
     no_other_pending_secret,
@@ -104,7 +104,7 @@ async def bootstrap(
         no_other_pending_secret(context, application, tenant.observed) if making else _nothing(),
     )
     grants = partial(tenant.grants, principal, application)
-    phase = entry(plan.secret, saves_provider=True)
+    phase = ENTRY[plan.secret.action, True]
     # Consent may be missing for weeks: no secret is made before the application permissions stand, unless the
     # operator's token says that they surely will.
     beside = phase is Phase.PREFLIGHT and tenant.surely_grants()

@@ -7,15 +7,15 @@ the library reads when it is imported (``PROMETHEUS_MULTIPROC_DIR``). It is the 
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from types import ModuleType
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING
 
 from authentik_entra_bootstrap.domain import Application, Desired
 from authentik_entra_bootstrap.domain.application_tags import SecretStatus, classify_secrets
@@ -26,8 +26,6 @@ from authentik_entra_bootstrap.support.logs import Happening, Kind, SecretDates,
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
-P = ParamSpec("P")
 
 EXPIRY = (
     "authentik_entra_secret_expiry_timestamp_seconds",
@@ -142,20 +140,15 @@ def serve(port: int, address: str = "127.0.0.1") -> Callable[[], None]:
     return stop
 
 
-def _harmless(collect: Callable[P, None]) -> Callable[P, None]:
+@contextmanager
+def _harmless() -> Iterator[None]:
     """Ignore errors while values are written, such as a full disk, so that the run does not fail."""
-
-    @functools.wraps(collect)
-    def kept(*arguments: P.args, **named: P.kwargs) -> None:
-        try:
-            collect(*arguments, **named)
-        except (OSError, ValueError) as error:
-            record("metrics-not-written", reason=f"{type(error).__name__}: {error}")
-
-    return kept
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        record("metrics-not-written", reason=f"{type(error).__name__}: {error}")
 
 
-@_harmless
 def seen(application: Application, desired: Desired) -> None:
     """One observation of a connection's application, for example in a sweep: the dates of the recorded secret."""
     if _instruments is None:
@@ -167,21 +160,21 @@ def seen(application: Application, desired: Desired) -> None:
             _dates(desired.connection, SecretDates(secret.start_date_time, secret.end_date_time, due))
 
 
-@_harmless
 def expiring(connection: str, expiries: Iterable[Expiry]) -> None:
     """One observation of everything that expires."""
     if _instruments is None:
         return
-    for item in expiries:
-        if item.at is not None:
-            _instruments.credentials.labels(connection, item.kind.value).set(item.at.timestamp())
+    with _harmless():
+        for item in expiries:
+            if item.at is not None:
+                _instruments.credentials.labels(connection, item.kind.value).set(item.at.timestamp())
 
 
-@_harmless
 def failed(connection: str, code: str) -> None:
     """A run of a connection failed with this error code."""
     if _instruments is not None:
-        _instruments.failures.labels(connection, code).inc()
+        with _harmless():
+            _instruments.failures.labels(connection, code).inc()
 
 
 def happened(what: Happening) -> None:
@@ -192,30 +185,30 @@ def happened(what: Happening) -> None:
         _dates(what.connection, what.secret)
 
 
-@_harmless
 def proven(connection: str, at: datetime) -> None:
     """A verification saw authentik sign in at this time."""
     if _instruments is not None:
-        _instruments.proof.labels(connection).set(at.timestamp())
+        with _harmless():
+            _instruments.proof.labels(connection).set(at.timestamp())
 
 
-@_harmless
 def stepped(step: str, seconds: float) -> None:
     """The duration of a phase of a rotation."""
     if _instruments is not None:
-        _instruments.steps.labels(step).observe(seconds)
+        with _harmless():
+            _instruments.steps.labels(step).observe(seconds)
 
 
-@_harmless
 def _dates(connection: str, secret: SecretDates) -> None:
     if _instruments is None:
         return
-    _instruments.expiry.labels(connection).set(secret.ends_at.timestamp())
-    _instruments.credentials.labels(connection, ExpiryKind.SECRET.value).set(secret.ends_at.timestamp())
-    _instruments.renew.labels(connection).set(secret.renew_at.timestamp())
-    _instruments.rotation.labels(connection).set(secret.made_at.timestamp())
-    if secret.proven_at is not None:
-        _instruments.proof.labels(connection).set(secret.proven_at.timestamp())
+    with _harmless():
+        _instruments.expiry.labels(connection).set(secret.ends_at.timestamp())
+        _instruments.credentials.labels(connection, ExpiryKind.SECRET.value).set(secret.ends_at.timestamp())
+        _instruments.renew.labels(connection).set(secret.renew_at.timestamp())
+        _instruments.rotation.labels(connection).set(secret.made_at.timestamp())
+        if secret.proven_at is not None:
+            _instruments.proof.labels(connection).set(secret.proven_at.timestamp())
 
 
 def _library() -> ModuleType:

@@ -42,7 +42,7 @@ from authentik_entra_bootstrap.rotation.decide import (
     refuse_without_place,
     stale_read_reason,
 )
-from authentik_entra_bootstrap.rotation.phases import PhaseResult, entry
+from authentik_entra_bootstrap.rotation.phases import ENTRY, PhaseResult
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.workflows.concurrent_runs import wait_for_other_syncs
 from authentik_entra_bootstrap.workflows.observe import (
@@ -220,7 +220,7 @@ async def carry_out(context: Context, plan: RotationPlan, *, at_once: bool = Fal
         known_alone=at_once,
     )
     try:
-        await run_phases(run, entry(decision))
+        await run_phases(run, ENTRY[decision.action, False])
     except BootstrapError as error:
         await tell_failure(context, plan.desired, error, application, run)
         raise

@@ -27,7 +27,7 @@ from authentik_entra_bootstrap.errors import (
     Temporary,
     VerificationFailed,
 )
-from authentik_entra_bootstrap.planning.expiry import ExpiryKind
+from authentik_entra_bootstrap.planning.expiry import TEXTS, ExpiryKind
 from authentik_entra_bootstrap.rotation.proof import Evidence
 from authentik_entra_bootstrap.rotator.credentials import (
     KEY_NAME,
@@ -236,19 +236,17 @@ class Renewed:
     removed: tuple[KeyId, ...]
 
 
-async def renew_own_certificate(context: RotatorContext, path: str | None) -> Renewed | None:
+async def renew_own_certificate(context: RotatorContext, path: str) -> Renewed | None:
     """Renew the certificate that this run is signed in with, where it is the rotator's and two thirds of its life are over.
 
     Any number of runs may do it at once, and each may die at any moment: the file always holds a certificate that signs in.
     Of two runs, the one that writes its tag last continues. The other one no longer finds its own tag.
 
-    :param path: the key file; ``None`` where the operator signs in without one.
+    :param path: the key file.
     :returns: ``None`` where there is nothing to do.
     :raises AdminActionRequired: ``certificate-not-renewed``: an administrator has to do it.
     :raises Temporary: the next run tries again.
     """
-    if path is None:
-        return None
     operator = await context.entra.operator()
     application = await context.entra.find_application(UNIQUE_NAME)
     if application is None or TAG not in application.tags or application.app_id != operator.app_id:
@@ -297,5 +295,5 @@ def _refused(why: str) -> AdminActionRequired:
     return AdminActionRequired(
         "certificate-not-renewed",
         f"The rotator's certificate is due, and this run cannot renew it: {why.rstrip('.')}.",
-        ExpiryKind.CERTIFICATE.remedy,
+        TEXTS[ExpiryKind.CERTIFICATE].remedy,
     )

@@ -21,6 +21,7 @@ from authentik_entra_bootstrap.entra import EntraPort
 from authentik_entra_bootstrap.errors import BootstrapError, Denied
 from authentik_entra_bootstrap.planning.differences import Difference
 from authentik_entra_bootstrap.planning.expiry import (
+    TEXTS,
     Expiry,
     ExpiryKind,
     ExpiryState,
@@ -171,8 +172,8 @@ async def check_expiries(context: Context, desired: Desired) -> tuple[CheckLine,
 
 def _line(item: Expiry, now: datetime) -> CheckLine:
     near = item.state(now) in {ExpiryState.SOON, ExpiryState.EXPIRED}
-    level, remedy = (Level.WARNING, item.kind.remedy) if near else (Level.OK, "")
-    return CheckLine(f"expiry of the {item.kind.noun}", level, item.detail(now), remedy)
+    level, remedy = (Level.WARNING, TEXTS[item.kind].remedy) if near else (Level.OK, "")
+    return CheckLine(f"expiry of the {TEXTS[item.kind].noun}", level, item.detail(now), remedy)
 
 
 async def look_at_status(context: Context, desired: Desired) -> Status:
@@ -266,14 +267,14 @@ def _ends(status: Status, within: timedelta | None) -> list[Alarm]:
     for item in status.expiries:
         # A UUID is never alone; of the certificate there is one.
         name = "" if item.kind is ExpiryKind.CERTIFICATE else names.get(KeyId(item.name), item.name)
-        what, state = f"the {item.kind.noun} {name}".rstrip(), item.state(status.seen_at, within)
+        what, state = f"the {TEXTS[item.kind].noun} {name}".rstrip(), item.state(status.seen_at, within)
         # A client secret is renewed by the next run, unless other alarms tell why not.
-        remedy = "" if item.kind is ExpiryKind.SECRET else f". {item.kind.remedy}"
+        remedy = "" if item.kind is ExpiryKind.SECRET else f". {TEXTS[item.kind].remedy}"
         if state is ExpiryState.EXPIRED:
-            found.append(Alarm(f"{item.kind.alarm}-ended", f"{what} has expired{remedy}"))
+            found.append(Alarm(f"{TEXTS[item.kind].alarm}-ended", f"{what} has expired{remedy}"))
         elif state is ExpiryState.SOON and item.at is not None:
             left = about(item.at - status.seen_at)
-            found.append(Alarm(f"{item.kind.alarm}-ends-soon", f"{what} expires in {left}{remedy}"))
+            found.append(Alarm(f"{TEXTS[item.kind].alarm}-ends-soon", f"{what} expires in {left}{remedy}"))
     return found
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from authentik_entra_bootstrap.rotation.decide import SecretAction, SecretDecision, State
-from authentik_entra_bootstrap.rotation.phases import ENTRY, PROTOCOL, Phase, PhaseResult, entry
+from authentik_entra_bootstrap.rotation.decide import SecretAction
+from authentik_entra_bootstrap.rotation.phases import ENTRY, PROTOCOL, Phase, PhaseResult
 
 
 def _reached(first: Phase) -> set[Phase]:
@@ -52,9 +52,14 @@ def test_nothing_is_delivered_before_its_mark_and_test_and_nothing_retired_befor
     assert [key for key, to in new.items() if to is Phase.RECORD] == [(Phase.PROVE, PhaseResult.GOOD)]
 
 
-@pytest.mark.parametrize("action", list(SecretAction))
-def test_a_decision_begins_in_its_phase(action: SecretAction) -> None:
-    decision = SecretDecision(action, "because", State.CURRENT)
-    assert entry(decision) is ENTRY[action]
-    saving = entry(decision, saves_provider=True)
-    assert saving is (Phase.PREFLIGHT if action is SecretAction.MAKE else Phase.CUT_OVER)
+@pytest.mark.parametrize(
+    ("action", "alone", "saving"),
+    [
+        (SecretAction.MAKE, Phase.PREFLIGHT, Phase.PREFLIGHT),
+        (SecretAction.PROVE, Phase.PROVE, Phase.CUT_OVER),
+        (SecretAction.KEEP, Phase.RETIRE, Phase.CUT_OVER),
+    ],
+)
+def test_a_decision_begins_in_its_phase(action: SecretAction, alone: Phase, saving: Phase) -> None:
+    assert (ENTRY[action, False], ENTRY[action, True]) == (alone, saving)
+    assert len(ENTRY) == 2 * len(SecretAction)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authentik_entra_bootstrap.output.status import exposition
+from authentik_entra_bootstrap.output.documents import exposition
+from authentik_entra_bootstrap.output.status import PLAIN, UNICODE, Scale, Signs, bar
 from authentik_entra_bootstrap.output.status_page import page
-from authentik_entra_bootstrap.output.timeline import PLAIN, UNICODE, Scale, Signs, bar
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MOMENTS = st.datetimes(
