@@ -47,6 +47,7 @@ _MODULES = {
     "consent": "bootstrap",
     "teardown": "bootstrap",
     "check": "status",
+    "preview": "status",
     "verify": "status",
     "explain": "help",
     "completion": "help",

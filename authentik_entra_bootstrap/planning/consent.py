@@ -14,7 +14,7 @@ from authentik_entra_bootstrap.domain import (
     PermissionKind,
 )
 from authentik_entra_bootstrap.errors import AdminActionRequired
-from authentik_entra_bootstrap.planning.observation import ObservedEntra
+from authentik_entra_bootstrap.planning import ObservedEntra
 from authentik_entra_bootstrap.planning.permissions import (
     GRANT_ROLES,
     GRANT_SCOPES,

@@ -20,8 +20,8 @@ from authentik_entra_bootstrap.domain import (
     PermissionKind,
 )
 from authentik_entra_bootstrap.domain.application_tags import classify_secrets, read_tags
+from authentik_entra_bootstrap.planning import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.consent import states, unwanted
-from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.permissions import ResolvedPermission
 from authentik_entra_bootstrap.planning.preflight import adopted, belongs
 from authentik_entra_bootstrap.planning.scope import provider_changes, shown_value

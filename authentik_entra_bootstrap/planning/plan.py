@@ -10,6 +10,7 @@ from functools import partial
 from authentik_entra_bootstrap.domain import Application, ClientSecret, Desired, KeyId, ProvisioningScope
 from authentik_entra_bootstrap.domain.application_tags import ApplicationTags, read_tags
 from authentik_entra_bootstrap.domain.policy import Grantable, grantable_end
+from authentik_entra_bootstrap.planning import ObservedAuthentik, ObservedEntra, ObservedProvider
 from authentik_entra_bootstrap.planning.consent import states
 from authentik_entra_bootstrap.planning.differences import (
     LISTED_ONLY,
@@ -19,7 +20,6 @@ from authentik_entra_bootstrap.planning.differences import (
     Target,
     find_differences,
 )
-from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra, ObservedProvider
 from authentik_entra_bootstrap.planning.permissions import ResolvedPermission, resolve
 from authentik_entra_bootstrap.planning.preflight import warnings
 from authentik_entra_bootstrap.planning.scope import (

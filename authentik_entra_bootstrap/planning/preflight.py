@@ -28,8 +28,8 @@ from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.domain.policy import Grantable
 from authentik_entra_bootstrap.domain.times import in_words
 from authentik_entra_bootstrap.errors import AdminActionRequired, ConfigError, Conflict, Denied
+from authentik_entra_bootstrap.planning import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.consent import states
-from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.permissions import (
     GRANT_ROLES,
     GRANT_SCOPES,

@@ -15,7 +15,7 @@ from authentik_entra_bootstrap.domain import (
     ProviderSpec,
     ProvisioningScope,
 )
-from authentik_entra_bootstrap.planning.observation import ObservedAuthentik
+from authentik_entra_bootstrap.planning import ObservedAuthentik
 
 
 def provider_spec(

@@ -25,9 +25,9 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.errors import AlreadyExists
+from authentik_entra_bootstrap.planning import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.consent import ConsentState
 from authentik_entra_bootstrap.planning.differences import Action, Target
-from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.plan import Plan, Step
 from authentik_entra_bootstrap.planning.scope import provider_spec
 from authentik_entra_bootstrap.rotation.decide import SecretAction

@@ -9,13 +9,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from authentik_entra_bootstrap.authentik import AuthentikPort
-from authentik_entra_bootstrap.domain import (
-    AuthentikUser,
-    Desired,
-    LicenseInfo,
-    ServerInfo,
-    TokenClaims,
-)
+from authentik_entra_bootstrap.domain import AuthentikUser, Desired, LicenseInfo, ServerInfo, TokenClaims
 from authentik_entra_bootstrap.domain.policy import grantable_end
 from authentik_entra_bootstrap.domain.times import in_words
 from authentik_entra_bootstrap.errors import (
@@ -25,7 +19,7 @@ from authentik_entra_bootstrap.errors import (
     Denied,
     ExitCode,
 )
-from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.planning import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.permissions import (
     GRANT_ROLES,
     GRANT_SCOPES,

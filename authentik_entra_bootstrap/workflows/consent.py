@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from authentik_entra_bootstrap.domain import Application, Desired
 from authentik_entra_bootstrap.errors import AdminActionRequired, Temporary
+from authentik_entra_bootstrap.planning import ObservedEntra
 from authentik_entra_bootstrap.planning.consent import ConsentState, consent_required, consent_state
-from authentik_entra_bootstrap.planning.observation import ObservedEntra
 from authentik_entra_bootstrap.planning.plan import Plan
 from authentik_entra_bootstrap.support.waiting import Backoff
 from authentik_entra_bootstrap.workflows.observe import observe_entra

@@ -23,7 +23,7 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.domain.application_tags import connection_tag, read_tags
 from authentik_entra_bootstrap.entra import EntraPort
 from authentik_entra_bootstrap.errors import BootstrapError, ConfigError, Conflict, Denied, Temporary
-from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra, ObservedProvider
+from authentik_entra_bootstrap.planning import ObservedAuthentik, ObservedEntra, ObservedProvider
 from authentik_entra_bootstrap.planning.preflight import refuse_tenant
 from authentik_entra_bootstrap.rotator.plan import TAG, UNIQUE_NAME
 from authentik_entra_bootstrap.support.waiting import Backoff

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from authentik_entra_bootstrap.authentik import AuthentikPort
 from authentik_entra_bootstrap.domain import Application, Desired, PermissionCheck
 from authentik_entra_bootstrap.errors import ConfigError, Denied, ReplicationTimeout
+from authentik_entra_bootstrap.planning import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.differences import Action, Target
-from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.permissions import ROTATE, needs_ownership
 from authentik_entra_bootstrap.planning.plan import Plan, make_plan, secret_observation
 from authentik_entra_bootstrap.planning.preflight import adopting, belongs, refuse, resolve_names

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from authentik_entra_bootstrap.domain import Desired, Provider, TenantUser
 from authentik_entra_bootstrap.errors import BootstrapError, Denied
+from authentik_entra_bootstrap.planning import ObservedAuthentik
 from authentik_entra_bootstrap.planning.differences import Action, Target
 from authentik_entra_bootstrap.planning.group_sync import GroupSync
-from authentik_entra_bootstrap.planning.observation import ObservedAuthentik
 from authentik_entra_bootstrap.planning.permissions import SEE_PEOPLE
 from authentik_entra_bootstrap.planning.preview import Preview, SyncRules, sync_rules
 from authentik_entra_bootstrap.planning.scope import provider_after, provider_changes

@@ -26,8 +26,8 @@ from authentik_entra_bootstrap.errors import (
     BootstrapError,
     ConfigError,
 )
+from authentik_entra_bootstrap.planning import ObservedProvider
 from authentik_entra_bootstrap.planning.differences import Action, Target
-from authentik_entra_bootstrap.planning.observation import ObservedProvider
 from authentik_entra_bootstrap.planning.plan import PROOF_STEP, Step, secret_observation, secret_steps
 from authentik_entra_bootstrap.planning.preflight import (
     belongs,

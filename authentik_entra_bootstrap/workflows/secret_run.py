@@ -33,8 +33,8 @@ from authentik_entra_bootstrap.errors import (
     Denied,
     Temporary,
 )
+from authentik_entra_bootstrap.planning import ObservedProvider
 from authentik_entra_bootstrap.planning.differences import Target
-from authentik_entra_bootstrap.planning.observation import ObservedProvider
 from authentik_entra_bootstrap.planning.plan import Step, step_about
 from authentik_entra_bootstrap.rotation.decide import SecretDecision
 from authentik_entra_bootstrap.rotation.phases import Phase, PhaseResult

@@ -23,9 +23,9 @@ from authentik_entra_bootstrap.errors import (
     Conflict,
     Temporary,
 )
+from authentik_entra_bootstrap.planning import ObservedEntra
 from authentik_entra_bootstrap.planning.consent import ConsentState, consent_required
 from authentik_entra_bootstrap.planning.differences import PERMISSION_TARGETS, Action, Target
-from authentik_entra_bootstrap.planning.observation import ObservedEntra
 from authentik_entra_bootstrap.planning.permissions import GRANT_ROLES, GRANT_SCOPES
 from authentik_entra_bootstrap.planning.plan import Plan
 from authentik_entra_bootstrap.planning.preflight import adopted, adopting, is_this_connections

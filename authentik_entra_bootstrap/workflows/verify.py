@@ -20,8 +20,8 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.domain.application_tags import SecretStatus, classify_secrets
 from authentik_entra_bootstrap.entra import EntraPort
 from authentik_entra_bootstrap.errors import BootstrapError, Denied, Temporary, VerificationFailed
+from authentik_entra_bootstrap.planning import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.differences import Action, Target
-from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.plan import Plan, secret_name
 from authentik_entra_bootstrap.rotation.proof import UNNAMED, Evidence, Reading, Verdict, read_task
 from authentik_entra_bootstrap.rotator.plan import UNIQUE_NAME

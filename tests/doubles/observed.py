@@ -23,7 +23,7 @@ from authentik_entra_bootstrap.domain import (
     ServicePrincipalObjectId,
     TokenClaims,
 )
-from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
+from authentik_entra_bootstrap.planning import ObservedAuthentik, ObservedEntra
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DESIRED = ConnectionSettings().desired()

@@ -23,13 +23,13 @@ from authentik_entra_bootstrap.domain import (
     TokenClaims,
 )
 from authentik_entra_bootstrap.errors import AdminActionRequired, ExitCode, RequestTrace
+from authentik_entra_bootstrap.planning import ObservedEntra
 from authentik_entra_bootstrap.planning.consent import (
     ConsentState,
     consent_required,
     consent_state,
     request_text,
 )
-from authentik_entra_bootstrap.planning.observation import ObservedEntra
 
 TENANT = TenantId("11111111-2222-4333-8444-555555555555")
 GRAPH = ResourcePrincipal(

@@ -33,8 +33,8 @@ from authentik_entra_bootstrap.domain import (
 )
 from authentik_entra_bootstrap.domain.application_tags import read_tags
 from authentik_entra_bootstrap.errors import Conflict
+from authentik_entra_bootstrap.planning import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.differences import Action, Difference, Target
-from authentik_entra_bootstrap.planning.observation import ObservedAuthentik, ObservedEntra
 from authentik_entra_bootstrap.planning.permissions import resolve
 from authentik_entra_bootstrap.planning.plan import Plan, make_plan
 from authentik_entra_bootstrap.planning.preflight import refuse, resolve_names
