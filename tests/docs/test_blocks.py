@@ -46,8 +46,8 @@ ELSEWHERE = {
     "make lint": "Makefile",
     "make bench": "Makefile",
     "make record CASSETTES=real": "Makefile",
-    "export AZURE_TENANT_ID=... AZURE_CLIENT_ID=... AZURE_CLIENT_SECRET=...": "tests/replay/record.py",
-    "export AUTHENTIK_URL=https://authentik.example.com AUTHENTIK_TOKEN=...": "tests/replay/record.py",
+    "export AZURE_TENANT_ID=... AZURE_CLIENT_ID=... AZURE_CLIENT_SECRET=...": "tests/replay/cassette_record.py",
+    "export AUTHENTIK_URL=https://authentik.example.com AUTHENTIK_TOKEN=...": "tests/replay/cassette_record.py",
 }
 """Lines that cannot be carried out here, and what has to be there for them, or tries them."""
 
