@@ -62,11 +62,8 @@ def run(script: str, order: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize(
-    ("profile", "client"),
-    [pytest.param(*case, marks=() if not case[1] else pytest.mark.ordeal) for case in AUTHENTIK],
-    ids=lambda value: value or "as installed",
-)
+@pytest.mark.ordeal
+@pytest.mark.parametrize(("profile", "client"), AUTHENTIK, ids=lambda value: value or "as installed")
 def test_authentik_client(profile: str, client: str) -> None:
     library = folder_of(client) if client else ""
     with Sandbox(authentik_profile=profile) as sandbox:
@@ -88,11 +85,8 @@ def test_authentik_client(profile: str, client: str) -> None:
         assert client.endswith(report["version"])
 
 
-@pytest.mark.parametrize(
-    "clients",
-    [pytest.param(case, marks=pytest.mark.ordeal if case else ()) for case in MICROSOFT],
-    ids=lambda value: "+".join(value) or "as installed",
-)
+@pytest.mark.ordeal
+@pytest.mark.parametrize("clients", MICROSOFT, ids=lambda value: "+".join(value) or "as installed")
 def test_microsoft_libraries(clients: tuple[str, ...]) -> None:
     libraries = [folder_of(name) for name in clients]
     graph = not clients or any(name.startswith("msgraph-sdk") for name in clients)

@@ -100,6 +100,6 @@ async def test_an_import_that_crashes_authentik_says_so(adapter: AuthentikAdapte
         assert caught.value.code == "authentik-unexpected-answer"
         return
     assert caught.value.code == "blueprint-import-crashed"
-    assert "named no reason" in caught.value.message
+    assert "gave no reason" in caught.value.message
     assert caught.value.trace is not None
     assert caught.value.trace.request_id
