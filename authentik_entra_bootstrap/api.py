@@ -20,7 +20,7 @@ from authentik_entra_bootstrap.workflows.planning import Prepared, look, prepare
 from authentik_entra_bootstrap.workflows.rotate import RotationOutcome
 from authentik_entra_bootstrap.workflows.rotate import rotate as rotate_secret
 from authentik_entra_bootstrap.workflows.rotation_events import RotationListener
-from authentik_entra_bootstrap.workflows.session import Runtime, Session, open_session
+from authentik_entra_bootstrap.workflows.session import Runtime, Session, load_adapters, open_session
 from authentik_entra_bootstrap.workflows.status import Status, look_at_status
 
 
@@ -50,16 +50,18 @@ def connection(
     settings: Mapping[str, object] | None = None,
     runtime: Runtime | None = None,
 ) -> Connection:
-    """Read a connection's settings; nothing is opened yet.
+    """Read a connection's settings; nothing is opened yet. The first call imports the libraries of both services.
 
     :param name: of the connection; ``None`` for the only one of the file.
     :param config: the settings file; left out, ``authentik-entra.toml`` where there is one.
     :param environment: variables to read instead of the process's own. Where the operator signs in by environment,
         azure-identity reads the process's own all the same.
     :param settings: values that win over every other source, by the names of ``docs/reference/settings.md``.
-    :param runtime: by default the system clock, no listener, and the leases of the settings.
+    :param runtime: by default the system clock, no reporter, and the leases of the settings.
     :raises ConfigError: ``setting-invalid``, ``unknown-connection``, ``connection-not-chosen`` and their like.
     """
+    # Here and not in a coroutine: it takes a second, for which an event loop would stand still.
+    load_adapters()
     variables = os.environ if environment is None else environment
     file = SettingsFile.load(Path(config) if config is not None else None, variables)
     found = load_settings(file, connection=name, environment=variables, flags=settings)

@@ -30,7 +30,7 @@ WORDS: Mapping[str, str] = {
     r"tabulator": "Tab",
     r"what stands|stands? (in|as|there|beside|on|at)|stood": "is, is stored, is kept",
     r"g(?:ives?|ave|iving) way": "stops without changing anything",
-    r"of ours": "created by this tool",
+    r"of ours": "created by this program",
     r"only then(?! do(?:es)?\b)": "… only after …",
     r"spoilt": "corrupt",
     r"at somebody's|somebody's": "name the person",

@@ -150,7 +150,7 @@ class Reply:
         :raises Malformed: it is none.
         """
         try:
-            return read_json(self.data)
+            return read_json(self.data.decode("utf-8-sig", "replace"))
         except ValueError:
             raise Malformed("its body is no JSON") from None
 

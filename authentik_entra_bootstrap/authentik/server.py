@@ -148,8 +148,8 @@ class Server(Part):
             raise UnsupportedServer(
                 "unsupported-authentik-shape",
                 f"The Microsoft Entra provider of authentik {version} has no field client_secret, "
-                "so this tool cannot give it a client secret.",
-                "Nothing was changed. Look for a newer release of this tool; the provider needs authentik Enterprise.",
+                "so this program cannot give it a client secret.",
+                "Nothing was changed. Look for a newer release of this program; the provider needs authentik Enterprise.",
                 facts={"provider_fields": ", ".join(sorted(fields))},
             )
         address = urlsplit(self._api.base)

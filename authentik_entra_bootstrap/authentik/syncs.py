@@ -1,4 +1,4 @@
-"""What authentik did: the proof of its secret, its tasks, syncs and linked users, and the events of its audit trail."""
+"""What authentik did: the proof of its secret, its tasks and syncs, and the events of its audit trail."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _log = logging.getLogger(__name__)
 
 
 class Syncs(Part):
-    """Sync calls, tasks and linked users of one provider."""
+    """Sync calls and tasks of one provider."""
 
     async def request_proof(self, pk: ProviderPk, probe_id: int) -> str | None:
         """Ask for the sync of a user that does not exist. The answer proves nothing."""

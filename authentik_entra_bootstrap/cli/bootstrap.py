@@ -32,6 +32,7 @@ from authentik_entra_bootstrap.errors import ExitCode
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.output.terminal import Terminal
     from authentik_entra_bootstrap.planning.consent import ConsentRequired
+    from authentik_entra_bootstrap.planning.teardown import TeardownPlan
     from authentik_entra_bootstrap.workflows.planning import Prepared
     from authentik_entra_bootstrap.workflows.save_by_blueprint import ViaBlueprint
     from authentik_entra_bootstrap.workflows.session import Session
@@ -244,7 +245,7 @@ def consent(options: Options, url_only: bool, wait: bool, yes: bool, accept_scop
 @click.option(
     "--keep-application",
     is_flag=True,
-    help="Leave the application in Entra ID; remove only our client secrets and tags from it.",
+    help="Leave the application in Entra ID; remove only this program's client secrets and tags from it.",
 )
 @click.option(
     "--purge", is_flag=True, help="Delete the application permanently instead of leaving it restorable."
@@ -268,7 +269,8 @@ def teardown(options: Options, yes: bool, keep_application: bool, purge: bool) -
         plan = plan_teardown(session.desired, seen, keep_application=keep_application, purge=purge)
         show_teardown_plan(terminal, plan, session.authentik_url)
         if not plan.steps:
-            terminal.next_steps(("authentik-entra bootstrap", "makes the connection, after a question"))
+            if plan.seen.application is None:
+                terminal.next_steps(*_after_nothing(plan))
             return ExitCode.DONE, teardown_document(plan, ())
         question = f"Remove all of this for connection {session.desired.connection}?"
         confirm(options, question, yes=yes, otherwise=ON_A_TERMINAL)
@@ -280,3 +282,16 @@ def teardown(options: Options, yes: bool, keep_application: bool, purge: bool) -
         return ExitCode.DONE, teardown_document(plan, done)
 
     return run_connection("teardown", options, body)
+
+
+def _after_nothing(plan: TeardownPlan) -> tuple[tuple[str, str], ...]:
+    """The next steps where neither side has anything to remove."""
+    from authentik_entra_bootstrap.planning.preflight import is_this_connections
+
+    deleted = plan.seen.deleted
+    if deleted is None or not is_this_connections(plan.desired, deleted):
+        return (("authentik-entra bootstrap", "makes the connection, after a question"),)
+    return (
+        ("authentik-entra teardown --purge", "deletes the application permanently"),
+        ("authentik-entra bootstrap --restore", "restores the application and makes the connection"),
+    )

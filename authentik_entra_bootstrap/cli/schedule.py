@@ -77,7 +77,7 @@ def schedule(
     They name this machine's settings and files, and contain
     no secret. Default: for every connection of the settings file.
     """
-    from authentik_entra_bootstrap.output.schedule import SYSTEM_FOLDERS, next_steps, render
+    from authentik_entra_bootstrap.output.schedule import IMAGE, SYSTEM_FOLDERS, next_steps, render
     from authentik_entra_bootstrap.output.terminal import Terminal
 
     if celery and flavour == "cron":
@@ -93,7 +93,7 @@ def schedule(
         _refuse_home(made, flavour)
         files = render(flavour, made)
         for path, why in _unreadable(made, flavour):
-            terminal.warn(f"{path} is named in the schedule, and {why}.")
+            terminal.warn(f"{path} cannot be used by the schedule: {why}.")
         # Standard output is for the files.
         steps = Terminal(terminal.err, terminal.err)
         folder = directory or (Path(system or ".") if check else None)
@@ -101,6 +101,7 @@ def schedule(
             told = [f"# {name}\n{text}" if len(files) > 1 else text for name, text in files.items()]
             click.echo("\n".join(told), nl=False)
             given = ["--celery"] * celery + [f"--user={user}"] * bool(user)
+            given += [f"--image={image}"] * (image != IMAGE)
             given.append(f"--directory={system if system and root else 'schedule'}")
             steps.arguments = options.for_next_steps
             again = shlex.join(["authentik-entra", "schedule", flavour, *given])
@@ -263,7 +264,10 @@ def _unreadable(made: Schedule, flavour: str) -> Iterator[tuple[Path, str]]:
     ]
     for path in named:
         if flavour == "systemd" and any(path.is_relative_to(folder) for folder in _PRIVATE):
-            yield path, "a unit of systemd has a /tmp and a /var/tmp of its own. Move it to another folder"
+            yield (
+                path,
+                "the unit cannot see it, because its PrivateTmp=yes hides /tmp and /var/tmp. Move the file to another folder",
+            )
 
 
 def _fits(path: Path, text: str) -> bool:

@@ -89,7 +89,7 @@ class ApplicationTags:
 
 @lru_cache(maxsize=64)
 def read_tags(tags: tuple[str, ...]) -> ApplicationTags:
-    """Parse this tool's tags of an application. Drops malformed ones, and keeps the tags of other programs.
+    """Parse this program's tags of an application. Drops malformed ones, and keeps the tags of other programs.
 
     A run reads the same tags many times, so the last results are cached.
     """

@@ -153,7 +153,7 @@ def attempt_limit(lifetime: timedelta) -> timedelta:
 
 
 def stray_rest(lifetime: timedelta) -> timedelta:
-    """Minimum age at which another run may remove an unrecorded secret that this tool created.
+    """Minimum age at which another run may remove an unrecorded secret that this program created.
 
     Twice :func:`attempt_limit`: the run that created the secret may be about to deliver it to authentik, and
     neither service offers conditional writes.

@@ -225,7 +225,7 @@ class EntraAdapter(Tenant, Applications, ServicePrincipals, Credentials):
 
 
 def _account(item: Json, *, full: bool) -> TenantUser:
-    """An account; without what is not asked for where only the basic properties may be read."""
+    """An account. With ``full=False``, properties that were not requested are ``None``."""
     enabled = item.get("accountEnabled")
     return TenantUser(
         text_of(item, "id"),

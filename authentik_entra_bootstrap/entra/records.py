@@ -94,7 +94,7 @@ def answered(response: httpx.Response, trace: RequestTrace) -> Json:
 def json_of(content: bytes) -> object:
     """What JSON text stands for; ``None`` for everything else."""
     try:
-        return read_json(content)
+        return read_json(content.decode("utf-8-sig"))
     except ValueError:
         return None
 

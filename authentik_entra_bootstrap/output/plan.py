@@ -301,7 +301,11 @@ def teardown_document(plan: TeardownPlan, done: Sequence[Step]) -> Document:
 
 def show_teardown_plan(terminal: Terminal, plan: TeardownPlan, authentik_url: str) -> None:
     """Every step in its order, what is deleted with it, what is kept."""
-    what = f"{len(plan.steps)} to remove" if plan.steps else "nothing to do, the connection does not exist"
+    seen = plan.seen
+    gone = seen.application is None and seen.deleted is None
+    what = "nothing to do" + (", the connection does not exist" if gone else "")
+    if plan.steps:
+        what = f"{len(plan.steps)} to remove"
     terminal.headline(plan.desired.connection, what, news=bool(plan.steps))
     titles = _titles(plan.seen.organization, authentik_url)
     for side, steps in groupby(plan.steps, lambda step: step.target.side):

@@ -237,9 +237,6 @@ def _dated(at: datetime, now: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC ({distance})"
 
 
-# --- metrics
-
-
 # --- bars of the timeline
 
 

@@ -285,7 +285,8 @@ class Terminal(Reporter):
         below = self.width is not None and wide > self.width // 2
         for name, what in rows:
             if below:
-                self.say(f"  {name}")
+                # Whole, so that a command can be copied: the terminal alone breaks it.
+                self.copyable(f"  {name}")
                 self.say(f"    {what}")
             else:
                 self.say(f"  {name:<{wide}}  {what}", hang=wide + 4)

@@ -19,8 +19,8 @@ _LEGEND = (
     ("current", "current: authentik signs in with it"),
     ("previous", "previous: replaced, in its overlap"),
     ("pending", "pending: not proven yet"),
-    ("stray", "stray: created by this tool, on no record"),
-    ("foreign", "foreign: not created by this tool, never removed"),
+    ("stray", "stray: created by this program, on no record"),
+    ("foreign", "foreign: not created by this program, never removed"),
 )
 
 

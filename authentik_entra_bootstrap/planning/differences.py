@@ -228,10 +228,10 @@ def _secrets(
             reason = "not made by us: never removed here. Remove it in the portal when nothing uses it"
             yield differ(Action.KEEP, reason)
         elif key_id in decision.retire:
-            yield differ(Action.REMOVE, "created by this tool, no longer used; removed after the proof")
+            yield differ(Action.REMOVE, "created by this program, no longer used; removed after the proof")
         elif key_id in resting:
             reason = (
-                "created by this tool, and on no record: a run may still be about to deliver it. Removed after "
+                "created by this program, and on no record: a run may still be about to deliver it. Removed after "
                 f"{resting[key_id]:%Y-%m-%d %H:%M} UTC"
             )
             yield differ(Action.KEEP, reason)

@@ -266,7 +266,7 @@ def secret_steps(
         yield Step(Action.KEEP, Target.SECRET, until, secret.reason, secret.kept.key_id)
     for item in application.secrets if application else ():
         if item.key_id in secret.retire:
-            reason = "created by this tool, no longer used; removed after the proof"
+            reason = "created by this program, no longer used; removed after the proof"
             yield Step(Action.RETIRE, Target.SECRET, secret_name(item), reason, item.key_id)
 
 

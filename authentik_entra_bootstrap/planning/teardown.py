@@ -1,6 +1,6 @@
 """What taking a connection down removes, in which order, and what stays and why. Pure.
 
-Teardown removes only objects that this tool created. These are the application with this tool's tags, the provider that
+Teardown removes only objects that this program created. These are the application with this program's tags, the provider that
 signs in as it, and authentik's application if it was made for that provider alone. It removes the objects of authentik
 first, so that authentik never has a provider whose sign-in fails.
 """
@@ -115,7 +115,7 @@ def why_kept(
     dependents: tuple[Dependent, ...],
     bindings: int | None,
 ) -> str | None:
-    """Why authentik's application has to stay; ``None`` when it was made for this tool's provider alone.
+    """Why authentik's application has to stay; ``None`` when it was made for this program's provider alone.
 
     authentik's applications have no tags. So everything that bootstrap does not set must be absent: another name,
     a launch address, a main provider, other backchannel providers, bindings, and any other object that authentik
@@ -155,7 +155,7 @@ def plan_teardown(
     secrets = tuple(item.secret for item in classify_secrets(application) if item.ours) if application else ()
     if application is not None and not tags.managed and keep and not secrets:
         # An earlier run with --keep-application has finished: nothing of ours is left on it.
-        released = f"application {application.app_id} in Entra ID: nothing of this tool is left on it"
+        released = f"application {application.app_id} in Entra ID: nothing of this program is left on it"
         return TeardownPlan(desired, seen, (), (released,), (), tags, None)
     if application is not None:
         remedy = "Remove it yourself, or set unique_name to the name of the connection's application."
@@ -213,7 +213,7 @@ def _entra_steps(
     if keep:
         for secret in secrets:
             subject = secret_name(secret)
-            yield Step(Action.REMOVE, Target.SECRET, subject, "created by this tool", secret.key_id)
+            yield Step(Action.REMOVE, Target.SECRET, subject, "created by this program", secret.key_id)
         reason = "this program's tags; the application stays"
         yield Step(Action.REMOVE, Target.TAGS, application.display_name, reason, application.app_id)
         return
@@ -233,7 +233,7 @@ def _what_stays(
         why = f"taken over on {tags.adopted}, not made here" if tags.adopted else "as asked"
         yield (
             f"application {application.app_id} in Entra ID, its service principal and admin consent: {why}. "
-            "Client secrets that this tool did not create stay, too"
+            "Client secrets that this program did not create stay, too"
         )
     elif application is None and deleted is not None and not is_this_connections(desired, deleted):
         yield f"deleted application {deleted.app_id}, which has the unique name: it does not carry this program's tags"

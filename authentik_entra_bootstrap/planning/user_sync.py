@@ -68,7 +68,7 @@ class UserSync:
         self.accounts = certain(self._candidates)
         self._linked = frozenset(self.accounts.values())
         self._wanted: dict[int, TenantUser | None] = {}
-        """User's key -> what authentik writes; no value if a mapping decides that was not evaluated."""
+        """User's key -> what authentik writes; missing if a custom mapping decides and was not evaluated."""
         self._claimed: dict[str, set[int]] = defaultdict(set)
         self._released: dict[str, set[int]] = defaultdict(set)
         self._written: dict[str, set[int]] = defaultdict(set)

@@ -93,10 +93,10 @@ class SecretDecision:
     """The decision with its reason, and the secrets to remove after authentik's proof.
 
     :param kept: the secret that authentik holds: for ``keep`` and ``prove``, and one that is due.
-    :param retire: this tool's unused secrets; removed only after a fresh proof.
+    :param retire: this program's unused secrets; removed only after a fresh proof.
     :param orphaned: secrets of ``retire`` that are removed early, because the runs that created them have ended.
         The last requests of these runs may still be under way.
-    :param resting: unrecorded secrets of this tool that another run may still deliver, and until when.
+    :param resting: unrecorded secrets of this program that another run may still deliver, and until when.
     :param certain: false if the audit trail could not confirm which secret authentik holds.
     """
 
@@ -211,7 +211,7 @@ def _make(seen: SecretObservation, state: State, reason: str) -> SecretDecision:
 
 
 def _with_unused(seen: SecretObservation, in_use: set[KeyId], decision: SecretDecision) -> SecretDecision:
-    """The decision, completed with which unused secrets of this tool to remove and which to keep."""
+    """The decision, completed with which unused secrets of this program to remove and which to keep."""
     retire: list[KeyId] = []
     orphaned: list[KeyId] = []
     resting: list[Previous] = []

@@ -31,7 +31,7 @@ class Phase(StrEnum):
     RECORD = "record"
     """[finishSecret] The tags ``current=KEY_ID@REQUEST_ID`` and ``previous=…``."""
     RETIRE = "retire"
-    """``removePassword`` for this tool's secrets past their overlap, after a fresh proof."""
+    """``removePassword`` for this program's secrets past their overlap, after a fresh proof."""
     DISCARD = "discard"
     """Remove the secret that this run created and did not deliver."""
     NOTE_DELIVERED = "note-delivered"

@@ -153,7 +153,7 @@ def decide_key(
             "Name a file that does not exist yet with --to.",
         )
     if application is None or read_tags(application.tags).current is None:
-        reason = "it has no certificate of this tool yet"
+        reason = "it has no certificate of this program yet"
     elif live is None:
         reason = "its certificate has expired or was removed"
     else:
@@ -208,7 +208,7 @@ def finished(
 def removable(
     tags: ApplicationTags, keys: tuple[KeyCredential, ...], now: datetime
 ) -> tuple[KeyCredential, ...]:
-    """This tool's certificates that are no longer used: replaced and past their overlap, or never proven."""
+    """This program's certificates that are no longer used: replaced and past their overlap, or never proven."""
     needed = {item.key_id for item in tags.previous if item.retire_at > now}
     needed |= {item.key_id for item in (tags.current, tags.pending) if item}
     return tuple(item for item in keys if item.display_name == KEY_NAME and item.key_id not in needed)

@@ -37,7 +37,7 @@ from authentik_entra_bootstrap.rotator.credentials import (
 UNIQUE_NAME = "authentik-entra-rotator"
 DISPLAY_NAME = "authentik-entra rotator"
 TAG = "authentik-entra:rotator"
-"""Marks the rotator's application, besides the tags of every application that this tool creates."""
+"""Marks the rotator's application, besides the tags of every application that this program creates."""
 ROLE = "Application.ReadWrite.OwnedBy"
 _NOT_MADE = KeyId("not made yet")
 
@@ -139,7 +139,7 @@ def refuse_rotator(seen: RotatorSeen, *, certificate: bool = True) -> None:
         raise Conflict(
             "rotator-name-taken",
             f"The application {application.app_id} has the unique name {UNIQUE_NAME} but not this program's tags.",
-            f"This tool did not create it. Rename or delete it; the rotator is found by the tag {TAG}.",
+            f"This program did not create it. Rename or delete it; the rotator is found by the tag {TAG}.",
         )
     if application is None and seen.deleted is not None:
         raise Conflict(
@@ -232,7 +232,9 @@ def _warnings(seen: RotatorSeen) -> tuple[str, ...]:
         if item.application is None
     ]
     if more := sorted(seen.granted - {ROLE}):
-        found.append(f"The rotator holds more than it needs: {', '.join(more)}. This tool did not grant it.")
+        found.append(
+            f"The rotator holds more than it needs: {', '.join(more)}. This program did not grant it."
+        )
     if seen.application is not None and seen.application.secrets:
         found.append("The rotator's application has a client secret. We made none; a certificate is enough.")
     return tuple(found)

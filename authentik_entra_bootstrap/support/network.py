@@ -36,7 +36,7 @@ _SYSTEM = (
     "/etc/ssl/cert.pem",  # macOS, BSD
 )
 
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 Stamp = tuple[int, int, int]
 
@@ -159,14 +159,14 @@ def stamp(file: str | Path) -> Stamp:
 # --- answers
 
 
-def read_json(content: bytes) -> object:
+def read_json(text: str) -> object:
     """What JSON text stands for. Halves of surrogate pairs, which nothing can print or send, become question marks.
 
     :raises ValueError: it is none, or nested too deeply to be read.
     """
     try:
-        value: object = json.loads(content.decode("utf-8-sig", "replace"), parse_constant=_refuse)
-        if _SURROGATE.search(content):
+        value: object = json.loads(text, parse_constant=_refuse)
+        if _SURROGATE.search(text):
             value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     except RecursionError:
         raise ValueError("nested too deeply") from None

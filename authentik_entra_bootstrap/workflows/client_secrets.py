@@ -100,7 +100,7 @@ async def _remove_lost(context: Context, application: Application, display_name:
 
 
 async def remove_secret(context: Context, application: Application, key_id: KeyId) -> None:
-    """Remove one client secret of this tool, and wait until reads agree that it is removed.
+    """Remove one client secret of this program, and wait until reads agree that it is removed.
 
     Graph answers "not found" both for a removed key and for one that the replica has not seen yet. So several
     reads in a row must confirm the removal (Graph reference, removePassword; terraform-provider-azuread).

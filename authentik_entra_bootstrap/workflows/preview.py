@@ -76,6 +76,8 @@ async def foretell(context: Context, prepared: Prepared, *, evaluate: bool = Fal
         try:
             mapped = await _mapped(context, provider, pending)
         except Denied as error:
+            if error.code != "authentik-permission-missing":
+                raise
             notes.append(f"{error.message} {error.remedy}")
     people = users.run(mapped)
     groups = GroupSync(rules, authentik, tenant, users.accounts)
@@ -83,6 +85,8 @@ async def foretell(context: Context, prepared: Prepared, *, evaluate: bool = Fal
     try:
         await _look_for_members(context, groups, occupied)
     except Denied as error:
+        if error.code != "entra-permission-missing":
+            raise
         notes.append(f"{error.message} {error.remedy}")
     notes += _rules_notes(rules, basic=tenant.basic, evaluate=evaluate)
     return Preview(people, groups.run(occupied), provider.dry_run, tuple(notes))

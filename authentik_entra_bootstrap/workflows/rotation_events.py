@@ -203,7 +203,7 @@ def _on_record(application: Application | None) -> ClientSecret | None:
 
 
 def _rotation_id(secret: ClientSecret) -> str:
-    """The last part of the display name of a secret that this tool created."""
+    """The last part of the display name of a secret that this program created."""
     return (secret.display_name or "").rpartition(":")[2]
 
 

@@ -212,7 +212,7 @@ async def prove_sign_in(
         raise VerificationFailed(
             "rotator-not-least-privilege",
             f"The rotator signs in, and its token has more than {ROLE}: {', '.join(more)}.",
-            "This tool did not grant it. Remove it under Enterprise applications > Permissions, then run again.",
+            "This program did not grant it. Remove it under Enterprise applications > Permissions, then run again.",
             facts={"roles": ", ".join(more)},
         )
     return (

@@ -106,7 +106,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Runtime:
-    """What a session gets from its caller: clock, sleep, randomness and listeners.
+    """What a session gets from its caller: clock, sleep, randomness and reporter.
 
     :param waiter: with the monotonic clock, sleep and jitter to use.
     :param reporter: is told of steps and waits.

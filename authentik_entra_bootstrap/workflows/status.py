@@ -193,7 +193,7 @@ async def look_at_status(context: Context, desired: Desired) -> Status:
             notes.append(error.message)
     principal = seen.entra.service_principal
     application, since = seen.entra.application, change.created if change else None
-    # What stopped before the provider was saved may be mended, and the save has started another sync.
+    # A sync that stopped before the last save of the provider counts no more: the save started another one.
     recent = tuple(
         task for task in tasks if since is None or (task.mtime is not None and task.mtime >= since)
     )

@@ -119,7 +119,7 @@ async def _remove(context: Context, plan: TeardownPlan, step: Step, *, purge: bo
     if step.target is Target.SECRET:
         secret = next(item for item in application.secrets if item.key_id == step.key)
         if not is_ours(secret):  # not an assert: it holds with `python -O`, too
-            raise AssertionError("only client secrets of this tool are ever removed")
+            raise AssertionError("only client secrets of this program are ever removed")
         await remove_secret(context, application, KeyId(step.key))
         return "removed"
     if step.target is Target.TAGS:

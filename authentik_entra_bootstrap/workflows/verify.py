@@ -188,8 +188,8 @@ def judge(evidence: tuple[Evidence, ...], *, shown: bool = False) -> BootstrapEr
 
 
 # --- looking with the permissions of a rotation: the rotator's identities are enough, and what they may not read is unknown.
-# A port is wrapped by another one that asks less, so that looking is the same code as for bootstrap. What only a run needs
-# that makes something is not asked for: the tenant's policy, the default mappings.
+# Each port is wrapped, so that looking is the same code as for bootstrap. The wrappers skip reads that only a creating run
+# needs: the tenant's policy and the default mappings.
 
 
 class Unread(Enum):

@@ -65,6 +65,10 @@ def test_without_purge_it_can_be_restored_or_purged_by_bootstrap(shell: Any) -> 
     assert leftovers(run.sandbox)["deleted"] == 0
     assert alarms_of(run) <= {"sync-stopped"}
     assert run("teardown", "--yes").code == 0
+    again = run("teardown", "--yes").out
+    assert again.startswith("default: nothing to do\n")
+    assert "  authentik-entra teardown --purge" in again
+    assert "  authentik-entra bootstrap --restore" in again
     later = run("teardown", "--yes", "--purge", "--output", "json").document
     assert [item["target"] for item in later["removed"]] == ["deleted-application"]
     assert leftovers(run.sandbox) == NOTHING

@@ -50,6 +50,12 @@ def test_the_printed_files_are_the_output_and_the_next_step_writes_them(
     assert "canary" not in printed.out + printed.err
 
 
+def test_the_command_that_writes_the_files_names_the_same_image(command: Command, folder: Path) -> None:
+    printed = command("schedule", "compose", "--image", "registry/entra:1")
+    assert 'image: "registry/entra:1"' in printed.out
+    assert "--image=registry/entra:1" in printed.err
+
+
 def test_files_that_differ_are_shown_and_left_until_told_otherwise(command: Command, folder: Path) -> None:
     line = ("schedule", "systemd", "--user", ME, "--directory", "units")
     assert command(*line).code == 0
@@ -122,7 +128,7 @@ def test_files_that_the_user_cannot_read_are_named(command: Command, folder: Pat
     (folder / "token").unlink()
     warned = command("schedule", "cron")
     assert warned.code == 0
-    assert f"{folder}/token is named in the schedule" in warned.err
+    assert f"{folder}/token cannot be used by the schedule: " in warned.err
     assert "no user nobody-here" in command("schedule", "cron", "--user", "nobody-here").err
 
 
@@ -130,7 +136,7 @@ def test_what_a_unit_does_not_see_below_tmp_is_named(
     command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("authentik_entra_bootstrap.cli.schedule._PRIVATE", (folder,))
-    own = " is named in the schedule, and a unit of systemd has a /tmp and a /var/tmp of its own."
+    own = " cannot be used by the schedule: the unit cannot see it, because its PrivateTmp=yes hides /tmp and /var/tmp."
     warned = command("schedule", "systemd", "--user", ME)
     assert warned.code == 0
     for name in ("authentik-entra.toml", "token"):

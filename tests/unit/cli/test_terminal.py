@@ -228,6 +228,12 @@ def test_a_table_without_room_is_a_list() -> None:
     ]
 
 
+def test_a_next_step_that_does_not_fit_is_one_line_to_copy() -> None:
+    command = "sudo install -m 0644 " + " ".join(f"made/unit-{number}.service" for number in range(5))
+    shown = lines(80, lambda terminal: terminal.next_steps((command, "puts it in place")))
+    assert shown == ["(->) NEXT STEPS:", f"  {command}", "    puts it in place"]
+
+
 def test_next_steps_are_three_at_most() -> None:
     shown = lines(80, lambda terminal: terminal.next_steps(*((f"step {n}", "does it") for n in range(5))))
     assert shown == ["(->) NEXT STEPS:", *(f"  step {n}  does it" for n in range(3))]
