@@ -30,9 +30,9 @@ from authentik_entra_bootstrap.cli.runner import Result, run_connection
 from authentik_entra_bootstrap.errors import ExitCode
 
 if TYPE_CHECKING:
+    from authentik_entra_bootstrap.domain import DeletedApplication, Desired
     from authentik_entra_bootstrap.output.terminal import Terminal
     from authentik_entra_bootstrap.planning.consent import ConsentRequired
-    from authentik_entra_bootstrap.planning.teardown import TeardownPlan
     from authentik_entra_bootstrap.workflows.planning import Prepared
     from authentik_entra_bootstrap.workflows.save_by_blueprint import ViaBlueprint
     from authentik_entra_bootstrap.workflows.session import Session
@@ -54,7 +54,7 @@ def plan(options: Options, adopt: UUID | None) -> int:
         show_plan(terminal, prepared, session.authentik_url, preview)
         code = ExitCode.CHANGES_PENDING if prepared.plan.changes else ExitCode.DONE
         if prepared.plan.changes:
-            terminal.next_steps(("authentik-entra bootstrap", "does this, after a question"))
+            terminal.next_steps(("authentik-entra bootstrap", "asks, then does this"))
         return code, plan_document(prepared, preview)
 
     return run_connection("plan", options, body)
@@ -270,7 +270,7 @@ def teardown(options: Options, yes: bool, keep_application: bool, purge: bool) -
         show_teardown_plan(terminal, plan, session.authentik_url)
         if not plan.steps:
             if plan.seen.application is None:
-                terminal.next_steps(*_after_nothing(plan))
+                terminal.next_steps(*steps_without_connection(plan.desired, plan.seen.deleted))
             return ExitCode.DONE, teardown_document(plan, ())
         question = f"Remove all of this for connection {session.desired.connection}?"
         confirm(options, question, yes=yes, otherwise=ON_A_TERMINAL)
@@ -284,14 +284,16 @@ def teardown(options: Options, yes: bool, keep_application: bool, purge: bool) -
     return run_connection("teardown", options, body)
 
 
-def _after_nothing(plan: TeardownPlan) -> tuple[tuple[str, str], ...]:
-    """The next steps where neither side has anything to remove."""
+def steps_without_connection(
+    desired: Desired, deleted: DeletedApplication | None
+) -> tuple[tuple[str, str], ...]:
+    """The next steps where the tenant has no application of the connection, or only a deleted one."""
     from authentik_entra_bootstrap.planning.preflight import is_this_connections
 
-    deleted = plan.seen.deleted
-    if deleted is None or not is_this_connections(plan.desired, deleted):
-        return (("authentik-entra bootstrap", "makes the connection, after a question"),)
+    if deleted is None or not is_this_connections(desired, deleted):
+        return (("authentik-entra bootstrap", "asks, then makes the connection"),)
     return (
-        ("authentik-entra teardown --purge", "deletes the application permanently"),
-        ("authentik-entra bootstrap --restore", "restores the application and makes the connection"),
+        ("authentik-entra bootstrap --restore", "restores the deleted application"),
+        ("authentik-entra bootstrap --purge-deleted", "deletes it permanently and makes a new one"),
+        ("authentik-entra teardown --purge", "deletes it permanently"),
     )

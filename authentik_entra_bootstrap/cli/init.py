@@ -69,7 +69,11 @@ def init(options: Options, yes: bool, **answers: str | None) -> int:
         return file
 
     def job(file: SettingsFile, terminal: Terminal, runtime: Runtime) -> Result:
-        check_answerable(options, yes=silent, otherwise="answer on a terminal")
+        check_answerable(
+            options,
+            yes=silent,
+            otherwise="run the command on a terminal; --yes needs every setting as a flag or variable",
+        )
         draft = _Draft(place, file, options, {**options.flags, **answers}, terminal, runtime)
         draft.ask_all(silent=silent)
         text = draft.text()

@@ -192,7 +192,8 @@ def _control(environment: Mapping[str, str], path: str, body: Mapping[str, float
 
     address = environment.get(SANDBOX, "")
     if not is_loopback(urlsplit(address).hostname or ""):  # nobody else's clock is believed
-        raise _not_running(address, "it is no address of this machine")
+        why = "it is no address of this machine" if address else f"{SANDBOX} is not set in this shell"
+        raise _not_running(address, why)
     try:
         trust = ssl.create_default_context(cafile=environment.get("AUTHENTIK_ENTRA_CA_FILE"))
         with httpx.Client(verify=trust, trust_env=False) as client:

@@ -55,7 +55,7 @@ def check(options: Options, purpose: str | None) -> int:
             terminal.next_steps(
                 ("authentik-entra preview", "shows what authentik's next sync will do to the tenant"),
                 ("authentik-entra plan", "shows what bootstrap will do"),
-                ("authentik-entra bootstrap", "does it, after a question"),
+                ("authentik-entra bootstrap", "asks, then does it"),
             )
         if purpose == "rotation" and all(line.level is Level.OK for line in lines):
             terminal.next_steps(("authentik-entra schedule systemd", "files for unattended rotation"))
@@ -127,7 +127,7 @@ def preview(options: Options, adopt: UUID | None, limit: int | None, evaluate_ma
         connection = session.desired.connection
         show_preview(terminal, connection, foretold, limit)
         if prepared.plan.changes:
-            terminal.next_steps(("authentik-entra bootstrap", "makes the connection, after a question"))
+            terminal.next_steps(("authentik-entra bootstrap", "asks, then makes the connection"))
         return ExitCode.DONE, preview_document(connection, foretold, limit)
 
     render = as_csv if options.output == "csv" else None
@@ -159,6 +159,7 @@ def status(options: Options, check_alarms: bool, file: Path | None, within: time
     --output html writes a page of all connections, with a timeline. --output prometheus
     writes metrics for node_exporter's textfile collector. --to replaces its file in one step.
     """
+    from authentik_entra_bootstrap.cli.bootstrap import steps_without_connection
     from authentik_entra_bootstrap.output.documents import exposition
     from authentik_entra_bootstrap.output.status import (
         show_overview,
@@ -178,10 +179,10 @@ def status(options: Options, check_alarms: bool, file: Path | None, within: time
         if overview is None:
             show_status(terminal, seen, found)
             if seen.prepared.entra.application is None:
-                terminal.next_steps(
-                    ("authentik-entra plan", "shows what bootstrap will do"),
-                    ("authentik-entra bootstrap", "does it, after a question"),
-                )
+                deleted = seen.prepared.entra.deleted
+                terminal.next_steps(*steps_without_connection(session.desired, deleted))
+            elif any(alarm.code == "sync-stopped" for alarm in found):
+                terminal.next_steps(("authentik-entra preview", "shows where the sync stops, and what to do"))
         cloud = session.settings.resolved_cloud()
         code = ExitCode.CHANGES_PENDING if check_alarms and found else ExitCode.DONE
         return code, status_document(seen, found, cloud, session.authentik_url)

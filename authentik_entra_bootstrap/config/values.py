@@ -48,7 +48,9 @@ def _guid(value: str) -> str:
     try:
         return str(UUID(value))
     except ValueError:
-        raise ValueError("the Directory (tenant) ID is a GUID; a domain name is not enough here") from None
+        raise ValueError(
+            "this is no GUID. The Directory (tenant) ID is on the overview page of Entra ID; `authentik-entra init` finds it by a domain"
+        ) from None
 
 
 def _matching(pattern: str | re.Pattern[str], wanted: str) -> Callable[[str], str]:

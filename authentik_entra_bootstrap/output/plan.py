@@ -186,7 +186,7 @@ def show_outcome(terminal: Terminal, outcome: Outcome, plan: Plan, cloud: Cloud,
     if outcome.consent is not None:
         did = "brought up to date, but an administrator has to grant the remaining consent"
     elif not outcome.changed:
-        did = f"healthy, nothing was changed, next rotation {outcome.renew_at:%Y-%m-%d}"
+        did = f"up to date, nothing was changed, next rotation {outcome.renew_at:%Y-%m-%d}"
     elif proven:
         did = f"working and proven, next rotation {outcome.renew_at:%Y-%m-%d}"
     else:

@@ -52,7 +52,7 @@ def show_rotator_outcome(
     """The end of a run, and what a worker needs to sign in as the rotator."""
     application, plan = run.seen.application, run.plan
     assert application is not None  # the run made it or found it
-    did = "ready" if plan.changes else "healthy, nothing was changed"
+    did = "ready" if plan.changes else "up to date, nothing was changed"
     terminal.headline("rotator", did, "bold green", news=bool(plan.changes))
     terminal.evidence(evidence)
     terminal.rows(

@@ -180,7 +180,7 @@ def _holds(seen: SecretObservation, current: Delivered, secret: ClientSecret) ->
     """Whether authentik holds the recorded secret, with the reason; ``None`` if unknown."""
     hinted = _hinted(seen, secret)
     if hinted is False:
-        return False, "authentik holds another client secret than the recorded one"
+        return False, "authentik holds a different client secret from the recorded one"
     if not seen.change_readable:
         if hinted:
             return True, "current; its first characters are those that authentik holds"

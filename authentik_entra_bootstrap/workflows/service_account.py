@@ -101,7 +101,13 @@ def account_steps(seen: AccountSeen) -> tuple[RotatorStep, ...]:
     elif seen.missing:
         found.append(create("role", names.role, f"lacks {', '.join(seen.missing)}"))
     if group is None or role is None or role.pk not in group.roles:
-        found.append(create("group", names.role, "gives its members the role"))
+        found.append(
+            create(
+                "group",
+                names.role,
+                "gives its members the role; authentik's sync creates it in the tenant, too",
+            )
+        )
     if account is None:
         found.append(create("service account", names.account, "a user for programs, without password"))
     if account is None or group is None or account.pk not in group.users:

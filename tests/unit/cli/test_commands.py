@@ -56,7 +56,7 @@ def test_from_check_to_verify_in_text(command: Command, world: World) -> None:
     again = command("bootstrap")
     assert again.code == 0
     assert again.out.startswith("default: nothing to do, everything matches the settings\n")
-    assert "\ndefault: healthy, nothing was changed, next rotation 2026-" in again.out
+    assert "\ndefault: up to date, nothing was changed, next rotation 2026-" in again.out
     assert "NEXT STEPS" not in again.out
     status = command("status")
     assert status.code == 0
@@ -216,7 +216,7 @@ def test_an_error_of_a_service_is_told_whole(command: Command, world: World) -> 
 def test_every_command_tells_wrong_settings_in_both_forms(command: Command, name: str) -> None:
     said = command(name, "--tenant-id", "not a guid")
     assert said.code == 3
-    assert "--tenant-id: the Directory (tenant) ID is a GUID" in said.err
+    assert "--tenant-id: this is no GUID" in said.err
     assert "Traceback" not in said.err
     document = command.document(name, "--tenant-id", "not a guid")
     assert document.json["error"]["code"] == "setting-invalid"

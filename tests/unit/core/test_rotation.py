@@ -214,7 +214,7 @@ def test_each_observation_leads_to_its_decision(case: SecretObservation, wanted:
     ("case", "words"),
     [
         (seen(change=None, change_readable=False), "cannot be read"),
-        (hinted("xyz", "cur"), "another client secret"),
+        (hinted("xyz", "cur"), "a different client secret"),
     ],
 )
 def test_a_reason_says_what_the_decision_rests_on(case: SecretObservation, words: str) -> None:
