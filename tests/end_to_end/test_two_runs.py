@@ -66,6 +66,13 @@ def test_two_first_runs(seed: int) -> None:
         ordeal = Ordeal(sandbox, pause=rng.choice([0.002, 0.01]))
         results = together(ordeal, rng)
         texts = judge(ordeal, results)
+        if ordeal.flaws():
+            # Neither service writes on a condition: the run that gave way may have overwritten the other one's record.
+            # Then the third run delivers a secret of its own, and the unrecorded one rests before it is removed.
+            sandbox.world.clock.advance(2 * 3600 + 60)
+            again = ordeal.run("bootstrap", "--yes")
+            texts += f"\n---\n{again.text}"
+            assert again.exit == 0, texts
         assert ordeal.flaws() == [], texts
 
 
