@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 HOMES = ("/home", "/root", "/run/user")
 _PRIVATE = (Path("/", "tmp"), Path("/", "var", "tmp"))
-"""PrivateTmp gives a unit of systemd folders of its own in their place."""
+_HIDDEN = "the unit cannot see it, because its PrivateTmp=yes hides /tmp and /var/tmp. Move the file to another folder"
 _PASSED = (
     *("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("AUTHENTIK_ENTRA_LOG", "AUTHENTIK_ENTRA_SANDBOX"),
@@ -241,7 +241,7 @@ def _refuse_home(made: Schedule, flavour: str) -> None:
 
 
 def _unreadable(made: Schedule, flavour: str) -> Iterator[tuple[Path, str]]:
-    """What the schedule names and its user cannot read, and why."""
+    """Paths in the schedule that its user cannot read, each with the reason."""
     from authentik_entra_bootstrap.support.private_files import barred
 
     user, groups = (0, [0]) if flavour == "kubernetes" else (made.container_user[0], [made.container_user[1]])
@@ -257,17 +257,15 @@ def _unreadable(made: Schedule, flavour: str) -> Iterator[tuple[Path, str]]:
         # Compose mounts the file alone: the folders above it do not count.
         if why := barred(path, user, groups, folders=flavour != "compose"):
             yield path, why
-    # A user of the unit's own is given copies of the files.
-    named = [
-        Path(made.program),
-        *([Path(made.settings_file or "/"), *sorted(made.files)] if made.user else []),
-    ]
+    if flavour != "systemd":
+        return
+    named = [Path(made.program)]
+    if made.user:
+        # Without a user systemd gives the unit copies of these.
+        named += [Path(made.settings_file or "/"), *sorted(made.files)]
     for path in named:
-        if flavour == "systemd" and any(path.is_relative_to(folder) for folder in _PRIVATE):
-            yield (
-                path,
-                "the unit cannot see it, because its PrivateTmp=yes hides /tmp and /var/tmp. Move the file to another folder",
-            )
+        if any(path.is_relative_to(folder) for folder in _PRIVATE):
+            yield path, _HIDDEN
 
 
 def _fits(path: Path, text: str) -> bool:
