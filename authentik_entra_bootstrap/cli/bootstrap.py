@@ -30,7 +30,6 @@ from authentik_entra_bootstrap.cli.runner import Result, run_connection
 from authentik_entra_bootstrap.errors import ExitCode
 
 if TYPE_CHECKING:
-    from authentik_entra_bootstrap.domain import DeletedApplication, Desired
     from authentik_entra_bootstrap.output.terminal import Terminal
     from authentik_entra_bootstrap.planning.consent import ConsentRequired
     from authentik_entra_bootstrap.workflows.planning import Prepared
@@ -256,7 +255,12 @@ def teardown(options: Options, yes: bool, keep_application: bool, purge: bool) -
     Shows what is deleted and kept, and asks once. Provisioned
     users and groups are kept. Run it again to resume.
     """
-    from authentik_entra_bootstrap.output.plan import show_teardown, show_teardown_plan, teardown_document
+    from authentik_entra_bootstrap.output.plan import (
+        show_teardown,
+        show_teardown_plan,
+        steps_to_connect,
+        teardown_document,
+    )
     from authentik_entra_bootstrap.planning.differences import Target
     from authentik_entra_bootstrap.planning.teardown import plan_teardown
     from authentik_entra_bootstrap.workflows.teardown import look_before_teardown, teardown
@@ -270,7 +274,7 @@ def teardown(options: Options, yes: bool, keep_application: bool, purge: bool) -
         show_teardown_plan(terminal, plan, session.authentik_url)
         if not plan.steps:
             if plan.seen.application is None:
-                terminal.next_steps(*steps_without_connection(plan.desired, plan.seen.deleted))
+                terminal.next_steps(*steps_to_connect(plan.desired, plan.seen.deleted))
             return ExitCode.DONE, teardown_document(plan, ())
         question = f"Remove all of this for connection {session.desired.connection}?"
         confirm(options, question, yes=yes, otherwise=ON_A_TERMINAL)
@@ -282,18 +286,3 @@ def teardown(options: Options, yes: bool, keep_application: bool, purge: bool) -
         return ExitCode.DONE, teardown_document(plan, done)
 
     return run_connection("teardown", options, body)
-
-
-def steps_without_connection(
-    desired: Desired, deleted: DeletedApplication | None
-) -> tuple[tuple[str, str], ...]:
-    """The next steps where the tenant has no application of the connection, or only a deleted one."""
-    from authentik_entra_bootstrap.planning.preflight import is_this_connections
-
-    if deleted is None or not is_this_connections(desired, deleted):
-        return (("authentik-entra bootstrap", "asks, then makes the connection"),)
-    return (
-        ("authentik-entra bootstrap --restore", "restores the deleted application"),
-        ("authentik-entra bootstrap --purge-deleted", "deletes it permanently and makes a new one"),
-        ("authentik-entra teardown --purge", "deletes it permanently"),
-    )

@@ -117,6 +117,7 @@ def preview(options: Options, adopt: UUID | None, limit: int | None, evaluate_ma
 
     Reads both sides and changes nothing.
     """
+    from authentik_entra_bootstrap.output.plan import steps_to_connect
     from authentik_entra_bootstrap.output.preview import as_csv, preview_document, show_preview
     from authentik_entra_bootstrap.workflows.planning import look
     from authentik_entra_bootstrap.workflows.preview import foretell
@@ -127,7 +128,7 @@ def preview(options: Options, adopt: UUID | None, limit: int | None, evaluate_ma
         connection = session.desired.connection
         show_preview(terminal, connection, foretold, limit)
         if prepared.plan.changes:
-            terminal.next_steps(("authentik-entra bootstrap", "asks, then makes the connection"))
+            terminal.next_steps(*steps_to_connect(prepared.plan.desired, prepared.entra.deleted))
         return ExitCode.DONE, preview_document(connection, foretold, limit)
 
     render = as_csv if options.output == "csv" else None
@@ -159,8 +160,8 @@ def status(options: Options, check_alarms: bool, file: Path | None, within: time
     --output html writes a page of all connections, with a timeline. --output prometheus
     writes metrics for node_exporter's textfile collector. --to replaces its file in one step.
     """
-    from authentik_entra_bootstrap.cli.bootstrap import steps_without_connection
     from authentik_entra_bootstrap.output.documents import exposition
+    from authentik_entra_bootstrap.output.plan import steps_to_connect
     from authentik_entra_bootstrap.output.status import (
         show_overview,
         show_status,
@@ -180,7 +181,7 @@ def status(options: Options, check_alarms: bool, file: Path | None, within: time
             show_status(terminal, seen, found)
             if seen.prepared.entra.application is None:
                 deleted = seen.prepared.entra.deleted
-                terminal.next_steps(*steps_without_connection(session.desired, deleted))
+                terminal.next_steps(*steps_to_connect(session.desired, deleted))
             elif any(alarm.code == "sync-stopped" for alarm in found):
                 terminal.next_steps(("authentik-entra preview", "shows where the sync stops, and what to do"))
         cloud = session.settings.resolved_cloud()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from authentik_entra_bootstrap.domain import ClientSecret, Cloud, Organization
+from authentik_entra_bootstrap.domain import ClientSecret, Cloud, DeletedApplication, Desired, Organization
 from authentik_entra_bootstrap.domain.policy import renew_at
 from authentik_entra_bootstrap.output.documents import (
     Document,
@@ -23,6 +23,7 @@ from authentik_entra_bootstrap.output.preview import show_summary, summary_docum
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.planning.differences import Action, Difference
 from authentik_entra_bootstrap.planning.plan import NAMES, Plan, Step
+from authentik_entra_bootstrap.planning.preflight import is_this_connections
 from authentik_entra_bootstrap.planning.preview import Preview
 from authentik_entra_bootstrap.planning.scope import ScopeChange, in_short
 from authentik_entra_bootstrap.planning.teardown import PEOPLE_STAY, TeardownPlan
@@ -284,6 +285,17 @@ def show_rotation(terminal: Terminal, plan: RotationPlan, outcome: RotationOutco
     )
 
 
+def steps_to_connect(desired: Desired, deleted: DeletedApplication | None) -> tuple[tuple[str, str], ...]:
+    """What makes the connection: where its application is deleted, a person decides what becomes of it."""
+    if deleted is None or not is_this_connections(desired, deleted):
+        return (("authentik-entra bootstrap", "asks, then makes the connection"),)
+    return (
+        ("authentik-entra bootstrap --restore", "restores the deleted application"),
+        ("authentik-entra bootstrap --purge-deleted", "deletes it permanently and makes a new one"),
+        ("authentik-entra teardown --purge", "deletes it permanently"),
+    )
+
+
 # --- teardown
 
 
@@ -301,11 +313,12 @@ def teardown_document(plan: TeardownPlan, done: Sequence[Step]) -> Document:
 
 def show_teardown_plan(terminal: Terminal, plan: TeardownPlan, authentik_url: str) -> None:
     """Every step in its order, what is deleted with it, what is kept."""
-    seen = plan.seen
-    gone = seen.application is None and seen.deleted is None
-    what = "nothing to do" + (", the connection does not exist" if gone else "")
     if plan.steps:
         what = f"{len(plan.steps)} to remove"
+    elif plan.seen.application is None and plan.seen.deleted is None:
+        what = "nothing to do, the connection does not exist"
+    else:
+        what = "nothing to do"
     terminal.headline(plan.desired.connection, what, news=bool(plan.steps))
     titles = _titles(plan.seen.organization, authentik_url)
     for side, steps in groupby(plan.steps, lambda step: step.target.side):

@@ -69,6 +69,7 @@ def test_without_purge_it_can_be_restored_or_purged_by_bootstrap(shell: Any) -> 
     assert again.startswith("default: nothing to do\n")
     assert "  authentik-entra teardown --purge" in again
     assert "  authentik-entra bootstrap --restore" in again
+    assert "  authentik-entra bootstrap --restore" in run("preview").out
     later = run("teardown", "--yes", "--purge", "--output", "json").document
     assert [item["target"] for item in later["removed"]] == ["deleted-application"]
     assert leftovers(run.sandbox) == NOTHING
