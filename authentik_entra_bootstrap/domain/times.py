@@ -69,6 +69,11 @@ def in_words(span: timedelta) -> str:
     return " ".join(said) or "0 minutes"
 
 
+def about(span: timedelta) -> str:
+    """A span in words, without hours where there are days: ``149 days``, ``5 hours 30 minutes``."""
+    return in_words(timedelta(days=span.days) if span.days else span)
+
+
 # --- maintenance windows
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

@@ -10,6 +10,7 @@ from functools import partial
 from authentik_entra_bootstrap.domain import Cloud, Renewal
 from authentik_entra_bootstrap.domain.application_tags import ClassifiedSecret, SecretStatus
 from authentik_entra_bootstrap.domain.policy import renew_at
+from authentik_entra_bootstrap.domain.times import about
 from authentik_entra_bootstrap.output.documents import (
     Document,
     application_document,
@@ -25,7 +26,7 @@ from authentik_entra_bootstrap.output.plan import drift_document, show_drift
 from authentik_entra_bootstrap.output.terminal import Terminal
 from authentik_entra_bootstrap.planning.expiry import TEXTS
 from authentik_entra_bootstrap.rotation.proof import Evidence
-from authentik_entra_bootstrap.workflows.status import Alarm, Status, about
+from authentik_entra_bootstrap.workflows.status import Alarm, Status
 
 _BESIDE_A_BAR = 63
 """Columns of the texts beside a bar."""

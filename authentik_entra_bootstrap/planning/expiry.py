@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from authentik_entra_bootstrap.domain import ApiToken, Application, AuthentikUser, ClientSecret, LicenseInfo
 from authentik_entra_bootstrap.domain.application_tags import current_key, read_tags
-from authentik_entra_bootstrap.domain.times import in_words
+from authentik_entra_bootstrap.domain.times import about
 
 NOTICE = timedelta(days=30)
 """How long before its expiry something is an alarm; sooner for what lives less than six times as long."""
@@ -116,9 +116,7 @@ class Expiry:
         left = self.at - now
         if left <= timedelta():
             return f"expired on {self.at:%Y-%m-%d %H:%M} UTC"
-        # Without hours where there are days.
-        span = timedelta(days=left.days) if left.days else left
-        return f"expires on {self.at:%Y-%m-%d %H:%M} UTC, in {in_words(span)}"
+        return f"expires on {self.at:%Y-%m-%d %H:%M} UTC, in {about(left)}"
 
 
 def secret_expiries(secrets: Iterable[ClientSecret]) -> tuple[Expiry, ...]:

@@ -16,7 +16,7 @@ from authentik_entra_bootstrap.domain.application_tags import (
     attention,
     classify_secrets,
 )
-from authentik_entra_bootstrap.domain.times import in_words
+from authentik_entra_bootstrap.domain.times import about
 from authentik_entra_bootstrap.entra import EntraPort
 from authentik_entra_bootstrap.errors import BootstrapError, Denied
 from authentik_entra_bootstrap.planning.differences import Difference
@@ -288,8 +288,3 @@ def _overdue(status: Status) -> list[Alarm]:
         f"the next run was due {late} ago ({wanted.reason}); look at what starts `authentik-entra rotate`"
     )
     return [Alarm("rotation-overdue", message)]
-
-
-def about(span: timedelta) -> str:
-    """A span in words, without hours where there are days: ``149 days``, ``5 hours 30 minutes``."""
-    return in_words(timedelta(days=span.days) if span.days else span)
