@@ -10,7 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from made_before import application_of_ours
 from on_sandbox import runtime_on
 
 from authentik_entra_bootstrap.cli import run
@@ -18,6 +17,7 @@ from authentik_entra_bootstrap.config.worker import WorkerSettings
 from authentik_entra_bootstrap.domain import Network, TenantId
 from authentik_entra_bootstrap.errors import BootstrapError
 from authentik_entra_bootstrap.sandbox import Sandbox
+from authentik_entra_bootstrap.sandbox.microsoft.objects import application, hash_secret, iso
 from authentik_entra_bootstrap.support.leases import hold, lease_name, open_lease
 from authentik_entra_bootstrap.worker import Settings, read_settings
 from authentik_entra_bootstrap.worker import sweep as sweeps
@@ -42,11 +42,38 @@ def settings_for(sandbox: Sandbox, folder: Path, *names: str, worker: str = "") 
     return read_settings({**sandbox.environment(), "AUTHENTIK_ENTRA_CONFIG": str(file)})
 
 
-def add_connection(sandbox: Sandbox, name: str, age: timedelta = DAY, **changes: str) -> None:
-    """An application as a bootstrap leaves it, its secret of 180 days made a while ago."""
-    unique_name = changes.pop("unique_name", f"authentik-entra-{name}")
-    app = application_of_ours(sandbox.world, name, sandbox.world.clock.now() - age, **changes)
-    sandbox.world.default_tenant.put("application", app["id"], {**app, "uniqueName": unique_name})
+def add_connection(
+    sandbox: Sandbox, name: str, age: timedelta = DAY, unique_name: str = "", **tags: str
+) -> None:
+    """An application as a bootstrap leaves it, its one client secret of 180 days made a while ago.
+
+    :param tags: further tags, or others.
+    """
+    world = sandbox.world
+    made, key = world.clock.now() - age, world.guid()
+    title = f"authentik provisioning ({name})"
+    app = application(world.guid(), world.guid(), title, "contoso.example", iso(made))
+    credential = {
+        "customKeyIdentifier": None,
+        "displayName": f"authentik-entra:{name}:0123456789abcdef",
+        "startDateTime": iso(made),
+        "endDateTime": iso(made + 180 * DAY),
+        "hint": "mad",
+        "keyId": key,
+        "secretText": None,
+    }
+    values = {"connection": name, "current": f"{key}@request", **tags}
+    world.default_tenant.put(
+        "application",
+        app["id"],
+        {
+            **app,
+            "uniqueName": unique_name or f"authentik-entra-{name}",
+            "tags": ["authentik-entra", *(f"authentik-entra:{tag}={value}" for tag, value in values.items())],
+            "passwordCredentials": [credential],
+            "_secrets": {key: hash_secret("made up")},
+        },
+    )
 
 
 @pytest.fixture
