@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from authentik_entra_bootstrap import errors
 from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
 from authentik_entra_bootstrap.authentik.api_errors import refusal
 from authentik_entra_bootstrap.authentik.providers import application, provider
-from authentik_entra_bootstrap.authentik.requests import PROVIDERS, Call, Redactor, Reply
+from authentik_entra_bootstrap.authentik.requests import Call, Redactor, Reply
 from authentik_entra_bootstrap.authentik.server import (
     license_info,
-    options_fields,
-    posted_fields,
     user,
 )
 from authentik_entra_bootstrap.authentik.syncs import change, sync_status, task
@@ -31,7 +28,6 @@ from authentik_entra_bootstrap.support.waiting import Waiter
 CONTRACT = Path(__file__).parents[2].parent / "shared" / "contract" / "authentik"
 FOLDERS = sorted(CONTRACT.glob("exchanges-*")) if CONTRACT.is_dir() else []
 EXCHANGES = [file for folder in FOLDERS for file in sorted(folder.glob("*.json"))]
-SCHEMAS = sorted(CONTRACT.glob("openapi-*.yml")) if CONTRACT.is_dir() else []
 
 needs_contract = pytest.mark.skipif(
     not EXCHANGES, reason="the recorded exchanges are not beside the repository"
@@ -162,20 +158,6 @@ def test_every_recorded_object_is_read(pattern: str) -> None:
             CHECKS[pattern](entry)
             seen += 1
     assert seen
-
-
-@needs_contract
-@pytest.mark.parametrize("file", SCHEMAS, ids=lambda file: file.stem)
-def test_options_and_schema_tell_the_same_fields(file: Path) -> None:
-    schema = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    fields = posted_fields(schema, PROVIDERS.path)
-    assert fields is not None
-    newest = "sync_page_size" if "2025.10" not in file.stem else "dry_run"
-    assert {"name", "client_secret", "property_mappings", newest} <= fields
-    assert "pk" not in fields
-    options = CONTRACT / f"exchanges-{file.stem.removeprefix('openapi-')}" / "02_options.json"
-    if options.is_file():
-        assert options_fields(recorded(options)[1].json()) == fields
 
 
 class Replayed(AuthentikAdapter):

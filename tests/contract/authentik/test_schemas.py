@@ -15,6 +15,8 @@ import httpx
 import pytest
 import yaml
 
+from authentik_entra_bootstrap.authentik.requests import PROVIDERS
+from authentik_entra_bootstrap.authentik.server import options_fields, posted_fields
 from authentik_entra_bootstrap.sandbox.authentik.app import create_authentik
 from authentik_entra_bootstrap.sandbox.authentik.profiles import PROFILES
 from authentik_entra_bootstrap.sandbox.world import World
@@ -34,8 +36,8 @@ async def described(profile: str, **headers: str) -> httpx.Response:
 
 
 @cache
-def published(profile: str) -> dict[str, Any]:
-    path = CONTRACT / f"openapi-{PUBLISHED[profile]}.yml"
+def published(version: str) -> dict[str, Any]:
+    path = CONTRACT / f"openapi-{version}.yml"
     if not path.exists():
         pytest.skip("the published API descriptions are not here")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -45,7 +47,7 @@ def published(profile: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("profile", PUBLISHED)
 async def test_every_component_and_operation_is_the_published_one(profile: str) -> None:
-    ours, theirs = (await described(profile, Accept="application/json")).json(), published(profile)
+    ours, theirs = (await described(profile, Accept="application/json")).json(), published(PUBLISHED[profile])
     components, real = ours["components"]["schemas"], theirs["components"]["schemas"]
     assert set(components) - set(real) <= OWN_NAMES
     assert len(components) > 100
@@ -57,6 +59,19 @@ async def test_every_component_and_operation_is_the_published_one(profile: str) 
     for path, methods in ours["paths"].items():
         for method, operation in methods.items():
             assert operation["operationId"] == theirs["paths"][path][method]["operationId"]
+
+
+@pytest.mark.parametrize("version", ["2025.10.4", *PUBLISHED.values()])
+def test_options_and_description_tell_the_same_fields(version: str) -> None:
+    fields = posted_fields(published(version), PROVIDERS.path)
+    assert fields is not None
+    newest = "dry_run" if version == "2025.10.4" else "sync_page_size"
+    assert {"name", "client_secret", "property_mappings", newest} <= fields
+    assert "pk" not in fields
+    options = CONTRACT / f"exchanges-{version}" / "02_options.json"
+    if options.is_file():
+        recorded = json.loads(options.read_text(encoding="utf-8"))["response"]["body"]
+        assert options_fields(recorded) == fields
 
 
 @pytest.mark.parametrize("name", PROFILES)
