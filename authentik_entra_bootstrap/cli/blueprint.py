@@ -142,8 +142,7 @@ def apply_command(
         terminal.headline(session.desired.connection, f"blueprint {found.name} {how}", "bold green")
         if applied.instance:
             terminal.say(f"  Kept as instance “{applied.instance}”.")
-        document = {"connection": session.desired.connection, "blueprint": found.name}
-        return ExitCode.DONE, {**document, "how": applied.how, "instance": applied.instance}
+        return ExitCode.DONE, {"blueprint": found.name, "how": applied.how, "instance": applied.instance}
 
     return run_connection("blueprint apply", options, body)
 

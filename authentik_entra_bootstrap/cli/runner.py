@@ -76,7 +76,7 @@ def run_connection(command: str, options: Options, body: Body, overview: Overvie
     from authentik_entra_bootstrap.workflows.session import open_session
 
     def job(file: SettingsFile, terminal: Terminal, runtime: Runtime) -> Result:
-        async def run(name: str | None) -> Result:
+        async def run(name: str) -> Result:
             settings = options.settings(file, name)
             terminal.doing("reading both sides")
             async with open_session(settings, runtime) as session:
@@ -85,7 +85,11 @@ def run_connection(command: str, options: Options, body: Body, overview: Overvie
         if options.several:
             names = options.names(file)
             return _run_each(command, names, terminal, lambda name: asyncio.run(run(name)), overview)
-        return asyncio.run(run(options.connection))
+        name = options.connection or file.only_connection
+        (code, document), failure = _attempt(lambda: asyncio.run(run(name)))
+        if failure is not None:
+            terminal.error(failure)
+        return code, {"connection": name, **document}
 
     return run_reported(command, options, job)
 

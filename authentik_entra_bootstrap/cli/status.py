@@ -59,11 +59,7 @@ def check(options: Options, purpose: str | None) -> int:
             )
         if purpose == "rotation" and all(line.level is Level.OK for line in lines):
             terminal.next_steps(("authentik-entra schedule systemd", "files for unattended rotation"))
-        return worst(lines), {
-            "connection": session.desired.connection,
-            "purpose": purpose or "bootstrap",
-            "lines": check_document(lines),
-        }
+        return worst(lines), {"purpose": purpose or "bootstrap", "lines": check_document(lines)}
 
     return run_connection("check", options, body)
 
@@ -203,13 +199,12 @@ def verify(options: Options) -> int:
         seen, _ = await look_narrowly(session.context, session.desired)
         evidence = await verify(session.context, seen.plan, seen.entra, seen.authentik)
         verdict = judge(evidence, shown=True)
-        connection = session.desired.connection
         what, style = ("working and proven", "bold green") if verdict is None else ("not proven", "bold red")
-        terminal.headline(connection, what, style, news=verdict is not None)
+        terminal.headline(session.desired.connection, what, style, news=verdict is not None)
         terminal.evidence(evidence)
         if verdict is not None:
             terminal.error(verdict)
         code = verdict.exit_code if verdict else ExitCode.DONE
-        return code, {"connection": connection, "evidence": evidence_document(evidence)}
+        return code, {"evidence": evidence_document(evidence)}
 
     return run_connection("verify", options, body)

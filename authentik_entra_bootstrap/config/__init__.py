@@ -151,6 +151,20 @@ class SettingsFile:
         """Names of the connections in the file; the default one when it names none."""
         return tuple(self._tables) or (DEFAULT_CONNECTION,)
 
+    @property
+    def only_connection(self) -> str:
+        """The connection that is meant where none is named.
+
+        :raises ConfigError: ``connection-not-chosen`` for a file of several.
+        """
+        if len(self.connections) > 1:
+            raise ConfigError(
+                "connection-not-chosen",
+                f"{self.path} holds several connections: {', '.join(self.connections)}.",
+                "Choose one with --connection NAME, or all of them with --all.",
+            )
+        return self.connections[0]
+
     def has_table(self, connection: str) -> bool:
         """Whether the file has a table for this connection."""
         return connection in self._tables
@@ -222,7 +236,7 @@ def load_settings(
     :param connection: name, or ``None`` for the only one in the file.
     :raises ConfigError: ``setting-invalid``, ``unknown-connection``, ``connection-not-chosen``.
     """
-    connection = connection if connection is not None else _only_connection(file)
+    connection = connection if connection is not None else file.only_connection
     return settings_from(file, connection, given_settings(file.values(connection), environment, flags or {}))
 
 
@@ -317,16 +331,6 @@ def _secret_in_file(place: str, key: str, what: str) -> ConfigError:
         f"{place}: {key} {what} does not belong in a settings file.",
         f"Use {key}_file, or the environment.",
     )
-
-
-def _only_connection(file: SettingsFile) -> str:
-    if len(file.connections) > 1:
-        raise ConfigError(
-            "connection-not-chosen",
-            f"{file.path} holds several connections: {', '.join(file.connections)}.",
-            "Choose one with --connection NAME, or all of them with --all.",
-        )
-    return file.connections[0]
 
 
 def _variables(model: type[BaseModel]) -> dict[str, str]:

@@ -195,6 +195,8 @@ def test_an_error_of_a_service_is_told_whole(command: Command, world: World) -> 
         "schema_version": 1,
         "command": "plan",
         "exit_code": 7,
+        "settings_file": None,
+        "connection": "default",
         "error": {
             "code": "throttled",
             "message": "Microsoft Graph asks for a pause.",

@@ -220,10 +220,11 @@ def test_metrics_for_a_text_file(command: Command, made: World) -> None:
     assert found["authentik_entra_secret_expiry_timestamp_seconds"] == secret.end_date_time.timestamp()
     assert found["authentik_entra_last_rotation_timestamp_seconds"] == secret.start_date_time.timestamp()
     assert found["authentik_entra_healthy"] == 1.0
+    unhealthy = 'authentik_entra_healthy{connection="default"} 0'
     made.server.tasks.clear()
-    assert (
-        'authentik_entra_healthy{connection="default"} 0' in command("status", "--output", "prometheus").out
-    )
+    assert unhealthy in command("status", "--output", "prometheus").out
+    made.wire.fail("entra.organization", Denied("sign-in-failed", "Signing in failed."))
+    assert unhealthy in command("status", "--output", "prometheus").out
 
 
 def test_other_commands_do_not_print_pages(command: Command) -> None:
