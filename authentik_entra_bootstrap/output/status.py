@@ -144,9 +144,10 @@ def show_status(terminal: Terminal, status: Status, found: Sequence[Alarm]) -> N
         rows.append(("last failure", _proof_text(status.failure, status.seen_at)))
     if status.sync is not None:
         at = status.sync.last_successful_sync
-        rows.append(
-            ("last sync", f"{dated(at) if at else 'never'}, {status.sync.last_sync_status or 'no status'}")
-        )
+        said = status.sync.last_sync_status or "no status"
+        # authentik calls one of those done, too.
+        end = ", but it stopped before its end" if status.last_sync.stops else ""
+        rows.append(("last sync", f"{dated(at) if at else 'never'}, {said}{end}"))
     rows += [(TEXTS[item.kind].label, item.detail(status.seen_at)) for item in status.further_expiries]
     terminal.rows(rows)
     _show_secrets(terminal, status)

@@ -149,7 +149,7 @@ def refuse_tenant(desired: Desired, operator: TokenClaims) -> None:
 def refuse_foreign(desired: Desired, application: Application, *, remedy: str, adopt: bool = False) -> None:
     """Refuse an application without this program's tags, or with another connection's.
 
-    :param remedy: for one without our tags.
+    :param remedy: what to do about one without them.
     :param adopt: accept one without this program's tags.
     :raises Conflict: ``application-not-ours``, ``application-of-another-connection``.
     """

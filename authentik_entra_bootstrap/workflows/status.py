@@ -133,20 +133,27 @@ async def monitor(context: Context, desired: Desired) -> tuple[Prepared, tuple[E
 
 
 async def rotator_expiry(port: EntraPort | NarrowEntra) -> tuple[Expiry, ...]:
-    """The certificate of our rotator in this tenant, where there is one."""
+    """The certificate of our rotator in this tenant, where there is one. :raises BootstrapError: no sign-in."""
     try:
         found = await port.find_application(UNIQUE_NAME)
-    except Denied:
+    except Denied as error:
+        if error.code != "entra-permission-missing":
+            raise
         return certificate_expiry(None, readable=False)
     return certificate_expiry(found if found and TAG in found.tags else None)
 
 
 async def account_expiries(port: AuthentikPort) -> tuple[Expiry, ...]:
-    """The token of authentik that this run uses, and the rotator's where it may be seen."""
+    """The token of authentik that this run uses, and the rotator's where it may be seen.
+
+    :raises BootstrapError: authentik does not accept the token.
+    """
     names = NAMES["rotation"]
     try:
         user, tokens = await both(port.me(), port.api_tokens())
     except Denied as error:
+        if error.code != "authentik-permission-missing":
+            raise
         return (Expiry(ExpiryKind.TOKEN, unknown=error.message),)
     return token_expiries(user, tokens, names.account, names.account)
 

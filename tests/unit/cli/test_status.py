@@ -131,6 +131,37 @@ def test_what_else_expires_is_an_alarm_a_metric_and_a_warning_of_check(
         assert "does not expire" in command("status").out
 
 
+@pytest.mark.parametrize(
+    ("call", "code", "unknown"),
+    [
+        ("entra.find_application", "entra-permission-missing", 1),
+        ("entra.find_application", "sign-in-failed", 0),
+        ("authentik.api_tokens", "authentik-permission-missing", 1),
+        ("authentik.api_tokens", "authentik-token-invalid", 0),
+    ],
+)
+def test_check_calls_an_expiry_unknown_only_for_want_of_a_permission(
+    command: Command, made: World, call: str, code: str, unknown: int
+) -> None:
+    made.wire.fail(call, Denied(code, "May not look."), times=9)
+    lines = command.document("check").json["lines"]
+    assert len([item for item in lines if item["detail"].startswith("unknown: ")]) == unknown
+
+
+def test_a_sync_that_stopped_is_not_simply_done(command: Command, made: World) -> None:
+    made.server.scheduled.append(
+        TaskRecord(
+            "microsoft_entra_sync_objects:Microsoft Entra ID:user:1",
+            "done",
+            made.clock.now() + timedelta(seconds=1),
+            ("Syncing page 1 or Users", "Stopping sync due to error: refused"),
+        )
+    )
+    text = " ".join(command("status").out.split())
+    assert "sync-stopped: " in text
+    assert "but it stopped before its end" in text
+
+
 def test_verify_reads_no_expiries(command: Command, made: World) -> None:
     for name, reads in (("status", True), ("verify", False)):
         before = len(made.wire.calls)
