@@ -68,8 +68,8 @@ def check_answerable(options: Options, *, yes: bool, otherwise: str = PLAN) -> N
     if not yes and not _can_ask(options):
         raise ConfigError(
             "confirmation-needed",
-            "There are changes to make, and this process cannot ask for confirmation.",
-            f"Give --yes to apply them, or {otherwise}.",
+            "This command asks for confirmation, and this process cannot ask.",
+            f"Give --yes to apply the changes, or {otherwise}.",
         )
 
 

@@ -52,8 +52,8 @@ _SIGN_IN = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE")
 @click.option(
     "--user",
     metavar="NAME",
-    help="User who runs it (systemd, cron).  [default: you; in systemd for root, a user of the "
-    "unit's own, who is given the files]",
+    help="User who runs it (systemd, cron).  [default: you; for root with systemd, a user that "
+    "systemd creates for the unit and gives the files]",
 )
 @click.option(
     "--image",
@@ -226,7 +226,7 @@ def _secret(name: str, remedy: str) -> ConfigError:
 
 
 def _refuse_home(made: Schedule, flavour: str) -> None:
-    """Refuse a program that a user of the unit's own cannot run.
+    """Refuse a program that the user that systemd creates for the unit cannot run.
 
     :raises ConfigError: ``schedule-program-in-home``.
     """
@@ -235,7 +235,7 @@ def _refuse_home(made: Schedule, flavour: str) -> None:
     if flavour == "systemd" and not made.user and homes:
         raise ConfigError(
             "schedule-program-in-home",
-            f"The program or its Python is installed in {homes[0]}, where a user of the unit's own may not look.",
+            f"The program or its Python is installed in {homes[0]}, where the user that systemd creates for the unit may not look.",
             "Install it outside of home folders, for example in /opt/authentik-entra; or name a user with --user.",
         )
 

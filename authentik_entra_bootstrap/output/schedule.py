@@ -47,7 +47,7 @@ class Schedule:
     :param given: the settings among them that are not in the settings file, the same for all connections.
     :param environment: variables that other libraries read.
     :param chosen: connections to name in the command; empty where it is to work on all of the settings file.
-    :param user: as whom the command runs, with all files where they are; empty for a user of the unit's own.
+    :param user: as whom the command runs, with all files where they are; empty for one that systemd creates.
     :param container_user: user and group in Compose's container.
     """
 

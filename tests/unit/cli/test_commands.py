@@ -307,7 +307,7 @@ def test_where_nobody_can_be_asked_the_remedy_fits_the_command(
         assert command("bootstrap", "--yes").code == 0
     said = command(*arguments, "--no-input")
     assert said.code == 3
-    assert f"Give --yes to apply them, or {remedy}." in said.err
+    assert f"Give --yes to apply the changes, or {remedy}." in said.err
 
 
 @pytest.mark.parametrize(
