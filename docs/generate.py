@@ -40,8 +40,9 @@ EXIT_CODES: Mapping[ExitCode, str] = {
     ExitCode.DONE: "Done, healthy, or nothing to do.",
     ExitCode.UNEXPECTED: "Unexpected: an undocumented answer of a service, a bug in this program, or output that cannot be written "
     "(full disk, closed pipe).",
-    ExitCode.CHANGES_PENDING: "Changes are pending (`plan`, `rotate --dry-run`), or there is an alarm (`status --check`). No failure.",
-    ExitCode.USAGE: "Wrong arguments, settings, variables or files on this machine. No request was sent.",
+    ExitCode.CHANGES_PENDING: "Changes are pending (`plan`, `rotate --dry-run`), or a check found something (`status --check`, "
+    "`rotator show --check`, `schedule --check`). No failure.",
+    ExitCode.USAGE: "Wrong arguments, settings, variables or files, or a name in them that a service does not know.",
     ExitCode.DENIED: "Signing in failed, or a permission is missing.",
     ExitCode.ADMIN_ACTION: "An administrator has to act: consent, licence, tenant policy, or a name that is taken.",
     ExitCode.VERIFICATION_FAILED: "A proof failed. No secret was removed because of it.",

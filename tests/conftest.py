@@ -7,6 +7,7 @@ import importlib.util
 import ipaddress
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -20,6 +21,11 @@ from hypothesis import settings
 
 CONTRACT = Path(__file__).resolve().parents[2] / "shared" / "contract"
 """Recorded exchanges and API descriptions; not part of the project, so not on a user's machine."""
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in a command that a script puts into the background; the processes of the tests would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _refuse_the_outside(host: object) -> None:

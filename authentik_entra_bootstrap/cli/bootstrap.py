@@ -191,7 +191,7 @@ def report_missing_consent(session: Session, terminal: Terminal, error: ConsentR
 
 @click.command()
 @common
-@click.option("--url", "url_only", is_flag=True, help="Print only the admin consent address.")
+@click.option("--url", "url_only", is_flag=True, help="Print only the admin consent URL.")
 @click.option("--wait", is_flag=True, help="Wait until everything is granted, then continue with bootstrap.")
 @click.option("-y", "--yes", is_flag=True, help="With --wait: apply without asking.")
 @accept_scope_option

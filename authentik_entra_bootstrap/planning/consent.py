@@ -187,7 +187,7 @@ def consent_required(state: ConsentState, cause: AdminActionRequired | None = No
 def request_text(state: ConsentState, address: str) -> str:
     """What to send to an administrator: plain text, lines of their own, no line from a service's name.
 
-    :param address: the admin consent address.
+    :param address: the admin consent URL.
     """
     lines = [
         f"Please grant admin consent to the application {_line(state.application_name)}.",

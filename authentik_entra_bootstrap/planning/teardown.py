@@ -118,7 +118,7 @@ def why_kept(
     """Why authentik's application has to stay; ``None`` when it was made for this program's provider alone.
 
     authentik's applications have no tags. So everything that bootstrap does not set must be absent: another name,
-    a launch address, a main provider, other backchannel providers, bindings, and any other object that authentik
+    a launch URL, a main provider, other backchannel providers, bindings, and any other object that authentik
     lists as using it.
     """
     own = None if provider is None else int(provider.pk)
@@ -135,7 +135,7 @@ def why_kept(
     if hanging:
         return f"{_kinds(hanging)} hang from it"
     if application.name != desired.authentik_application_name or application.meta_launch_url:
-        return "it has a name or a launch address that bootstrap did not give it"
+        return "it has a name or a launch URL that bootstrap did not give it"
     return None
 
 

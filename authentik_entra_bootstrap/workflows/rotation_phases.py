@@ -277,7 +277,7 @@ async def discard(run: SecretRun) -> PhaseResult:
 
 
 async def note_delivered(run: SecretRun) -> PhaseResult:
-    """Tag the secret as delivered: the next run only takes the proof again."""
+    """Tag the secret as delivered: the next run only runs the proof again."""
     run.tags = run.tags.with_pending(await run.as_recorded())
     await run.write_tags()
     return PhaseResult.GOOD

@@ -83,18 +83,18 @@ async def consumer_proof(
 
 
 async def _not_available(context: Context, waited: float, reading: Reading) -> Temporary:
-    """Why the worker did not take the proof: most often because full syncs occupy its threads."""
+    """Why the worker did not run the proof: most often because full syncs occupy its threads."""
     running = await running_syncs(context)
     if not running:
         return Temporary(
             "proof-not-available",
-            f"authentik's worker did not take the proof within {waited:.0f} s ({reading.because}).",
+            f"authentik's worker did not run the proof within {waited:.0f} s ({reading.because}).",
             "Check that authentik's worker is running and not busy; then run the same command again.",
         )
     names = ", ".join(f"“{name}”" for name in running)
     return Temporary(
         "proof-not-available",
-        f"authentik's worker did not take the proof within {waited:.0f} s ({reading.because}): it waits behind the full "
+        f"authentik's worker did not run the proof within {waited:.0f} s ({reading.because}): it waits behind the full "
         f"sync of {names}. Each running sync holds one of the worker's threads, of which there are two by default.",
         f"Give authentik's worker more threads ({THREADS}={threads_for(max(2, len(running)))} or more) and restart it; "
         "then run the same command again.",
@@ -110,7 +110,7 @@ def _failure(reading: Reading, provider: Provider) -> VerificationFailed:
             NOT_REACHED,
             f"authentik has the client secret and did not get an answer from Microsoft: {reading.because}.",
             "Check that authentik's worker reaches Microsoft (DNS, proxy, firewall); then run the same command again. It "
-            "only takes the proof. Nothing was retired.",
+            "only runs the proof. Nothing was retired.",
             facts={"seen": reading.because},
         )
     remedy = "Run `authentik-entra bootstrap`; it delivers a new client secret. Nothing was retired."

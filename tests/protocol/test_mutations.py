@@ -191,7 +191,7 @@ MUTATIONS: Mapping[str, Mutation] = {
     ),
     "no test": Mutation("I1", _at("due"), _within(lag=1), {(MARK, GOOD): CUT_OVER}),
     "believe one sign-in": Mutation("I1", _at("due"), _within(lag=1), patch=_one_sign_in),
-    "mark after the cut-over": Mutation("I3", _at("due"), _within(crash=1), MARKED_LATE),
+    "write the tag after the delivery": Mutation("I3", _at("due"), _within(crash=1), MARKED_LATE),
     "record before the proof": Mutation(
         "I5", _at("due", ROTATE, ROTATE), _within(mangle=1, crash=1), RECORDED_EARLY
     ),
@@ -222,14 +222,14 @@ MUTATIONS: Mapping[str, Mutation] = {
         "I1", EXCLUSIVE, _within(late=1), patch=_no_wait_for_flights
     ),
     "no overlap": Mutation("I1", _at("due"), _within(), patch=_current_goes_at_once),
-    "renew by the asked lifetime": Mutation(
+    "compute the renewal from the requested lifetime": Mutation(
         "I4", _at("policy shortens"), _within(), patch=_from_the_asked_lifetime
     ),
     "believe the first answer of any replica": Mutation(
         "I4", _at("just rotated"), _within(stale=2), patch=_first_answer
     ),
-    "ask blindly for a secret again": Mutation("I3", _at("due"), _within(lost=1), patch=_blind_retry),
-    "first characters from before the trail": Mutation(
+    "repeat addPassword without a look": Mutation("I3", _at("due"), _within(lost=1), patch=_blind_retry),
+    "compare first characters read before the audit trail": Mutation(
         "I5", _at("not due", people=BY_HAND, hints=True), _within(person=1), patch=_no_second_read
     ),
     "bootstrap: deliver before the test": Mutation(

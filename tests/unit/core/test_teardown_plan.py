@@ -109,7 +109,7 @@ def test_an_adopted_application_is_kept_in_any_case() -> None:
         ({"authentik_application": replace(HOLDER, provider_pk=9)}, "main provider"),
         ({"authentik_application": replace(HOLDER, backchannel_provider_pks=(3, 4))}, "1 other backchannel"),
         ({"authentik_application": replace(HOLDER, name="Mail")}, "a name"),
-        ({"authentik_application": replace(HOLDER, meta_launch_url="https://x.example")}, "launch address"),
+        ({"authentik_application": replace(HOLDER, meta_launch_url="https://x.example")}, "launch URL"),
         ({"bindings": 2}, "2 policy bindings"),
         ({"bindings": None}, "view_policybinding"),
         ({"application_dependents": (OWN_ENTRY, BRAND)}, "1 brand (Brand)"),
