@@ -202,7 +202,6 @@ def _instance(body: object) -> BlueprintInstance:
     return BlueprintInstance(
         pk=needed_text(fields, "pk"),
         name=needed_text(fields, "name"),
-        enabled=flag(fields, "enabled", default=True),
         status=text(fields, "status") or "unknown",
         last_applied=moment(fields, "last_applied"),
     )

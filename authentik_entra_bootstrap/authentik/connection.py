@@ -174,7 +174,7 @@ class Connection:
         # authentik translates its messages; two of them have to be told apart.
         library.set_default_header("Accept-Language", "en")
         manager = library.rest_client.pool_manager
-        manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+        manager.pool_classes_by_scheme = {"http": _Watched, "https": _HttpsPool}
         trust = manager.connection_pool_kw
         trust["ssl_context"] = client_context(self.network.ca_file)
         # With both, urllib3 would read the file into the context for each connection. That to a proxy behind TLS has
@@ -208,16 +208,14 @@ _here = threading.local()
 
 
 class _Watched(urllib3.HTTPConnectionPool):
+    """Tells each request which connection it got."""
+
     def _get_conn(self, timeout: float | None = None) -> Any:
         connection = super()._get_conn(timeout)
         flight = getattr(_here, "flight", None)
         if flight is not None:
             flight.connection = connection
         return connection
-
-
-class _HttpPool(_Watched):
-    """Tells each request which connection it got."""
 
 
 class _HttpsPool(_Watched, urllib3.HTTPSConnectionPool):

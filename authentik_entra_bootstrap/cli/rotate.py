@@ -47,7 +47,7 @@ def rotate(options: Options, force: bool, dry_run: bool) -> int:
                 return ExitCode.CHANGES_PENDING if plan.changes else ExitCode.DONE, rotation_document(plan)
             if due := rotation_due(plan):
                 terminal.note(f"{session.desired.connection}: {due}")
-            outcome = await carry_out(session.context, plan, at_once=True)
+            outcome = await carry_out(session.context, plan)
         show_rotation(terminal, plan, outcome)
         operator = session.settings.operator()
         if operator is not None and operator.certificate_file:
@@ -76,4 +76,4 @@ async def _renew_certificate(session: Session, path: str, terminal: Terminal) ->
         terminal.warn(f"{error.message} {error.remedy}".rstrip())
         return
     if renewed is not None:
-        terminal.note(f"The rotator's certificate in {path}: key id {renewed.key_id}.")
+        terminal.note(f"The rotator's certificate in {path}: key id {renewed}.")

@@ -165,7 +165,6 @@ def _apply(
         rotator_outcome_document,
         show_rotator_outcome,
         show_rotator_plan,
-        show_rotator_steps,
     )
     from authentik_entra_bootstrap.rotator.credentials import check_key_lifetime, federated_credential
     from authentik_entra_bootstrap.workflows.rotator import RotatorRun, Wanted
@@ -191,7 +190,10 @@ def _apply(
         evidence = await run.apply()
         show_rotator_outcome(terminal, run, evidence, cloud)
         if command == "rotator create" and plan.changes:
-            show_rotator_steps(terminal)
+            terminal.next_steps(
+                ("authentik-entra rotator token --to rotator.token", "makes authentik's side"),
+                ("authentik-entra schedule systemd", "rotates with these settings"),
+            )
         return ExitCode.DONE, rotator_outcome_document(run, evidence, cloud, context.now())
 
     return _run(command, options, body)

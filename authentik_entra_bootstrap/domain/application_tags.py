@@ -146,15 +146,6 @@ def connection_tag(connection: str) -> str:
     return f"{PREFIX}:connection={connection}"
 
 
-def rotation_id(domain: str, chosen: str) -> str:
-    """The id of one rotation: where it ran, then what was drawn for it.
-
-    :param domain: eight hexadecimal digits that stand for the place whose exclusive lease the run holds, or empty.
-    :param chosen: lower-case hexadecimal, different each time.
-    """
-    return f"{domain}{chosen}" if domain else chosen
-
-
 def made_in(secret: ClientSecret, domain: str) -> bool:
     """Whether a client secret was made by a run that held the exclusive lease of this domain."""
     match = _SECRET_NAME.fullmatch(secret.display_name or "")

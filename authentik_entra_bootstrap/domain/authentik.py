@@ -244,7 +244,6 @@ class BlueprintInstance:
 
     pk: str
     name: str
-    enabled: bool
     status: str
     """``successful``, ``warning``, ``error``, ``orphaned``, ``unknown`` or a word newer than this code."""
     last_applied: datetime | None = None

@@ -31,7 +31,6 @@ class TokenClaims:
     directory_roles: frozenset[str] = frozenset()
     """Role template ids (``wids``) of a signed-in user."""
     user_principal_name: str | None = None
-    expires_on: datetime | None = None
 
     @property
     def is_app_only(self) -> bool:
@@ -242,7 +241,6 @@ class SecretPolicy:
     known: bool = False
     addition_allowed: bool = True
     greatest_lifetime: timedelta | None = None
-    policy_id: str | None = None
 
 
 @dataclass(frozen=True)

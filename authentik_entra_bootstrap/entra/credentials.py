@@ -130,7 +130,7 @@ class Credentials(OnGraph):
         restrictions = _restrictions(policy, name) if policy.get("isEnabled") else []
         dated = any(item.get("restrictForAppsCreatedAfterDateTime") for item in restrictions)
         created = await self._created(target) if target and dated else None
-        return effective_policy(policy, restrictions, created)
+        return effective_policy(restrictions, created)
 
     async def _own_policies(self, target: Target | None) -> list[Json]:
         if target is None:
@@ -247,12 +247,9 @@ def _with_end(error: BootstrapError, end: datetime) -> BootstrapError:
     return fault(error.code, trace=error.trace, facts=facts, asked_end=asked, policy_id=policy_id)
 
 
-def effective_policy(
-    policy: Mapping[str, Any], restrictions: Sequence[Mapping[str, Any]], created: datetime | None
-) -> SecretPolicy:
-    """What a policy says of client secrets. Pure.
+def effective_policy(restrictions: Sequence[Mapping[str, Any]], created: datetime | None) -> SecretPolicy:
+    """What a policy's restrictions say of client secrets. Pure.
 
-    :param restrictions: its restrictions of client secrets.
     :param created: when the application was created; ``None`` for one that is not created yet, or not known:
         then restrictions for newer applications count.
     """
@@ -268,12 +265,10 @@ def effective_policy(
             lifetime = iso_duration(entry.get("maxLifetime"))
             lifetimes += [lifetime] if lifetime else []
             understood = understood and lifetime is not None
-    policy_id = policy.get("id")
     return SecretPolicy(
         known=understood,
         addition_allowed=allowed,
         greatest_lifetime=min(lifetimes, default=None),
-        policy_id=policy_id if isinstance(policy_id, str) and policy_id else None,
     )
 
 

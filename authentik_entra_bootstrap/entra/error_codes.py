@@ -13,7 +13,6 @@ from authentik_entra_bootstrap.errors import (
     Denied,
     ErrorRow,
     NotFound,
-    ReplicationTimeout,
     ServiceUnavailable,
     Throttled,
     UnexpectedAnswer,
@@ -26,7 +25,6 @@ LOGIN_SERVICE = "The token service"
 _AGAIN = "Run the same command again; it continues where this run stopped."
 
 CODES: Mapping[str, ErrorRow] = {
-    "entra-login-unknown": ErrorRow(ConfigError, "There is no login {login!r}.", "Use one of: {known}."),
     "unique-name-invalid": ErrorRow(
         ConfigError,
         "The unique name {name!r} cannot be used as a key in Microsoft Graph.",
@@ -257,15 +255,6 @@ CODES: Mapping[str, ErrorRow] = {
         "The permission was removed or renamed by Microsoft; check the list of permissions.",
     ),
     "entra-conflict": ErrorRow(Conflict, "Microsoft Graph refuses the change: {reason}"),
-    "service-principal-not-visible": ErrorRow(
-        ReplicationTimeout, "The service principal exists, but Microsoft Graph does not show it.", _AGAIN
-    ),
-    "application-not-gone": ErrorRow(
-        ReplicationTimeout, "The application was deleted, but reads still show it.", _AGAIN
-    ),
-    "grant-not-visible": ErrorRow(
-        ReplicationTimeout, "A grant exists, but Microsoft Graph does not show it.", _AGAIN
-    ),
 }
 """Every error of the tenant and the token service, by its code."""
 

@@ -237,7 +237,6 @@ def read_claims(token: str) -> TokenClaims:
     tenant = claims.get("tid") if claims else None
     if not claims or not isinstance(tenant, str):
         raise fault("unexpected-answer", service=LOGIN_SERVICE, reason="the access token cannot be read")
-    expires = claims.get("exp")
     return TokenClaims(
         tenant_id=TenantId(tenant),
         object_id=text_of(claims, "oid"),
@@ -249,7 +248,6 @@ def read_claims(token: str) -> TokenClaims:
         or text_of(claims, "preferred_username")
         or text_of(claims, "unique_name")
         or None,
-        expires_on=datetime.fromtimestamp(expires, UTC) if isinstance(expires, int | float) else None,
     )
 
 

@@ -76,14 +76,6 @@ def show_rotator_outcome(
         terminal.copyable(f"  # {' '.join(unsaid)}")
 
 
-def show_rotator_steps(terminal: Terminal) -> None:
-    """What follows on the rotator's creation: authentik's side, then the schedule."""
-    terminal.next_steps(
-        ("authentik-entra rotator token --to rotator.token", "makes authentik's side"),
-        ("authentik-entra schedule systemd", "rotates with these settings"),
-    )
-
-
 def show_rotator(terminal: Terminal, seen: RotatorSeen, cloud: Cloud, now: datetime) -> None:
     """The rotator as it stands."""
     application, lacks = seen.application, shortcomings(seen, now)

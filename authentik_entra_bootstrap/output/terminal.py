@@ -291,11 +291,11 @@ class Terminal(Reporter):
             else:
                 self.say(f"  {name:<{wide}}  {what}", hang=wide + 4)
 
-    def copyable(self, text: str, style: str = "") -> None:
+    def copyable(self, text: str) -> None:
         """A line of the result to copy: never wrapped."""
         self.stop()
         if self.shows_results and not self._muted:
-            self.out.print(Text(fit(self.out, text), style=style), soft_wrap=True)
+            self.out.print(Text(fit(self.out, text)), soft_wrap=True)
 
     def picture(self, title: str) -> str:
         """What a recording console has shown, as SVG without references to other hosts."""

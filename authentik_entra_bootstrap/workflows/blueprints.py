@@ -105,12 +105,15 @@ async def _identity(
     return application.app_id if application else None, organization.tenant_id
 
 
-def _refuse_broken(text: str, given: Mapping[str, object], secrets: Mapping[str, SecretText]) -> None:
-    """Check a blueprint.
+async def _check(
+    context: Context, text: str, given: Mapping[str, object], secrets: Mapping[str, SecretText]
+) -> None:
+    """Check a blueprint, and whether authentik has what it refers to, before anything is sent.
 
-    :raises ConfigError: ``blueprint-unreadable``, ``blueprint-broken``.
+    :raises ConfigError: ``blueprint-unreadable``, ``blueprint-broken``, ``blueprint-reference-missing``.
     """
-    names = {name for name, value in given.items() if value is not None} | set(secrets)
+    values = {name: value for name, value in given.items() if value is not None}
+    names = {*values, *secrets}
     problems = check(load(text), names)
     if problems:
         listed = "; ".join(f"{problem.where}: {problem.what}" for problem in problems)
@@ -120,14 +123,7 @@ def _refuse_broken(text: str, given: Mapping[str, object], secrets: Mapping[str,
             "Correct it; values that are missing come from the connection's settings.",
             facts={"problems": ", ".join(f"{problem.code} {problem.where}" for problem in problems)},
         )
-
-
-async def _refuse_unresolved(context: Context, text: str, values: Mapping[str, object]) -> None:
-    """Find the objects that the blueprint refers to, so that missing ones are named before anything is sent.
-
-    :raises ConfigError: ``blueprint-reference-missing``.
-    """
-    wanted = references(load(text), {name: value for name, value in values.items() if value is not None})
+    wanted = references(load(text), values)
     missing = [
         str(item) for item in wanted if await context.authentik.exists(item.model, item.conditions) is False
     ]
@@ -156,8 +152,7 @@ async def apply_blueprint(
     :raises Temporary: ``blueprint-not-applied``: authentik's worker did not do it in time.
     """
     values, secrets = values or {}, secrets or {}
-    _refuse_broken(text, values, secrets)
-    await _refuse_unresolved(context, text, values)
+    await _check(context, text, values, secrets)
     if await context.authentik.imports_blueprints():
         result = await context.authentik.import_blueprint(text, values, secrets)
         if not result.value.success:
@@ -171,18 +166,14 @@ async def apply_blueprint(
     return Applied("instance")
 
 
-async def keep_blueprint(
-    context: Context, title: str, text: str, values: Mapping[str, object] | None = None
-) -> str:
+async def keep_blueprint(context: Context, title: str, text: str, values: Mapping[str, object]) -> str:
     """Store a blueprint as an instance that authentik applies again when it changes, and apply it.
 
     :param text: must hold no secret, and needs none.
     :returns: the instance's name.
     :raises Conflict: ``blueprint-refused``.
     """
-    values = values or {}
-    _refuse_broken(text, values, {})
-    await _refuse_unresolved(context, text, values)
+    await _check(context, text, values, {})
     return (await _run_instance(context, title, filled(text, values), keep=True)).name
 
 

@@ -42,7 +42,7 @@ from authentik_entra_bootstrap.workflows.concurrent_runs import (
 )
 from authentik_entra_bootstrap.workflows.observe import last_change
 from authentik_entra_bootstrap.workflows.rotation_phases import run_phases
-from authentik_entra_bootstrap.workflows.secret_run import Case, SecretRun
+from authentik_entra_bootstrap.workflows.secret_run import Case, SecretRun, nothing
 from authentik_entra_bootstrap.workflows.session import Context, both
 from authentik_entra_bootstrap.workflows.tenant import TenantSide
 
@@ -101,7 +101,7 @@ async def bootstrap(
     making = plan.secret.action is SecretAction.MAKE
     principal, _ = await both(
         tenant.principal(application),
-        no_other_pending_secret(context, application, tenant.observed) if making else _nothing(),
+        no_other_pending_secret(context, application, tenant.observed) if making else nothing(),
     )
     grants = partial(tenant.grants, principal, application)
     phase = ENTRY[plan.secret.action, True]
@@ -117,15 +117,10 @@ async def bootstrap(
         application,
         tenant.tags,
         delivery,
-        beside_creation=grants if beside else _nothing,
-        known_alone=making,
+        beside_creation=grants if beside else nothing,
     )
     await run_phases(run, phase)
     return _outcome(run, delivery, principal, tenant.left)
-
-
-async def _nothing() -> None:
-    """Nothing has to be read or created."""
 
 
 class Saving(Protocol):

@@ -65,10 +65,7 @@ async def observe_entra(port: EntraPort, desired: Desired) -> ObservedEntra:
         owners=owners,
         rotator=await _rotator(port) if owners - {operator.object_id} else None,
         policy=policy,
-        service_principal=granted.service_principal,
-        role_assignments=granted.role_assignments,
-        delegated_grant=granted.delegated_grant,
-        grants_readable=granted.grants_readable,
+        **vars(granted),
     )
 
 

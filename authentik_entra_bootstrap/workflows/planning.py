@@ -225,15 +225,6 @@ async def refuse_missing_permissions(
         raise _lacking(missing, "what the plan needs")
 
 
-async def refuse_unless_rotation_permitted(context: Context, application: Application) -> None:
-    """Ask both sides whether the identities may rotate the secret of an application; nothing is changed.
-
-    :raises Denied: ``entra-permission-missing``, ``entra-not-an-owner`` or ``authentik-permission-missing``, naming
-        what is missing.
-    """
-    await both(refuse_missing_rotation_rights(context, application), refuse_missing_for_rotation(context))
-
-
 async def refuse_missing_for_rotation(context: Context) -> None:
     """Ask authentik which permissions of the purpose ``rotation`` the token lacks.
 

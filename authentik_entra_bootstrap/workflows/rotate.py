@@ -53,7 +53,10 @@ from authentik_entra_bootstrap.workflows.observe import (
     named_provider,
     with_history,
 )
-from authentik_entra_bootstrap.workflows.planning import refuse_unless_rotation_permitted
+from authentik_entra_bootstrap.workflows.planning import (
+    refuse_missing_for_rotation,
+    refuse_missing_rotation_rights,
+)
 from authentik_entra_bootstrap.workflows.rotation_events import RotationEvents, tell_failure
 from authentik_entra_bootstrap.workflows.rotation_phases import run_phases
 from authentik_entra_bootstrap.workflows.secret_run import Case, SecretRun
@@ -137,7 +140,7 @@ async def rotate(context: Context, desired: Desired, *, force: bool = False) -> 
     :raises Temporary: run again later; what was begun is finished or undone by the next run.
     :raises BootstrapError: a person has to act; nothing was changed, or the secret in use still works.
     """
-    return await carry_out(context, await plan_rotation(context, desired, force=force), at_once=True)
+    return await carry_out(context, await plan_rotation(context, desired, force=force))
 
 
 async def plan_rotation(context: Context, desired: Desired, *, force: bool = False) -> RotationPlan:
@@ -178,7 +181,9 @@ async def _decided(
         (policy, _), _ = await both(
             both(
                 context.entra.secret_policy(application.app_object_id),
-                refuse_unless_rotation_permitted(context, application),
+                both(
+                    refuse_missing_rotation_rights(context, application), refuse_missing_for_rotation(context)
+                ),
             ),
             # Before a secret is made that could not be delivered.
             wait_for_other_syncs(context, seen.provider.name),
@@ -190,11 +195,11 @@ async def _decided(
     return RotationPlan(desired, seen, decision, steps, end)
 
 
-async def carry_out(context: Context, plan: RotationPlan, *, at_once: bool = False) -> RotationOutcome:
-    """Carry out a plan.
+async def carry_out(context: Context, plan: RotationPlan) -> RotationOutcome:
+    """Carry out a plan that was made this very moment.
 
-    :param at_once: the plan was made this very moment, so another run is not looked for again before the secret is
-        made; before it is delivered, it is.
+    So another run is not looked for again before the secret is made; before it is delivered, it is.
+
     :raises BootstrapError: see :func:`rotate`.
     """
     seen, decision, application = plan.seen, plan.decision, plan.seen.application
@@ -217,7 +222,6 @@ async def carry_out(context: Context, plan: RotationPlan, *, at_once: bool = Fal
         replace(tags, managed=True, connection=plan.desired.connection),
         ProviderUpdate(),
         events,
-        known_alone=at_once,
     )
     try:
         await run_phases(run, ENTRY[decision.action, False])

@@ -74,8 +74,6 @@ async def _create(run: SecretRun) -> None:
     """Create the secret. If the reply is lost, find it by its display name and remove it."""
     assert run.case.end_date_time is not None  # the decision was to make one
     run.context.reporter.begin(run.step(Target.SECRET))
-    if not run.known_alone:
-        await run.alone()
     await _make_place(run)
     run.begun = run.context.waiter.monotonic()
     new = await make_secret(run.context, run.application, run.case.desired.connection, run.case.end_date_time)

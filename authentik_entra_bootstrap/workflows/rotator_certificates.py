@@ -96,13 +96,10 @@ class RotatorKeys:
         record("rotator-certificate-registered", key_id=certificate.key_id)
         self._context.reporter.finished(f"certificate registered (key id {certificate.key_id})")
 
-    async def finish(
-        self, key_id: KeyId, overlap: timedelta, rest: timedelta | None = None
-    ) -> tuple[KeyId, ...]:
+    async def finish(self, key_id: KeyId, overlap: timedelta, rest: timedelta | None = None) -> None:
         """Remember the proven certificate as the current one; then remove those that are no longer needed.
 
         :param rest: age below which none is removed; ``None`` where no other run can be at work.
-        :returns: key ids of those that were removed.
         """
         self._known.add(key_id)
         seen, now = await self._agreed(), self._context.now()
@@ -126,7 +123,6 @@ class RotatorKeys:
         for gone in removed:
             record("rotator-certificate-removed", key_id=gone)
             self._context.reporter.finished(f"certificate removed (key id {gone})")
-        return removed
 
     async def _write(self, tags: ApplicationTags) -> None:
         texts = tags.texts()
@@ -224,26 +220,14 @@ async def prove_sign_in(
 # --- the rotator renews its own certificate
 
 
-@dataclass(frozen=True)
-class Renewed:
-    """The result of a renewal of the rotator's certificate.
-
-    :param key_id: of the certificate in the file now.
-    :param removed: key ids of certificates that are no longer needed.
-    """
-
-    key_id: KeyId
-    removed: tuple[KeyId, ...]
-
-
-async def renew_own_certificate(context: RotatorContext, path: str) -> Renewed | None:
+async def renew_own_certificate(context: RotatorContext, path: str) -> KeyId | None:
     """Renew the certificate that this run is signed in with, where it is the rotator's and two thirds of its life are over.
 
     Any number of runs may do it at once, and each may die at any moment: the file always holds a certificate that signs in.
     Of two runs, the one that writes its tag last continues. The other one no longer finds its own tag.
 
     :param path: the key file.
-    :returns: ``None`` where there is nothing to do.
+    :returns: key id of the certificate in the file now; ``None`` where there is nothing to do.
     :raises AdminActionRequired: ``certificate-not-renewed``: an administrator has to do it.
     :raises Temporary: the next run tries again.
     """
@@ -275,7 +259,7 @@ async def renew_own_certificate(context: RotatorContext, path: str) -> Renewed |
 
 async def _renew(
     context: RotatorContext, application: Application, file: Path, pair: KeyPair, action: KeyAction
-) -> Renewed:
+) -> KeyId:
     rest = key_rest(pair.public)
     keys = RotatorKeys(context, application)
     if action is KeyAction.MAKE:
@@ -288,7 +272,8 @@ async def _renew(
     if action is KeyAction.MAKE:
         replace_secret(file, pair.pem)
         record("rotator-certificate-renewed", key_id=pair.public.key_id, file=str(file))
-    return Renewed(pair.public.key_id, await keys.finish(pair.public.key_id, rest, rest))
+    await keys.finish(pair.public.key_id, rest, rest)
+    return pair.public.key_id
 
 
 def _refused(why: str) -> AdminActionRequired:

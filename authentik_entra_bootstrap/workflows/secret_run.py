@@ -105,7 +105,7 @@ class Follower:
         """The delivered and proven secret is being recorded."""
 
 
-async def _nothing() -> None:
+async def nothing() -> None:
     """Nothing runs in parallel."""
 
 
@@ -116,7 +116,6 @@ class SecretRun:
     :param application: the application, which has to be there when the first phase begins.
     :param tags: what is to be written, beginning from what was read.
     :param beside_creation: runs in parallel with the creation of the secret. If it fails, the run fails before the secret is tagged.
-    :param known_alone: whether another run was looked for just now: the first look is not needed then.
     """
 
     context: Context
@@ -125,8 +124,7 @@ class SecretRun:
     tags: ApplicationTags
     delivery: Delivery
     follower: Follower = field(default_factory=Follower)
-    beside_creation: Callable[[], Awaitable[object]] = _nothing
-    known_alone: bool = False
+    beside_creation: Callable[[], Awaitable[object]] = nothing
     new: NewClientSecret | None = None
     check: SecretCheck | None = None
     undelivered: KeyId | None = None

@@ -20,12 +20,12 @@ from authentik_entra_bootstrap.authentik import AuthentikPort
 from authentik_entra_bootstrap.config.connection import ConnectionSettings
 from authentik_entra_bootstrap.config.worker import NO_LEASE
 from authentik_entra_bootstrap.domain import AppId, Application, Desired, KeyId, Network, SecretText, TenantId
-from authentik_entra_bootstrap.domain.application_tags import made_in, rotation_id
+from authentik_entra_bootstrap.domain.application_tags import made_in
 from authentik_entra_bootstrap.entra import EntraIdentities, EntraPort
 from authentik_entra_bootstrap.planning.plan import Step
 from authentik_entra_bootstrap.support.leases import Hold, delivery_lease_name, hold, lease_name, open_lease
 from authentik_entra_bootstrap.support.logs import Listener
-from authentik_entra_bootstrap.support.waiting import RUN_LIMIT, Backoff, Progress, Waiter, run_limit
+from authentik_entra_bootstrap.support.waiting import RUN_LIMIT, Backoff, Progress, Waiter, result, run_limit
 
 if TYPE_CHECKING:
     from authentik_entra_bootstrap.authentik.adapter import AuthentikAdapter
@@ -96,7 +96,7 @@ class Context:
 
     def rotation_id(self) -> str:
         """The id of a new rotation: names the place where its secret was made."""
-        return rotation_id(self.domain, self.new_rotation_id())
+        return f"{self.domain}{self.new_rotation_id()}"
 
     def abandoned(self, application: Application | None) -> frozenset[KeyId]:
         """Secrets made by runs that are known to have ended."""
@@ -316,10 +316,7 @@ def both(one: Awaitable[T], other: Awaitable[U]) -> Awaitable[tuple[T, U]]:
 
 async def _results(running: Awaitable[tuple[T | BaseException, U | BaseException]]) -> tuple[T, U]:
     first, second = await running
-    for result in (first, second):
-        if isinstance(result, BaseException):
-            raise result
-    return first, second  # type: ignore[return-value]  # exceptions were raised above
+    return result(first), result(second)
 
 
 def outcome(job: Awaitable[T]) -> Awaitable[Callable[[], T]]:
@@ -332,7 +329,7 @@ def outcome(job: Awaitable[T]) -> Awaitable[Callable[[], T]]:
 
 async def _kept(running: Awaitable[T]) -> Callable[[], T]:
     try:
-        result = await running
+        kept = await running
     except Exception as error:  # whatever it is, it is raised where the result is needed
         failure = error
 
@@ -340,11 +337,10 @@ async def _kept(running: Awaitable[T]) -> Callable[[], T]:
             raise failure
 
         return fail
-    return lambda: result
+    return lambda: kept
 
 
 async def every(jobs: Iterable[Awaitable[None]]) -> None:
     """Run all to their end, then raise the first failure."""
-    for result in await asyncio.gather(*jobs, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result
+    for read in await asyncio.gather(*jobs, return_exceptions=True):
+        result(read)
