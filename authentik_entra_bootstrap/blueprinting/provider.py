@@ -55,11 +55,6 @@ def connection_values(desired: Desired, client_id: str | None, tenant_id: str | 
     }
 
 
-def spec_values(desired: Desired, spec: ProviderSpec) -> dict[str, object]:
-    """The same for a provider that is about to be created."""
-    return {**connection_values(desired, spec.client_id, spec.tenant_id), "provider_name": spec.name}
-
-
 def creating(text: str, spec: ProviderSpec) -> str:
     """The provider alone, not assigned to an application; refused where one of that name exists."""
     document = load(text)

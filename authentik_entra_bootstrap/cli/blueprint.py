@@ -181,13 +181,10 @@ def _read_secret(file: Path) -> SecretText:
     from authentik_entra_bootstrap.support.private_files import Unreadable, read_line
 
     try:
-        text, why = read_line(file), "it is empty"
+        return SecretText(read_line(file))
     except Unreadable as error:
-        text, why = "", str(error)
-    if not text:
         raise ConfigError(
             "secret-file-unreadable",
-            f"The file {file} cannot be used: {why}.",
+            f"The file {file} cannot be used: {error}.",
             "Give a file that holds the client secret and nothing else.",
-        )
-    return SecretText(text)
+        ) from None

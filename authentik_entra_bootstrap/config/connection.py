@@ -263,15 +263,13 @@ class ConnectionSettings(BaseModel):
         if not token and self.authentik_token_file is not None:
             where = f"The token in {self.authentik_token_file}"
             try:
-                token, why = read_line(self.authentik_token_file), "it is empty"
+                token = read_line(self.authentik_token_file)
             except Unreadable as error:
-                why = str(error)
-            if not token:
                 raise ConfigError(
                     "authentik-token-file-unreadable",
-                    f"The token file {self.authentik_token_file} cannot be used: {why}.",
+                    f"The token file {self.authentik_token_file} cannot be used: {error}.",
                     "Check its path and permissions. It holds an API token of authentik (intent API) and nothing else.",
-                )
+                ) from None
         token = unquoted(token)
         # Anything else makes HTTP libraries refuse the header, and quote it in their refusal.
         if not token.isascii() or not token.isprintable() or " " in token:

@@ -97,13 +97,10 @@ class Applications(OnGraph):
 
     async def managed_applications(self) -> tuple[Application, ...]:
         """Every application that this program manages, in as few pages as the service allows."""
-        return await self._tagged(PREFIX, LISTING_PAGE)
+        return await self.applications_tagged(PREFIX, LISTING_PAGE)
 
-    async def applications_tagged(self, tag: str) -> tuple[Application, ...]:
+    async def applications_tagged(self, tag: str, page_size: int | None = None) -> tuple[Application, ...]:
         """Every application that carries exactly this tag."""
-        return await self._tagged(tag)
-
-    async def _tagged(self, tag: str, page_size: int | None = None) -> tuple[Application, ...]:
         literal = tag.replace("'", "''")
         found = await self._graph.pages(
             operations.READ_APPLICATION,

@@ -252,12 +252,9 @@ def _load(data: bytes, password: bytes | None) -> None:
 
 def _line(path: Path, name: str) -> SecretText:
     try:
-        text = read_line(path)
+        return SecretText(read_line(path))
     except Unreadable as error:
         raise _unusable(f"The file {path} ({name})", str(error)) from None
-    if not text:
-        raise _unusable(f"The file {path} ({name})", "it is empty")
-    return SecretText(text)
 
 
 def _unusable(where: str, reason: str) -> ConfigError:

@@ -72,9 +72,11 @@ def read_text(path: Path) -> str:
 def read_line(path: Path) -> str:
     """The one line of a file that holds a token, a secret or an address, without surrounding blanks and quotes.
 
-    :raises Unreadable: it cannot be read, or it holds several lines.
+    :raises Unreadable: it cannot be read, is empty, or holds several lines.
     """
     text = unquoted(read_text(path))
+    if not text:
+        raise Unreadable("it is empty")
     if len(text.splitlines()) > 1:
         raise Unreadable("it holds several lines")
     return text

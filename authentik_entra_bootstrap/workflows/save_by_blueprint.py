@@ -14,10 +14,10 @@ from dataclasses import replace
 from authentik_entra_bootstrap.blueprinting import shipped
 from authentik_entra_bootstrap.blueprinting.provider import (
     attaching,
+    connection_values,
     creating,
     keeping,
     placeholder_for,
-    spec_values,
     without_secret,
 )
 from authentik_entra_bootstrap.domain import (
@@ -72,10 +72,13 @@ class ViaBlueprint:
     async def create(self, desired: Desired, spec: ProviderSpec, secret: SecretText) -> Written[Provider]:
         """See ``Saving``. On servers without import the returned request is the one that delivered the secret."""
         text = shipped(PROVIDER_BLUEPRINT).text
-        values = spec_values(desired, spec)
-        if not await self._context.authentik.imports_blueprints():
-            return await self._create_in_two_steps(desired, spec, secret)
+        values = {**connection_values(desired, spec.client_id, spec.tenant_id), "provider_name": spec.name}
         content = creating(text, spec)
+        if not await self._context.authentik.imports_blueprints():
+            given = {**values, "client_secret": placeholder_for(desired)}
+            await apply_blueprint(self._context, _title(desired), content, given)
+            made = await self._made(spec)
+            return await self._context.authentik.update_provider(made.pk, {}, secret)
         try:
             applied = await apply_blueprint(
                 self._context, _title(desired), content, values, {"client_secret": secret}
@@ -107,16 +110,6 @@ class ViaBlueprint:
         if made is None:
             raise _vanished("application", slug)
         return Written(made, request_id)
-
-    async def _create_in_two_steps(
-        self, desired: Desired, spec: ProviderSpec, secret: SecretText
-    ) -> Written[Provider]:
-        text = shipped(PROVIDER_BLUEPRINT).text
-        values = {**spec_values(desired, spec), "client_secret": placeholder_for(desired)}
-        content = creating(text, spec)
-        await apply_blueprint(self._context, _title(desired), content, values)
-        made = await self._made(spec)
-        return await self._context.authentik.update_provider(made.pk, {}, secret)
 
     async def _made(self, spec: ProviderSpec) -> Provider:
         found = await self._context.authentik.find_provider(spec.name)
