@@ -41,9 +41,10 @@ class Switches:
     """Until the token service knows a new application (AADSTS700016 until then)."""
     post_create_variant: PostCreateVariant = "none"
     """What a call on a just created application answers while it is younger than ``lag``:
-    ``none`` leaves it to the replica that was hit (404 when it does not know the object)."""
+    ``none`` leaves it to the replica that was hit (404 when it does not know the object); else ``404``, ``400`` or ``403``."""
     duplicate_grant: DuplicateGrantShape = "400-bad-request"
-    """Status and code for an app role assignment that exists already (both are seen in the field)."""
+    """Status and code for an app role assignment that exists already, all seen in the field: ``400-bad-request``,
+    ``400-same-key`` or ``409-same-key``."""
     creator_becomes_owner: bool = True
     """Whether an app-only creator becomes owner without an explicit bind (reports conflict)."""
     rate_servers: tuple[str, ...] = ("graph",)
@@ -51,12 +52,13 @@ class Switches:
     throttle_rate: float = 0.0
     """Share of requests answered 429."""
     throttle_retry_after: int | None = 1
-    """Seconds in Retry-After of those answers; ``None`` leaves the header out."""
+    """Seconds in Retry-After of those answers; ``null`` leaves the header out."""
     unavailable_rate: float = 0.0
     """Share of requests answered 503."""
     concurrency_rate: float = 0.0
     """Share of writes on applications answered Directory_ConcurrencyViolation."""
     concurrency_status: Literal[409, 503] = 409
+    """Status of those answers, 409 or 503."""
     device_code_interval: int = 5
     """Seconds between polls that the device flow asks of clients."""
     conditional_access_blocks: bool = False
