@@ -223,7 +223,7 @@ def test_interactive_browser_credential(sandbox: Sandbox, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("azure.identity._credentials.browser._open_browser", open_browser)
     credential = InteractiveBrowserCredential(
-        tenant_id=sandbox.operator.tenant_id, timeout=20, **options(sandbox)
+        tenant_id=sandbox.operator.tenant_id, timeout=300, **options(sandbox)
     )
     with credential:
         if form == "cancel":

@@ -23,7 +23,7 @@ def test_the_page_of_the_python_api_runs(library, shell):
         [sys.executable, "-c", _script(library, "docs/reference/python-api.md")],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
         env={**os.environ, "AUTHENTIK_ENTRA_LEASE_URL": "none", "PYTHONPATH": str(library.root)},
     )
@@ -67,7 +67,7 @@ def test_the_page_of_monitoring_runs_and_its_rules_name_metrics_that_exist(libra
     subprocess.run(
         [sys.executable, "-c", _script(library, page)],
         check=True,
-        timeout=60,
+        timeout=300,
         env=environment,
         cwd=library.root,
     )

@@ -33,7 +33,7 @@ def control(path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         data=None if body is None else json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, context=_trust, timeout=10) as answer:
+    with urllib.request.urlopen(request, context=_trust, timeout=300) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
 

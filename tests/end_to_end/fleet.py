@@ -31,7 +31,7 @@ ROOT = HERE.parents[1]
 LIFETIME = 12 * 3600
 UNTIL_DUE = LIFETIME * 2 / 3 + 300
 """Seconds after which a fresh secret is due, jitter included; also longer than its overlap."""
-SECONDS = 40.0
+SECONDS = 300.0
 
 
 @dataclass

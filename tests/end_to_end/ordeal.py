@@ -282,8 +282,8 @@ def short(network: dict[str, float] | None) -> Any:
     )
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Look until a condition of another thread holds."""
+def wait_for(condition: Callable[[], bool], seconds: float = 300.0) -> bool:
+    """Look until a condition of another thread holds. The limit is for what never comes, also on a busy machine."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -12,15 +11,8 @@ PROFILES = ["2025.12", "2026.2", "2026.5", "2026.8"]
 
 def provisioned(sandbox, before: set[str]) -> set[str]:
     """User principal names that are new in the tenant, once authentik has stopped adding some."""
-    deadline = time.monotonic() + 20
-    names: set[str] = set()
-    while time.monotonic() < deadline:
-        now = {user["userPrincipalName"] for user in sandbox.world.default_tenant.all("user")} - before
-        if now and now == names:
-            return now
-        names = now
-        time.sleep(0.3)
-    return names
+    sandbox.authentik.worker.settled()
+    return {user["userPrincipalName"] for user in sandbox.world.default_tenant.all("user")} - before
 
 
 def posted(sandbox) -> set[str]:

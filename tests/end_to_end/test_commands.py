@@ -87,7 +87,7 @@ def test_the_sandbox_prints_what_a_shell_needs_and_stops_cleanly(
         document = json.loads(process.stdout.readline())
         context = ssl.create_default_context(cafile=document["ca_file"])
         with urllib.request.urlopen(
-            f"{document['entra_url']}/_sandbox/", context=context, timeout=60
+            f"{document['entra_url']}/_sandbox/", context=context, timeout=300
         ) as reply:
             switches = json.load(reply)["switches"]
         assert (switches["lag"], switches["creator_becomes_owner"]) == (2, False)
@@ -110,7 +110,7 @@ def test_the_sandbox_prints_what_a_shell_needs_and_stops_cleanly(
         assert "[sandbox-clock-foreign]" in capsys.readouterr().err
     finally:
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
     assert process.returncode == 0, out + err
     assert "Traceback" not in err
     assert not Path(document["ca_file"]).exists()
@@ -144,5 +144,5 @@ def test_sandbox_exports_can_be_sourced() -> None:
         assert {"export AZURE_TENANT_ID", "export AUTHENTIK_URL", "export AUTHENTIK_ENTRA_CA_FILE"} <= names
     finally:
         process.terminate()
-        process.communicate(timeout=120)
+        process.communicate(timeout=300)
     assert process.returncode == 0

@@ -128,7 +128,7 @@ def person(
         yield someone
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
 
 
 def test_from_an_empty_folder_to_unattended_rotation(person: Person, tmp_path: Path) -> None:

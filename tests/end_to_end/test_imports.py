@@ -30,7 +30,7 @@ def loaded(*arguments: str, **environment: str) -> tuple[int, set[str]]:
         [sys.executable, "-c", PROGRAM, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
     )
@@ -44,7 +44,7 @@ def test_wrong_arguments_are_told_as_all_errors_are() -> None:
         [sys.executable, "-m", "authentik_entra_bootstrap", "bootsrap"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
         cwd=ROOT,
     ).stderr

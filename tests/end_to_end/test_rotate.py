@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from ordeal import wait_for
 
 from authentik_entra_bootstrap.domain.application_tags import PREFIX
 
@@ -148,11 +148,13 @@ def test_failures_and_recovery_are_read_from_the_audit_trail(shell: Callable[...
     ]
     # A scheduled sync hangs on its schedule, not on the provider; status finds it all the same.
     later = sandbox.world.clock.advance(timedelta(hours=4, minutes=10))
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+
+    def proven() -> bool:
         seen = run("status", "--output", "json").document
-        if seen["last_proof"]["seen_at"] >= f"{later:%Y-%m-%dT%H:%M:%SZ}":
-            break
-    assert seen["last_proof"]["seen_at"] >= f"{later:%Y-%m-%dT%H:%M:%SZ}"
+        return bool(seen["last_proof"]["seen_at"] >= f"{later:%Y-%m-%dT%H:%M:%SZ}")
+
+    assert wait_for(proven)
+    sandbox.authentik.worker.settled()
+    seen = run("status", "--output", "json").document
     assert seen["last_proof"]["by"] == "sync"
     assert seen["last_failure"] is None

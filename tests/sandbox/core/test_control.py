@@ -133,7 +133,7 @@ def test_issuers(http: httpx.Client) -> None:
 
 def test_refusing_from_within_answers_first(sandbox: Sandbox, http: httpx.Client) -> None:
     assert http.post("/_sandbox/faults", json={"kind": "refuse", "server": "entra"}).status_code == 201
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 300
     refused = False
     while not refused and time.monotonic() < deadline:
         try:

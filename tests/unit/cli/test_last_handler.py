@@ -186,7 +186,7 @@ def process(*arguments: str, code: str = "", **options: Any) -> subprocess.Compl
     start = ["-P", "-c", code] if code else ["-m", "authentik_entra_bootstrap"]
     environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
     return subprocess.run(
-        [sys.executable, *start, *arguments], text=True, env=environment, timeout=60, check=False, **options
+        [sys.executable, *start, *arguments], text=True, env=environment, timeout=300, check=False, **options
     )
 
 
@@ -213,7 +213,7 @@ def test_closed_streams_are_no_traceback(command: Command, closed: str) -> None:
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])},
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0

@@ -148,9 +148,9 @@ def test_several_processes_answer_as_one_and_leave_nothing() -> None:
     )
     assert process.stdout is not None
     port, folder = process.stdout.readline().split()
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=300) as answer:
         text = answer.read().decode()
-    out, _ = process.communicate("\n", timeout=60)
+    out, _ = process.communicate("\n", timeout=300)
     assert process.returncode == 0
     # The second process came later: its dates are the true ones. Counts add up.
     end = (START + timedelta(days=180)).timestamp()

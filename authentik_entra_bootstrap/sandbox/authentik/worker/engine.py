@@ -34,6 +34,8 @@ from authentik_entra_bootstrap.sandbox.authentik.worker.tasks import Message, Sc
 _LOGGER = logging.getLogger(__name__)
 
 RESULT_WAIT = 10.0
+SETTLING = 300.0
+"""Greatest real seconds of :meth:`Engine.settle`, on a machine that does much else."""
 """Real seconds that the API waits for a task's result."""
 MAX_RETRIES = 5
 FIRST_BACKOFF_MS = 15_000
@@ -207,7 +209,7 @@ class Engine:
         self.book.reopen()
         self.signals.refresh()
 
-    async def settle(self, limit: float = RESULT_WAIT) -> None:
+    async def settle(self, limit: float = SETTLING) -> None:
         """Wait until everything that is due and can be has been worked on; later retries do not count.
 
         :param limit: real seconds. :raises TimeoutError: when it takes longer.
