@@ -33,9 +33,12 @@ EXPIRY = (
 )
 RENEW = (
     "authentik_entra_secret_renew_timestamp_seconds",
-    "From when a run replaces it, in seconds since 1970.",
+    "When the secret is due, in seconds since 1970.",
 )
-ROTATION = ("authentik_entra_last_rotation_timestamp_seconds", "When it was made, in seconds since 1970.")
+ROTATION = (
+    "authentik_entra_last_rotation_timestamp_seconds",
+    "When the secret was created, in seconds since 1970.",
+)
 PROOF = (
     "authentik_entra_last_proof_timestamp_seconds",
     "When authentik was last seen to sign in with what it stores, in seconds since 1970.",

@@ -254,8 +254,11 @@ def test_metrics_for_a_text_file(command: Command, made: World) -> None:
     unhealthy = 'authentik_entra_healthy{connection="default"} 0'
     made.server.tasks.clear()
     assert unhealthy in command("status", "--output", "prometheus").out
-    made.wire.fail("entra.organization", Denied("sign-in-failed", "Signing in failed."))
-    assert unhealthy in command("status", "--output", "prometheus").out
+    made.wire.fail("entra.organization", Denied("sign-in-failed", "Signing in failed."), times=2)
+    for chosen, about in (((), ""), (("--all",), "default: ")):
+        said = command("status", "--output", "prometheus", *chosen)
+        assert unhealthy in said.out
+        assert said.err == f"ERROR: {about}Signing in failed. [sign-in-failed]\n"
 
 
 def test_other_commands_do_not_print_pages(command: Command) -> None:
