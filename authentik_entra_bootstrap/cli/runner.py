@@ -111,7 +111,7 @@ def run_reported(
     :returns: the exit code.
     """
     from authentik_entra_bootstrap.config import SettingsFile, load_worker_settings
-    from authentik_entra_bootstrap.output.documents import connections_of, envelope
+    from authentik_entra_bootstrap.output.documents import envelope
     from authentik_entra_bootstrap.support.logs import configure_logging
     from authentik_entra_bootstrap.workflows.session import Runtime
 
@@ -150,11 +150,13 @@ def run_reported(
     if options.json:
         document = envelope(command, code, document)
         deliver(options.render(document) if options.render else _as_json(document), options.to)
-        failed = [item for item in connections_of(document) if item["error"]]
-        # Metrics do not say why.
-        for item in failed if options.to or options.output == "prometheus" else ():
-            about = f"{item['connection']}: " if item is not document else ""
-            click.echo(f"ERROR: {about}{item['error']['message']} [{item['error']['code']}]", err=True)
+        if options.to or options.output == "prometheus":  # metrics do not say why
+            for item in (document, *document.get("connections", ())):
+                if item.get("error"):
+                    about = f"{item['connection']}: " if item is not document else ""
+                    click.echo(
+                        f"ERROR: {about}{item['error']['message']} [{item['error']['code']}]", err=True
+                    )
     return code
 
 
