@@ -43,6 +43,7 @@ from authentik_entra_bootstrap.domain import (
 from authentik_entra_bootstrap.domain.times import http_date
 from authentik_entra_bootstrap.errors import (
     BootstrapError,
+    ConfigError,
     Denied,
     NotFound,
     UnexpectedAnswer,
@@ -96,7 +97,15 @@ _WANTED = (
 
 
 def wanted_for(purpose: str) -> tuple[Wanted, ...]:
-    """The permissions that a purpose needs: ``bootstrap`` or ``rotation``."""
+    """The permissions that a purpose needs.
+
+    :param purpose: ``bootstrap`` or ``rotation``.
+    :raises ConfigError: ``authentik-value-invalid`` for another word.
+    """
+    if purpose not in _BOTH:
+        raise ConfigError(
+            "authentik-value-invalid", f"There is no purpose {purpose!r} to ask permissions for."
+        )
     return tuple(item for item in _WANTED if purpose in item.purposes)
 
 

@@ -69,7 +69,7 @@ class EntraAdapter(Tenant, Applications, ServicePrincipals, Credentials):
     :param credential: an azure-identity credential, synchronous or not, instead of ``login``; its owner closes it.
     :param operator: an application to sign in as instead of ``login``, with its secret or certificate in a file.
     :param transport: replaces the network under Microsoft Graph; its owner closes it.
-    :raises ConfigError: ``ca-file-unreadable``; on entering ``operator-credential-unusable``.
+    :raises ConfigError: ``entra-login-unknown``, ``ca-file-unreadable``; on entering ``operator-credential-unusable``.
     """
 
     def __init__(

@@ -25,6 +25,7 @@ LOGIN_SERVICE = "The token service"
 _AGAIN = "Run the same command again; it continues where this run stopped."
 
 CODES: Mapping[str, ErrorRow] = {
+    "entra-login-unknown": ErrorRow(ConfigError, "There is no login {login!r}.", "Use one of: {known}."),
     "unique-name-invalid": ErrorRow(
         ConfigError,
         "The unique name {name!r} cannot be used as a key in Microsoft Graph.",

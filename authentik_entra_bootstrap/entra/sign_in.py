@@ -194,6 +194,7 @@ class OperatorTokens:
 
     :param credential: an azure-identity credential, of either kind, to use instead of ``login``; its owner closes it.
     :param operator: an application to sign in as instead of ``login``.
+    :raises ConfigError: ``entra-login-unknown``.
     """
 
     def __init__(
@@ -207,6 +208,8 @@ class OperatorTokens:
         credential: Any = None,
         operator: OperatorIdentity | None = None,
     ) -> None:
+        if login not in LOGINS:
+            raise fault("entra-login-unknown", login=login, known=", ".join(LOGINS))
         self._service = service
         self._operator = operator
         self._waiter = waiter

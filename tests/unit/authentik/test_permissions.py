@@ -128,8 +128,10 @@ async def test_a_superuser_may_everything(stub: Stub, adapter: AuthentikAdapter)
     assert len(stub.requests) == 1
 
 
-async def test_a_bad_token(stub: Stub, adapter: AuthentikAdapter) -> None:
+async def test_a_bad_token_and_a_bad_word(stub: Stub, adapter: AuthentikAdapter) -> None:
     held(stub)
+    with pytest.raises(errors.ConfigError):
+        await adapter.permissions("fun")
     stub.on("GET", GROUPS, bad_token())
     with pytest.raises(errors.Denied):
         await adapter.permissions("bootstrap")

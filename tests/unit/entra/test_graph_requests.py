@@ -144,6 +144,9 @@ async def test_keys_that_would_change_the_address_are_refused(service: Service, 
 async def test_use_outside_of_the_context(service: Service) -> None:
     with pytest.raises(RuntimeError):
         await service.adapter().organization()
+    with pytest.raises(ConfigError, match="entra-login-unknown") as caught:
+        service.adapter(login="password")
+    assert "device-code" in caught.value.remedy
 
 
 async def test_reads_side_by_side_ask_for_their_own_objects(service: Service, entra: EntraAdapter) -> None:
