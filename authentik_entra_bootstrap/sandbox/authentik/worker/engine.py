@@ -34,9 +34,9 @@ from authentik_entra_bootstrap.sandbox.authentik.worker.tasks import Message, Sc
 _LOGGER = logging.getLogger(__name__)
 
 RESULT_WAIT = 10.0
+"""Real seconds that the API waits for a task's result."""
 SETTLING = 300.0
 """Greatest real seconds of :meth:`Engine.settle`, on a machine that does much else."""
-"""Real seconds that the API waits for a task's result."""
 MAX_RETRIES = 5
 FIRST_BACKOFF_MS = 15_000
 """Dramatiq's smallest back-off; the first retry comes after half of it to all of it."""
@@ -209,12 +209,12 @@ class Engine:
         self.book.reopen()
         self.signals.refresh()
 
-    async def settle(self, limit: float = SETTLING) -> None:
+    async def settle(self) -> None:
         """Wait until everything that is due and can be has been worked on; later retries do not count.
 
-        :param limit: real seconds. :raises TimeoutError: when it takes longer.
+        :raises TimeoutError: when it takes longer than :data:`SETTLING`.
         """
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(SETTLING):
             while True:
                 self._wake_up()
                 await asyncio.sleep(0.003)
