@@ -86,9 +86,7 @@ def run_connection(command: str, options: Options, body: Body, overview: Overvie
             names = options.names(file)
             return _run_each(command, names, terminal, lambda name: asyncio.run(run(name)), overview)
         name = options.connection or file.only_connection
-        (code, document), failure = _attempt(lambda: asyncio.run(run(name)))
-        if failure is not None:
-            terminal.error(failure)
+        code, document = _told(terminal, lambda: asyncio.run(run(name)))
         return code, {"connection": name, **document}
 
     return run_reported(command, options, job)
@@ -139,9 +137,7 @@ def run_reported(
         return code, {"settings_file": file.place, "error": None, **document}
 
     try:
-        (code, document), failure = _attempt(run)
-        if failure is not None:
-            terminal.error(failure)
+        code, document = _told(terminal, run)
     except Declined as declined:
         terminal.announce(str(declined))
         return ExitCode.CHANGES_PENDING
@@ -151,13 +147,24 @@ def run_reported(
         document = envelope(command, code, document)
         deliver(options.render(document) if options.render else _as_json(document), options.to)
         if options.to or options.output == "prometheus":  # metrics do not say why
-            for item in (document, *document.get("connections", ())):
-                if item.get("error"):
-                    about = f"{item['connection']}: " if item is not document else ""
-                    click.echo(
-                        f"ERROR: {about}{item['error']['message']} [{item['error']['code']}]", err=True
-                    )
+            _show_errors(document)
     return code
+
+
+def _show_errors(document: dict[str, Any]) -> None:
+    """The errors of a document on standard error; of several connections each with its name."""
+    for item in (document, *document.get("connections", ())):
+        if error := item.get("error"):
+            about = "" if item is document else f"{item['connection']}: "
+            click.echo(f"ERROR: {about}{error['message']} [{error['code']}]", err=True)
+
+
+def _told(terminal: Terminal, job: Callable[[], Result]) -> Result:
+    """Run ``job`` and tell its error."""
+    result, failure = _attempt(job)
+    if failure is not None:
+        terminal.error(failure)
+    return result
 
 
 def _attempt(job: Callable[[], Result]) -> tuple[Result, BootstrapError | None]:

@@ -114,7 +114,8 @@ async def _check(
     """
     values = {name: value for name, value in given.items() if value is not None}
     names = {*values, *secrets}
-    problems = check(load(text), names)
+    document = load(text)
+    problems = check(document, names)
     if problems:
         listed = "; ".join(f"{problem.where}: {problem.what}" for problem in problems)
         raise ConfigError(
@@ -123,7 +124,7 @@ async def _check(
             "Correct it; values that are missing come from the connection's settings.",
             facts={"problems": ", ".join(f"{problem.code} {problem.where}" for problem in problems)},
         )
-    wanted = references(load(text), values)
+    wanted = references(document, values)
     missing = [
         str(item) for item in wanted if await context.authentik.exists(item.model, item.conditions) is False
     ]
