@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 LOCKED := install --require-hashes --no-deps -r
 TESTS ?= tests
 # One more than processors: a seventh of the time, a test waits for a server or a process that it started.
-WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)))
 # Set to anything to measure branch coverage, as CI does; it takes a third longer.
 COVERAGE ?=
 # Set to anything for the whole of `make ordeal`.
