@@ -38,6 +38,7 @@ from authentik_entra_bootstrap.rotation.proof import (
     last_failure,
     last_sign_in,
     not_counted,
+    proven_at_delivery,
     read_last_sync,
 )
 from authentik_entra_bootstrap.rotator.plan import TAG, UNIQUE_NAME
@@ -50,6 +51,8 @@ from authentik_entra_bootstrap.workflows.verify import NarrowEntra, look_narrowl
 
 LATE = 1 / 24
 """Share of a secret's lifetime after which a due run is overdue: 7.5 days of 180, for a weekly timer."""
+FIRST_SYNC = timedelta(hours=5)
+"""How long after a save the proof on record counts. authentik's first sync comes at the save or within four hours."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +203,9 @@ async def look_at_status(context: Context, desired: Desired) -> Status:
             notes.append(error.message)
     principal = seen.entra.service_principal
     application, since = seen.entra.application, change.created if change else None
+    proof = last_sign_in(tasks, since)
+    if proof is None and since is not None and now - since < FIRST_SYNC:
+        proof = proven_at_delivery(seen.plan.tags, change)
     # A sync that stopped before the last save of the provider counts no more: the save started another one.
     recent = tuple(
         task for task in tasks if since is None or (task.mtime is not None and task.mtime >= since)
@@ -208,7 +214,7 @@ async def look_at_status(context: Context, desired: Desired) -> Status:
     return Status(
         seen,
         sync,
-        last_sign_in(tasks, since),
+        proof,
         last_failure(tasks, since),
         classify_secrets(application, seen.plan.tags, principal.secrets if principal else ())
         if application

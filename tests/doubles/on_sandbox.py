@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import socket
@@ -15,28 +16,40 @@ from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.session import Runtime
 
 
-def waiter_on(sandbox: Sandbox, pause: float = 0.0, slept: list[float] | None = None) -> Waiter:
+def waiter_on(
+    sandbox: Sandbox, pause: float = 0.0, slept: list[float] | None = None, patience: float = 0.0
+) -> Waiter:
     """Waits move the sandbox's clock.
 
     :param pause: real seconds of each wait, so that authentik's worker gets on.
     :param slept: is given the seconds of each wait.
+    :param patience: greatest further real seconds of each wait, while the worker has something to do: on a busy machine
+        the sandbox's clock must not run away from it.
     """
-    clock = sandbox.world.clock
+    clock, worker = sandbox.world.clock, sandbox.authentik.worker
 
     async def sleep(seconds: float) -> None:
         if slept is not None:
             slept.append(seconds)
         clock.advance(seconds)
         await asyncio.sleep(pause)
+        if patience and worker.working:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.to_thread(worker.settled, patience)
 
     return Waiter(lambda: clock.now().timestamp(), sleep, random.Random(0))
 
 
 def runtime_on(
-    sandbox: Sandbox, pause: float = 0.0, slept: list[float] | None = None, **more: Any
+    sandbox: Sandbox,
+    pause: float = 0.0,
+    slept: list[float] | None = None,
+    patience: float = 0.0,
+    **more: Any,
 ) -> Runtime:
-    """Everything injected, on the sandbox's clock."""
-    return Runtime(waiter=waiter_on(sandbox, pause, slept), now=sandbox.world.clock.now, **more)
+    """Everything injected, on the sandbox's clock; see :func:`waiter_on`."""
+    waiter = waiter_on(sandbox, pause, slept, patience)
+    return Runtime(waiter=waiter, now=sandbox.world.clock.now, **more)
 
 
 def console(file: IO[str]) -> Console:

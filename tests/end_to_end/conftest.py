@@ -67,7 +67,7 @@ def own_log() -> Iterator[None]:
 class Shell:
     """Runs commands in this process as a person would in a shell of their own.
 
-    Waits move the sandbox's clock and give its worker a moment of real time.
+    Waits move the sandbox's clock and give its worker the real time that it needs.
     """
 
     sandbox: Sandbox
@@ -116,7 +116,7 @@ class Shell:
 
     def runtime(self) -> Runtime:
         """Everything injected, on the sandbox's clock."""
-        return runtime_on(self.sandbox, 0.02, self.waited, domain="0d0d0d0d")
+        return runtime_on(self.sandbox, 0.02, self.waited, patience=3.0, domain="0d0d0d0d")
 
 
 @pytest.fixture

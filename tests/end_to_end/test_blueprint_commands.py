@@ -118,8 +118,8 @@ def test_every_blueprint_applies_twice(shell: Callable, profile: str) -> None:
     rotated = secret_of(run)
     assert rotated != old
     assert run("blueprint", "apply", "entra-provider", "--yes").code == 0
-    run.sandbox.authentik.worker.apply_blueprint(provider_instance["pk"])
     applied = provider_instance["last_applied"]
+    run.sandbox.authentik.worker.apply_blueprint(provider_instance["pk"])
     assert wait_for(lambda: provider_instance["last_applied"] != applied)
     assert provider_instance["status"] == "successful"
     assert secret_of(run) == rotated

@@ -124,6 +124,8 @@ def test_drift_is_shown_repaired_and_gone(shell: Callable, what: str) -> None:
     # A server that does not give the secret back: whoever saved the provider may have changed it.
     run = shell(authentik_profile="2026.8")
     assert run("bootstrap", "--yes").code == 0
+    # A sync under way would fail at the change, and be repeated later.
+    run.sandbox.authentik.worker.settled()
     change(Hands(run))
     run.sandbox.world.clock.advance(60)
     mark = run.sandbox.world.log.last_seq

@@ -209,12 +209,13 @@ class Engine:
         self.book.reopen()
         self.signals.refresh()
 
-    async def settle(self) -> None:
+    async def settle(self, limit: float = SETTLING) -> None:
         """Wait until everything that is due and can be has been worked on; later retries do not count.
 
-        :raises TimeoutError: when it takes longer than :data:`SETTLING`.
+        :param limit: greatest real seconds.
+        :raises TimeoutError: when it takes longer.
         """
-        async with asyncio.timeout(SETTLING):
+        async with asyncio.timeout(limit):
             while True:
                 self._wake_up()
                 await asyncio.sleep(0.003)
