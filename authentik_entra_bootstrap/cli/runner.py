@@ -153,7 +153,9 @@ def run_reported(
 
 def _show_errors(document: dict[str, Any]) -> None:
     """The errors of a document on standard error; of several connections each with its name."""
-    for item in (document, *document.get("connections", ())):
+    from authentik_entra_bootstrap.output.documents import connections_of
+
+    for item in connections_of(document):
         if error := item.get("error"):
             about = "" if item is document else f"{item['connection']}: "
             click.echo(f"ERROR: {about}{error['message']} [{error['code']}]", err=True)
