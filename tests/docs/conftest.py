@@ -132,7 +132,7 @@ class Shell:
         return int(code or 0)
 
     def _runtime(self) -> Runtime:
-        return runtime_on(self.sandbox, 0.02, patience=3.0)
+        return runtime_on(self.sandbox, None)
 
     def curl(self, line: str) -> httpx.Response:
         """A line of curl as the pages use it: ``--cacert``, ``-X``, ``-H``, ``-d``, ``--data-urlencode``."""

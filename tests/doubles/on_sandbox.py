@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
 import socket
@@ -16,15 +15,12 @@ from authentik_entra_bootstrap.support.waiting import Waiter
 from authentik_entra_bootstrap.workflows.session import Runtime
 
 
-def waiter_on(
-    sandbox: Sandbox, pause: float = 0.0, slept: list[float] | None = None, patience: float = 0.0
-) -> Waiter:
+def waiter_on(sandbox: Sandbox, pause: float | None = 0.0, slept: list[float] | None = None) -> Waiter:
     """Waits move the sandbox's clock.
 
-    :param pause: real seconds of each wait, so that authentik's worker gets on.
+    :param pause: real seconds of each wait, so that authentik's worker gets on. ``None`` is as long as it has something
+        to do: on a busy machine the sandbox's clock must not run away from it.
     :param slept: is given the seconds of each wait.
-    :param patience: greatest further real seconds of each wait, while the worker has something to do: on a busy machine
-        the sandbox's clock must not run away from it.
     """
     clock, worker = sandbox.world.clock, sandbox.authentik.worker
 
@@ -32,24 +28,16 @@ def waiter_on(
         if slept is not None:
             slept.append(seconds)
         clock.advance(seconds)
-        await asyncio.sleep(pause)
-        if patience and worker.working:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.to_thread(worker.settled, patience)
+        await (asyncio.to_thread(worker.settled) if pause is None else asyncio.sleep(pause))
 
     return Waiter(lambda: clock.now().timestamp(), sleep, random.Random(0))
 
 
 def runtime_on(
-    sandbox: Sandbox,
-    pause: float = 0.0,
-    slept: list[float] | None = None,
-    patience: float = 0.0,
-    **more: Any,
+    sandbox: Sandbox, pause: float | None = 0.0, slept: list[float] | None = None, **more: Any
 ) -> Runtime:
     """Everything injected, on the sandbox's clock; see :func:`waiter_on`."""
-    waiter = waiter_on(sandbox, pause, slept, patience)
-    return Runtime(waiter=waiter, now=sandbox.world.clock.now, **more)
+    return Runtime(waiter=waiter_on(sandbox, pause, slept), now=sandbox.world.clock.now, **more)
 
 
 def console(file: IO[str]) -> Console:

@@ -122,6 +122,7 @@ async def test_no_worker_or_a_busy_one(bench: Any, switch: str) -> None:
     setattr(bench.worker.switches, switch, True)
     done, task = await prove(bench, provider)
     assert not done
+    await bench.settle()
     assert (task["state"], bench.events(task)) == ("queued", ["Task has been queued"])
     setattr(bench.worker.switches, switch, False)
     await bench.settle()

@@ -209,20 +209,21 @@ class Engine:
         self.book.reopen()
         self.signals.refresh()
 
-    async def settle(self, limit: float = SETTLING) -> None:
+    async def settle(self) -> None:
         """Wait until everything that is due and can be has been worked on; later retries do not count.
 
-        :param limit: greatest real seconds.
-        :raises TimeoutError: when it takes longer.
+        A worker that takes no tasks only ends what it works on.
+
+        :raises TimeoutError: when it takes longer than :data:`SETTLING`.
         """
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(SETTLING):
             while True:
                 self._wake_up()
                 await asyncio.sleep(0.003)
-                if self._blocked:
-                    return
-                waiting = self._held.keys() if self._page_waits else set()
-                if not self.book.due(self.state.now()) and not (self._jobs.keys() - waiting):
+                # Who waits for pages that nobody runs now has nothing to do.
+                waiting = self._held.keys() if self._page_waits or not self.working else set()
+                due = self.working and self.book.due(self.state.now())
+                if not due and not (self._jobs.keys() - waiting):
                     return
 
     @property

@@ -9,12 +9,7 @@ from authentik_entra_bootstrap.sandbox.authentik import audit
 from authentik_entra_bootstrap.sandbox.authentik.rest.context import Context
 from authentik_entra_bootstrap.sandbox.authentik.state import Record
 from authentik_entra_bootstrap.sandbox.authentik.worker import tasks
-from authentik_entra_bootstrap.sandbox.authentik.worker.engine import (
-    RESULT_WAIT,
-    SETTLING,
-    Engine,
-    WorkerSwitches,
-)
+from authentik_entra_bootstrap.sandbox.authentik.worker.engine import RESULT_WAIT, Engine, WorkerSwitches
 from authentik_entra_bootstrap.sandbox.authentik.worker.expressions import ExpressionError, evaluate, plain
 from authentik_entra_bootstrap.sandbox.authentik.worker.objects import User
 from authentik_entra_bootstrap.sandbox.authentik.worker.repository import MODELS
@@ -29,16 +24,15 @@ NOBODY: Record = {"pk": None, "username": "", "name": "", "email": "", "is_activ
 class Worker(Engine):
     """authentik's background worker; see :class:`~.engine.Engine` for its parameters."""
 
-    def settled(self, limit: float = SETTLING) -> None:
+    def settled(self) -> None:
         """:meth:`settle`, from another thread than the worker's.
 
-        :param limit: greatest real seconds.
         :raises TimeoutError: it takes longer.
         :raises RuntimeError: the worker is not running.
         """
         if self._loop is None:
             raise RuntimeError("the worker is not running")
-        asyncio.run_coroutine_threadsafe(self.settle(limit), self._loop.get_loop()).result()
+        asyncio.run_coroutine_threadsafe(self.settle(), self._loop.get_loop()).result()
 
     def provider_saved(self, provider: Record, ctx: Context, *, created: bool) -> None:
         """Queue what a save of the provider starts, assigned or not: one full sync, two when it is new.
